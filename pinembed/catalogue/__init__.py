@@ -1,0 +1,1 @@
+"""Floor 2: DATA folder to items, texts and splits."""

@@ -1,0 +1,173 @@
+"""What a person sees: bars on a terminal, a plain line now and then under cron, nothing with --quiet.
+
+Words, tables and progress of a run go to standard error under --json, where standard output is for the one object.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console as RichConsole
+from rich.table import Table
+from rich.text import Text
+
+from pinembed.errors import PinembedError
+from pinembed.nouns.progress import Progress
+
+CRON_LINE_EVERY_S = 60.0
+
+
+class Console:
+    """Output of one command.
+
+    Args:
+        json_output: `--json` was given.
+        quiet: `--quiet` was given.
+    """
+
+    def __init__(self, *, json_output: bool = False, quiet: bool = False) -> None:
+        self.json_output = json_output
+        self.quiet = quiet
+        self._words = RichConsole(stderr=json_output, highlight=False, soft_wrap=True)
+
+    @property
+    def progress(self) -> Progress:
+        """A Progress for the job: bars, lines or nothing."""
+        if self.quiet:
+            return _Errors()
+        return _Bars() if sys.stderr.isatty() else _Lines()
+
+    def say(self, text: str = "", *, style: str | None = None) -> None:
+        """A line of the command's answer for a person."""
+        if not self.quiet:
+            self._words.print(Text(text, style=style or ""))
+
+    def table(
+        self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, numeric_from: int = 1
+    ) -> None:
+        """A table; columns from `numeric_from` on are set flush right."""
+        if self.quiet:
+            return
+        table = Table(title=title, title_justify="left", title_style="bold")
+        for place, name in enumerate(columns):
+            table.add_column(name, justify="right" if place >= numeric_from else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        self._words.print(table)
+
+    def report(self, report: Any) -> None:
+        """The JSON object of the run, when --json asks for it."""
+        if self.json_output:
+            sys.stdout.write(json.dumps(plain(report), ensure_ascii=False, allow_nan=False) + "\n")
+            sys.stdout.flush()
+
+
+def print_error(error: PinembedError, *, json_output: bool) -> None:
+    """Message and remedy on standard error; under --json the same as an object on standard output."""
+    console = RichConsole(stderr=True, highlight=False, soft_wrap=True)
+    console.print(Text.assemble(("error: ", "bold red"), error.message))
+    console.print(Text.assemble(("remedy: ", "bold"), error.remedy))
+    if json_output:
+        shown = {"message": error.message, "remedy": error.remedy, "exit_code": error.exit_code}
+        sys.stdout.write(json.dumps({"error": shown}, ensure_ascii=False) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """Reports to JSON values: dataclasses to objects, paths to text, NaN to null."""
+    if hasattr(value, "to_json"):
+        return plain(value.to_json())
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+class _Errors:
+    """--quiet: nothing but errors."""
+
+    def start(self, stage: str, total: int | None = None, unit: str = "it") -> None: ...
+    def advance(self, n: int = 1, note: str = "") -> None: ...
+    def finish(self) -> None: ...
+    def say(self, text: str) -> None: ...
+
+
+class _Bars:
+    """A tqdm bar a stage."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def start(self, stage: str, total: int | None = None, unit: str = "it") -> None:
+        from tqdm import tqdm
+
+        self.finish()
+        self._bar = tqdm(
+            desc=stage, total=total, unit=" " + unit, dynamic_ncols=True, leave=False, file=sys.stderr, smoothing=0.1
+        )
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        if self._bar is not None:
+            if note:
+                self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(n)
+
+    def finish(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def say(self, text: str) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(text, file=sys.stderr)
+
+
+class _Lines:
+    """A line at most each minute, for log files."""
+
+    def __init__(self) -> None:
+        self._stage, self._unit, self._note = "", "it", ""
+        self._total: int | None = None
+        self._done = 0
+        self._started_s = self._last_s = time.monotonic()
+
+    def start(self, stage: str, total: int | None = None, unit: str = "it") -> None:
+        self.finish()
+        self._stage, self._total, self._unit, self._done, self._note = stage, total, unit, 0, ""
+        self._started_s = self._last_s = time.monotonic()
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        self._done += n
+        self._note = note or self._note
+        if time.monotonic() - self._last_s >= CRON_LINE_EVERY_S:
+            self._last_s = time.monotonic()
+            self.say(self._line())
+
+    def finish(self) -> None:
+        if self._stage and self._last_s > self._started_s:
+            self.say(self._line())
+        self._stage = ""
+
+    def say(self, text: str) -> None:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+    def _line(self) -> str:
+        elapsed_s = max(time.monotonic() - self._started_s, 1e-9)
+        rate = self._done / elapsed_s
+        of_total = f"/{self._total}" if self._total is not None else ""
+        left = f", {(self._total - self._done) / rate:.0f} s left" if self._total and rate else ""
+        note = f", {self._note}" if self._note else ""
+        return f"{self._stage}: {self._done}{of_total} {self._unit}, {rate:.1f} {self._unit}/s{left}{note}"

@@ -1,0 +1,27 @@
+"""`pinembed doctor`: what is installed, what the machine can do, and what to do about what is wrong."""
+
+from __future__ import annotations
+
+import typer
+
+from pinembed.cli.console import Console
+from pinembed.cli.options import Json, Quiet
+
+
+def command(json_output: Json = False, quiet: Quiet = False) -> None:
+    """Check versions, the torch/torchvision pair, devices, extras, hub access and free disk."""
+    from pinembed.jobs.doctor import examine
+
+    console = Console(json_output=json_output, quiet=quiet)
+    report = examine()
+    console.table(
+        "pinembed doctor",
+        ["what", "found", "verdict"],
+        [(c.name, c.found, c.verdict) for c in report.checks],
+        numeric_from=3,
+    )
+    for check in report.checks:
+        if check.remedy:
+            console.say(f"{check.name}: {check.remedy}")
+    console.report(report)
+    raise typer.Exit(report.exit_code)

@@ -1,0 +1,204 @@
+"""The encoder in memory.
+
+Shape legend: B batch, C channels (3), H = W = image_px, T context length, D embedding floats.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pinembed.encoder.imports import import_open_clip
+from pinembed.encoder.locate import (
+    CONFIG_NAME,
+    WEIGHTS_NAMES,
+    EncoderFiles,
+    encoder_spec,
+    locate_encoder,
+    preprocessing_of,
+)
+from pinembed.errors import EncoderError, NonFiniteEmbeddingError
+from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
+
+Tokenizer = Callable[[Sequence[str]], Tensor]
+
+
+class Encoder:
+    """Image tower, text tower and preprocessing of one open_clip model, in evaluation mode.
+
+    Attributes:
+        model: the open_clip model; training code may change it in place.
+        tokenizer: texts to token ids (B, T).
+        preprocessing: image to pixels.
+        files: where it came from.
+    """
+
+    def __init__(self, model: nn.Module, tokenizer: Tokenizer, files: EncoderFiles, device: torch.device) -> None:
+        self.model = model.to(device).eval()
+        self.tokenizer = tokenizer
+        self.files = files
+        self.preprocessing: Preprocessing = preprocessing_of(files)
+        self.device = device
+        self.dim = int(files.model_cfg["embed_dim"])
+        std_C = torch.tensor(self.preprocessing.std, device=device).view(1, 3, 1, 1)
+        self._scale_C = 1 / (255 * std_C)
+        self._shift_C = torch.tensor(self.preprocessing.mean, device=device).view(1, 3, 1, 1) / std_C
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """Identity as stored on disk; hashes the weights file, so keep it.
+
+        Raises:
+            EncoderError: the encoder has random weights and no file.
+        """
+        return encoder_spec(self.files)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.model.parameters()).dtype
+
+    def standardise(self, pixels_BCHW: Tensor) -> Tensor:
+        """uint8 pixels 0..255 to the tower's input: (x / 255 - mean) / std, on the encoder's device and dtype."""
+        pixels_BCHW = pixels_BCHW.to(self.device, non_blocking=True).float()
+        return (pixels_BCHW * self._scale_C - self._shift_C).to(self.dtype)
+
+    @torch.inference_mode()
+    def embed_images(self, pixels_BCHW: Tensor) -> Tensor:
+        """Embed one batch of preprocessed images.
+
+        Args:
+            pixels_BCHW: uint8, from `images.preprocess`; H = W = image_px.
+
+        Returns:
+            (B, D) float32 on the CPU, each row of L2 norm 1.
+
+        Raises:
+            NonFiniteEmbeddingError: a row holds NaN or inf; names its places in the batch.
+        Source: Radford et al. 2021, arXiv:2103.00020, figure 3.
+        """
+        features_BD = cast(Any, self.model).encode_image(self.standardise(pixels_BCHW))
+        return unit_rows(features_BD.float()).cpu()
+
+    @torch.inference_mode()
+    def embed_texts(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
+        """Embed texts of any number.
+
+        Returns:
+            (N, D) float32 on the CPU, each row of L2 norm 1.
+
+        Raises:
+            NonFiniteEmbeddingError: a row holds NaN or inf.
+        """
+        batches = [torch.empty(0, self.dim)]
+        for start in range(0, len(texts), batch_size):
+            tokens_BT = self.tokenizer(list(texts[start : start + batch_size])).to(self.device)
+            batches.append(unit_rows(cast(Any, self.model).encode_text(tokens_BT).float()).cpu())
+        return torch.cat(batches)
+
+
+def unit_rows(features_BD: Tensor) -> Tensor:
+    """Each row divided by its L2 norm.
+
+    Raises:
+        NonFiniteEmbeddingError: a row holds NaN or inf; names its places in the batch.
+    """
+    finite_B = torch.isfinite(features_BD).all(dim=1)
+    if not bool(finite_B.all()):
+        places = torch.nonzero(~finite_B).flatten().tolist()
+        raise NonFiniteEmbeddingError(
+            f"The encoder gave NaN or inf for {len(places)} of {len(features_BD)} inputs, places {places[:8]}.",
+            remedy="The weights are damaged or the precision is too low; evaluate the encoder in fp32.",
+        )
+    return F.normalize(features_BD, dim=1)
+
+
+def load_encoder(
+    reference: str, *, random_init: bool = False, seed: int = 0, device: str | torch.device = "cpu"
+) -> Encoder:
+    """Load an encoder in fp32 evaluation mode.
+
+    Args:
+        reference: folder, `NAME/PRETRAINED`, `hf-hub:OWNER/REPO`, or an architecture with random_init.
+        random_init: random weights, drawn from `seed`.
+        seed: of the random weights; unused otherwise.
+        device: torch device.
+
+    Raises:
+        EncoderError: not found, unreadable, or weights that do not fit the configuration.
+        UsageError: a bare architecture without random_init.
+        InstallationError: open_clip does not load.
+    """
+    files = locate_encoder(reference, random_init=random_init)
+    return build_encoder(files, seed=seed, device=device)
+
+
+def build_encoder(files: EncoderFiles, *, seed: int = 0, device: str | torch.device = "cpu") -> Encoder:
+    """The encoder that these files describe; errors as for `load_encoder`."""
+    open_clip = import_open_clip()
+    with as_local_dir(files) as local_dir, torch.random.fork_rng(devices=[]), _quiet_logging():
+        torch.manual_seed(seed)
+        try:
+            model = open_clip.create_model(f"local-dir:{local_dir}", load_weights=files.weights is not None)
+            tokenizer = open_clip.get_tokenizer(_tokenizer_name(files, local_dir))
+        except _LOAD_ERRORS as error:
+            raise EncoderError(
+                f"open_clip cannot load {files.reference}: {_shortened(error)}",
+                remedy=f"Check that {CONFIG_NAME} and the weights belong together and that both files are whole.",
+            ) from error
+    if not hasattr(model, "logit_scale") or hasattr(model, "text_decoder"):
+        raise EncoderError(
+            f"{files.reference} is a {type(model).__name__}; pinembed takes models of two towers.",
+            remedy="Give a CLIP or SigLIP model.",
+        )
+    return Encoder(model.float(), tokenizer, files, torch.device(device))
+
+
+_LOAD_ERRORS = (RuntimeError, OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, SafetensorError)
+
+
+@contextmanager
+def as_local_dir(files: EncoderFiles) -> Iterator[Path]:
+    """A folder in open_clip's local-dir layout that holds these files, linked where they lie elsewhere."""
+    if files.folder is not None:
+        yield files.folder.absolute()
+        return
+    with tempfile.TemporaryDirectory(prefix="pinembed-") as made:
+        folder = Path(made)
+        config = {"model_cfg": files.model_cfg, "preprocess_cfg": files.preprocess_cfg}
+        (folder / CONFIG_NAME).write_text(json.dumps(config), encoding="utf-8")
+        if files.weights is not None:
+            (folder / WEIGHTS_NAMES[0]).symlink_to(files.weights.absolute())
+        yield folder
+
+
+def _tokenizer_name(files: EncoderFiles, local_dir: Path) -> str:
+    """open_clip picks some tokenizers by the model's name, so hand it the name where there is one."""
+    if files.folder is not None or "hf_tokenizer_name" not in files.model_cfg.get("text_cfg", {}):
+        return f"local-dir:{local_dir}"
+    return files.reference if files.reference.startswith("hf-hub:") else files.reference.partition("/")[0]
+
+
+@contextmanager
+def _quiet_logging() -> Iterator[None]:
+    """open_clip warns through the root logger about what pinembed has already decided or turned into an error."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(previous)
+
+
+def _shortened(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 240 else text[:240] + " ..."

@@ -1,0 +1,267 @@
+"""ENCODER reference to files on disk, without loading torch for a local folder.
+
+Four forms: a folder in open_clip's `local-dir` layout, `NAME/PRETRAINED` of open_clip's list, `hf-hub:OWNER/REPO`, and
+a bare architecture name, which has random weights and must be asked for by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pinembed.errors import EncoderError, UsageError
+from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
+
+CONFIG_NAME = "open_clip_config.json"
+WEIGHTS_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors")
+OWN_ARCHITECTURES = Path(__file__).parent / "architectures"
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+BRING_BY_HAND = (
+    f"Copy {CONFIG_NAME} and {WEIGHTS_NAMES[0]} into a folder on a machine with network, bring that folder here "
+    "and give its path as ENCODER; HF_HUB_OFFLINE must not be 1 for a download."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderFiles:
+    """Where an encoder lies.
+
+    Attributes:
+        reference: what the user wrote.
+        architecture: a short name for people.
+        model_cfg: open_clip's model_cfg.
+        preprocess_cfg: open_clip's preprocess_cfg; keys that are missing take open_clip's defaults.
+        weights: the safetensors file; None for an architecture without weights.
+        folder: the local-dir folder; None when the files lie in a download cache.
+    """
+
+    reference: str
+    architecture: str
+    model_cfg: dict[str, Any]
+    preprocess_cfg: dict[str, Any]
+    weights: Path | None
+    folder: Path | None
+
+
+def locate_encoder(reference: str, *, random_init: bool = False) -> EncoderFiles:
+    """Find an encoder's configuration and weights.
+
+    Args:
+        reference: a folder, `NAME/PRETRAINED`, `hf-hub:OWNER/REPO`, or an architecture name with random_init.
+        random_init: allow an architecture without weights; the caller seeds it.
+
+    Raises:
+        EncoderError: nothing is found, or what is found cannot be read.
+        UsageError: a bare architecture without random_init, or a reference with weights and random_init.
+    """
+    folder = Path(reference)
+    if folder.is_dir():
+        files = _in_folder(folder, reference)
+    elif reference.startswith("hf-hub:"):
+        files = _on_hub(reference)
+    elif "/" in reference and not folder.exists():
+        files = _in_open_clip_list(reference)
+    else:
+        return _architecture(reference, random_init)
+    if random_init:
+        raise UsageError(
+            f"--random-init was given with {reference}, which has weights.",
+            remedy="Leave --random-init out, or name a bare architecture such as ViT-B-32.",
+        )
+    return files
+
+
+def encoder_spec(files: EncoderFiles) -> EncoderSpec:
+    """The identity of the encoder that these files hold; reads the weights file once, loads nothing.
+
+    Raises:
+        EncoderError: the files have no weights, or a weights file cannot be read.
+    """
+    if files.weights is None:
+        raise EncoderError(
+            f"{files.reference} is an architecture without weights; embeddings need a fixed encoder.",
+            remedy="Make one first: pinembed finetune DATA --base ARCHITECTURE --random-init --out DIR",
+        )
+    return EncoderSpec(
+        architecture=files.architecture,
+        config_sha256=hashlib.sha256(json.dumps(files.model_cfg, sort_keys=True).encode()).hexdigest(),
+        weights_sha256=_sha256_of_file(files.weights),
+        dim=int(files.model_cfg["embed_dim"]),
+        preprocessing=preprocessing_of(files),
+    )
+
+
+def preprocessing_of(files: EncoderFiles) -> Preprocessing:
+    """open_clip's preprocess_cfg with its defaults filled in.
+
+    Raises:
+        EncoderError: the image side is not square, or a value has the wrong form.
+    """
+    cfg = files.preprocess_cfg
+    try:
+        side = cfg.get("size") or files.model_cfg["vision_cfg"].get("image_size", 224)
+        sides = set(side) if isinstance(side, list | tuple) else {side}
+        if len(sides) != 1:
+            raise ValueError(f"image side {side} is not square")
+        mean = tuple(float(value) for value in cfg.get("mean") or OPENAI_MEAN)
+        std = tuple(float(value) for value in cfg.get("std") or OPENAI_STD)
+        if len(mean) != 3 or len(std) != 3:
+            raise ValueError("mean and std need three values each")
+        return Preprocessing(
+            image_px=int(sides.pop()),
+            mean=mean,
+            std=std,
+            interpolation=str(cfg.get("interpolation") or "bicubic"),
+            resize_mode=str(cfg.get("resize_mode") or "shortest"),
+            fill_color=int(cfg.get("fill_color") or 0),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise EncoderError(
+            f"The configuration of {files.reference} cannot be used: {error}.",
+            remedy=f"Give an encoder whose {CONFIG_NAME} has open_clip's model_cfg and preprocess_cfg.",
+        ) from error
+
+
+def _in_folder(folder: Path, reference: str) -> EncoderFiles:
+    config = _read_config(folder / CONFIG_NAME, reference)
+    weights = next((folder / name for name in WEIGHTS_NAMES if (folder / name).is_file()), None)
+    if weights is None:
+        pickles = sorted(path.name for path in folder.iterdir() if path.suffix in {".bin", ".pt", ".pth"})
+        found = f"only pickled weights ({', '.join(pickles)}), which pinembed never opens" if pickles else "no weights"
+        raise EncoderError(
+            f"Encoder folder {folder} holds {found}; wanted {WEIGHTS_NAMES[0]}.",
+            remedy="Save the weights with safetensors.torch.save_file under that name.",
+        )
+    return EncoderFiles(
+        reference=reference,
+        architecture=folder.resolve().name,
+        model_cfg=config["model_cfg"],
+        preprocess_cfg=config.get("preprocess_cfg") or {},
+        weights=weights,
+        folder=folder,
+    )
+
+
+def _read_config(path: Path, reference: str) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(config["model_cfg"]["embed_dim"], int):
+            raise TypeError("embed_dim is not a whole number")
+    except FileNotFoundError as error:
+        raise EncoderError(
+            f"Encoder folder {reference} has no {CONFIG_NAME}.",
+            remedy="Give a folder in open_clip's local-dir layout, such as the one that `pinembed finetune` writes.",
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EncoderError(
+            f"{path} is not an open_clip configuration: {type(error).__name__}: {error}.",
+            remedy='It needs {"model_cfg": {"embed_dim": ..., "vision_cfg": ..., "text_cfg": ...}}.',
+        ) from error
+    return dict(config)
+
+
+def _on_hub(reference: str) -> EncoderFiles:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    repo = reference.removeprefix("hf-hub:")
+    try:
+        config_path = Path(hf_hub_download(repo, CONFIG_NAME))
+        weights = Path(hf_hub_download(repo, "open_clip_model.safetensors"))
+    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
+        raise EncoderError(
+            f"{reference} is not in the local cache and cannot be fetched: {_first_line(error)}",
+            remedy=BRING_BY_HAND,
+        ) from error
+    config = _read_config(config_path, reference)
+    return EncoderFiles(
+        reference=reference,
+        architecture=reference,
+        model_cfg=config["model_cfg"],
+        preprocess_cfg=config.get("preprocess_cfg") or {},
+        weights=weights,
+        folder=None,
+    )
+
+
+def _in_open_clip_list(reference: str) -> EncoderFiles:
+    name, _, tag = reference.partition("/")
+    open_clip = _open_clip()
+    cfg = open_clip.pretrained.get_pretrained_cfg(name, tag)
+    if not cfg:
+        raise EncoderError(
+            f"{reference} is neither a folder nor NAME/PRETRAINED of open_clip's list.",
+            remedy="Check the path, or list the names: python -c 'import open_clip; print(open_clip.list_pretrained())'",
+        )
+    try:
+        weights = Path(open_clip.pretrained.download_pretrained(cfg))
+    except (OSError, RuntimeError, ValueError) as error:
+        raise EncoderError(
+            f"The weights of {reference} are not in the local cache and cannot be fetched: {_first_line(error)}",
+            remedy=BRING_BY_HAND,
+        ) from error
+    if weights.suffix != ".safetensors":
+        raise EncoderError(
+            f"The weights of {reference} come as {weights.name}, a pickle, which pinembed never opens.",
+            remedy="Pick a pretrained tag that is published as safetensors, or convert it in a place you trust.",
+        )
+    return EncoderFiles(
+        reference=reference,
+        architecture=reference,
+        model_cfg=open_clip.get_model_config(name),
+        preprocess_cfg={key: value for key, value in cfg.items() if value is not None},
+        weights=weights,
+        folder=None,
+    )
+
+
+def _architecture(reference: str, random_init: bool) -> EncoderFiles:
+    own = OWN_ARCHITECTURES / f"{reference}.json"
+    if own.is_file():
+        config = json.loads(own.read_text(encoding="utf-8"))
+        model_cfg, preprocess_cfg = config["model_cfg"], config["preprocess_cfg"]
+    else:
+        model_cfg, preprocess_cfg = _open_clip().get_model_config(reference), {}
+    if model_cfg is None:
+        raise EncoderError(
+            f"There is no encoder {reference}: no such folder, and no architecture of that name.",
+            remedy="Give a folder, NAME/PRETRAINED, hf-hub:OWNER/REPO, or an architecture with --random-init.",
+        )
+    if not random_init:
+        raise UsageError(
+            f"{reference} is an architecture without weights; its embeddings would be random.",
+            remedy=f"Give {reference}/PRETRAINED, or add --random-init where you want to train from scratch.",
+        )
+    return EncoderFiles(
+        reference=reference,
+        architecture=reference,
+        model_cfg=model_cfg,
+        preprocess_cfg=preprocess_cfg,
+        weights=None,
+        folder=None,
+    )
+
+
+def _open_clip() -> Any:
+    from pinembed.encoder.imports import import_open_clip
+
+    return import_open_clip()
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n", 1)[0]
+
+
+def _sha256_of_file(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.sha256()
+            while chunk := file.read(1 << 22):
+                digest.update(chunk)
+    except OSError as error:
+        raise EncoderError(f"{path} cannot be read: {error}.", remedy="Check the file and its permissions.") from error
+    return digest.hexdigest()

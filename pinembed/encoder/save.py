@@ -1,0 +1,55 @@
+"""An encoder to a folder in open_clip's local-dir layout."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pinembed.encoder.encoder import Encoder
+from pinembed.encoder.locate import CONFIG_NAME, WEIGHTS_NAMES
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt")
+
+
+def save_encoder(encoder: Encoder, folder: Path, *, weights: Mapping[str, Tensor] | None = None) -> None:
+    """Write configuration, weights and tokenizer files; `open_clip.create_model("local-dir:...")` loads the folder.
+
+    Args:
+        encoder: gives the configuration, and the weights where none are handed over.
+        folder: exists; files of the same names are replaced.
+        weights: a state dict of the encoder's model to store instead, such as the best checkpoint's.
+    """
+    state = encoder.model.state_dict() if weights is None else weights
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    save_file(tensors, folder / WEIGHTS_NAMES[0])
+    preprocessing = encoder.preprocessing
+    config = {
+        "model_cfg": encoder.files.model_cfg,
+        "preprocess_cfg": {
+            "size": preprocessing.image_px,
+            "mean": list(preprocessing.mean),
+            "std": list(preprocessing.std),
+            "interpolation": preprocessing.interpolation,
+            "resize_mode": preprocessing.resize_mode,
+            "fill_color": preprocessing.fill_color,
+        },
+    }
+    (folder / CONFIG_NAME).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    _save_tokenizer(encoder, folder)
+
+
+def _save_tokenizer(encoder: Encoder, folder: Path) -> None:
+    """A Hugging Face tokenizer travels with its encoder; open_clip's own needs no file."""
+    base = encoder.files.folder
+    if base is not None:
+        for name in TOKENIZER_FILES:
+            if (base / name).is_file():
+                shutil.copyfile(base / name, folder / name)
+    elif hasattr(encoder.tokenizer, "tokenizer"):
+        cast(Any, encoder.tokenizer).tokenizer.save_pretrained(folder)

@@ -1,0 +1,74 @@
+"""EncoderSpec: the identity of an encoder. Its fingerprint is stored with every table and source."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preprocessing:
+    """How an RGB image becomes the image tower's input; field for field open_clip's preprocess_cfg.
+
+    Attributes:
+        image_px: side of the square input.
+        mean: per channel, on the 0..1 scale.
+        std: per channel, on the 0..1 scale.
+        interpolation: `bicubic` or `bilinear`.
+        resize_mode: `shortest` (resize the short side, centre crop), `longest` (pad) or `squash`.
+        fill_color: grey level 0..255 of the padding under `longest`.
+    """
+
+    image_px: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str = "bicubic"
+    resize_mode: str = "shortest"
+    fill_color: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncoderSpec:
+    """Everything that decides what vector an image gets.
+
+    Attributes:
+        architecture: for people: the folder's name, `NAME/PRETRAINED` or `hf-hub:...`. Not part of the fingerprint.
+        config_sha256: sha256 of the canonical JSON of open_clip's model_cfg.
+        weights_sha256: sha256 of the weights file.
+        dim: D, floats of one embedding.
+        preprocessing: image file to pixels.
+        normalise: embeddings have L2 norm 1.
+    """
+
+    architecture: str
+    config_sha256: str
+    weights_sha256: str
+    dim: int
+    preprocessing: Preprocessing
+    normalise: bool = True
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that differ whenever two encoders' vectors may differ."""
+        identity = self.to_json()
+        del identity["architecture"]
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, ready for `json.dumps`."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> EncoderSpec:
+        """The inverse of `to_json`.
+
+        Raises:
+            KeyError, TypeError: a field is missing or unknown; readers turn it into their own error.
+        """
+        preprocessing = dict(stored["preprocessing"])
+        for channelwise in ("mean", "std"):
+            preprocessing[channelwise] = tuple(preprocessing[channelwise])
+        return cls(**{**stored, "preprocessing": Preprocessing(**preprocessing)})

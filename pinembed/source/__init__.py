@@ -1,0 +1,1 @@
+"""Floor 2: table row to source shard: the EmbeddingSource folder."""

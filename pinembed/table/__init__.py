@@ -1,0 +1,1 @@
+"""Floor 2: embedding to table row (LanceDB)."""

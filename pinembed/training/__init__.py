@@ -1,0 +1,1 @@
+"""Floor 2: losses, batches and the training loop's parts."""

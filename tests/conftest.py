@@ -1,0 +1,131 @@
+"""Shared material: small drawn catalogues, seeded tiny encoders, and the command line in this process."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageDraw
+
+COLORS = {"red": (200, 40, 40), "green": (40, 160, 60), "blue": (50, 70, 200), "yellow": (220, 200, 50)}
+SHAPES = ("circle", "square")
+
+
+@dataclass(frozen=True)
+class CliResult:
+    """What a command left: exit code, both streams, and the JSON object where there is one."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        parsed: dict[str, Any] = json.loads(self.stdout)
+        return parsed
+
+    @property
+    def words(self) -> str:
+        """Both streams as one line, for matching sentences that a terminal may wrap."""
+        return " ".join((self.stdout + " " + self.stderr).split())
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., CliResult]:
+    """Run `pinembed ARGS...` in this process."""
+
+    def run(*args: str | Path) -> CliResult:
+        from pinembed.cli.main import main
+
+        monkeypatch.setattr(sys, "argv", ["pinembed", *map(str, args)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        streams = capsys.readouterr()
+        return CliResult(int(ended.value.code or 0), streams.out, streams.err)
+
+    return run
+
+
+def draw_item(color: str, shape: str, view: int, side_px: int = 48) -> Image.Image:
+    """One coloured shape, placed a little differently in each view."""
+    image = Image.new("RGB", (side_px, side_px), (235 - 10 * view, 235, 230))
+    box = (6 + 2 * view, 6, side_px - 10 + 2 * view, side_px - 10)
+    draw = ImageDraw.Draw(image)
+    (draw.ellipse if shape == "circle" else draw.rectangle)(box, fill=COLORS[color])
+    return image
+
+
+def write_catalogue(root: Path, *, views: int = 3) -> Path:
+    """4 colours x 2 shapes x views; the last view is the test split, the one before it val where there are 3 or more."""
+    root.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for color in COLORS:
+        for shape in SHAPES:
+            for view in range(views):
+                name = f"images/{color}-{shape}-{view}.png"
+                (root / "images").mkdir(exist_ok=True)
+                draw_item(color, shape, view).save(root / name)
+                split = "test" if view == views - 1 else "val" if view == views - 2 and views >= 3 else "train"
+                rows.append(
+                    {
+                        "file_name": name,
+                        "id": f"{color}-{shape}-{view}",
+                        "product": f"{color}-{shape}",
+                        "title": f"A {color} {shape}",
+                        "color": color,
+                        "price": 10.0 + view,
+                        "split": split,
+                    }
+                )
+    with (root / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return root
+
+
+@pytest.fixture
+def catalogue_folder(tmp_path: Path) -> Path:
+    """A DATA folder of 24 drawn images that the test may change."""
+    return write_catalogue(tmp_path / "data")
+
+
+TINY_ARCHITECTURE = {
+    "model_cfg": {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
+        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+    },
+    "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
+}
+
+
+def make_encoder(folder: Path, *, seed: int = 0) -> Path:
+    """A seeded random encoder folder: 32 px, D = 16."""
+    from pinembed.encoder.encoder import build_encoder
+    from pinembed.encoder.locate import EncoderFiles
+    from pinembed.encoder.save import save_encoder
+
+    files = EncoderFiles(reference="tiny", architecture="tiny", weights=None, folder=None, **TINY_ARCHITECTURE)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_encoder(build_encoder(files, seed=seed), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random encoder folder; not to be changed."""
+    return make_encoder(tmp_path_factory.mktemp("encoders") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def other_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same architecture with other weights."""
+    return make_encoder(tmp_path_factory.mktemp("encoders") / "other", seed=1)
