@@ -71,7 +71,7 @@ def view_scene(view: int, rng: random.Random) -> Scene:
     if view == 3:
         beam = rng.random() < 0.5
         return Scene(rng.uniform(0.9, 1.02), shift * 1.4, lean, wall, (1.02, 1.01, 0.99), 0.1, beam, False)
-    return Scene(rng.uniform(0.6, 0.72), shift, lean, wall, (0.99, 0.9, 0.78), 0.3, False, True)
+    return Scene(rng.uniform(0.6, 0.72), shift, lean, wall, (1.03, 0.93, 0.81), 0.26, False, True)
 
 
 def draw_view(product: Image.Image, place: str, base: Rgb, scene: Scene, rng: random.Random) -> Image.Image:

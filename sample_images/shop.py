@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
 
 from canvas import Sprite
 from furniture import draw_chair, draw_clock, draw_cushion, draw_lamp, draw_rug
@@ -195,19 +196,20 @@ def _choose_looks(rng: random.Random) -> list[tuple[str, Look]]:
             rng.shuffle(looks)
             look = min(looks, key=lambda look, category=category: _crowding(used, category, look))
             chosen.append((category, look))
-            used.update(_pairs(category, look))
+            used.update(_groups(category, look))
     return chosen
 
 
-def _pairs(category: str, look: Look) -> list[tuple[str, ...]]:
+def _groups(category: str, look: Look) -> list[tuple[str, ...]]:
+    """Return the single values, the pairs of them, and the combination that must not occur twice."""
     values = (category, look.color, look.pattern, look.style)
-    pairs = [(a, b) for position, a in enumerate(values) for b in values[position + 1 :]]
-    return [*pairs, *((value,) for value in values)]
+    return [*combinations(values, 1), *combinations(values, 2), values[:3]]
 
 
 def _crowding(used: Counter[tuple[str, ...]], category: str, look: Look) -> float:
-    """Return how much of the look the shop has already; a repeated pair weighs more than a repeated value."""
-    return sum(used[values] ** 2 * (4.0 if len(values) == 2 else 1.0) for values in _pairs(category, look))
+    """Return how much of the look the shop has already: a repeated combination is worst, then a repeated pair."""
+    weights = {1: 1.0, 2: 4.0, 3: 1000.0}
+    return sum(used[values] ** 2 * weights[len(values)] for values in _groups(category, look))
 
 
 def _choose_splits(rng: random.Random, chosen: list[tuple[str, Look]]) -> list[str]:

@@ -31,7 +31,7 @@ _VASES: dict[str, Profile] = {
 
 _POTS: dict[str, Profile] = {
     "modern": [(54, 29), (88, 29), (93, 27)],
-    "rustic": [(54, 31), (60, 31), (62, 28), (93, 20)],
+    "rustic": [(54, 30), (60, 30), (62, 28), (64, 27), (78, 23.5), (93, 20)],
     "scandinavian": [(54, 31), (74, 29), (86, 23), (93, 16)],
     "boho": [(54, 26), (66, 33), (80, 30), (93, 20)],
     "classic": [(52, 32), (60, 30), (76, 24), (84, 14), (88, 16), (93, 22)],
@@ -169,9 +169,9 @@ def _blades(sprite: Sprite, rng: random.Random, top: float) -> None:
 
 
 def _bush(sprite: Sprite, rng: random.Random, top: float) -> None:
-    for _ in range(90):
+    for _ in range(120):
         angle, reach = rng.uniform(math.pi, 2 * math.pi), rng.uniform(2, 29)
-        x, y = 50 + 1.15 * reach * math.cos(angle), top - 12 + reach * 1.1 * math.sin(angle) + rng.uniform(0, 10)
+        x, y = 50 + 1.15 * reach * math.cos(angle), top - 7 + reach * 1.25 * math.sin(angle) + rng.uniform(0, 10)
         tip = (x + rng.uniform(-8, 8), y - rng.uniform(2, 9))
         sprite.fill(leaf_outline((x, y), tip, 6.5, 8), rng.choice(_LEAVES))
 

