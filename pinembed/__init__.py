@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from pinembed.encoder.encoder import Encoder as Encoder
     from pinembed.encoder.encoder import load_encoder as load_encoder
     from pinembed.errors import PinembedError as PinembedError
+    from pinembed.table.embedding_table import EmbeddingTable as EmbeddingTable
 
 _HOMES = {
+    "EmbeddingTable": "pinembed.table.embedding_table",
     "Encoder": "pinembed.encoder.encoder",
     "load_encoder": "pinembed.encoder.encoder",
     "PinembedError": "pinembed.errors",

@@ -1,0 +1,74 @@
+"""TABLE, as the user writes it, to the database and the name that LanceDB wants: catalog/pins is catalog/pins.lance."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pinembed.errors import TableError, UsageError
+
+SUFFIX = ".lance"
+FAILURES = "_failures"
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableAddress:
+    """Where a table lies.
+
+    Attributes:
+        database: folder or URI of the LanceDB database.
+        name: of the table in it.
+    """
+
+    database: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.database}/{self.name}"
+
+    @property
+    def folder(self) -> Path | None:
+        """The table's folder, None where it lies in an object store."""
+        return None if "://" in self.database else Path(self.database) / f"{self.name}{SUFFIX}"
+
+    @property
+    def failures(self) -> TableAddress:
+        """The table of the images that could not be encoded."""
+        return TableAddress(database=self.database, name=self.name + FAILURES)
+
+    @property
+    def lock_path(self) -> Path:
+        """The run lock: beside the table, or for an object store in this machine's cache."""
+        if self.folder is not None:
+            return Path(self.database) / f".{self.name}.lock"
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pinembed" / "locks"
+        return cache / f"{hashlib.sha256(str(self).encode()).hexdigest()[:16]}.lock"
+
+
+def parse_address(table: str) -> TableAddress:
+    """DATABASE/NAME, with or without `.lance` at the end.
+
+    Raises:
+        UsageError: no name, or one that LanceDB does not take.
+        TableError: the path is a file.
+    """
+    database, slash, name = table.rstrip("/").rpartition("/")
+    name = name.removesuffix(SUFFIX)
+    if not _NAME.fullmatch(name) or database.endswith(":/"):
+        raise UsageError(
+            f"--table {table!r} names no table; wanted DATABASE/NAME, the name in letters, digits, `_`, `-` and `.`.",
+            remedy="Write it like catalog/pins: the folder catalog is the database, pins the table.",
+        )
+    address = TableAddress(database=database if database else "/" if slash else ".", name=name)
+    if address.folder is not None:
+        for path in (Path(table), address.folder, Path(address.database)):
+            if path.is_file():
+                raise TableError(
+                    f"--table {table}: {path} is a file; wanted a folder for the LanceDB database.",
+                    remedy="Give another --table, or move the file away.",
+                )
+    return address

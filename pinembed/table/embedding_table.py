@@ -1,0 +1,231 @@
+"""EmbeddingTable: the LanceDB table that holds one encoder's embeddings of one catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lancedb
+import pyarrow as pa
+
+from pinembed.errors import EncoderMismatchError, TableError, UnknownItemError, UsageError
+from pinembed.nouns.encoder_spec import EncoderSpec
+from pinembed.table.address import TableAddress, parse_address
+from pinembed.table.schema import REFERENCE_KEY, stored_spec, table_schema
+
+LANCE_ERRORS = (RuntimeError, OSError, ValueError)  # what the Rust core raises, and what its wrappers add
+
+
+class EmbeddingTable:
+    """One encoder's embeddings of one catalogue; open it with `open` or `create`.
+
+    Attributes:
+        address: where it lies.
+        spec: identity of the encoder that made every vector in it.
+        lance: the lancedb table, for what is not wrapped here.
+    """
+
+    def __init__(self, address: TableAddress, lance: Any) -> None:
+        self.address = address
+        self.lance = lance
+        self.spec: EncoderSpec = stored_spec(self.schema, table=str(address))
+
+    @classmethod
+    def open(cls, table: str) -> EmbeddingTable:
+        """Open a table that exists.
+
+        Args:
+            table: DATABASE/NAME.
+
+        Raises:
+            TableError: no such table, or one that pinembed did not make.
+        """
+        address = parse_address(table)
+        if not table_exists(address):
+            raise TableError(
+                f"There is no table {address}; {_tables_there(address)}.",
+                remedy=f"Make it with: pinembed encode IMAGES --table {address} --encoder ENCODER",
+            )
+        try:
+            return cls(address, lancedb.connect(address.database).open_table(address.name))
+        except LANCE_ERRORS as error:
+            raise TableError(
+                f"Table {address} cannot be opened: {first_line(error)}",
+                remedy="Check the permissions; a table that is damaged has to be made anew under another name.",
+            ) from error
+
+    @classmethod
+    def create(
+        cls, table: str, spec: EncoderSpec, metadata_schema: pa.Schema, *, reference: str = ""
+    ) -> EmbeddingTable:
+        """Make an empty table with `id` as its primary key.
+
+        Args:
+            table: DATABASE/NAME.
+            spec: identity of the encoder.
+            metadata_schema: Arrow types of the catalogue's own columns.
+            reference: how the encoder was named, so that `search` can load it again.
+
+        Raises:
+            TableError: the table exists, or the database cannot be written.
+            DataError: a metadata column has a name that the table cannot take.
+        """
+        address = parse_address(table)
+        schema = table_schema(spec, metadata_schema, reference=reference)
+        with writing(address):
+            if address.folder is not None:
+                Path(address.database).mkdir(parents=True, exist_ok=True)
+            lance = lancedb.connect(address.database).create_table(address.name, schema=schema)
+            lance.set_unenforced_primary_key("id")
+        return cls(address, lance)
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.lance.schema
+
+    @property
+    def reference(self) -> str:
+        """How the encoder was named in the run that made the table; empty when that is not known."""
+        return str((self.schema.metadata or {}).get(REFERENCE_KEY, b"").decode())
+
+    def check_encoder(self, spec: EncoderSpec) -> None:
+        """Let only the table's own encoder pass.
+
+        Raises:
+            EncoderMismatchError: the fingerprints differ.
+        """
+        if spec.fingerprint == self.spec.fingerprint:
+            return
+        raise EncoderMismatchError(
+            f"Table {self.address} holds {_named(self.spec)} embeddings of {self.spec.dim} floats; "
+            f"this run makes {_named(spec)} ones of {spec.dim}.",
+            remedy="Give another --table, or run `pinembed refresh` to move the table to the new encoder.",
+        )
+
+    def count_rows(self, where: str | None = None) -> int:
+        """Rows, or those that an SQL condition picks."""
+        with reading(self.address, where):
+            return int(self.lance.count_rows(where))
+
+    def batches(self, columns: Sequence[str], batch_rows: int = 8192) -> Iterator[pa.RecordBatch]:
+        """All rows in storage order, at most `batch_rows` at a time.
+
+        Args:
+            columns: names of the columns to read; the others stay on disk.
+            batch_rows: bound on memory.
+
+        Raises:
+            TableError: a column is missing or the table cannot be read.
+        """
+        missing = sorted(set(columns) - set(self.schema.names))
+        if missing:
+            raise TableError(
+                f"Table {self.address} has no column {', '.join(missing)}; it has {', '.join(self.schema.names)}.",
+                remedy="Name a column that is there.",
+            )
+        with reading(self.address):
+            yield from self.lance.to_lance().to_batches(
+                columns=list(columns), batch_size=batch_rows, scan_in_order=True
+            )
+
+    def vector_of(self, item_id: str) -> list[float]:
+        """The stored vector of one item.
+
+        Raises:
+            UnknownItemError: no such item.
+        """
+        quoted = item_id.replace("'", "''")
+        rows = self.lance.search().where(f"id = '{quoted}'").select(["vector"]).limit(1).to_arrow()
+        if not rows.num_rows:
+            raise UnknownItemError(
+                f"Table {self.address} holds no item {item_id!r} among its {self.count_rows()} rows.",
+                remedy="Check the id; it is the `id` column of the metadata, or the file name where there is none.",
+            )
+        return [float(value) for value in rows["vector"][0].as_py()]
+
+    def nearest(self, vector: Sequence[float], k: int, *, where: str | None = None) -> pa.Table:
+        """The k rows with the greatest cosine to a vector of norm 1, best first, with the column `score`.
+
+        Args:
+            vector: D floats.
+            k: number of rows.
+            where: SQL condition on the columns; applied before the search.
+
+        Raises:
+            UsageError: the condition is not one that the table understands.
+        """
+        with reading(self.address, where):
+            query = self.lance.search(list(vector), vector_column_name="vector").distance_type("cosine").limit(k)
+            if where is not None:
+                query = query.where(where, prefilter=True)
+            found = query.to_arrow()
+        score = pa.array([1.0 - distance for distance in found["_distance"].to_pylist()], pa.float32())
+        return found.drop_columns(["_distance", "vector"]).append_column("score", score)
+
+
+@contextmanager
+def reading(address: TableAddress, where: str | None = None) -> Iterator[None]:
+    """Turn what Lance raises into a sentence: about the condition where one is given, else about the table.
+
+    Raises:
+        UsageError: a condition was given.
+        TableError: none was.
+    """
+    try:
+        yield
+    except LANCE_ERRORS as error:
+        if where is not None:
+            raise UsageError(
+                f"The condition {where!r} cannot be used on table {address}: {first_line(error)}",
+                remedy="Write it as SQL on the table's columns, such as \"category = 'mug' and price < 20\".",
+            ) from error
+        raise TableError(
+            f"Table {address} cannot be read: {first_line(error)}",
+            remedy="Check that the disk is there and the permissions allow reading.",
+        ) from error
+
+
+@contextmanager
+def writing(address: TableAddress) -> Iterator[None]:
+    """Turn what Lance raises on a write into a sentence.
+
+    Raises:
+        TableError: disk full, no permission, a table of that name, ...
+    """
+    try:
+        yield
+    except LANCE_ERRORS as error:
+        raise TableError(
+            f"Table {address} cannot be written: {first_line(error)}",
+            remedy="Check free disk space and permissions, then run the same command again; "
+            "what was committed is whole.",
+        ) from error
+
+
+def table_exists(address: TableAddress) -> bool:
+    """Whether a database holds a table of this name; nothing is created."""
+    if address.folder is not None:
+        return address.folder.is_dir()
+    with reading(address):
+        return address.name in _names(address)
+
+
+def first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n", 1)[0][:300]
+
+
+def _names(address: TableAddress) -> list[str]:
+    if address.folder is not None:
+        return sorted(path.stem for path in Path(address.database).glob("*.lance"))
+    return sorted(lancedb.connect(address.database).list_tables().tables)
+
+
+def _tables_there(address: TableAddress) -> str:
+    names = _names(address)
+    return f"{address.database} holds {', '.join(names[:5])}" if names else f"{address.database} holds no table"
+
+
+def _named(spec: EncoderSpec) -> str:
+    return f"{spec.architecture} ({spec.fingerprint})"

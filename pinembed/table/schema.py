@@ -1,0 +1,100 @@
+"""Columns of an embedding table, and the encoder's identity in its schema.
+
+| column     | Arrow type             | meaning                                                            |
+|------------|------------------------|--------------------------------------------------------------------|
+| id         | string, not null       | the item's id; primary key                                         |
+| folder     | string                 | the IMAGES folder that the file lies in, absolute                  |
+| file_name  | string                 | the file, relative to `folder`                                     |
+| sha256     | string                 | of the file's bytes                                                |
+| size_bytes | int64                  | of the file                                                        |
+| mtime_ns   | int64                  | last change of the file, nanoseconds since 1970                    |
+| width_px   | int32                  | of the upright picture                                             |
+| height_px  | int32                  | of the upright picture                                             |
+| split      | string                 | only where the catalogue has splits                                |
+| ...        | as in the metadata     | one column for each metadata column                                |
+| vector     | fixed_size_list<half>  | D floats of L2 norm 1                                              |
+"""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+
+from pinembed.errors import DataError, TableError
+from pinembed.nouns.encoder_spec import EncoderSpec
+
+VECTOR = "vector"
+FILE_FIELDS = (
+    pa.field("id", pa.string(), nullable=False),
+    pa.field("folder", pa.string()),
+    pa.field("file_name", pa.string()),
+    pa.field("sha256", pa.string()),
+    pa.field("size_bytes", pa.int64()),
+    pa.field("mtime_ns", pa.int64()),
+    pa.field("width_px", pa.int32()),
+    pa.field("height_px", pa.int32()),
+)
+OWN_COLUMNS = (*(field.name for field in FILE_FIELDS), VECTOR)
+SPEC_KEY = b"pinembed.encoder"
+FINGERPRINT_KEY = b"pinembed.fingerprint"
+REFERENCE_KEY = b"pinembed.encoder_reference"
+
+
+def table_schema(spec: EncoderSpec, metadata_schema: pa.Schema, *, reference: str) -> pa.Schema:
+    """The Arrow schema of a table that holds this encoder's embeddings.
+
+    Args:
+        spec: the encoder's identity.
+        metadata_schema: the catalogue's own columns.
+        reference: how the encoder was named, so that `search` can load it again.
+
+    Raises:
+        DataError: a metadata column has the name of one of the table's own columns, or a name with a dot in it.
+    """
+    vector = pa.field(VECTOR, pa.list_(pa.float16(), spec.dim), nullable=False)
+    stored = {
+        SPEC_KEY: json.dumps(spec.to_json()).encode(),
+        FINGERPRINT_KEY: spec.fingerprint.encode(),
+        REFERENCE_KEY: reference.encode(),
+    }
+    return pa.schema([*FILE_FIELDS, *metadata_fields(metadata_schema), vector], metadata=stored)
+
+
+def metadata_fields(metadata_schema: pa.Schema) -> list[pa.Field]:
+    """Metadata columns as the table stores them: nullable, and a column without any value as text.
+
+    Raises:
+        DataError: as for `table_schema`.
+    """
+    for name in metadata_schema.names:
+        if name in OWN_COLUMNS or "." in name or not name:
+            raise DataError(
+                f"The metadata column {name!r} cannot be a column of the table: "
+                + ("the name is taken." if name in OWN_COLUMNS else "a name must not be empty or hold a dot."),
+                remedy="Rename the column in the metadata file.",
+            )
+    return [
+        pa.field(field.name, pa.string() if pa.types.is_null(field.type) else _plain(field.type))
+        for field in metadata_schema
+    ]
+
+
+def stored_spec(schema: pa.Schema, *, table: str) -> EncoderSpec:
+    """The encoder's identity out of a table's schema.
+
+    Raises:
+        TableError: the table was not made by pinembed, or its schema is damaged.
+    """
+    try:
+        return EncoderSpec.from_json(json.loads((schema.metadata or {})[SPEC_KEY]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise TableError(
+            f"Table {table} holds no encoder identity in its schema; pinembed did not make it.",
+            remedy="Give the name of a table that `pinembed encode` made, or of a new one.",
+        ) from error
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """Dictionary-encoded columns are stored as what they decode to."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
