@@ -63,7 +63,7 @@ def draw_item(color: str, shape: str, view: int, side_px: int = 48) -> Image.Ima
 
 
 def write_catalogue(root: Path, *, views: int = 3) -> Path:
-    """4 colours x 2 shapes x views; the last view is the test split, the one before it val where there are 3 or more."""
+    """4 colours x 2 shapes x views; the last view is test, the one before it val where there are 3 or more."""
     root.mkdir(parents=True, exist_ok=True)
     rows = []
     for color in COLORS:

@@ -196,10 +196,14 @@ def _parse(path: Path) -> pa.Table:
         return pa.json.read_json(path)
     if path.suffix not in {".csv", ".tsv"}:
         raise pa.ArrowInvalid(f"unknown kind of metadata file: {path.suffix or 'no suffix'}")
-    return pa.csv.read_csv(
+    table = pa.csv.read_csv(
         path,
         parse_options=pa.csv.ParseOptions(newlines_in_values=True, delimiter="\t" if path.suffix == ".tsv" else ","),
         convert_options=pa.csv.ConvertOptions(
             column_types=dict.fromkeys(RESERVED, pa.string()), strings_can_be_null=True, null_values=[""]
         ),
     )
+    undecoded = [field.name for field in table.schema if pa.types.is_binary(field.type)]
+    if undecoded:  # Arrow reads text that is not UTF-8 as bytes, without a word
+        raise pa.ArrowInvalid(f"column {undecoded[0]} is not UTF-8")
+    return table

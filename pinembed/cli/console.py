@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console as RichConsole
 from rich.table import Table
 from rich.text import Text
@@ -55,7 +56,7 @@ class Console:
         """A table; columns from `numeric_from` on are set flush right."""
         if self.quiet:
             return
-        table = Table(title=title, title_justify="left", title_style="bold")
+        table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
         for place, name in enumerate(columns):
             table.add_column(name, justify="right" if place >= numeric_from else "left", overflow="fold")
         for row in rows:

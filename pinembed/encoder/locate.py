@@ -195,7 +195,7 @@ def _in_open_clip_list(reference: str) -> EncoderFiles:
     if not cfg:
         raise EncoderError(
             f"{reference} is neither a folder nor NAME/PRETRAINED of open_clip's list.",
-            remedy="Check the path, or list the names: python -c 'import open_clip; print(open_clip.list_pretrained())'",
+            remedy="Check the path, or print open_clip.list_pretrained() in Python for the names.",
         )
     try:
         weights = Path(open_clip.pretrained.download_pretrained(cfg))
