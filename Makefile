@@ -1,5 +1,5 @@
 # `make demo` and `make test` set everything up in .venv on the first call; later calls install nothing.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
