@@ -1,0 +1,118 @@
+"""What a run shows: lines under cron, nothing with --quiet, one JSON object; and what a signal does."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pinembed.cli import console as console_module
+from pinembed.cli.console import Console
+from pinembed.cli.signals import stop_on_signals
+from pinembed.errors import StoppedError
+
+
+@dataclass(frozen=True)
+class Report:
+    rows: int
+    place: Path
+    rate: float
+    nested: tuple[dict[str, float], ...]
+
+
+@pytest.fixture
+def _own_signal_handlers():
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+def test_lines_tell_stage_count_rate_and_note_when_a_minute_has_passed(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(console_module, "CRON_LINE_EVERY_S", 0.0)
+    progress = Console().progress
+    progress.start("encode", total=10, unit="img")
+    progress.advance(4, note="1 failed")
+    progress.finish()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("encode: 4/10 img, ")
+    assert lines[0].endswith(" s left, 1 failed")
+
+
+def test_lines_say_nothing_of_a_stage_that_is_over_within_the_minute(capsys) -> None:
+    progress = Console().progress
+    progress.start("scan", total=3)
+    progress.advance(3)
+    progress.finish()
+    assert capsys.readouterr().err == ""
+
+
+def test_quiet_shows_neither_words_nor_progress_nor_tables(capsys) -> None:
+    console = Console(quiet=True)
+    console.say("words")
+    console.table("title", ["a"], [["b"]])
+    console.progress.start("encode", total=1)
+    console.progress.say("words")
+    console.progress.advance()
+    console.progress.finish()
+    streams = capsys.readouterr()
+    assert streams.out + streams.err == ""
+
+
+def test_json_report_is_one_line_of_plain_values_and_words_go_to_standard_error(capsys) -> None:
+    console = Console(json_output=True)
+    console.say("words")
+    console.report(Report(rows=3, place=Path("a/b"), rate=float("nan"), nested=({"x": 1.0},)))
+    streams = capsys.readouterr()
+    assert json.loads(streams.out) == {"rows": 3, "place": "a/b", "rate": None, "nested": [{"x": 1.0}]}
+    assert streams.err == "words\n"
+
+
+def test_markup_in_a_users_text_is_shown_as_it_is(capsys) -> None:
+    Console().table("found", ["title"], [["a [bold]mug[/bold]"]])
+    assert "a [bold]mug[/bold]" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("_own_signal_handlers")
+def test_signal_raises_at_once_outside_a_deferred_block() -> None:
+    stop_on_signals()
+    with pytest.raises(StoppedError, match="Stopped by signal 15") as caught:
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert caught.value.exit_code == 143
+
+
+@pytest.mark.usefixtures("_own_signal_handlers")
+def test_signal_in_a_deferred_block_waits_for_its_end(capsys) -> None:
+    stop = stop_on_signals()
+    finished = []
+
+    def work() -> None:
+        with stop.deferred():
+            os.kill(os.getpid(), signal.SIGINT)
+            finished.append("batch")
+
+    with pytest.raises(StoppedError) as caught:
+        work()
+    assert finished == ["batch"]
+    assert caught.value.exit_code == 130
+    assert "once more to stop at once" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("_own_signal_handlers")
+def test_second_signal_does_not_wait() -> None:
+    stop = stop_on_signals()
+    finished = []
+
+    def work() -> None:
+        with stop.deferred():
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+            finished.append("batch")
+
+    with pytest.raises(StoppedError):
+        work()
+    assert not finished
