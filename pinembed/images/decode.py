@@ -1,29 +1,157 @@
-"""Image file to an upright RGB picture."""
+"""Bytes of an image file to an upright RGB picture, the same whatever the format, mode or camera position was.
+
+Only raster formats that Pillow decodes itself are tried, by content and never by suffix: a `.jpg` that is PostScript
+must not start an interpreter.
+"""
 
 from __future__ import annotations
 
+import io
+import struct
 from pathlib import Path
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+import numpy as np
+from PIL import Image, UnidentifiedImageError
 
-from pinembed.errors import ImageError
+from pinembed.errors import ImageError, MissingExtraError
+from pinembed.images.read import read_file
+
+FORMATS = frozenset(
+    ["JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "TGA", "AVIF", "JPEG2000", "MPO", "HEIF", "ICO"]
+)
+MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs: 512 MiB of RGB
+TRANSPARENT_SHOWS = (255, 255, 255)
+ORIENTATION_TAG = 0x0112
+UPRIGHT_BY = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+# what Pillow's decoders raise on damaged files beside OSError, by experience with mutated ones
+DAMAGE = (
+    *(OSError, EOFError, SyntaxError, ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError),
+    *(OverflowError, ZeroDivisionError, AssertionError, struct.error),
+)
 
 
 def read_image(path: Path) -> Image.Image:
-    """The picture in a file: RGB, 8 bit, upright.
+    """The picture in a file: RGB, 8 bit, upright; the first frame of an animation.
 
     Raises:
-        ImageError: the file is missing, unreadable, empty, truncated or no image.
+        ImageError: the file is missing, unreadable, empty, truncated, too large or no image.
+    """
+    return decode_image(read_file(path).content, name=str(path))
+
+
+def decode_image(content: bytes, *, name: str) -> Image.Image:
+    """The picture in the bytes of a file: RGB, 8 bit, upright; the first frame of an animation.
+
+    Args:
+        content: of the file.
+        name: of the file, for messages.
+
+    Raises:
+        ImageError: truncated, too large, no image, or of a kind that cannot be decoded.
     """
     try:
-        with Image.open(path) as opened:
-            upright = ImageOps.exif_transpose(opened)
-            return upright.convert("RGB")
+        opened = _opened(content, name)
+        if opened.width * opened.height > MAX_PIXELS:
+            raise _too_large(name, f"{opened.width} x {opened.height} pixels")
+        opened.load()
+        return _upright(_to_rgb(opened), _orientation(opened))
+    except Image.DecompressionBombError as error:
+        raise _too_large(name, "far too many pixels") from error
+    except MemoryError as error:
+        raise _too_large(name, "more pixels than memory is free for") from error
+    except DAMAGE as error:
+        truncated = "truncated" in str(error).lower() or isinstance(error, EOFError)
+        raise ImageError(
+            f"{name} is truncated: its end is missing." if truncated else f"{name} cannot be decoded: {_words(error)}",
+            remedy="Replace the file with a whole one.",
+            reason="truncated" if truncated else "broken",
+        ) from error
+
+
+def _opened(content: bytes, name: str) -> Image.Image:
+    if content[4:8] == b"ftyp" and content[8:12] in HEIF_BRANDS:
+        _register_heif(name)
+    Image.init()
+    try:
+        return Image.open(io.BytesIO(content), formats=sorted(FORMATS & Image.OPEN.keys()))
     except UnidentifiedImageError as error:
         raise ImageError(
-            f"{path} is not an image.", remedy="Take the file out or replace it.", reason="not_an_image"
+            f"{name} is not an image: its first bytes are {content[:8]!r}.",
+            remedy="Take the file out or replace it.",
+            reason="not_an_image",
         ) from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ImageError(
-            f"{path} cannot be decoded: {error}", remedy="Replace the file with a whole one.", reason="broken"
-        ) from error
+
+
+def _register_heif(name: str) -> None:
+    if "HEIF" in Image.OPEN:
+        return
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError as error:
+        missing = MissingExtraError("Reading HEIC photos", extra="fast", package="pillow_heif")
+        raise ImageError(f"{name}: {missing.message}", remedy=missing.remedy, reason="needs_heif") from error
+    register_heif_opener()
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """8-bit RGB of any mode; what is transparent shows white."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith(("I", "F")):
+        return _scaled_to_8_bit(image).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        ground = Image.new("RGBA", rgba.size, (*TRANSPARENT_SHOWS, 255))
+        return Image.alpha_composite(ground, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _scaled_to_8_bit(image: Image.Image) -> Image.Image:
+    """Grey of 16 or 32 bits or floats, which `convert` would clip to white.
+
+    The white point is that of the type where it has one: 65535 for 16 bits, 1 for floats up to 1. Other ranges are
+    stretched from their least to their greatest value.
+    """
+    values = np.nan_to_num(np.asarray(image, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(values.min()), float(values.max())
+    if image.mode.startswith("I;16") or (image.mode == "I" and low >= 0 and 255 < high <= 65535):
+        low, high = 0.0, 65535.0
+    elif image.mode == "F" and low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
+    elif low >= 0 and high <= 255:
+        low, high = 0.0, 255.0
+    scaled = (values - low) * (255.0 / max(high - low, 1e-12))
+    return Image.fromarray(np.rint(scaled).astype(np.uint8))
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation after loading (some decoders turn the picture themselves); 1 where EXIF is damaged."""
+    try:
+        return int(image.getexif().get(ORIENTATION_TAG, 1))
+    except DAMAGE:
+        return 1
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(UPRIGHT_BY[orientation]) if orientation in UPRIGHT_BY else image
+
+
+def _too_large(name: str, found: str) -> ImageError:
+    return ImageError(
+        f"{name} holds {found}; at most {MAX_PIXELS} are decoded.",
+        remedy="Replace it with a smaller version; it may be a decompression bomb.",
+        reason="too_large",
+    )
+
+
+def _words(error: BaseException) -> str:
+    return " ".join((str(error) or type(error).__name__).split())[:200]
