@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from pinembed.encoder.encoder import load_encoder as load_encoder
     from pinembed.errors import PinembedError as PinembedError
     from pinembed.table.embedding_table import EmbeddingTable as EmbeddingTable
+    from pinembed.trimmed.model import TrimmedModel as TrimmedModel
 
 _HOMES = {
     "EmbeddingTable": "pinembed.table.embedding_table",
     "Encoder": "pinembed.encoder.encoder",
     "load_encoder": "pinembed.encoder.encoder",
     "PinembedError": "pinembed.errors",
+    "TrimmedModel": "pinembed.trimmed.model",
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -129,3 +129,31 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def other_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same architecture with other weights."""
     return make_encoder(tmp_path_factory.mktemp("encoders") / "other", seed=1)
+
+
+def make_qwen3vl(folder: Path, *, seed: int = 0, experts: int = 0, tied: bool = True, max_shard: str = "5GB") -> Path:
+    """A whole Qwen3-VL checkpoint of some ten thousand seeded random weights."""
+    from pinembed.trimmed.tiny import TinyShape, write_tiny_qwen3vl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = TinyShape(hidden=32, layers=2, heads=2, vocabulary=320, experts=experts, tied=tied)
+    texts = ["What colour is it? red green blue yellow", "circle square"]
+    write_tiny_qwen3vl(folder, texts=texts, seed=seed, shape=shape, max_shard=max_shard)
+    (folder / "LICENSE").write_text("Apache License\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_qwen3vl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dense, tied, single-file Qwen3-VL checkpoint; not to be changed."""
+    return make_qwen3vl(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def trimmed_qwen3vl(tiny_qwen3vl: Path) -> Path:
+    """The same without its vision tower, and without a projector; not to be changed."""
+    from pinembed.jobs.trim import trim
+
+    out = tiny_qwen3vl.with_name("trimmed")
+    trim(model=tiny_qwen3vl, out=out)
+    return out

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from pinembed.cli import doctor
+from pinembed.cli import doctor, trim
 from pinembed.cli.console import print_error
 from pinembed.errors import PinembedError, StoppedError
 from pinembed.version import __version__
@@ -45,6 +45,7 @@ def root(
 
 
 app.command("doctor")(doctor.command)
+app.command("trim")(trim.command)
 
 
 def main() -> NoReturn:

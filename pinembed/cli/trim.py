@@ -1,0 +1,61 @@
+"""`pinembed trim`: take the vision tower out of a Qwen3-VL checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pinembed.cli.console import Console
+from pinembed.cli.options import Json, Out, Overwrite, Quiet
+
+
+def command(
+    model: Annotated[Path, typer.Argument(help="Folder of a Qwen3-VL checkpoint in safetensors, dense or MoE.")],
+    out: Out,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Also load both models and compare their logits and answers.")
+    ] = False,
+    overwrite: Overwrite = False,
+    json_output: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Take the vision tower out of a Qwen3-VL checkpoint; what is left reads stored embeddings."""
+    from pinembed.cli.signals import stop_on_signals
+    from pinembed.jobs.trim import trim
+
+    stop_on_signals()
+    console = Console(json_output=json_output, quiet=quiet)
+    report = trim(model=model, out=out, verify=verify, overwrite=overwrite, progress=console.progress)
+    share = report.parameters_removed / report.parameters
+    console.table(
+        f"{report.model} -> {report.out}",
+        ["", "before", "removed", "kept"],
+        [
+            [
+                "parameters",
+                f"{report.parameters:,}",
+                f"{report.parameters_removed:,} ({share:.0%})",
+                f"{report.parameters_kept:,}",
+            ],
+            [
+                "weights",
+                _size(report.size_bytes),
+                _size(report.size_bytes_removed),
+                _size(report.size_bytes - report.size_bytes_removed),
+            ],
+            [f"vision FLOPs, {report.image_px} px image", *[f"{report.vision_flops_per_image:.3g}"] * 2, "0"],
+        ],
+    )
+    for check in report.parity:
+        console.say(f"verified {check.name}: logits differ by at most {check.max_difference:.2g}")
+    console.say(
+        f"An image of {report.image_px} px took {report.tokens_per_image:,} tokens; an item takes the projector's K.\n"
+        f"Next: pinembed align DATA --model {report.out} --source SOURCE --out OUT"
+    )
+    console.report(report)
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.2f} MB"

@@ -1,0 +1,205 @@
+"""A Qwen3-VL checkpoint folder as it lies on disk: its config, and which file holds which tensor where.
+
+Only headers are read here. Layout: config.json; model.safetensors, or shards with model.safetensors.index.json.
+File format: https://github.com/huggingface/safetensors (8 bytes of header length, JSON header, tensor bytes).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from pinembed.errors import ModelError
+
+MODEL_TYPES = ("qwen3_vl", "qwen3_vl_moe")
+SINGLE_NAME = "model.safetensors"
+INDEX_NAME = "model.safetensors.index.json"
+PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredTensor:
+    """One tensor of a safetensors file.
+
+    Attributes:
+        name: its key.
+        dtype: safetensors' name of the type: BF16, F16, F32 ...
+        shape: its sizes.
+        start: place of its first byte in the file.
+        size_bytes: how many bytes it takes.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    size_bytes: int
+
+    @property
+    def parameters(self) -> int:
+        count = 1
+        for size in self.shape:
+            count *= size
+        return count
+
+    @property
+    def is_vision(self) -> bool:
+        return self.name.startswith(("model.visual.", "visual."))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One safetensors file; its tensors stand in the order of their bytes."""
+
+    path: Path
+    tensors: tuple[StoredTensor, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A whole checkpoint, weights still on disk.
+
+    Attributes:
+        folder: where it lies.
+        config: config.json.
+        shards: the weight files, sorted by name.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    shards: tuple[Shard, ...]
+
+    @property
+    def tensors(self) -> tuple[StoredTensor, ...]:
+        return tuple(tensor for shard in self.shards for tensor in shard.tensors)
+
+    @property
+    def is_trimmed(self) -> bool:
+        return int(self.config["vision_config"].get("depth", 27)) == 0
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(shard.path.stat().st_size for shard in self.shards)
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Find and check a Qwen3-VL checkpoint, dense or MoE, trimmed or not.
+
+    Raises:
+        ModelError: no folder, no or another model's config, pickled weights only, a missing, damaged or foreign shard.
+    """
+    config = _read_config(folder)
+    shards = tuple(Shard(path=path, tensors=_read_header(path)) for path in _weight_files(folder))
+    checkpoint = Checkpoint(folder=folder, config=config, shards=shards)
+    if not any(tensor.is_vision for tensor in checkpoint.tensors):
+        raise ModelError(
+            f"{folder} holds {len(checkpoint.tensors)} tensors and none of a vision tower; "
+            "wanted keys that begin with model.visual.",
+            remedy="Give the whole checkpoint as Qwen publishes it.",
+        )
+    return checkpoint
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        found = "is a file" if folder.exists() else "does not exist"
+        raise ModelError(
+            f"{folder} {found}; wanted a folder with a Qwen3-VL checkpoint.",
+            remedy="Download one first, e.g.: hf download Qwen/Qwen3-VL-2B-Instruct --local-dir qwen3-vl-2b",
+        )
+    path = folder / "config.json"
+    config = read_json(path, wanted="a Qwen3-VL checkpoint's config.json")
+    kind = config.get("model_type")
+    if kind not in MODEL_TYPES:
+        raise ModelError(
+            f"{path} describes a {kind or 'nameless'} model; wanted {' or '.join(MODEL_TYPES)}.",
+            remedy="Give a Qwen3-VL checkpoint; other families have other vision towers and positions.",
+        )
+    for part in ("text_config", "vision_config"):
+        if not isinstance(config.get(part), dict):
+            raise ModelError(
+                f"{path} has no {part}; wanted a whole Qwen3-VL config.", remedy="Download the checkpoint again."
+            )
+    return config
+
+
+def read_json(path: Path, *, wanted: str) -> dict[str, Any]:
+    """A JSON object from a file of the model folder.
+
+    Raises:
+        ModelError: missing, not JSON, or not an object.
+    """
+    try:
+        parsed = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"{path} is missing; wanted {wanted}.", remedy="Check the path.") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{path} cannot be read: {str(error).splitlines()[0]}; wanted {wanted}.",
+            remedy="Restore the file from where the folder came from.",
+        ) from error
+    if not isinstance(parsed, dict):
+        raise ModelError(f"{path} holds no JSON object; wanted {wanted}.", remedy="Restore the file.")
+    return parsed
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The safetensors files that belong to the checkpoint, and no other that may lie beside them."""
+    index = folder / INDEX_NAME
+    if index.is_file():
+        weight_map = read_json(index, wanted="an index of safetensors shards").get("weight_map")
+        if not isinstance(weight_map, dict) or not weight_map:
+            raise ModelError(f"{index} has no weight_map.", remedy="Download the checkpoint again.")
+        names = sorted({str(name) for name in weight_map.values()})
+        for name in names:
+            _check_shard_name(folder, name, index)
+        return [folder / name for name in names]
+    if (folder / SINGLE_NAME).is_file():
+        return [folder / SINGLE_NAME]
+    pickled = sorted(path.name for pattern in PICKLE_PATTERNS for path in folder.glob(pattern))
+    if pickled:
+        raise ModelError(
+            f"{folder} holds pickled weights only ({', '.join(pickled[:3])}); wanted {SINGLE_NAME}. "
+            "Reading a pickle can run code, so pinembed never does.",
+            remedy="Give the checkpoint in safetensors, as Qwen publishes it.",
+        )
+    raise ModelError(f"{folder} holds no weights; wanted {SINGLE_NAME} or {INDEX_NAME}.", remedy="Check the path.")
+
+
+def _check_shard_name(folder: Path, name: str, index: Path) -> None:
+    if Path(name).name != name or not name.endswith(".safetensors"):
+        raise ModelError(
+            f"{index} names {name!r}; wanted safetensors files in the same folder.",
+            remedy="Do not use this checkpoint; its index points outside of it.",
+        )
+    if not (folder / name).is_file():
+        raise ModelError(f"{index} names {name}, which is missing.", remedy="Download the checkpoint again.")
+
+
+def _read_header(path: Path) -> tuple[StoredTensor, ...]:
+    try:
+        with safe_open(path, framework="np"):  # checks every offset against the file's size
+            pass
+        with path.open("rb") as file:
+            header_bytes = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(header_bytes))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(
+            f"{path} is no whole safetensors file: {str(error).splitlines()[0]}", remedy="Download the file again."
+        ) from error
+    header.pop("__metadata__", None)
+    tensors = [
+        StoredTensor(
+            name=name,
+            dtype=entry["dtype"],
+            shape=tuple(entry["shape"]),
+            start=8 + header_bytes + entry["data_offsets"][0],
+            size_bytes=entry["data_offsets"][1] - entry["data_offsets"][0],
+        )
+        for name, entry in header.items()
+    ]
+    return tuple(sorted(tensors, key=lambda tensor: tensor.start))

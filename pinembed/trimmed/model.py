@@ -1,0 +1,269 @@
+"""The trimmed model in memory: stored embeddings and a question in, an answer out.
+
+Shape legend: B questions, T tokens, I items of all questions in order, D floats of one embedding, K soft tokens of one
+item (m <= K of them used), H language-model width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from pinembed.errors import ModelError, NonFiniteEmbeddingError, UsageError
+from pinembed.trimmed.checkpoint import read_checkpoint
+from pinembed.trimmed.imports import import_transformers, without_bars
+from pinembed.trimmed.projector import Projector, load_projector
+from pinembed.trimmed.prompts import PromptBatch, PromptWriter
+
+Embeddings = Tensor | np.ndarray
+LOAD_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError, SafetensorError)
+
+
+class TrimmedModel:
+    """A Qwen3-VL without its vision tower, and the projector that feeds it.
+
+    Attributes:
+        model: transformers' Qwen3VLForConditionalGeneration or its MoE sister.
+        writer: questions to model input.
+        projector: None until `align` has made one, or the caller sets one.
+    """
+
+    def __init__(self, model: Any, writer: PromptWriter, projector: Projector | None = None) -> None:
+        self.model = model
+        self.writer = writer
+        self.projector = projector
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: str | torch.device = "cpu", dtype: str = "auto") -> TrimmedModel:
+        """Load a folder that `trim` or `align` wrote, for answering.
+
+        Args:
+            folder: of the trimmed checkpoint.
+            device: torch device.
+            dtype: `auto` for the type that the weights are stored in, or a torch type's name such as `bfloat16`.
+
+        Raises:
+            ModelError: not a trimmed Qwen3-VL checkpoint, or damaged.
+            MissingExtraError: the extra `vlm` is missing.
+        """
+        folder = Path(folder)
+        if not read_checkpoint(folder).is_trimmed:
+            raise ModelError(
+                f"{folder} still has its vision tower; wanted a trimmed checkpoint.",
+                remedy=f"Run: pinembed trim {folder} --out {folder.name}-trimmed",
+            )
+        model, writer = load_parts(folder, dtype=dtype)
+        projector = load_projector(folder)
+        if projector is not None and projector.config.hidden != model.config.text_config.hidden_size:
+            raise ModelError(
+                f"The projector in {folder} makes tokens of {projector.config.hidden} floats; "
+                f"the language model takes {model.config.text_config.hidden_size}.",
+                remedy="Run `pinembed align` on this model.",
+            )
+        return cls(model.to(device), writer, None if projector is None else projector.to(device))
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.model.device)
+
+    @property
+    def token_embeddings_VH(self) -> Tensor:
+        """The language model's input embeddings."""
+        weight: Tensor = self.model.get_input_embeddings().weight
+        return weight
+
+    def require_projector(self) -> Projector:
+        """The projector.
+
+        Raises:
+            ModelError: there is none yet.
+        """
+        if self.projector is None:
+            raise ModelError(
+                "The trimmed model has no projector yet; wanted one that turns embeddings into soft tokens.",
+                remedy="Train one: pinembed align DATA --model MODEL --source SOURCE --out OUT",
+            )
+        return self.projector
+
+    def soft_tokens(self, embeddings_ID: Embeddings, *, tokens: int | None = None) -> Tensor:
+        """What the language model sees in the place of the items.
+
+        Args:
+            embeddings_ID: rows of an embedding source.
+            tokens: m; None for K.
+
+        Returns:
+            (I, m, H) in the language model's type.
+
+        Raises:
+            NonFiniteEmbeddingError: a row holds NaN or inf.
+            ModelError: no projector.
+        """
+        projector = self.require_projector()
+        embeddings_ID = as_tensor(embeddings_ID)
+        finite_I = torch.isfinite(embeddings_ID).all(dim=1)
+        if not bool(finite_I.all()):
+            raise NonFiniteEmbeddingError(
+                f"{int((~finite_I).sum())} of {len(finite_I)} embeddings hold NaN or inf.",
+                remedy="Run `pinembed verify` on the source; encode these items again.",
+            )
+        soft_ImH: Tensor = projector(embeddings_ID.to(self.device), tokens)
+        return soft_ImH.to(self.token_embeddings_VH.dtype)
+
+    def inputs(self, batch: PromptBatch, soft_ImH: Tensor) -> dict[str, Any]:
+        """Keyword arguments of transformers' `forward` and `generate`.
+
+        The DeepStack levels get zeros: what they carry in the full model comes from the tower's inner layers. One level
+        is enough, and none at all breaks beams in transformers 5.23.
+        """
+        transformers = import_transformers("Running a trimmed model")
+        outputs = transformers.models.qwen3_vl.modeling_qwen3_vl.BaseModelOutputWithDeepstackFeatures
+        levels = max(1, len(self.model.config.vision_config.deepstack_visual_indexes))
+        batch = batch.to(self.device)
+        return {
+            "input_ids": batch.input_ids_BT,
+            "attention_mask": batch.attention_mask_BT,
+            "mm_token_type_ids": batch.item_mask_BT,
+            "image_grid_thw": batch.grid_I3,
+            "mm_encoder_outputs": {
+                "image": outputs(
+                    pooler_output=list(soft_ImH),
+                    deepstack_features=[list(torch.zeros_like(soft_ImH)) for _ in range(levels)],
+                )
+            },
+        }
+
+    def write(
+        self, questions: Sequence[str], embeddings: Sequence[Embeddings], tokens: int | None = None
+    ) -> tuple[PromptBatch, Tensor]:
+        """Prompts padded on the left, and the soft tokens of their items.
+
+        Args:
+            questions: B texts.
+            embeddings: for each question an (n, D) array of its items, n >= 1.
+            tokens: m; None for K.
+
+        Raises:
+            UsageError: the two differ in number, or a question has no item.
+        """
+        counts = [len(rows) for rows in embeddings]
+        if not questions or len(questions) != len(counts) or min(counts) < 1:
+            raise UsageError(
+                f"{len(questions)} question(s) came with items for {sum(map(bool, counts))}; each needs at least one.",
+                remedy="Give one array of embeddings for each question.",
+            )
+        m = self.require_projector().checked_tokens(tokens)
+        rows_ID = torch.cat([as_tensor(rows) for rows in embeddings])
+        return self.writer.write(questions, counts, tokens=m), self.soft_tokens(rows_ID, tokens=m)
+
+    @torch.inference_mode()
+    def logits(
+        self, questions: Sequence[str], embeddings: Sequence[Embeddings], *, tokens: int | None = None
+    ) -> Tensor:
+        """(B, V) float32: what the model would say next after each question; arguments as for `generate`."""
+        batch, soft_ImH = self.write(questions, embeddings, tokens)
+        logits_B1V: Tensor = self.model(**self.inputs(batch, soft_ImH), logits_to_keep=1).logits
+        return logits_B1V[:, -1].float()
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        questions: Sequence[str],
+        embeddings: Sequence[Embeddings],
+        *,
+        tokens: int | None = None,
+        max_new_tokens: int = 128,
+        beams: int = 1,
+        on_text: Callable[[str], None] | None = None,
+    ) -> list[str]:
+        """Answer questions about items, greedily: the same input gives the same answer.
+
+        Args:
+            questions: B texts.
+            embeddings: for each question an (n, D) array of its items, in the order the question means.
+            tokens: m, soft tokens of one item; None for the projector's K.
+            max_new_tokens: longest answer.
+            beams: 1 for greedy search.
+            on_text: called with each new piece of the answer; for one question and one beam.
+
+        Returns:
+            B answers.
+
+        Raises:
+            ModelError: no projector.
+            UsageError: a question without an item, or with a special token in it.
+            NonFiniteEmbeddingError, EncoderMismatchError: as for `soft_tokens`.
+        """
+        transformers = import_transformers("Answering")
+        batch, soft_ImH = self.write(questions, embeddings, tokens)
+        streamer = None
+        if on_text is not None and beams == 1 and len(questions) == 1:
+            streamer = _streamer(transformers, self.writer.tokenizer, on_text)
+        made_BT = self.model.generate(
+            **self.inputs(batch, soft_ImH),
+            generation_config=self._generation_config(transformers, max_new_tokens, beams),
+            streamer=streamer,
+        )
+        new_BT = made_BT[:, batch.input_ids_BT.shape[1] :]
+        answers: list[str] = self.writer.tokenizer.batch_decode(new_BT, skip_special_tokens=True)
+        return [answer.strip() for answer in answers]
+
+    def _generation_config(self, transformers: ModuleType, max_new_tokens: int, beams: int) -> Any:
+        tokenizer, stored = self.writer.tokenizer, self.model.generation_config
+        return transformers.GenerationConfig(
+            do_sample=False,
+            num_beams=beams,
+            max_new_tokens=max_new_tokens,
+            eos_token_id=stored.eos_token_id if stored.eos_token_id is not None else tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
+        )
+
+
+def as_tensor(embeddings_ND: Embeddings) -> Tensor:
+    """A tensor of its own: rows of a source are mapped read-only, which torch does not know."""
+    if isinstance(embeddings_ND, Tensor):
+        return embeddings_ND
+    return torch.from_numpy(np.array(embeddings_ND))
+
+
+def load_parts(folder: Path, *, dtype: str = "auto") -> tuple[Any, PromptWriter]:
+    """Transformers' model in evaluation mode and the prompt writer of a Qwen3-VL folder, trimmed or not.
+
+    Raises:
+        ModelError: transformers cannot load the folder.
+        MissingExtraError: the extra `vlm` is missing.
+    """
+    transformers = import_transformers("Loading a trimmed model")
+    with without_bars(transformers):
+        try:
+            model, info = transformers.AutoModelForImageTextToText.from_pretrained(
+                folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
+            )
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        except LOAD_ERRORS as error:
+            raise ModelError(
+                f"transformers cannot load {folder}: {' '.join(str(error).split())[:240]}",
+                remedy="Check that config, weights and tokenizer belong together, or trim the checkpoint again.",
+            ) from error
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"{folder} lacks {len(missing)} tensor(s) of the language model: {', '.join(missing[:3])}.",
+            remedy="Trim the checkpoint again from a whole one.",
+        )
+    return model.eval(), PromptWriter(tokenizer, folder)
+
+
+def _streamer(transformers: ModuleType, tokenizer: Any, on_text: Callable[[str], None]) -> Any:
+    class Streamer(transformers.TextStreamer):  # type: ignore[name-defined, misc]
+        def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+            on_text(text)
+
+    return Streamer(tokenizer, skip_prompt=True, skip_special_tokens=True)

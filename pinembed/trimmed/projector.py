@@ -1,0 +1,212 @@
+"""The projector: one stored embedding to K soft tokens of the language model.
+
+Shape legend: N embeddings, D floats of one embedding, K soft tokens of one item, m <= K of them used, H language-model
+width.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pinembed.errors import EncoderMismatchError, ModelError, UsageError
+from pinembed.trimmed.checkpoint import read_json
+from pinembed.trimmed.trim import write_json
+
+PROJECTOR_NAME = "projector.safetensors"
+CONFIG_NAME = "projector_config.json"
+FORMAT_VERSION = 1
+MIN_STD = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProjectorConfig:
+    """What a projector is, beside its weights.
+
+    Attributes:
+        dim: D.
+        tokens: K.
+        hidden: H.
+        inner: width of the MLP.
+        output_rms: root mean square of the language model's token embeddings, where the soft tokens start.
+        encoder_fingerprint: the encoder whose embeddings the projector was trained on.
+    """
+
+    dim: int
+    tokens: int
+    hidden: int
+    inner: int
+    output_rms: float
+    encoder_fingerprint: str
+
+    def __post_init__(self) -> None:
+        if min(self.dim, self.tokens, self.hidden, self.inner) < 1 or not self.output_rms > 0:
+            raise ValueError(f"sizes and output_rms must be positive: {self}")
+
+
+class Projector(nn.Module):
+    """LayerNorm and a two-layer GELU MLP, D -> K x H; each soft token has the RMS of a token embedding.
+
+    The input is first standardised feature by feature with the mean and spread of the source it was trained on: CLIP
+    embeddings share a large common part, which would drown what tells two items apart.
+    The first m <= K tokens can be used alone, since `align` trains with random m (Matryoshka Query Transformer, Hu et
+    al. 2024, arXiv:2405.19315). The two-layer MLP: Liu et al. 2023, arXiv:2310.03744.
+    """
+
+    mean_D: Tensor
+    std_D: Tensor
+
+    def __init__(self, config: ProjectorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("mean_D", torch.zeros(config.dim))
+        self.register_buffer("std_D", torch.ones(config.dim))
+        self.norm = nn.LayerNorm(config.dim)
+        self.hidden = nn.Linear(config.dim, config.inner)
+        self.output = nn.Linear(config.inner, config.tokens * config.hidden)
+        self.gain = nn.Parameter(torch.tensor(config.output_rms))
+
+    def fit_input(self, embeddings_ND: Tensor) -> None:
+        """Take mean and spread of the training items' embeddings for the standardisation."""
+        self.mean_D.copy_(embeddings_ND.float().mean(dim=0))
+        self.std_D.copy_(embeddings_ND.float().std(dim=0, correction=0).clamp_min(MIN_STD))
+
+    def forward(self, embeddings_ND: Tensor, tokens: int | None = None) -> Tensor:
+        """Soft tokens of each item.
+
+        Args:
+            embeddings_ND: any floating-point type.
+            tokens: m, how many of the K tokens are wanted; None for all.
+
+        Returns:
+            (N, m, H) in the projector's type; every token has the RMS `gain`.
+
+        Raises:
+            UsageError: m is not in 1..K.
+            EncoderMismatchError: the embeddings are of another size than D.
+        """
+        m = self.checked_tokens(tokens)
+        if embeddings_ND.ndim != 2 or embeddings_ND.shape[1] != self.config.dim:
+            raise EncoderMismatchError(
+                f"The embeddings have the shape {tuple(embeddings_ND.shape)}; "
+                f"the projector takes (N, {self.config.dim}).",
+                remedy="Use the source of the encoder that the projector was trained with.",
+            )
+        standard_ND = (embeddings_ND.to(self.mean_D) - self.mean_D) / self.std_D
+        inner_NI = F.gelu(self.hidden(self.norm(standard_ND)))
+        rows = m * self.config.hidden
+        tokens_NmH = F.linear(inner_NI, self.output.weight[:rows], self.output.bias[:rows])
+        tokens_NmH = tokens_NmH.view(-1, m, self.config.hidden)
+        return F.rms_norm(tokens_NmH, (self.config.hidden,)) * self.gain
+
+    def checked_tokens(self, tokens: int | None) -> int:
+        """The number m that `tokens` asks for.
+
+        Raises:
+            UsageError: m is not in 1..K.
+        """
+        if tokens is None:
+            return self.config.tokens
+        if not 1 <= tokens <= self.config.tokens:
+            raise UsageError(
+                f"{tokens} tokens an item were asked for; the projector has 1 to {self.config.tokens}.",
+                remedy="Ask for fewer, or run `pinembed align` with more --tokens.",
+            )
+        return tokens
+
+    def check_source(self, fingerprint: str, *, place: str) -> None:
+        """Refuse a source whose embeddings another encoder made.
+
+        Raises:
+            EncoderMismatchError: the fingerprints differ.
+        """
+        if fingerprint != self.config.encoder_fingerprint:
+            raise EncoderMismatchError(
+                f"{place} holds embeddings of the encoder {fingerprint}; the projector was trained on those of "
+                f"{self.config.encoder_fingerprint}.",
+                remedy="Give the source of that encoder, or run `pinembed align` on the new source.",
+            )
+
+
+def save_projector(projector: Projector, folder: Path) -> None:
+    """Write projector.safetensors and projector_config.json into a folder."""
+    weights = {name: tensor.detach().float().cpu().contiguous() for name, tensor in projector.state_dict().items()}
+    save_file(weights, folder / PROJECTOR_NAME, metadata={"format": "pt"})
+    write_json(folder / CONFIG_NAME, {"format": FORMAT_VERSION, **dataclasses.asdict(projector.config)})
+
+
+def load_projector(folder: Path) -> Projector | None:
+    """The projector of a trimmed model's folder in fp32; None where `align` has not run yet.
+
+    Raises:
+        ModelError: a part is missing or damaged, or config and weights do not fit each other.
+    """
+    if not (folder / CONFIG_NAME).exists() and not (folder / PROJECTOR_NAME).exists():
+        return None
+    stored = read_json(folder / CONFIG_NAME, wanted="the projector's sizes and encoder")
+    if stored.pop("format", None) != FORMAT_VERSION:
+        raise ModelError(
+            f"{folder / CONFIG_NAME} has another format than {FORMAT_VERSION}.",
+            remedy="Run `pinembed align` again with this version of pinembed.",
+        )
+    try:
+        projector = Projector(_config_of(stored))
+        projector.load_state_dict(load_file(folder / PROJECTOR_NAME))
+    except (SafetensorError, OSError, RuntimeError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{folder} holds a damaged projector: {str(error).splitlines()[0]}",
+            remedy="Run `pinembed align` again, or bring the folder back from a copy.",
+        ) from error
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in projector.state_dict().values()):
+        raise ModelError(f"{folder / PROJECTOR_NAME} holds NaN or inf.", remedy="Run `pinembed align` again.")
+    return projector.eval()
+
+
+def projector_sha256(folder: Path) -> str:
+    """sha256 of projector.safetensors: what a server's cache key of an item must hold beside the item."""
+    return hashlib.sha256((folder / PROJECTOR_NAME).read_bytes()).hexdigest()
+
+
+def new_projector(
+    *, dim: int, tokens: int, token_embeddings_VH: Tensor, encoder_fingerprint: str, seed: int, inner: int | None = None
+) -> Projector:
+    """A projector with seeded random weights, its output as loud as the model's token embeddings.
+
+    Args:
+        dim: D.
+        tokens: K.
+        token_embeddings_VH: the language model's input embeddings.
+        encoder_fingerprint: of the source it will be trained on.
+        seed: of the weights.
+        inner: width of the MLP; None for H.
+    """
+    hidden = token_embeddings_VH.shape[1]
+    rms = float(token_embeddings_VH.detach().float().square().mean().sqrt())
+    config = ProjectorConfig(
+        dim=dim,
+        tokens=tokens,
+        hidden=hidden,
+        inner=inner or hidden,
+        output_rms=rms,
+        encoder_fingerprint=encoder_fingerprint,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Projector(config)
+
+
+def _config_of(stored: dict[str, Any]) -> ProjectorConfig:
+    sizes = {name: int(stored.pop(name)) for name in ("dim", "tokens", "hidden", "inner")}
+    rms, fingerprint = float(stored.pop("output_rms")), str(stored.pop("encoder_fingerprint"))
+    if stored:
+        raise ValueError(f"unknown entries {sorted(stored)}")
+    return ProjectorConfig(**sizes, output_rms=rms, encoder_fingerprint=fingerprint)

@@ -1,0 +1,148 @@
+"""Questions about items to the language model's input: chat template, K image pads an item, positions, padding.
+
+Shape legend: B questions, T tokens of the longest one, I items of all questions in order, m soft tokens of one item.
+The stock processor counts pixels, so the pads are set here: an item of m tokens stands on a grid of 1 x 2 x 2m patches,
+which M-RoPE reads as one row of m positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pinembed.errors import ModelError, UsageError
+from pinembed.trimmed.checkpoint import read_json
+
+IMAGE_PAD = "<|image_pad|>"
+IGNORED = -100  # transformers' label of a token that takes no part in the loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptBatch:
+    """Model input of B questions.
+
+    Attributes:
+        input_ids_BT: int64, padded.
+        attention_mask_BT: int64, 0 on padding.
+        item_mask_BT: int64, 1 on the pads that soft tokens replace; transformers' mm_token_type_ids.
+        grid_I3: int64, image_grid_thw of every item.
+        labels_BT: int64, IGNORED outside of the answers; None without answers.
+    """
+
+    input_ids_BT: Tensor
+    attention_mask_BT: Tensor
+    item_mask_BT: Tensor
+    grid_I3: Tensor
+    labels_BT: Tensor | None = None
+
+    def to(self, device: torch.device) -> PromptBatch:
+        return PromptBatch(
+            input_ids_BT=self.input_ids_BT.to(device),
+            attention_mask_BT=self.attention_mask_BT.to(device),
+            item_mask_BT=self.item_mask_BT.to(device),
+            grid_I3=self.grid_I3.to(device),
+            labels_BT=None if self.labels_BT is None else self.labels_BT.to(device),
+        )
+
+
+class PromptWriter:
+    """Writes prompts with one checkpoint's tokenizer and chat template.
+
+    Args:
+        tokenizer: transformers' tokenizer of the checkpoint.
+        folder: of the checkpoint, named in errors; may hold the older chat_template.json.
+
+    Raises:
+        ModelError: no chat template, or a tokenizer without the image pad.
+    """
+
+    def __init__(self, tokenizer: Any, folder: Path) -> None:
+        self.tokenizer = tokenizer
+        self.pad_id = int(tokenizer.convert_tokens_to_ids(IMAGE_PAD) or 0)
+        if self.pad_id == 0 or self.pad_id == tokenizer.unk_token_id:
+            raise ModelError(
+                f"The tokenizer in {folder} has no {IMAGE_PAD}; wanted a Qwen3-VL tokenizer.",
+                remedy="Copy the tokenizer files of the checkpoint into the folder.",
+            )
+        self.template = tokenizer.chat_template or _older_template(folder)
+
+    def write(
+        self, questions: Sequence[str], items: Sequence[int], *, tokens: int, answers: Sequence[str] | None = None
+    ) -> PromptBatch:
+        """Model input of some questions.
+
+        Args:
+            questions: one text each.
+            items: how many items each question is about; they stand before its text.
+            tokens: m.
+            answers: what the model should say; the batch is then padded on the right and has labels. Without them
+                it is padded on the left, ready for generation.
+
+        Raises:
+            UsageError: a question holds one of the tokenizer's special tokens.
+        """
+        rows = [self.prompt_ids(text, count, tokens) for text, count in zip(questions, items, strict=True)]
+        lengths = [len(row) for row in rows]
+        if answers is not None:
+            rows = [row + self.answer_ids(answer) for row, answer in zip(rows, answers, strict=True)]
+        width, fill = max(map(len, rows)), int(self.tokenizer.pad_token_id or 0)
+        ids, mask, labels = [], [], []
+        for row, length in zip(rows, lengths, strict=True):
+            gap = width - len(row)
+            left, right = (0, gap) if answers is not None else (gap, 0)
+            ids.append([fill] * left + row + [fill] * right)
+            mask.append([0] * left + [1] * len(row) + [0] * right)
+            labels.append([IGNORED] * (left + length) + row[length:] + [IGNORED] * right)
+        ids_BT, mask_BT = torch.tensor(ids), torch.tensor(mask)
+        return PromptBatch(
+            input_ids_BT=ids_BT,
+            attention_mask_BT=mask_BT,
+            item_mask_BT=(ids_BT == self.pad_id).long() * mask_BT,
+            grid_I3=torch.tensor([[1, 2, 2 * tokens]]).expand(sum(items), 3).contiguous(),
+            labels_BT=torch.tensor(labels) if answers is not None else None,
+        )
+
+    def prompt_ids(self, text: str, items: int, tokens: int) -> list[int]:
+        """Token ids of one question with its pads, up to where the answer begins."""
+        found = [special for special in self.tokenizer.all_special_tokens if special in text]
+        if found:
+            raise UsageError(
+                f"The question holds {found[0]}, which the model's tokenizer keeps for itself.",
+                remedy="Take it out; items are named with --item.",
+            )
+        content: list[dict[str, str]] = [{"type": "image"}] * items + [{"type": "text", "text": text}]
+        written = self.tokenizer.apply_chat_template(
+            [{"role": "user", "content": content}],
+            chat_template=self.template,
+            tokenize=False,
+            add_generation_prompt=True,
+        )
+        if written.count(IMAGE_PAD) != items:
+            raise ModelError(
+                f"The chat template writes {written.count(IMAGE_PAD)} image pads for {items} item(s).",
+                remedy="Copy the chat template of the Qwen3-VL checkpoint into the folder.",
+            )
+        ids: list[int] = self.tokenizer(written.replace(IMAGE_PAD, IMAGE_PAD * tokens), add_special_tokens=False)[
+            "input_ids"
+        ]
+        return ids
+
+    def answer_ids(self, text: str) -> list[int]:
+        """Token ids of an answer and of the end of the turn."""
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return [*ids, int(self.tokenizer.eos_token_id)]
+
+
+def _older_template(folder: Path) -> str:
+    path = folder / "chat_template.json"
+    if not path.is_file():
+        raise ModelError(
+            f"{folder} has no chat template; wanted chat_template.jinja or chat_template.json.",
+            remedy="Copy it from the checkpoint that the model was trimmed from.",
+        )
+    return str(read_json(path, wanted="the chat template").get("chat_template", ""))

@@ -1,0 +1,166 @@
+"""A tiny Qwen3-VL checkpoint made from nothing: for the demo, for tests, for trying a set-up without a download.
+
+Same architecture and folder layout as the published ones: vision tower with DeepStack, language model with
+interleaved M-RoPE, byte-level tokenizer and chat template. Its weights are random and its vocabulary is small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pinembed.trimmed.imports import import_transformers, without_bars
+
+SPECIAL_TOKENS = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
+CHAT_TEMPLATE = (
+    "{%- for message in messages -%}"
+    "<|im_start|>{{ message.role + '\\n' }}"
+    "{%- if message.content is string -%}{{ message.content }}"
+    "{%- else -%}{%- for part in message.content -%}"
+    "{%- if part.type == 'image' -%}<|vision_start|><|image_pad|><|vision_end|>"
+    "{%- elif part.type == 'text' -%}{{ part.text }}{%- endif -%}"
+    "{%- endfor -%}{%- endif -%}"
+    "<|im_end|>{{ '\\n' }}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}<|im_start|>{{ 'assistant\\n' }}{%- endif -%}"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TinyShape:
+    """Sizes of a tiny model; the defaults give about 1.5 million parameters.
+
+    Attributes:
+        hidden: width of the language model.
+        layers: of the language model.
+        heads: attention heads; half as many for keys and values.
+        vision_layers: of the tower.
+        experts: 0 for a dense model.
+        tied: input and output embeddings are one.
+        vocabulary: tokens at most.
+    """
+
+    hidden: int = 128
+    layers: int = 4
+    heads: int = 4
+    vision_layers: int = 3
+    experts: int = 0
+    tied: bool = True
+    vocabulary: int = 1024
+
+
+def write_tiny_qwen3vl(
+    folder: Path, *, texts: Sequence[str], seed: int = 0, shape: TinyShape | None = None, max_shard: str = "5GB"
+) -> None:
+    """Write a whole Qwen3-VL checkpoint with seeded random weights.
+
+    Args:
+        folder: an existing folder.
+        texts: what the vocabulary is trained on; any text can still be written, byte by byte.
+        seed: of the weights.
+        shape: sizes.
+        max_shard: greatest file, as transformers' max_shard_size; small values give a sharded checkpoint.
+
+    Raises:
+        MissingExtraError: the extra `vlm` is missing.
+    """
+    transformers = import_transformers("Making a tiny Qwen3-VL")
+    shape = shape or TinyShape()
+    tokenizer = _train_tokenizer(transformers, texts, shape.vocabulary)
+    config = _config(transformers, shape, tokenizer)
+    architecture = "Qwen3VLMoeForConditionalGeneration" if shape.experts else "Qwen3VLForConditionalGeneration"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = getattr(transformers, architecture)(config)
+    model.generation_config = transformers.GenerationConfig(
+        eos_token_id=tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"]),
+        pad_token_id=tokenizer.pad_token_id,
+        do_sample=False,
+    )
+    with without_bars(transformers):
+        model.save_pretrained(folder, max_shard_size=max_shard)
+    tokenizer.save_pretrained(folder)
+
+
+def _train_tokenizer(transformers: Any, texts: Sequence[str], vocabulary: int) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([*texts, "system user assistant\n"], trainer)
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<|endoftext|>",
+        eos_token="<|im_end|>",
+        additional_special_tokens=list(SPECIAL_TOKENS),
+        chat_template=CHAT_TEMPLATE,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _config(transformers: Any, shape: TinyShape, tokenizer: Any) -> Any:
+    head = shape.hidden // shape.heads
+    eighth = head // 8
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": shape.hidden,
+        "intermediate_size": 3 * shape.hidden,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.heads // 2,
+        "head_dim": head,
+        "max_position_embeddings": 4096,
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 10_000.0,
+            "mrope_section": [head // 2 - 2 * eighth, eighth, eighth],
+            "mrope_interleaved": True,
+        },
+        "tie_word_embeddings": shape.tied,
+    }
+    if shape.experts:
+        text |= {
+            "num_experts": shape.experts,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": shape.hidden,
+            "decoder_sparse_step": 1,
+        }
+    vision = {
+        "depth": shape.vision_layers,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_heads": 2,
+        "out_hidden_size": shape.hidden,
+        "num_position_embeddings": 16,
+        "deepstack_visual_indexes": list(range(min(3, shape.vision_layers))),
+    }
+    ids = {
+        f"{name}_token_id": tokenizer.convert_tokens_to_ids(token)
+        for name, token in {
+            "image": "<|image_pad|>",
+            "video": "<|video_pad|>",
+            "vision_start": "<|vision_start|>",
+            "vision_end": "<|vision_end|>",
+        }.items()
+    }
+    kind = transformers.Qwen3VLMoeConfig if shape.experts else transformers.Qwen3VLConfig
+    return kind(text_config=text, vision_config=vision, tie_word_embeddings=shape.tied, **ids)
