@@ -9,8 +9,8 @@ Convention: https://huggingface.co/docs/datasets/image_dataset#imagefolder
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
 
-from pinembed.catalogue.scan import scan_images
+from pinembed.catalogue.scan import ScannedFile, scan_images
 from pinembed.errors import DataError
 from pinembed.nouns.item import Catalogue, Item
 
@@ -36,11 +36,13 @@ class CatalogueScan:
         catalogue: items that have both a file and, where there is metadata, a row.
         rows_without_file: `file_name`s of the metadata whose file is missing.
         files_without_row: image files that the metadata does not name.
+        files: what the file system told about every image file, by `file_name`.
     """
 
     catalogue: Catalogue
     rows_without_file: tuple[str, ...]
     files_without_row: tuple[str, ...]
+    files: Mapping[str, ScannedFile] = field(default_factory=dict)
 
 
 def read_catalogue(root: Path, *, metadata: Path | None = None) -> Catalogue:
@@ -83,7 +85,7 @@ def scan_catalogue(root: Path, *, metadata: Path | None = None) -> CatalogueScan
     if not root.is_dir():
         found = "is a file" if root.exists() else "does not exist"
         raise DataError(f"{root} {found}; wanted a folder of images.", remedy="Check the path.")
-    files = {scanned.file_name: scanned.path for scanned in scan_images(root)}
+    files = {scanned.file_name: scanned for scanned in scan_images(root)}
     tables = _metadata_tables(root, metadata)
     if not files:
         raise DataError(
@@ -91,10 +93,11 @@ def scan_catalogue(root: Path, *, metadata: Path | None = None) -> CatalogueScan
         )
     if not tables:
         items = tuple(
-            Item(id=name, file_name=name, path=path, split=_split_of(name)) for name, path in sorted(files.items())
+            Item(id=name, file_name=name, path=scanned.path, split=_split_of(name))
+            for name, scanned in sorted(files.items())
         )
         bare = Catalogue(root=root, items=items, schema=pa.schema([]), metadata=None)
-        return CatalogueScan(catalogue=bare, rows_without_file=(), files_without_row=())
+        return CatalogueScan(catalogue=bare, rows_without_file=(), files_without_row=(), files=files)
     table = pa.concat_tables([table for _, table in tables], promote_options="permissive")
     return _join(root, tables[0][0], table, files)
 
@@ -104,7 +107,7 @@ def shown(names: Sequence[str], limit: int = 3) -> str:
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
-def _join(root: Path, metadata: Path, table: pa.Table, files: dict[str, Path]) -> CatalogueScan:
+def _join(root: Path, metadata: Path, table: pa.Table, files: dict[str, ScannedFile]) -> CatalogueScan:
     rows = table.to_pylist()
     fields = [name for name in table.column_names if name not in RESERVED]
     items = [_item(row, fields, files) for row in rows if row["file_name"] in files]
@@ -125,16 +128,17 @@ def _join(root: Path, metadata: Path, table: pa.Table, files: dict[str, Path]) -
         ),
         rows_without_file=tuple(sorted(str(row["file_name"]) for row in rows if row["file_name"] not in files)),
         files_without_row=tuple(sorted(files.keys() - {row["file_name"] for row in rows})),
+        files=files,
     )
 
 
-def _item(row: dict[str, Any], fields: list[str], files: dict[str, Path]) -> Item:
+def _item(row: dict[str, Any], fields: list[str], files: dict[str, ScannedFile]) -> Item:
     name = row["file_name"]
     split = row.get("split")
     return Item(
         id=name if row.get("id") is None else str(row["id"]),
         file_name=name,
-        path=files[name],
+        path=files[name].path,
         fields={field: row[field] for field in fields},
         split=SPLIT_FOLDERS.get(str(split), str(split)) if split is not None else _split_of(name),
     )

@@ -15,6 +15,7 @@ from pinembed.nouns.encoder_spec import EncoderSpec
 from pinembed.table.address import TableAddress, parse_address
 from pinembed.table.schema import REFERENCE_KEY, stored_spec, table_schema
 
+IDS_PER_CONDITION = 500
 LANCE_ERRORS = (RuntimeError, OSError, ValueError)  # what the Rust core raises, and what its wrappers add
 
 
@@ -130,6 +131,16 @@ class EmbeddingTable:
                 columns=list(columns), batch_size=batch_rows, scan_in_order=True
             )
 
+    def remove(self, ids: Sequence[str]) -> None:
+        """Take rows out; the caller holds the run lock.
+
+        Raises:
+            TableError: the table cannot be written.
+        """
+        with writing(self.address):
+            for condition in id_conditions(ids):
+                self.lance.delete(condition)
+
     def vector_of(self, item_id: str) -> list[float]:
         """The stored vector of one item.
 
@@ -210,6 +221,13 @@ def table_exists(address: TableAddress) -> bool:
         return address.folder.is_dir()
     with reading(address):
         return address.name in _names(address)
+
+
+def id_conditions(ids: Sequence[str], column: str = "id") -> list[str]:
+    """SQL conditions that together pick these ids, none of them too long."""
+    quoted = ["'" + item_id.replace("'", "''") + "'" for item_id in ids]
+    chunks = [quoted[start : start + IDS_PER_CONDITION] for start in range(0, len(quoted), IDS_PER_CONDITION)]
+    return [f"{column} IN ({', '.join(chunk)})" for chunk in chunks]
 
 
 def first_line(error: BaseException) -> str:

@@ -1,0 +1,106 @@
+"""`pinembed encode`: a folder of images into a LanceDB table, and nothing twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pinembed.cli.console import Console, print_error
+from pinembed.cli.options import Device, EncoderOption, Json, Quiet, Table
+from pinembed.cli.signals import stop_on_signals
+from pinembed.errors import TooManyFailuresError
+
+if TYPE_CHECKING:
+    from pinembed.nouns.encode_report import EncodeReport
+
+COUNTS = ("added", "updated", "unchanged", "duplicate", "failed", "removed", "rows")
+ALWAYS = ("added", "updated", "unchanged", "rows")
+SHOWN = 10
+
+
+def command(
+    images: Annotated[Path, typer.Argument(help="Folder of images, with or without metadata.csv, .jsonl or .parquet.")],
+    table: Table,
+    encoder: EncoderOption,
+    metadata: Annotated[
+        Path | None,
+        typer.Option("--metadata", help="Metadata file elsewhere; its file_name column is relative to IMAGES."),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Read images again that failed before and did not change.")
+    ] = False,
+    max_failure_rate: Annotated[
+        float,
+        typer.Option(
+            "--max-failure-rate",
+            help="Share of failed images, 0 to 1, above which the run ends with exit code 3; what was good is stored.",
+        ),
+    ] = 0.5,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove the rows whose files are gone.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Let --prune remove more than a fifth of the rows.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done and do nothing.")] = False,
+    device: Device = "auto",
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-size", min=1, help="Images that the encoder takes at once; chosen by device if not given."
+        ),
+    ] = None,
+    json_output: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Encode a folder of images into a table; what is there and unchanged is left alone."""
+    from pinembed.jobs.encode import encode
+
+    console = Console(json_output=json_output, quiet=quiet)
+    report = encode(
+        images,
+        table=table,
+        encoder=encoder,
+        metadata=metadata,
+        retry_failed=retry_failed,
+        max_failure_rate=max_failure_rate,
+        prune=prune,
+        force=force,
+        dry_run=dry_run,
+        device=device,
+        batch_size=batch_size,
+        progress=console.progress,
+        stop=stop_on_signals(),
+    )
+    _show(console, report)
+    console.report(report)
+    if report.exit_code:
+        print_error(_too_many_failures(report), json_output=False)
+    raise typer.Exit(report.exit_code)
+
+
+def _show(console: Console, report: EncodeReport) -> None:
+    counts = [(name, f"{getattr(report, name)}") for name in COUNTS if getattr(report, name) or name in ALWAYS]
+    title = f"{'plan for' if report.dry_run else 'encode into'} {report.table}  ({report.encoder})"
+    console.table(title, ["items", "count"], counts)
+    if report.encoded:
+        console.say(
+            f"{report.encoded} images in {report.seconds:.1f} s, {report.images_per_s:.1f} images/s on {report.backend}"
+        )
+    if report.failed:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in report.failures.items())
+        console.say(f"failed: {reasons}", style="yellow")
+        for image in report.failed_images[:SHOWN]:
+            console.say(f"  {image.id}: {image.message}")
+        if report.failed > SHOWN:
+            console.say(f"  ... all of them are in the table {report.table}_failures")
+        if report.not_retried:
+            console.say(
+                f"{report.not_retried} of them failed before and did not change; --retry-failed reads them again."
+            )
+
+
+def _too_many_failures(report: EncodeReport) -> TooManyFailuresError:
+    return TooManyFailuresError(
+        f"{report.failed} items failed, {report.failure_rate:.0%} of all; --max-failure-rate allows "
+        f"{report.max_failure_rate:.0%}. What was good is stored.",
+        remedy=f"Look at the table {report.table}_failures, mend the files, and run the same command again.",
+    )

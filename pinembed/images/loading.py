@@ -1,0 +1,95 @@
+"""One image file to what the encoder and the table need of it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinembed.images.decode import decode_image
+from pinembed.images.preprocess import preprocess
+from pinembed.images.read import read_file
+from pinembed.nouns.encoder_spec import Preprocessing
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadRequest:
+    """One file to load.
+
+    Attributes:
+        place: the caller's own number of this request.
+        path: the file.
+        known_sha256: hashes of contents whose vector is already stored; a file with one of them is not decoded.
+    """
+
+    place: int
+    path: Path
+    known_sha256: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedImage:
+    """A file that was read.
+
+    Attributes:
+        place: of the request.
+        sha256: of the bytes that were decoded.
+        size_bytes: of the file.
+        mtime_ns: of the file when it was read.
+        width_px: of the upright picture; 0 when the content is known.
+        height_px: of the upright picture; 0 when the content is known.
+        pixels_CHW: uint8, H = W = image_px; None when the content is known.
+        seconds: from opening the file to pixels.
+    """
+
+    place: int
+    sha256: str
+    size_bytes: int
+    mtime_ns: int
+    width_px: int
+    height_px: int
+    pixels_CHW: NDArray[np.uint8] | None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FailedLoad:
+    """A file that could not be turned into pixels.
+
+    Attributes:
+        place: of the request.
+        reason: short class of the failure.
+        message: a sentence for people.
+    """
+
+    place: int
+    reason: str
+    message: str
+
+
+def load_image(request: LoadRequest, preprocessing: Preprocessing) -> LoadedImage:
+    """Read, hash, and where the content is new decode and preprocess one file.
+
+    Raises:
+        ImageError: the file cannot be read or decoded.
+    """
+    file = read_file(request.path)
+    sha256 = hashlib.sha256(file.content).hexdigest()
+    width_px = height_px = 0
+    pixels_CHW = None
+    if sha256 not in request.known_sha256:
+        image = decode_image(file.content, name=str(request.path))
+        width_px, height_px = image.size
+        pixels_CHW = preprocess(image, preprocessing)
+    return LoadedImage(
+        place=request.place,
+        sha256=sha256,
+        size_bytes=len(file.content),
+        mtime_ns=file.mtime_ns,
+        width_px=width_px,
+        height_px=height_px,
+        pixels_CHW=pixels_CHW,
+    )

@@ -1,0 +1,49 @@
+"""The process that loads images for a LoadingPool: `python -m pinembed.images.worker FD`.
+
+It is a process of its own so that a decoder that crashes or never ends costs one image and not the run. It imports
+neither torch nor LanceDB, and it is started with a plain command, so that a user's script needs no `__main__` guard.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import sys
+import time
+import warnings
+from multiprocessing.connection import Connection
+
+from pinembed.errors import ImageError
+from pinembed.images.loading import FailedLoad, LoadedImage, LoadRequest, load_image
+from pinembed.nouns.encoder_spec import Preprocessing
+
+
+def serve(connection: Connection) -> None:
+    """Answer LoadRequests, in order, until the other end closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent says when to end
+    warnings.simplefilter("ignore")  # Pillow's remarks about odd files; what matters comes as an ImageError
+    preprocessing: Preprocessing = connection.recv()
+    connection.send("ready")
+    while True:
+        try:
+            request: LoadRequest = connection.recv()
+        except EOFError:
+            return
+        connection.send(answer(request, preprocessing))
+
+
+def answer(request: LoadRequest, preprocessing: Preprocessing) -> LoadedImage | FailedLoad:
+    """The image, or the reason why there is none."""
+    started_s = time.perf_counter()
+    try:
+        loaded = load_image(request, preprocessing)
+    except ImageError as error:
+        return FailedLoad(place=request.place, reason=error.reason, message=error.message)
+    except MemoryError:
+        message = f"{request.path} needs more memory than is free."
+        return FailedLoad(place=request.place, reason="too_large", message=message)
+    return dataclasses.replace(loaded, seconds=time.perf_counter() - started_s)
+
+
+if __name__ == "__main__":
+    serve(Connection(int(sys.argv[1])))
