@@ -14,14 +14,20 @@ if TYPE_CHECKING:
     from pinembed.encoder.encoder import Encoder as Encoder
     from pinembed.encoder.encoder import load_encoder as load_encoder
     from pinembed.errors import PinembedError as PinembedError
+    from pinembed.jobs.evaluate import evaluate as evaluate
+    from pinembed.jobs.finetune import finetune as finetune
+    from pinembed.source.embedding_source import EmbeddingSource as EmbeddingSource
     from pinembed.table.embedding_table import EmbeddingTable as EmbeddingTable
     from pinembed.trimmed.model import TrimmedModel as TrimmedModel
 
 _HOMES = {
+    "EmbeddingSource": "pinembed.source.embedding_source",
     "EmbeddingTable": "pinembed.table.embedding_table",
     "Encoder": "pinembed.encoder.encoder",
     "load_encoder": "pinembed.encoder.encoder",
     "PinembedError": "pinembed.errors",
+    "evaluate": "pinembed.jobs.evaluate",
+    "finetune": "pinembed.jobs.finetune",
     "TrimmedModel": "pinembed.trimmed.model",
 }
 

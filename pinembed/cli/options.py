@@ -31,3 +31,29 @@ EncoderOption = Annotated[
 Device = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps; auto takes a GPU where there is one.")
 ]
+DataArgument = Annotated[
+    Path,
+    typer.Argument(metavar="DATA", help="Folder of images with metadata.csv, .jsonl or .parquet.", show_default=False),
+]
+TextOption = Annotated[
+    str | None,
+    typer.Option(
+        "--text",
+        help="Metadata columns that make an item's text, separated by commas; default: title, name, caption, text, "
+        "label, category, description and tags, where they exist.",
+        show_default=False,
+    ),
+]
+GroupOption = Annotated[
+    str | None,
+    typer.Option(
+        "--group",
+        help="Metadata column whose equal values mean the same product or kind; without it equal item or equal text.",
+        show_default=False,
+    ),
+]
+
+
+def columns(value: str | None) -> tuple[str, ...]:
+    """`title,label` as names."""
+    return tuple(name.strip() for name in (value or "").split(",") if name.strip())

@@ -1,0 +1,136 @@
+"""Which items train, which select, which judge.
+
+A split column or split folder is respected. Without one the hash of an item's group decides, 80/10/10, so a group lies
+on one side and stays there as the catalogue grows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pinembed.catalogue.captions import Captioner, words
+from pinembed.errors import DataError, UsageError
+from pinembed.nouns.item import Catalogue, Item
+
+TRAIN, VALIDATION, TEST, ALL = "train", "val", "test", "all"
+HASH_BUCKETS = 100
+TRAIN_BUCKETS, VALIDATION_BUCKETS = 80, 90
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledItems:
+    """Items of a split with what makes two of them right answers to each other.
+
+    Attributes:
+        items: in the order of the catalogue.
+        texts: distinct captions of the items.
+        text_of_N: int64, place of an item's caption in `texts`; -1 for an item without text.
+        groups: distinct groups' names; empty without a group column.
+        group_of_N: int64, place of an item's group in `groups`; a code of its own where the value is missing.
+    """
+
+    items: tuple[Item, ...]
+    texts: tuple[str, ...]
+    text_of_N: Tensor
+    groups: tuple[str, ...]
+    group_of_N: Tensor
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+def check_group(catalogue: Catalogue, group: str | None) -> None:
+    """Refuse a group column that is not there.
+
+    Raises:
+        UsageError: the metadata has no such column.
+    """
+    if group is not None and group not in catalogue.schema.names:
+        raise UsageError(
+            f"--group names {group}, which {catalogue.metadata} does not have; "
+            f"its columns are {', '.join(catalogue.schema.names) or 'none'}.",
+            remedy="Name a column whose equal values mean the same product or kind.",
+        )
+
+
+def split_items(catalogue: Catalogue, *, group: str | None) -> dict[str, tuple[Item, ...]]:
+    """Items by split. A catalogue with a train but no val split gives a tenth of train's groups to val."""
+    found: dict[str, list[Item]] = defaultdict(list)
+    splits = set(catalogue.splits)
+    for item in catalogue:
+        if not splits:
+            found[_hashed_split(_key(item, group))].append(item)
+        elif item.split == TRAIN and VALIDATION not in splits:
+            bucket = _bucket(_key(item, group))
+            found[VALIDATION if TRAIN_BUCKETS <= bucket < VALIDATION_BUCKETS else TRAIN].append(item)
+        elif item.split is not None:
+            found[item.split].append(item)
+    return {name: tuple(items) for name, items in found.items()}
+
+
+def items_of_split(catalogue: Catalogue, split: str, *, group: str | None) -> tuple[Item, ...]:
+    """The items of one split; `all` for the complete catalogue.
+
+    Raises:
+        UsageError: no such split.
+        DataError: the hash put no item into it.
+    """
+    if split == ALL:
+        return catalogue.items
+    splits = split_items(catalogue, group=group)
+    if split in splits:
+        return splits[split]
+    if not catalogue.splits and split in {TRAIN, VALIDATION, TEST}:
+        raise DataError(
+            f"{catalogue.root} has no split column, and the hash of {group or 'the id'} puts none of its "
+            f"{len(catalogue)} items into {split}.",
+            remedy="Give --split all, add a split column, or bring more groups.",
+        )
+    known = sorted(splits) or [TRAIN, VALIDATION, TEST]
+    raise UsageError(
+        f"--split {split} does not occur in {catalogue.root}; found {', '.join(known)}.",
+        remedy="Name one of these, or all.",
+    )
+
+
+def label_items(items: tuple[Item, ...], captioner: Captioner, *, group: str | None) -> LabelledItems:
+    """Captions and groups as codes."""
+    texts: dict[str, int] = {}
+    groups: dict[str, int] = {}
+    text_of, group_of = [], []
+    alone = 1 << 40
+    for place, item in enumerate(items):
+        caption = captioner.caption(item)
+        text_of.append(texts.setdefault(caption, len(texts)) if caption else -1)
+        name = group_name(item, group)
+        group_of.append(groups.setdefault(name, len(groups)) if name else alone + place)
+    return LabelledItems(
+        items=items,
+        texts=tuple(texts),
+        text_of_N=torch.tensor(text_of, dtype=torch.int64),
+        groups=tuple(groups),
+        group_of_N=torch.tensor(group_of, dtype=torch.int64),
+    )
+
+
+def group_name(item: Item, group: str | None) -> str:
+    """The item's value of the group column as words; empty where it is missing or there is no such column."""
+    return words(item.fields.get(group)) if group else ""
+
+
+def _key(item: Item, group: str | None) -> str:
+    return group_name(item, group) or item.id
+
+
+def _bucket(key: str) -> int:
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % HASH_BUCKETS
+
+
+def _hashed_split(key: str) -> str:
+    bucket = _bucket(key)
+    return TRAIN if bucket < TRAIN_BUCKETS else VALIDATION if bucket < VALIDATION_BUCKETS else TEST

@@ -1,0 +1,108 @@
+"""`pinembed evaluate`: how well an encoder finds the right items, alone or beside another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pinembed.cli.console import Console
+from pinembed.cli.options import DataArgument, Device, EncoderOption, GroupOption, Json, Quiet, TextOption, columns
+
+if TYPE_CHECKING:
+    from pinembed.nouns.evaluation import Accuracy, Estimate, EvaluateReport, RetrievalScores, Scores
+
+HEADINGS = {"text_to_image": "text > image", "image_to_text": "image > text", "image_to_image": "image > image"}
+CLASS_HEADINGS = {"knn5": "5-NN", "label_zero_shot": "zero-shot"}
+
+
+def command(
+    folder: DataArgument,
+    encoder: EncoderOption,
+    against: Annotated[
+        str | None, typer.Option("--against", help="Another encoder; shows both and the paired difference.")
+    ] = None,
+    split: Annotated[
+        str,
+        typer.Option("--split", help="Split to measure, or all. Without a split column: train, val, test by hash."),
+    ] = "test",
+    group: GroupOption = None,
+    text: TextOption = None,
+    device: Device = "auto",
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap intervals.")] = 0,
+    json_output: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure text-to-image, image-to-text and image-to-image retrieval of an encoder on a split of DATA."""
+    from pinembed.jobs.evaluate import evaluate
+
+    console = Console(json_output=json_output, quiet=quiet)
+    report = evaluate(
+        data=folder,
+        encoder=encoder,
+        against=against,
+        split=split,
+        group=group,
+        text=columns(text),
+        device=device,
+        seed=seed,
+        progress=console.progress,
+    )
+    _show(console, report)
+    console.report(report)
+
+
+def _show(console: Console, report: EvaluateReport) -> None:
+    group = f"group {report.group}" if report.group else "no group: equal item or equal text is right"
+    console.say(f"{report.data}, split {report.split}: {report.images} images, {report.texts} texts, {group}")
+    if report.broken:
+        console.say(f"{len(report.broken)} image(s) could not be decoded and take no part: {report.broken[0]} ...")
+    if report.against is not None:
+        console.say(f"A = {report.encoder.encoder}\nB = {report.against.encoder}")
+    named = _named_scores(report)
+    for direction, heading in HEADINGS.items():
+        found: RetrievalScores | None = getattr(report.encoder.scores, direction)
+        if found is None:
+            console.say(f"{heading}: no query has a right answer; give --group")
+        else:
+            console.say(f"{heading}: {found.queries:,} queries, each against a gallery of {found.gallery:,}")
+    retrieval = [row for direction in HEADINGS for row in _retrieval_rows(direction, named)]
+    columns = ["", "", "R@1", "R@5", "R@10", "MRR", "mAP", "95 %"]
+    console.table("Retrieval", columns, retrieval, numeric_from=2)
+    classes = [row for field in CLASS_HEADINGS for row in _class_rows(field, named)]
+    if classes:
+        console.table("Groups as classes", ["", "", "queries", "gallery", "accuracy", "95 %"], classes, numeric_from=2)
+
+
+def _named_scores(report: EvaluateReport) -> list[tuple[str, Scores, str]]:
+    """Name of the row, figures, sign format."""
+    if report.against is None or report.difference is None:
+        return [("", report.encoder.scores, "")]
+    return [("A", report.encoder.scores, ""), ("B", report.against.scores, ""), ("A-B", report.difference, "+")]
+
+
+def _retrieval_rows(direction: str, named: list[tuple[str, Scores, str]]) -> list[list[str]]:
+    rows = []
+    for place, (name, scores, sign) in enumerate(named):
+        found: RetrievalScores | None = getattr(scores, direction)
+        if found is not None:
+            figures = [f"{estimate.value:{sign}.3f}" for estimate in found.estimates]
+            heading = HEADINGS[direction] if place == 0 else ""
+            rows.append([heading, name, *figures, _interval(found.map, sign)])
+    return rows
+
+
+def _class_rows(field: str, named: list[tuple[str, Scores, str]]) -> list[list[str]]:
+    rows = []
+    for place, (name, scores, sign) in enumerate(named):
+        found: Accuracy | None = getattr(scores, field)
+        if found is not None:
+            gallery = f"{found.gallery:,} {found.gallery_split + ' images' if found.gallery_split else 'names'}"
+            figure = f"{found.accuracy.value:{sign}.3f}"
+            heading = CLASS_HEADINGS[field] if place == 0 else ""
+            rows.append([heading, name, f"{found.queries:,}", gallery, figure, _interval(found.accuracy, sign)])
+    return rows
+
+
+def _interval(estimate: Estimate, sign: str) -> str:
+    return f"{estimate.low:{sign}.2f}..{estimate.high:{sign}.2f}"

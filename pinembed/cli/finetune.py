@@ -1,0 +1,103 @@
+"""`pinembed finetune`: a base encoder and a catalogue to an encoder that knows the catalogue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pinembed.cli.console import Console
+from pinembed.cli.options import DataArgument, Device, GroupOption, Json, Out, Overwrite, Quiet, TextOption, columns
+from pinembed.cli.signals import stop_on_signals
+
+if TYPE_CHECKING:
+    from pinembed.nouns.finetune_report import FinetuneReport
+
+
+def command(
+    folder: DataArgument,
+    base: Annotated[
+        str,
+        typer.Option(
+            "--base",
+            help="Encoder to start from: a folder, NAME/PRETRAINED, hf-hub:OWNER/REPO, or an architecture with "
+            "--random-init.",
+            show_default=False,
+        ),
+    ],
+    out: Out,
+    random_init: Annotated[
+        bool, typer.Option("--random-init", help="Start from seeded random weights of a bare architecture.")
+    ] = False,
+    text: TextOption = None,
+    group: GroupOption = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option("--epochs", min=1, help="Passes over the training split; by default as its size wants."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", min=0, help="Time for training; the epochs are cut to it.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=2, help="Images of a training step.", show_default="64")
+    ] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option("--lr", min=0, help="Peak learning rate of the last layer; by default from the tower's size."),
+    ] = None,
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+    json_output: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Tune an encoder on the images and texts of DATA; keeps the best weights of the run, or the base's."""
+    from pinembed.jobs.finetune import finetune
+
+    stop_on_signals()
+    console = Console(json_output=json_output, quiet=quiet)
+    report = finetune(
+        data=folder,
+        base=base,
+        out=out,
+        random_init=random_init,
+        text=columns(text),
+        group=group,
+        epochs=epochs,
+        seed=seed,
+        minutes=minutes,
+        batch_size=batch_size,
+        lr=lr,
+        overwrite=overwrite,
+        device=device,
+        progress=console.progress,
+    )
+    _show(console, report)
+    console.report(report)
+
+
+def _show(console: Console, report: FinetuneReport) -> None:
+    if report.broken:
+        console.say(f"{len(report.broken)} image(s) could not be decoded and took no part: {report.broken[0]} ...")
+    best = report.best
+    rows = [
+        [name, _figure(before), _figure(after)]
+        for name, before, after in (
+            ("text > image mAP", report.base.text_to_image_map, best.text_to_image_map),
+            ("image > text mAP", report.base.image_to_text_map, best.image_to_text_map),
+            ("image > image mAP", report.base.image_to_image_map, best.image_to_image_map),
+        )
+    ]
+    console.table(f"Validation split, {report.val_images} images", ["", "base", f"epoch {report.best_epoch}"], rows)
+    if report.best_epoch == 0:
+        console.say("No epoch was better than the base; the folder holds the base's weights.")
+    console.say(
+        f"{report.out}: fingerprint {report.fingerprint}; {report.images_per_s:.0f} training images/s, "
+        f"{report.seconds:.0f} s in all"
+    )
+    if report.curves is not None:
+        console.say(f"{report.curves}: loss and validation figures")
+
+
+def _figure(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"

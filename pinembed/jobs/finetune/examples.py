@@ -1,0 +1,108 @@
+"""What a run trains and selects on: pixels, texts and right answers of two splits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pinembed.catalogue.captions import Captioner, make_captioner
+from pinembed.catalogue.metadata import read_catalogue
+from pinembed.catalogue.splits import TRAIN, VALIDATION, LabelledItems, check_group, label_items, split_items
+from pinembed.errors import DataError, UsageError
+from pinembed.jobs.pixels import PixelStore
+from pinembed.nouns.encoder_spec import Preprocessing
+from pinembed.nouns.item import Item
+from pinembed.nouns.progress import Progress
+
+FEWEST_TRAINING_IMAGES = 8
+FEWEST_TRAINING_TEXTS = 2
+PIXEL_BYTES = 2 << 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Texts:
+    """The two splits' items before any image is read.
+
+    Attributes:
+        captioner: items to texts.
+        group: column of the groups.
+        train: items with a text.
+        val: all items of the validation split.
+    """
+
+    captioner: Captioner
+    group: str | None
+    train: tuple[Item, ...]
+    val: tuple[Item, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """One split in memory."""
+
+    labelled: LabelledItems
+    pixels: PixelStore
+
+
+def read_texts(data: Path, *, text: Sequence[str], group: str | None) -> Texts:
+    """Items of the training and the validation split, checked for what a run needs.
+
+    Raises:
+        DataError: no metadata, an empty split, or too little to learn from or to judge by.
+        UsageError: an unknown column, or a split column without `train`.
+    """
+    catalogue = read_catalogue(data)
+    captioner = make_captioner(catalogue, text)
+    check_group(catalogue, group)
+    splits = split_items(catalogue, group=group)
+    if catalogue.splits and TRAIN not in splits:
+        raise UsageError(
+            f"The splits of {data} are {', '.join(sorted(splits))}; training needs one called {TRAIN}.",
+            remedy=f"Call the split that may be trained on {TRAIN}, the one that selects {VALIDATION}.",
+        )
+    train = tuple(item for item in splits.get(TRAIN, ()) if captioner.caption(item))
+    found = Texts(captioner=captioner, group=group, train=train, val=splits.get(VALIDATION, ()))
+    _check_sizes(found, data)
+    return found
+
+
+def load_examples(
+    items: tuple[Item, ...], texts: Texts, preprocessing: Preprocessing, *, split: str, progress: Progress
+) -> Examples:
+    """Decode a split and give its whole images their texts and groups.
+
+    Raises:
+        DataError: not one image can be decoded.
+    """
+    progress.start(f"reading {split} images", len(items), "img")
+    pixels = PixelStore(items, preprocessing, limit_bytes=PIXEL_BYTES, progress=progress)
+    progress.finish()
+    if not pixels.items:
+        raise DataError(
+            f"None of the {len(items)} images of the split {split} can be decoded; the first is {items[0].path}.",
+            remedy="Check that the files are whole images.",
+        )
+    return Examples(labelled=label_items(pixels.items, texts.captioner, group=texts.group), pixels=pixels)
+
+
+def _check_sizes(texts: Texts, data: Path) -> None:
+    columns = ", ".join(texts.captioner.fields)
+    if len(texts.train) < FEWEST_TRAINING_IMAGES:
+        raise DataError(
+            f"{data} has {len(texts.train)} training item(s) with a text in {columns}; "
+            f"wanted at least {FEWEST_TRAINING_IMAGES}.",
+            remedy="Bring more items, or name the columns that hold the texts with --text.",
+        )
+    captions = {texts.captioner.caption(item) for item in texts.train}
+    if len(captions) < FEWEST_TRAINING_TEXTS:
+        raise DataError(
+            f"All {len(texts.train)} training items of {data} have one and the same text in {columns}.",
+            remedy="Name columns that differ between items with --text.",
+        )
+    if len({texts.captioner.caption(item) for item in texts.val} - {""}) < FEWEST_TRAINING_TEXTS:
+        raise DataError(
+            f"The validation split of {data} has {len(texts.val)} item(s) with fewer than {FEWEST_TRAINING_TEXTS} "
+            "distinct texts; the best weights cannot be chosen on it.",
+            remedy="Mark more items as val in a split column, or bring more groups.",
+        )

@@ -1,0 +1,79 @@
+"""The run's folder: encoder, run.json and curves."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from pinembed.encoder.encoder import Encoder
+from pinembed.encoder.locate import encoder_spec, locate_encoder
+from pinembed.encoder.save import save_encoder
+from pinembed.errors import EncoderError, MissingExtraError
+from pinembed.jobs.finetune.curves import draw_curves
+from pinembed.jobs.finetune.epochs import TrainedRun
+from pinembed.nouns.encoder_spec import EncoderSpec
+from pinembed.nouns.finetune_report import FinetuneReport
+from pinembed.nouns.progress import Progress
+from pinembed.training.recipe import Recipe
+from pinembed.version import __version__
+
+RUN_NAME, CURVES_NAME = "run.json", "curves.png"
+
+
+def write_encoder(folder: Path, encoder: Encoder, run: TrainedRun) -> EncoderSpec:
+    """Store the run's best weights in open_clip's local-dir layout and tell their identity."""
+    save_encoder(encoder, folder, weights=run.weights)
+    return encoder_spec(locate_encoder(str(folder)))
+
+
+def write_curves(folder: Path, run: TrainedRun, progress: Progress) -> bool:
+    """Draw the plot where matplotlib is there; say so where it is not."""
+    try:
+        draw_curves(run.records, run.losses, run.best_epoch, folder / CURVES_NAME)
+    except MissingExtraError as error:
+        progress.say(f"No {CURVES_NAME}: {error.message} {error.remedy}")
+        return False
+    return True
+
+
+def write_run(
+    folder: Path, report: FinetuneReport, recipe: Recipe, spec: EncoderSpec, base: Encoder, losses: tuple[float, ...]
+) -> None:
+    """Everything that tells how these weights came about, as run.json."""
+    try:
+        base_fingerprint = base.spec.fingerprint
+    except EncoderError:  # random weights have no file
+        base_fingerprint = None
+    best = report.best
+    written = {
+        "encoder": spec.to_json(),
+        "fingerprint": spec.fingerprint,
+        "base_fingerprint": base_fingerprint,
+        "settings": dataclasses.asdict(report.settings),
+        "recipe": dataclasses.asdict(recipe),
+        "counts": {
+            "train_images": report.train_images,
+            "val_images": report.val_images,
+            "texts": report.texts,
+            "broken": list(report.broken),
+        },
+        "metrics": {"base": dataclasses.asdict(report.base), "kept": dataclasses.asdict(best)},
+        "best_epoch": report.best_epoch,
+        "epochs": [dataclasses.asdict(record) for record in report.epochs],
+        "step_losses": [round(loss, 5) for loss in losses],
+        "seconds": report.seconds,
+        "images_per_s": report.images_per_s,
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "pinembed": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            **{name: version(name) for name in ("torchvision", "open_clip_torch", "timm")},
+        },
+    }
+    (folder / RUN_NAME).write_text(json.dumps(written, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,94 @@
+"""Ranked retrieval with several right answers, exact also where scores are equal.
+
+Shape legend: Q queries, G gallery, B a block of queries, D embedding floats, M metrics (`nouns.evaluation.METRICS`).
+
+recall@k is the share of queries with at least one right answer among the first k. Average precision is the mean, over
+the right answers, of the precision at the score of that answer. Equal scores are one step, as in scikit-learn's
+average_precision_score, and the rank of a right answer counts every wrong one of equal score before it: an encoder that
+gives one vector to everything earns nothing from the order of the files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pinembed.nouns.evaluation import METRICS
+
+BLOCK_SCORES = 1 << 23
+SCORE_STEP = 1e-6
+"""Cosines closer than this are equal: copies of one picture differ in the last bits of a matrix product."""
+
+Relevance = Callable[[int, int], Tensor]
+"""(start, stop) of a block of queries to a bool (B, G): which gallery entries are right."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryScores:
+    """The figures of each query.
+
+    Attributes:
+        values_QM: float64; a row for each query that has a right answer.
+        gallery: candidates of a query.
+    """
+
+    values_QM: Tensor
+    gallery: int
+
+    @property
+    def queries(self) -> int:
+        return len(self.values_QM)
+
+    def mean(self, metric: str) -> float:
+        """Over all queries; NaN without any."""
+        return float(self.values_QM[:, METRICS.index(metric)].mean())
+
+
+def score_queries(
+    query_QD: Tensor, gallery_GD: Tensor, relevance: Relevance, *, skip_self: bool = False
+) -> QueryScores:
+    """Rank the gallery for each query by cosine.
+
+    Args:
+        query_QD: rows of L2 norm 1.
+        gallery_GD: rows of L2 norm 1.
+        relevance: the right answers of a block of queries.
+        skip_self: queries and gallery are the same rows; a query does not find itself.
+    """
+    gallery = len(gallery_GD)
+    block = max(1, BLOCK_SCORES // max(gallery, 1))
+    rows = [torch.empty(0, len(METRICS), dtype=torch.float64)]
+    for start in range(0, len(query_QD), block):
+        stop = min(start + block, len(query_QD))
+        scores_BG = torch.round((query_QD[start:stop] @ gallery_GD.T) / SCORE_STEP)
+        relevant_BG = relevance(start, stop).clone()
+        if skip_self:
+            places_B = torch.arange(stop - start)
+            scores_BG[places_B, start + places_B] = -torch.inf
+            relevant_BG[places_B, start + places_B] = False
+        answered_B = relevant_BG.any(dim=1)
+        rows.append(_metrics(scores_BG[answered_B], relevant_BG[answered_B]))
+    return QueryScores(values_QM=torch.cat(rows), gallery=gallery - skip_self)
+
+
+def _metrics(scores_BG: Tensor, relevant_BG: Tensor) -> Tensor:
+    best_B1 = scores_BG.masked_fill(~relevant_BG, -torch.inf).amax(dim=1, keepdim=True)
+    rank_B = 1 + ((scores_BG >= best_B1) & ~relevant_BG).sum(dim=1).double()
+    recalls = [(rank_B <= k).double() for k in (1, 5, 10)]
+    return torch.stack([*recalls, 1 / rank_B, _average_precision(scores_BG, relevant_BG)], dim=1)
+
+
+def _average_precision(scores_BG: Tensor, relevant_BG: Tensor) -> Tensor:
+    sorted_BG, order_BG = scores_BG.sort(dim=1, descending=True)
+    hit_BG = relevant_BG.gather(1, order_BG)
+    gallery = scores_BG.shape[1]
+    place_G = torch.arange(gallery)
+    # each place is counted at the last place of equal score
+    is_last_BG = torch.ones_like(hit_BG)
+    is_last_BG[:, :-1] = sorted_BG[:, :-1] != sorted_BG[:, 1:]
+    end_BG = torch.where(is_last_BG, place_G, gallery).flip(1).cummin(dim=1).values.flip(1)
+    precision_BG = hit_BG.cumsum(dim=1).gather(1, end_BG).double() / (end_BG + 1)
+    return (precision_BG * hit_BG).sum(dim=1) / hit_BG.sum(dim=1)

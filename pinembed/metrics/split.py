@@ -1,0 +1,126 @@
+"""One embedded split in its three directions, and its groups as classes.
+
+Shape legend: N images, T distinct texts, M labelled images, C classes, D embedding floats.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pinembed.metrics.retrieval import BLOCK_SCORES, QueryScores, score_queries
+
+NEIGHBOURS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitEmbeddings:
+    """A split in an encoder's space.
+
+    Attributes:
+        image_ND: unit rows.
+        text_TD: unit rows, one for each distinct text.
+        text_of_N: which text belongs to an image; -1 for an item without text.
+        group_of_N: code of the image's group; equal codes are right answers to each other.
+    """
+
+    image_ND: Tensor
+    text_TD: Tensor
+    text_of_N: Tensor
+    group_of_N: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitScores:
+    """The queries' figures by direction; a direction may have no query."""
+
+    text_to_image: QueryScores
+    image_to_text: QueryScores
+    image_to_image: QueryScores
+
+    @property
+    def mean_map(self) -> float:
+        """Mean average precision over the directions that have queries: what training selects by."""
+        measured = [scores.mean("map") for scores in self.directions if scores.queries]
+        return sum(measured) / len(measured)
+
+    @property
+    def directions(self) -> tuple[QueryScores, QueryScores, QueryScores]:
+        """In the order of `nouns.evaluation.DIRECTIONS`."""
+        return (self.text_to_image, self.image_to_text, self.image_to_image)
+
+
+def measure_split(split: SplitEmbeddings) -> SplitScores:
+    """Text to image, image to text and image to image.
+
+    An image and a text belong together where the text is the image's own or that of an item of the image's group; two
+    images where they share a group or a text.
+    """
+    belongs_NT = _belongs(split)
+    group_N, text_N = split.group_of_N, split.text_of_N
+
+    def same(start: int, stop: int) -> Tensor:
+        text_B = text_N[start:stop, None]
+        return (group_N[start:stop, None] == group_N) | ((text_B == text_N) & (text_B >= 0))
+
+    belongs_TN = belongs_NT.T.contiguous()
+    return SplitScores(
+        text_to_image=score_queries(split.text_TD, split.image_ND, lambda start, stop: belongs_TN[start:stop]),
+        image_to_text=score_queries(split.image_ND, split.text_TD, lambda start, stop: belongs_NT[start:stop]),
+        image_to_image=score_queries(split.image_ND, split.image_ND, same, skip_self=True),
+    )
+
+
+def _belongs(split: SplitEmbeddings) -> Tensor:
+    texts = len(split.text_TD)
+    _, group_N = torch.unique(split.group_of_N, return_inverse=True)
+    has_text_N = split.text_of_N >= 0
+    groups = int(group_N.max()) + 1 if len(group_N) else 0
+    group_has_GT = torch.zeros(groups, texts, dtype=torch.bool)
+    group_has_GT[group_N[has_text_N], split.text_of_N[has_text_N]] = True
+    return group_has_GT[group_N]
+
+
+def nearest_neighbours_right(
+    image_ND: Tensor, group_of_N: Tensor, labelled_MD: Tensor, group_of_M: Tensor, *, skip_self: bool = False
+) -> Tensor:
+    """Whether the majority of an image's 5 nearest labelled images is of its group; (N,) bool.
+
+    Of groups with equal votes the one with the lower code wins, as in scikit-learn's KNeighborsClassifier. An image
+    whose group has no labelled image is wrong.
+
+    Args:
+        image_ND: the images to classify, unit rows.
+        group_of_N: their groups.
+        labelled_MD: the images that vote, unit rows.
+        group_of_M: their groups, in the same codes.
+        skip_self: both are the same rows; an image does not vote for itself.
+    """
+    right = [torch.empty(0, dtype=torch.bool)]
+    neighbours = min(NEIGHBOURS, len(labelled_MD) - skip_self)
+    block = max(1, BLOCK_SCORES // max(len(labelled_MD), 1))
+    for start in range(0, len(image_ND), block):
+        scores_BM = image_ND[start : start + block] @ labelled_MD.T
+        if skip_self:
+            places_B = torch.arange(len(scores_BM))
+            scores_BM[places_B, start + places_B] = -torch.inf
+        group_BK = group_of_M[scores_BM.topk(neighbours, dim=1).indices].sort(dim=1).values
+        votes_BK = (group_BK[:, :, None] == group_BK[:, None, :]).sum(dim=2)
+        # the first maximum of sorted groups is the lowest code; argmax does not promise the first, so weigh the place
+        first_BK = votes_BK * neighbours - torch.arange(neighbours)
+        chosen_B = group_BK.gather(1, first_BK.argmax(dim=1, keepdim=True)).squeeze(1)
+        right.append(chosen_B == group_of_N[start : start + block])
+    return torch.cat(right)
+
+
+def zero_shot_right(image_ND: Tensor, class_of_N: Tensor, class_CD: Tensor) -> Tensor:
+    """Whether the class text nearest to an image is its own; (N,) bool.
+
+    Args:
+        image_ND: unit rows.
+        class_of_N: row of the right class.
+        class_CD: embeddings of the classes' names, unit rows.
+    """
+    return (image_ND @ class_CD.T).argmax(dim=1) == class_of_N

@@ -1,0 +1,87 @@
+"""FinetuneReport: what a run was told, what it saw, and which weights it kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneSettings:
+    """What the run was told, with the defaults filled in."""
+
+    data: str
+    base: str
+    random_init: bool
+    text: tuple[str, ...]
+    group: str | None
+    seed: int
+    epochs: int
+    batch_size: int
+    lr: float
+    minutes: float | None
+    device: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRecord:
+    """Validation after an epoch; epoch 0 is the base before the first step.
+
+    Attributes:
+        epoch: 0 for the base.
+        loss: mean over the epoch's steps; None for the base.
+        seconds: since the first step.
+        text_to_image_recall_at_1: on the validation split.
+        text_to_image_map: None where no query has a right answer; the other directions alike.
+        mean_map: over the directions; what the best checkpoint is chosen by.
+    """
+
+    epoch: int
+    loss: float | None
+    seconds: float
+    text_to_image_recall_at_1: float | None
+    text_to_image_map: float | None
+    image_to_text_map: float | None
+    image_to_image_map: float | None
+    mean_map: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneReport:
+    """What `pinembed finetune` did.
+
+    Attributes:
+        out: the encoder folder that was written.
+        fingerprint: of the encoder in it.
+        settings: what the run was told.
+        train_images: images that trained.
+        val_images: images that selected.
+        texts: distinct texts of the training split.
+        broken: file names of images that could not be decoded.
+        epochs: validation figures, the base first.
+        best_epoch: the epoch whose weights were kept; 0 is the base.
+        seconds: the complete run.
+        images_per_s: shown per second of training, without evaluation.
+        curves: the plot; None where the extra `report` is not installed.
+    """
+
+    out: Path
+    fingerprint: str
+    settings: FinetuneSettings
+    train_images: int
+    val_images: int
+    texts: int
+    broken: tuple[str, ...]
+    epochs: tuple[EpochRecord, ...]
+    best_epoch: int
+    seconds: float
+    images_per_s: float
+    curves: Path | None
+
+    @property
+    def base(self) -> EpochRecord:
+        return self.epochs[0]
+
+    @property
+    def best(self) -> EpochRecord:
+        return self.epochs[self.best_epoch]

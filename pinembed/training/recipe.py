@@ -1,0 +1,79 @@
+"""The settings of a run, derived from the sizes of model and data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from pinembed.training.optimiser import IMAGE_PREFIX, Rates
+
+TUNING_RATE_PARAMETERS = 1250.0
+"""Peak rate times parameters of the image tower: 5e-4 for 2.5 M parameters, 1.4e-5 for the 86 M of a ViT-B."""
+HIGHEST_RATE, LOWEST_RATE = 5e-4, 5e-6
+SCRATCH_RATE = 2e-3
+IMAGES_SHOWN = 30_000
+FEWEST_EPOCHS, MOST_EPOCHS = 3, 20
+SCRATCH_EPOCHS = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides what a step does to the weights.
+
+    Attributes:
+        epochs: passes over the training split.
+        batch_size: images of a step.
+        views: images of one group that go into a batch together.
+        rates: learning rates and weight decay.
+        warm_up: share of all steps with a rising rate.
+        clip_norm: largest norm of a step's gradient.
+        image_image_weight: of the contrast between images of a group, beside the one between images and texts.
+        average: share of the run over which the weights are averaged.
+    """
+
+    epochs: int
+    batch_size: int
+    views: int
+    rates: Rates
+    warm_up: float = 0.1
+    clip_norm: float = 1.0
+    image_image_weight: float = 0.5
+    average: float = 0.1
+
+
+def make_recipe(
+    model: nn.Module,
+    *,
+    train_images: int,
+    random_init: bool,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+) -> Recipe:
+    """Defaults for this model and this number of images, where the user did not decide.
+
+    Args:
+        model: an open_clip model.
+        train_images: of the training split.
+        random_init: the weights are random, so every layer learns at one high rate.
+        epochs: the user's.
+        batch_size: the user's.
+        lr: the user's peak rate.
+    """
+    if random_init:
+        rate = SCRATCH_RATE if lr is None else lr
+        rates = Rates(image=rate, text=rate, first_layer=1.0, weight_decay=0.05)
+        shown = SCRATCH_EPOCHS
+    else:
+        parameters = sum(p.numel() for name, p in model.named_parameters() if name.startswith(IMAGE_PREFIX))
+        by_size = min(max(TUNING_RATE_PARAMETERS / parameters, LOWEST_RATE), HIGHEST_RATE)
+        rate = by_size if lr is None else lr
+        rates = Rates(image=rate, text=rate, first_layer=0.3, weight_decay=0.02)
+        shown = min(max(round(IMAGES_SHOWN / max(train_images, 1)), FEWEST_EPOCHS), MOST_EPOCHS)
+    return Recipe(
+        epochs=shown if epochs is None else epochs,
+        batch_size=min(64 if batch_size is None else batch_size, train_images),
+        views=2,
+        rates=rates,
+    )

@@ -1,0 +1,143 @@
+"""The evaluate command, on a drawn catalogue with tiny random encoders."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import CliResult
+
+
+def test_evaluate_prints_every_direction_with_counts_and_intervals(
+    cli: Callable[..., CliResult], catalogue_folder: Path, tiny_encoder: Path
+) -> None:
+    result = cli(
+        "evaluate", catalogue_folder, "--encoder", tiny_encoder, "--split", "all", "--group", "product", "--json"
+    )
+    assert result.exit_code == 0
+    report = result.json
+    for direction, queries, gallery in (
+        ("text_to_image", 8, 24),
+        ("image_to_text", 24, 8),
+        ("image_to_image", 24, 23),
+    ):
+        figures = report[direction]
+        assert (figures["queries"], figures["gallery"]) == (queries, gallery)
+        for metric in ("recall@1", "recall@5", "recall@10", "mrr", "map"):
+            low, high = figures["interval_95"][metric]
+            assert 0 <= low <= figures[metric] <= high <= 1
+    assert report["knn5"]["gallery_split"] == "all"
+    assert report["label_zero_shot"]["gallery"] == 8
+    assert report["fingerprint"]
+
+
+def test_evaluate_lets_training_images_vote_on_the_test_split(
+    cli: Callable[..., CliResult], catalogue_folder: Path, tiny_encoder: Path
+) -> None:
+    report = cli("evaluate", catalogue_folder, "--encoder", tiny_encoder, "--group", "product", "--json").json
+    assert (report["knn5"]["gallery_split"], report["knn5"]["gallery"], report["knn5"]["queries"]) == ("train", 8, 8)
+    assert report["image_to_image"] is None  # one view of each product
+
+
+def test_evaluate_shows_the_table_to_people(
+    cli: Callable[..., CliResult], catalogue_folder: Path, tiny_encoder: Path
+) -> None:
+    words = cli("evaluate", catalogue_folder, "--encoder", tiny_encoder, "--group", "product").words
+    assert "text > image: 8 queries, each against a gallery of 8" in words
+    assert "image > image: no query has a right answer; give --group" in words
+    assert "zero-shot" in words
+
+
+def test_evaluate_against_itself_differs_by_nothing(
+    cli: Callable[..., CliResult], catalogue_folder: Path, tiny_encoder: Path
+) -> None:
+    report = cli(
+        "evaluate", catalogue_folder, "--encoder", tiny_encoder, "--against", tiny_encoder, "--group", "color", "--json"
+    ).json
+    assert report["against"]["image_to_image"] == report["image_to_image"]
+    assert report["difference"]["image_to_image"]["map"] == 0
+    assert report["difference"]["image_to_image"]["interval_95"]["map"] == [0, 0]
+    assert report["difference"]["knn5"]["accuracy"] == 0
+
+
+def test_evaluate_against_another_gives_the_difference_of_the_two(
+    cli: Callable[..., CliResult], catalogue_folder: Path, tiny_encoder: Path, other_encoder: Path
+) -> None:
+    arguments = ("evaluate", catalogue_folder, "--group", "color", "--json", "--encoder")
+    both = cli(*arguments, tiny_encoder, "--against", other_encoder).json
+    alone = cli(*arguments, other_encoder).json
+    assert both["against"]["text_to_image"] == alone["text_to_image"]
+    assert both["difference"]["image_to_image"]["map"] == pytest.approx(
+        both["image_to_image"]["map"] - alone["image_to_image"]["map"]
+    )
+
+
+def test_evaluate_names_a_broken_image_and_goes_on(
+    cli: Callable[..., CliResult], catalogue_folder: Path, tiny_encoder: Path
+) -> None:
+    (catalogue_folder / "images" / "red-circle-2.png").write_bytes(b"not an image")
+    report = cli("evaluate", catalogue_folder, "--encoder", tiny_encoder, "--json").json
+    assert report["broken"] == ["images/red-circle-2.png"]
+    assert report["images"] == 7
+
+
+def test_evaluate_of_nothing_but_broken_images_is_refused(
+    cli: Callable[..., CliResult], catalogue_folder: Path, tiny_encoder: Path
+) -> None:
+    for path in (catalogue_folder / "images").glob("*-2.png"):
+        path.write_bytes(b"")
+    result = cli("evaluate", catalogue_folder, "--encoder", tiny_encoder)
+    assert result.exit_code == 1
+    assert "None of the 8 images of the split test can be decoded" in result.words
+
+
+def test_evaluate_without_a_split_column_uses_the_hash(
+    cli: Callable[..., CliResult], catalogue_folder: Path, tiny_encoder: Path
+) -> None:
+    metadata = catalogue_folder / "metadata.csv"
+    rows = list(csv.DictReader(metadata.open(encoding="utf-8")))
+    with metadata.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=["file_name", "title"], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    images = [
+        cli("evaluate", catalogue_folder, "--encoder", tiny_encoder, "--split", split, "--json").json.get("images", 0)
+        for split in ("train", "val", "test", "all")
+    ]
+    assert images[-1] == 24
+    assert sum(images[:3]) == 24
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "sentence"),
+    [
+        (["--split", "gate"], 2, "--split gate does not occur"),
+        (["--group", "brand"], 2, "--group names brand"),
+        (["--text", "titel"], 2, "--text names titel"),
+        (["--device", "nonsense"], 2, "--device nonsense cannot be used here"),
+    ],
+)
+def test_evaluate_refuses_what_cannot_be_meant(
+    cli: Callable[..., CliResult],
+    catalogue_folder: Path,
+    tiny_encoder: Path,
+    arguments: list[str],
+    exit_code: int,
+    sentence: str,
+) -> None:
+    result = cli("evaluate", catalogue_folder, "--encoder", tiny_encoder, *arguments)
+    assert result.exit_code == exit_code
+    assert sentence in result.words
+    assert "remedy:" in result.words
+
+
+def test_evaluate_refuses_a_folder_without_metadata(
+    cli: Callable[..., CliResult], catalogue_folder: Path, tiny_encoder: Path
+) -> None:
+    (catalogue_folder / "metadata.csv").unlink()
+    result = cli("evaluate", catalogue_folder, "--encoder", tiny_encoder)
+    assert result.exit_code == 1
+    assert "has no metadata" in result.words

@@ -1,0 +1,143 @@
+"""Ranking figures against slow references and scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score
+from sklearn.neighbors import KNeighborsClassifier
+from torch import Tensor
+from torch.nn import functional as F
+
+from pinembed.metrics.bootstrap import estimate, retrieval_scores
+from pinembed.metrics.retrieval import SCORE_STEP, QueryScores, score_queries
+from pinembed.metrics.split import SplitEmbeddings, measure_split, nearest_neighbours_right, zero_shot_right
+from pinembed.nouns.evaluation import METRICS
+
+
+def unit(*shape: int, seed: int = 0) -> Tensor:
+    return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=1)
+
+
+def random_right_answers(queries: int, gallery: int, seed: int = 1) -> Tensor:
+    right = torch.rand(queries, gallery, generator=torch.Generator().manual_seed(seed)) < 0.2
+    right[:, 0] = True
+    return right
+
+
+def slow_figures(scores: list[float], right: list[bool]) -> list[float]:
+    """The definitions in words: a right answer's precision counts everything that scores at least as high."""
+    precisions = []
+    best = max(score for score, is_right in zip(scores, right, strict=True) if is_right)
+    rank = 1 + sum(score >= best and not is_right for score, is_right in zip(scores, right, strict=True))
+    for score, is_right in zip(scores, right, strict=True):
+        if is_right:
+            above = [other_right for other, other_right in zip(scores, right, strict=True) if other >= score]
+            precisions.append(sum(above) / len(above))
+    return [*(float(rank <= k) for k in (1, 5, 10)), 1 / rank, sum(precisions) / len(precisions)]
+
+
+@pytest.mark.parametrize("copies", [1, 3], ids=["distinct scores", "equal scores"])
+def test_figures_of_a_query_equal_the_slow_definition_and_scikit_learn(copies: int) -> None:
+    query_QD, gallery_GD = unit(7, 8), unit(20, 8, seed=3).repeat(copies, 1)
+    right_QG = random_right_answers(7, len(gallery_GD))
+
+    found = score_queries(query_QD, gallery_GD, lambda start, stop: right_QG[start:stop])
+
+    scores_QG = torch.round(query_QD @ gallery_GD.T / SCORE_STEP)
+    for place in range(7):
+        slow = slow_figures(scores_QG[place].tolist(), right_QG[place].tolist())
+        assert found.values_QM[place].tolist() == pytest.approx(slow)
+        assert slow[-1] == pytest.approx(average_precision_score(right_QG[place], scores_QG[place]))
+
+
+def test_figures_do_not_depend_on_the_size_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    query_QD, gallery_GD, right_QG = unit(9, 8), unit(15, 8, seed=3), random_right_answers(9, 15)
+    whole = score_queries(query_QD, gallery_GD, lambda start, stop: right_QG[start:stop])
+    monkeypatch.setattr("pinembed.metrics.retrieval.BLOCK_SCORES", 30)
+    blocks = score_queries(query_QD, gallery_GD, lambda start, stop: right_QG[start:stop])
+    assert torch.equal(whole.values_QM, blocks.values_QM)
+
+
+def test_an_encoder_that_gives_one_vector_to_everything_earns_nothing_from_the_order_of_the_files() -> None:
+    same_ND = unit(1, 8).repeat(12, 1)
+    group_N = torch.arange(12) // 3  # groups lie side by side, as sorted file names do
+    split = SplitEmbeddings(image_ND=same_ND, text_TD=same_ND[:4], text_of_N=group_N, group_of_N=group_N)
+    scores = measure_split(split)
+    assert scores.image_to_image.mean("recall@1") == 0
+    assert scores.image_to_image.mean("map") == pytest.approx(2 / 11)
+    assert scores.text_to_image.mean("map") == pytest.approx(3 / 12)
+
+
+def test_an_image_does_not_find_itself_and_the_gallery_counts_the_others() -> None:
+    image_ND = torch.eye(4)
+    split = SplitEmbeddings(
+        image_ND=image_ND,
+        text_TD=torch.eye(4)[:2],
+        text_of_N=torch.tensor([0, 0, 1, 1]),
+        group_of_N=torch.tensor([0, 0, 1, 1]),
+    )
+    scores = measure_split(split)
+    assert scores.image_to_image.gallery == 3
+    assert scores.image_to_image.mean("recall@1") == 0
+
+
+def test_every_item_of_the_group_counts_as_right_and_so_does_an_equal_text() -> None:
+    # items 0 and 1 share a group, 1 and 2 a text, 3 stands alone without text
+    split = SplitEmbeddings(
+        image_ND=unit(4, 8),
+        text_TD=unit(2, 8, seed=5),
+        text_of_N=torch.tensor([0, 1, 1, -1]),
+        group_of_N=torch.tensor([0, 0, 1, 2]),
+    )
+    scores = measure_split(split)
+    assert scores.text_to_image.queries == 2
+    assert scores.image_to_text.queries == 3
+    assert scores.image_to_image.queries == 3
+
+
+def test_a_direction_without_right_answers_has_no_figures() -> None:
+    alone_N = torch.arange(5)
+    split = SplitEmbeddings(image_ND=unit(5, 8), text_TD=unit(5, 8, seed=2), text_of_N=alone_N, group_of_N=alone_N)
+    scores = measure_split(split)
+    assert retrieval_scores(scores.image_to_image) is None
+    assert scores.mean_map == pytest.approx((scores.text_to_image.mean("map") + scores.image_to_text.mean("map")) / 2)
+
+
+def test_nearest_neighbours_vote_as_scikit_learn_does() -> None:
+    image_ND, labelled_MD = unit(60, 4), unit(80, 4, seed=9)
+    group_N = torch.randint(6, (60,), generator=torch.Generator().manual_seed(1))
+    group_M = torch.randint(6, (80,), generator=torch.Generator().manual_seed(2))
+    right_N = nearest_neighbours_right(image_ND, group_N, labelled_MD, group_M)
+    slow = KNeighborsClassifier(5, algorithm="brute").fit(labelled_MD.numpy(), group_M.numpy())
+    assert right_N.tolist() == (slow.predict(image_ND.numpy()) == group_N.numpy()).tolist()
+
+
+def test_a_name_is_right_where_no_other_name_is_nearer() -> None:
+    class_CD = torch.eye(3)
+    image_ND = F.normalize(torch.tensor([[1.0, 0.1, 0], [0, 0.2, 1.0], [0.9, 1.0, 0]]), dim=1)
+    assert zero_shot_right(image_ND, torch.tensor([0, 1, 1]), class_CD).tolist() == [True, False, True]
+
+
+def test_an_interval_is_seeded_and_holds_the_mean_and_narrows_with_queries() -> None:
+    rng = np.random.default_rng(0)
+    few, many = torch.tensor(rng.random((20, 1))), torch.tensor(rng.random((2000, 1)))
+    (small,), (large,) = estimate(few), estimate(many)
+    assert estimate(few) == (small,)
+    assert small.low < small.value < small.high
+    assert large.high - large.low < (small.high - small.low) / 5
+    # normal theory: 1.96 standard errors each side
+    assert (large.high - large.low) / 2 == pytest.approx(1.96 * float(many.std()) / 2000**0.5, rel=0.1)
+
+
+def test_a_paired_difference_is_narrower_than_the_figures_it_compares() -> None:
+    rng = np.random.default_rng(0)
+    hard_Q1 = torch.tensor(rng.random((200, 1)))
+    first = QueryScores(values_QM=hard_Q1.repeat(1, len(METRICS)), gallery=10)
+    second = QueryScores(values_QM=(hard_Q1 - 0.05).repeat(1, len(METRICS)), gallery=10)
+    difference, alone = retrieval_scores(first, second), retrieval_scores(first)
+    assert difference is not None
+    assert alone is not None
+    assert difference.map.value == pytest.approx(0.05)
+    assert difference.map.high - difference.map.low < 1e-9 < alone.map.high - alone.map.low
