@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pinembed.errors import DataError, TableError
+from pinembed.errors import TableError
 from pinembed.table.embedding_table import EmbeddingTable, id_conditions, reading, writing
 from pinembed.table.failures import Failure, FailureTable
-from pinembed.table.schema import OWN_COLUMNS, VECTOR, metadata_fields
+from pinembed.table.schema import OWN_COLUMNS, VECTOR
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,48 +152,6 @@ class TableWriter:
                 column = _cast([row.fields.get(field.name) for row in rows], field)
             columns.append(column)
         return pa.Table.from_arrays(columns, schema=schema)
-
-
-def fit_columns(table: EmbeddingTable, metadata_schema: pa.Schema) -> None:
-    """Give a table the metadata columns that it lacks, and wider types where the metadata has them now.
-
-    Commits only where something is lacking.
-
-    Raises:
-        DataError: a column's types do not go together, or a name cannot be a column.
-        TableError: the table cannot be written.
-    """
-    wanted = metadata_fields(metadata_schema)
-    stored = {field.name: field.type for field in table.schema}
-    lacking = [field for field in wanted if field.name not in stored]
-    wider = {
-        field.name: _joint_type(table, stored[field.name], field)
-        for field in wanted
-        if field.name in stored and _has_values(metadata_schema, field.name) and field.type != stored[field.name]
-    }
-    with writing(table.address):
-        if lacking:
-            table.lance.add_columns(pa.schema(lacking))
-        changed = [
-            {"path": name, "data_type": kind, "nullable": True} for name, kind in wider.items() if kind != stored[name]
-        ]
-        if changed:
-            table.lance.alter_columns(*changed)
-
-
-def _has_values(metadata_schema: pa.Schema, name: str) -> bool:
-    return not pa.types.is_null(metadata_schema.field(name).type)
-
-
-def _joint_type(table: EmbeddingTable, stored: pa.DataType, wanted: pa.Field) -> pa.DataType:
-    try:
-        schemas = [pa.schema([pa.field(wanted.name, kind)]) for kind in (stored, wanted.type)]
-        return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
-    except pa.ArrowException as error:
-        raise DataError(
-            f"The metadata column {wanted.name} holds {wanted.type}; table {table.address} stores it as {stored}.",
-            remedy="Make the column's values alike in the metadata, rename the column, or give another --table.",
-        ) from error
 
 
 def _cast(values: list[Any], field: pa.Field) -> pa.Array:

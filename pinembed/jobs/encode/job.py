@@ -25,10 +25,11 @@ from pinembed.nouns.encoder_spec import EncoderSpec
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.nouns.stop import Stop
 from pinembed.table.address import TableAddress, parse_address
+from pinembed.table.columns import fit_columns
 from pinembed.table.embedding_table import EmbeddingTable, table_exists
 from pinembed.table.failures import Failure, FailureTable
 from pinembed.table.lock import run_lock
-from pinembed.table.writer import TableWriter, fit_columns
+from pinembed.table.writer import TableWriter
 
 COMMIT_ROWS = 4096
 COMMIT_S = 20.0

@@ -172,7 +172,7 @@ def _with_changed_fields(
     changed = {place for place, candidate in enumerate(candidates) if _has_value(candidate, lacking)}
     for name in columns:
         here = [candidate.fields.get(name) for candidate in candidates]
-        changed |= _differing_places(rows[name].take(places), here)
+        changed |= _differing_places(rows[name].take(places).to_pylist(), here)
     return [candidates[place] for place in sorted(changed)]
 
 
@@ -180,14 +180,11 @@ def _has_value(candidate: Candidate, names: set[str]) -> bool:
     return any(candidate.fields.get(name) is not None for name in names)
 
 
-def _differing_places(there: pa.ChunkedArray, here: list[Any]) -> set[int]:
-    try:
-        if pa.chunked_array([pa.array(here, there.type)]).equals(there):
-            return set()
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):
-        pass  # the metadata has another type now; compared value by value below
-    pairs = zip(there.to_pylist(), here, strict=True)
-    # repr: NaN equals NaN, and 1 differs from True
+def _differing_places(there: Sequence[Any], here: Sequence[Any]) -> set[int]:
+    if there == here:
+        return set()
+    pairs = zip(there, here, strict=True)
+    # repr: NaN equals NaN here
     return {place for place, (old, new) in enumerate(pairs) if old != new and repr(old) != repr(new)}
 
 
