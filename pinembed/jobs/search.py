@@ -1,0 +1,136 @@
+"""The search job: a text, a picture or an item to the rows nearest to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from pinembed.encoder.locate import encoder_spec, locate_encoder
+from pinembed.errors import EncoderMismatchError, UsageError
+from pinembed.images.sheet import SheetCell, draw_sheet
+from pinembed.nouns.progress import SILENT, Progress
+from pinembed.nouns.search_report import SearchReport, SearchResult
+from pinembed.table.embedding_table import EmbeddingTable
+from pinembed.table.schema import OWN_COLUMNS
+
+
+def search(
+    *,
+    table: str,
+    text: str | None = None,
+    image: Path | None = None,
+    item: str | None = None,
+    encoder: str | None = None,
+    k: int = 10,
+    where: str | None = None,
+    sheet: Path | None = None,
+    device: str = "cpu",
+    progress: Progress = SILENT,
+) -> SearchReport:
+    """Find the rows nearest to one text, one image file or one item of the table.
+
+    Args:
+        table: DATABASE/NAME.
+        text: words to search for,
+        image: or a picture,
+        item: or the id of a row, which is not among its own results.
+        encoder: reference; None takes the one that the table was made with.
+        k: number of results.
+        where: SQL condition on the table's columns.
+        sheet: contact sheet to draw, a PNG.
+        device: torch device of the encoder.
+        progress: is told while the encoder loads.
+
+    Raises:
+        UsageError: not exactly one of text, image and item, or a condition that the table does not understand.
+        TableError: no such table.
+        EncoderMismatchError: the encoder is not the table's.
+        ImageError: the image cannot be read.
+        UnknownItemError: no such item.
+    """
+    queries = {"text": text, "image": image, "item": item}
+    given = [kind for kind, value in queries.items() if value is not None]
+    if len(given) != 1 or text == "":
+        raise UsageError(
+            f"search needs one of TEXT, --image and --item; found {', '.join(given) or 'none'}.",
+            remedy='Run: pinembed search --table TABLE "words to search for"',
+        )
+    opened = EmbeddingTable.open(table)
+    if item is not None:
+        query_D: Sequence[float] = opened.vector_of(item)
+    else:
+        query_D = _embedded(opened, text=text, image=image, encoder=encoder, device=device, progress=progress)
+    started_s = time.perf_counter()
+    found = opened.nearest(query_D, k + (item is not None), where=where)
+    seconds = time.perf_counter() - started_s
+    rows = [row for row in found.to_pylist() if row["id"] != item][:k]
+    results = tuple(_result(rank, row) for rank, row in enumerate(rows, start=1))
+    query = str(queries[given[0]])
+    if sheet is not None:
+        cells = [SheetCell(path=hit.path, title=hit.title, score=hit.score) for hit in results]
+        draw_sheet(cells, heading=query, path=sheet)
+    return SearchReport(
+        table=str(opened.address),
+        query=query,
+        kind=given[0],
+        rows=opened.count_rows(),
+        seconds=seconds,
+        results=results,
+        sheet=sheet,
+    )
+
+
+def _embedded(
+    table: EmbeddingTable,
+    *,
+    text: str | None,
+    image: Path | None,
+    encoder: str | None,
+    device: str,
+    progress: Progress,
+) -> Sequence[float]:
+    """The query as a vector of the table's own encoder."""
+    reference = encoder or table.reference
+    if not reference:
+        raise UsageError(
+            f"Table {table.address} does not say where its encoder lies.", remedy="Give it with --encoder."
+        )
+    files = locate_encoder(reference)
+    spec = encoder_spec(files)
+    if encoder is None and spec.fingerprint != table.spec.fingerprint:
+        raise EncoderMismatchError(
+            f"Table {table.address} was made with {reference} as it was then ({table.spec.fingerprint}); "
+            f"what lies there now is another encoder ({spec.fingerprint}).",
+            remedy="Give the encoder that made the table with --encoder.",
+        )
+    table.check_encoder(spec)
+    progress.start("load encoder")
+
+    import torch
+
+    from pinembed.encoder.device import choose_device
+    from pinembed.encoder.encoder import build_encoder
+    from pinembed.images.decode import read_image
+    from pinembed.images.preprocess import preprocess
+
+    loaded = build_encoder(files, device=choose_device(device))
+    if text is not None:
+        vector_1D = loaded.embed_texts([text])
+    else:
+        assert image is not None
+        pixels_CHW = preprocess(read_image(image), loaded.preprocessing)
+        vector_1D = loaded.embed_images(torch.from_numpy(pixels_CHW)[None])
+    progress.finish()
+    return [float(value) for value in vector_1D[0]]
+
+
+def _result(rank: int, row: dict[str, object]) -> SearchResult:
+    return SearchResult(
+        rank=rank,
+        score=float(str(row["score"])),
+        id=str(row["id"]),
+        file_name=str(row["file_name"]),
+        folder=str(row["folder"]),
+        fields={name: value for name, value in row.items() if name not in OWN_COLUMNS and name != "score"},
+    )

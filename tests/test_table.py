@@ -1,0 +1,175 @@
+"""EmbeddingTable: open, create, read, and sentences for what goes wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lancedb
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pinembed.errors import DataError, TableError, UsageError
+from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
+from pinembed.table.address import parse_address
+from pinembed.table.embedding_table import EmbeddingTable
+from pinembed.table.failures import FailureTable
+from pinembed.table.writer import EmbeddingRow, TableWriter
+
+SPEC = EncoderSpec(
+    architecture="tiny",
+    config_sha256="c",
+    weights_sha256="w",
+    dim=4,
+    preprocessing=Preprocessing(image_px=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+)
+SCHEMA = pa.schema([("title", pa.string()), ("tags", pa.list_(pa.string()))])
+
+
+def made(table: str, rows: int) -> EmbeddingTable:
+    opened = EmbeddingTable.create(table, SPEC, SCHEMA, reference="encoders/tiny")
+    writer = TableWriter(opened, FailureTable(opened.address), commit_rows=10_000, commit_s=60)
+    for number in range(rows):
+        writer.add(row(number))
+    writer.flush()
+    return opened
+
+
+def row(number: int, *, title: str = "some title", is_new: bool = True) -> EmbeddingRow:
+    vector_D = np.random.default_rng(number).standard_normal(4).astype(np.float32)
+    return EmbeddingRow(
+        id=f"item-{number}",
+        folder="/photos",
+        file_name=f"{number}.jpg",
+        sha256=f"{number:064x}",
+        size_bytes=number,
+        mtime_ns=number,
+        width_px=640,
+        height_px=480,
+        fields={"title": title, "tags": ["a", "b"]},
+        vector_D=vector_D / np.linalg.norm(vector_D),
+        is_new=is_new,
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "database", "name"),
+    [
+        ("catalog/pins", "catalog", "pins"),
+        ("catalog/pins.lance", "catalog", "pins"),
+        ("catalog/pins/", "catalog", "pins"),
+        ("/a/b/pins", "/a/b", "pins"),
+        ("pins", ".", "pins"),
+        ("s3://bucket/db/pins", "s3://bucket/db", "pins"),
+    ],
+)
+def test_address_is_database_and_name(written: str, database: str, name: str) -> None:
+    address = parse_address(written)
+
+    assert (address.database, address.name) == (database, name)
+
+
+def test_address_of_an_object_store_has_its_lock_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    assert parse_address("s3://bucket/db/pins").lock_path.is_relative_to(tmp_path)
+    assert parse_address("db/pins").lock_path == Path("db/.pins.lock")
+
+
+@pytest.mark.parametrize("written", ["", "/", "db/ ", "db/my pins", "s3://pins", "db/pi'ns"])
+def test_address_without_a_usable_name_is_refused(written: str) -> None:
+    with pytest.raises(UsageError, match="names no table; wanted DATABASE/NAME"):
+        parse_address(written)
+
+
+def test_table_remembers_its_encoder(tmp_path: Path) -> None:
+    made(str(tmp_path / "pins"), 1)
+
+    opened = EmbeddingTable.open(str(tmp_path / "pins"))
+
+    assert opened.spec == SPEC
+    assert opened.reference == "encoders/tiny"
+
+
+def test_table_batches_give_chosen_columns_in_bounded_pieces(tmp_path: Path) -> None:
+    opened = made(str(tmp_path / "pins"), 25)
+
+    batches = list(opened.batches(["id", "vector"], batch_rows=10))
+
+    assert [batch.num_rows for batch in batches] == [10, 10, 5]
+    assert batches[0].schema.names == ["id", "vector"]
+    assert batches[0].schema.field("vector").type == pa.list_(pa.float16(), 4)
+    assert [item for batch in batches for item in batch["id"].to_pylist()] == [f"item-{n}" for n in range(25)]
+
+
+def test_table_names_the_columns_it_has_when_one_is_missing(tmp_path: Path) -> None:
+    opened = made(str(tmp_path / "pins"), 1)
+
+    with pytest.raises(TableError, match="has no column colour; it has id, folder, file_name"):
+        list(opened.batches(["id", "colour"]))
+
+
+def test_writer_merges_known_rows_and_appends_new_ones(tmp_path: Path) -> None:
+    opened = made(str(tmp_path / "pins"), 5)
+    writer = TableWriter(opened, FailureTable(opened.address), commit_rows=10_000, commit_s=60)
+
+    writer.add(row(3, title="changed", is_new=False))
+    writer.add(row(7))
+    writer.flush()
+
+    rows = {found["id"]: found for batch in opened.batches(["id", "title", "tags"]) for found in batch.to_pylist()}
+    assert len(rows) == opened.count_rows() == 6
+    assert rows["item-3"] == {"id": "item-3", "title": "changed", "tags": ["a", "b"]}
+
+
+def test_writer_commits_by_rows_and_by_seconds(tmp_path: Path) -> None:
+    opened = EmbeddingTable.create(str(tmp_path / "pins"), SPEC, SCHEMA)
+    by_rows = TableWriter(opened, FailureTable(opened.address), commit_rows=3, commit_s=1e9)
+    stored = []
+    for number in range(4):
+        by_rows.add(row(number))
+        stored.append(opened.count_rows())
+    at_once = TableWriter(opened, FailureTable(opened.address), commit_rows=1000, commit_s=0)
+    at_once.add(row(9))
+
+    assert stored == [0, 0, 3, 3]
+    assert opened.count_rows() == 4
+
+
+def test_table_twice_is_refused(tmp_path: Path) -> None:
+    made(str(tmp_path / "pins"), 1)
+
+    with pytest.raises(TableError, match="already exists"):
+        EmbeddingTable.create(str(tmp_path / "pins"), SPEC, SCHEMA)
+
+
+def test_table_that_pinembed_did_not_make_is_refused(tmp_path: Path) -> None:
+    lancedb.connect(tmp_path).create_table("foreign", [{"id": "a"}])
+
+    with pytest.raises(TableError, match="holds no encoder identity in its schema; pinembed did not make it"):
+        EmbeddingTable.open(str(tmp_path / "foreign"))
+
+
+def test_table_folder_that_is_damaged_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "pins.lance").mkdir()
+
+    with pytest.raises(TableError, match="cannot be opened"):
+        EmbeddingTable.open(str(tmp_path / "pins"))
+
+
+@pytest.mark.parametrize("name", ["vector", "id", "a.b", ""])
+def test_metadata_column_that_the_table_cannot_take_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match="cannot be a column of the table"):
+        EmbeddingTable.create(str(tmp_path / "pins"), SPEC, pa.schema([(name, pa.string())]))
+
+
+def test_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = made(str(tmp_path / "pins"), 1)
+    monkeypatch.setattr(opened.lance, "add", lambda rows: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    writer = TableWriter(opened, FailureTable(opened.address), commit_rows=1, commit_s=60)
+
+    with pytest.raises(TableError, match=r"cannot be written: .*No space left on device") as caught:
+        writer.add(row(2))
+
+    assert "free disk space" in caught.value.remedy
+    assert EmbeddingTable.open(str(tmp_path / "pins")).count_rows() == 1
