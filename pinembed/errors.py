@@ -100,6 +100,10 @@ class OutputExistsError(PinembedError):
     """The output folder exists, or holds files that pinembed did not write."""
 
 
+class OutputError(PinembedError):
+    """The output cannot be written: disk full, no permission, a file where a folder should be."""
+
+
 class MissingExtraError(PinembedError):
     """A feature needs an optional extra that is not installed.
 

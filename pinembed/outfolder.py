@@ -1,22 +1,27 @@
 """Output folders: written beside their place, renamed at the end, and never at the cost of a stranger's file.
 
 Every folder that pinembed writes holds `pinembed.json`, the list of its files. Only what stands in that list is ever
-replaced or removed.
+replaced or removed. A folder that is being written is locked (flock on the folder itself), which tells a run that goes
+on from one that was killed, whatever its process number and container.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pinembed.errors import OutputExistsError
+from pinembed.errors import OutputError, OutputExistsError
 from pinembed.version import __version__
 
 MARKER = "pinembed.json"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
@@ -30,21 +35,50 @@ def staged_folder(out: Path, *, kind: str, overwrite: bool = False) -> Iterator[
 
     Raises:
         OutputExistsError: `out` is a file, exists without `overwrite`, or holds files that pinembed did not write.
+        OutputError: the disk is full, or the place cannot be written.
     """
     out = Path(os.path.abspath(out))  # noqa: PTH100  (resolve() would follow a link and replace its target)
-    _remove_abandoned(out)
-    check_output(out, overwrite=overwrite)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    staging = out.with_name(f".{out.name}.partial-{os.getpid()}")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir()
-    try:
-        yield staging
-        _write_marker(staging, kind)
+    staging = out.with_name(f".{out.name}.partial-{secrets.token_hex(4)}") if out.name else out
+    with _os_errors_as_sentences(out, staging):
+        with _locked(out.parent):
+            _remove_abandoned(out)
+            check_output(out, overwrite=overwrite)
+            out.parent.mkdir(parents=True, exist_ok=True)
+            staging.mkdir()
+            held = _hold(staging)
+        try:
+            yield staging
+            _write_marker(staging, kind)
+            _sync(staging)
+            with _locked(out.parent):
+                check_output(out, overwrite=overwrite)
+                _swap(staging, out)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+            os.close(held)
+
+
+@contextmanager
+def claimed_folder(out: Path, *, kind: str, overwrite: bool = False) -> Iterator[Path]:
+    """Give a folder to work in where things must lie in their final place at once; what is in it at the end is ours.
+
+    Args:
+        out: as for `staged_folder`.
+        kind: as for `staged_folder`.
+        overwrite: empty a folder that pinembed wrote, as long as it holds nothing else.
+
+    Raises:
+        OutputExistsError, OutputError: as for `staged_folder`.
+    """
+    with _os_errors_as_sentences(out, out):
         check_output(out, overwrite=overwrite)
-        _swap(staging, out)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        if out.is_dir():
+            shutil.rmtree(out)
+        out.mkdir(parents=True)
+        try:
+            yield out
+        finally:
+            _write_marker(out, kind)
 
 
 def check_output(out: Path, *, overwrite: bool) -> None:
@@ -60,7 +94,7 @@ def check_output(out: Path, *, overwrite: bool) -> None:
             f"{out} exists and is not a plain folder; the output needs a folder of its own.",
             remedy="Give another --out.",
         )
-    found = sorted(_files_in(out))
+    found = sorted(entry.name for entry in out.iterdir())
     if not found:
         return
     if not overwrite:
@@ -68,7 +102,10 @@ def check_output(out: Path, *, overwrite: bool) -> None:
             f"{out} exists and holds {len(found)} file(s); the output needs a new or empty folder.",
             remedy="Give another --out, or --overwrite to replace a folder that pinembed wrote.",
         )
-    strangers = sorted(set(found) - _marked_files(out))
+    marked = _marked_files(out)
+    if marked:  # without a marker nothing in there is ours, and a walk might go through half a disk
+        found = list(_files_in(out))
+    strangers = sorted(set(found) - marked)
     if strangers:
         shown = ", ".join(strangers[:3]) + (" ..." if len(strangers) > 3 else "")
         raise OutputExistsError(
@@ -78,8 +115,10 @@ def check_output(out: Path, *, overwrite: bool) -> None:
 
 
 def _files_in(folder: Path) -> Iterator[str]:
-    for parent, _, names in os.walk(folder):
-        for name in names:
+    """Every file, and every link to a folder, as a path relative to `folder`."""
+    for parent, folders, names in os.walk(folder):
+        links = [name for name in folders if (Path(parent) / name).is_symlink()]
+        for name in (*links, *names):
             yield (Path(parent) / name).relative_to(folder).as_posix()
 
 
@@ -96,37 +135,97 @@ def _write_marker(folder: Path, kind: str) -> None:
     (folder / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
 
 
+def _sync(folder: Path) -> None:
+    """Bring files and folder entries to the disk: a rename that survives a power cut must not name empty files."""
+    for parent, _, names in os.walk(folder):
+        for place in (*(Path(parent) / name for name in names), Path(parent)):
+            if not place.is_symlink():
+                opened = os.open(place, os.O_RDONLY)
+                try:
+                    os.fsync(opened)
+                finally:
+                    os.close(opened)
+
+
 def _swap(staging: Path, out: Path) -> None:
+    """Rename `staging` to `out`; a folder that stood there takes the staging name, to be removed."""
     if not os.path.lexists(out):
         staging.rename(out)
         return
-    previous = out.with_name(f".{out.name}.previous-{os.getpid()}")
+    previous = staging.with_name(staging.name.replace(".partial-", ".previous-"))
     out.rename(previous)
     try:
         staging.rename(out)
-    except OSError:
+    except BaseException:  # a signal may come between the two
         previous.rename(out)
         raise
-    shutil.rmtree(previous)
+    previous.rename(staging)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time looks at and renames what lies in the folder; where there are no locks, go on without."""
+    try:
+        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        yield  # it is not there yet, or whoever writes will say what is wrong
+        return
+    try:
+        _try_lock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
+
+
+def _hold(staging: Path) -> int:
+    """Lock a staging folder until the descriptor is closed or the process is gone."""
+    opened = os.open(staging, os.O_RDONLY | os.O_DIRECTORY)
+    _try_lock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return opened
+
+
+def _try_lock(descriptor: int, operation: int) -> bool:
+    try:
+        fcntl.flock(descriptor, operation)
+    except OSError:  # held by another run, or a network file system without locks
+        return False
+    return True
 
 
 def _remove_abandoned(out: Path) -> None:
     """Clear what killed runs left beside `out`; a replaced folder whose successor never came is put back."""
-    for leftover in sorted(out.parent.glob(f".{out.name}.*-*")):
-        role, _, pid = leftover.name.removeprefix(f".{out.name}.").rpartition("-")
-        if role not in {"partial", "previous"} or not pid.isdigit() or _is_running(int(pid)):
-            continue
-        if role == "previous" and not os.path.lexists(out):
-            leftover.rename(out)
+    if not out.parent.is_dir():
+        return
+    beside = sorted(out.parent.iterdir())
+    for leftover in (entry for entry in beside if entry.name.startswith(f".{out.name}.partial-")):
+        opened = os.open(leftover, os.O_RDONLY)
+        try:
+            if _try_lock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                shutil.rmtree(leftover, ignore_errors=True)
+        finally:
+            os.close(opened)
+    for previous in (entry for entry in beside if entry.name.startswith(f".{out.name}.previous-")):
+        if not os.path.lexists(out):
+            previous.rename(out)
         else:
-            shutil.rmtree(leftover, ignore_errors=True)
+            shutil.rmtree(previous, ignore_errors=True)
 
 
-def _is_running(pid: int) -> bool:
+@contextmanager
+def _os_errors_as_sentences(out: Path, staging: Path) -> Iterator[None]:
+    """Turn what the system says about this output into an OutputError; errors about other files pass."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise OutputError(
+                f"{out} could not be written: {error.strerror or error}.",
+                remedy="Free disk space or give --out on another disk; nothing was left behind.",
+            ) from error
+        place = str(error.filename or "")
+        if place == str(out.parent) or place.startswith((str(out), str(staging))) or error.errno == errno.EROFS:
+            raise OutputError(
+                f"{out} could not be written: {error.strerror}: {place}",
+                remedy="Check the path and its permissions, or give another --out.",
+            ) from error
+        raise

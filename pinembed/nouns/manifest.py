@@ -1,0 +1,162 @@
+"""Manifest: what an exported folder holds, file by file. It is written last, so a folder that has one is whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from pinembed.nouns.encoder_spec import EncoderSpec
+
+FORMAT_VERSION = 1
+SOURCE_FORMAT = "pinembed-source"
+PARQUET_FORMAT = "pinembed-parquet"
+NPY_FORMAT = "pinembed-npy"
+FORMATS = (SOURCE_FORMAT, PARQUET_FORMAT, NPY_FORMAT)
+DTYPE = "float16"
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ManifestFile:
+    """One file of the folder.
+
+    Attributes:
+        file: name in the folder; never a path.
+        rows: embeddings or ids in it.
+        size_bytes: its length.
+        sha256: of its bytes.
+    """
+
+    file: str
+    rows: int
+    size_bytes: int
+    sha256: str
+
+    @classmethod
+    def from_json(cls, stored: Any) -> ManifestFile:
+        """The inverse of `dataclasses.asdict`.
+
+        Raises:
+            KeyError, TypeError, ValueError: a field is missing, unknown or of a value that cannot be.
+        """
+        entry = cls(**stored)
+        if not isinstance(entry.file, str) or not _FILE_NAME.fullmatch(entry.file):
+            raise ValueError(f"the file name {entry.file!r} is no plain name; wanted letters, digits, `.`, `_` and `-`")
+        if not isinstance(entry.sha256, str) or not _SHA256.fullmatch(entry.sha256):
+            raise ValueError(f"the sha256 of {entry.file} is {entry.sha256!r}; wanted 64 hex digits")
+        _whole_number(entry.rows, f"rows of {entry.file}")
+        _whole_number(entry.size_bytes, f"size_bytes of {entry.file}")
+        return entry
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """What an exported folder holds.
+
+    Attributes:
+        format: `pinembed-source`, `pinembed-parquet` or `pinembed-npy`.
+        version: of the format; a reader refuses one that it does not know.
+        encoder: identity of the encoder that made every embedding.
+        count: N, items in the folder.
+        dim: D, floats of one embedding.
+        dtype: always `float16`.
+        shards: the files that hold the embeddings, in row order.
+        index: the file that finds an id's row; None for Parquet, which holds the ids beside the vectors.
+    """
+
+    format: str
+    version: int = FORMAT_VERSION
+    encoder: EncoderSpec
+    count: int
+    dim: int
+    dtype: str = DTYPE
+    shards: tuple[ManifestFile, ...]
+    index: ManifestFile | None
+
+    @property
+    def files(self) -> tuple[ManifestFile, ...]:
+        """Every file but the manifest and the checksum list."""
+        return self.shards if self.index is None else (*self.shards, self.index)
+
+    @property
+    def size_bytes(self) -> int:
+        """Length of all files together."""
+        return sum(entry.size_bytes for entry in self.files)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values in the order of the document."""
+        return {
+            "format": self.format,
+            "version": self.version,
+            "fingerprint": self.encoder.fingerprint,
+            "encoder": self.encoder.to_json(),
+            "count": self.count,
+            "dim": self.dim,
+            "dtype": self.dtype,
+            "shards": [dataclasses.asdict(shard) for shard in self.shards],
+            "index": None if self.index is None else dataclasses.asdict(self.index),
+        }
+
+    @classmethod
+    def from_json(cls, stored: Any) -> Manifest:
+        """The inverse of `to_json`; every relation between the fields is checked.
+
+        Raises:
+            KeyError, TypeError, ValueError: a field is missing, or of a value that cannot be.
+        """
+        index = stored["index"]
+        manifest = cls(
+            format=stored["format"],
+            version=stored["version"],
+            encoder=EncoderSpec.from_json(stored["encoder"]),
+            count=stored["count"],
+            dim=stored["dim"],
+            dtype=stored["dtype"],
+            shards=tuple(ManifestFile.from_json(shard) for shard in stored["shards"]),
+            index=None if index is None else ManifestFile.from_json(index),
+        )
+        if manifest.format not in FORMATS:
+            raise ValueError(f"the format is {manifest.format!r}; wanted one of {', '.join(FORMATS)}")
+        if type(manifest.version) is not int or manifest.version != FORMAT_VERSION:
+            raise ValueError(f"the format version is {manifest.version!r}; this pinembed reads {FORMAT_VERSION}")
+        _check_encoder(manifest, stored["fingerprint"])
+        _check_counts(manifest)
+        return manifest
+
+
+def _check_encoder(manifest: Manifest, fingerprint: Any) -> None:
+    if fingerprint != manifest.encoder.fingerprint:
+        raise ValueError(
+            f"the fingerprint is {fingerprint!r}, but the encoder written there has {manifest.encoder.fingerprint!r}"
+        )
+    if manifest.dim != manifest.encoder.dim:
+        raise ValueError(
+            f"dim is {manifest.dim!r}, but the encoder written there gives {manifest.encoder.dim!r} floats"
+        )
+    if manifest.dtype != DTYPE:
+        raise ValueError(f"dtype is {manifest.dtype!r}; wanted {DTYPE!r}")
+
+
+def _check_counts(manifest: Manifest) -> None:
+    _whole_number(manifest.count, "count")
+    _whole_number(manifest.dim, "dim")
+    if manifest.dim == 0:
+        raise ValueError("dim is 0; wanted at least 1")
+    names = [entry.file for entry in manifest.files]
+    if len(set(names)) != len(names):
+        raise ValueError("a file name stands there twice")
+    held = sum(shard.rows for shard in manifest.shards)
+    if held != manifest.count:
+        raise ValueError(f"count is {manifest.count}, but the shards hold {held} rows together")
+    if (manifest.index is None) != (manifest.format == PARQUET_FORMAT):
+        raise ValueError(f"format {manifest.format} {'has no' if manifest.index is None else 'has an'} index entry")
+    if manifest.index is not None and manifest.index.rows != manifest.count:
+        raise ValueError(f"count is {manifest.count}, but the index holds {manifest.index.rows} ids")
+
+
+def _whole_number(value: Any, name: str) -> None:
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError(f"{name} is {value!r}; wanted a whole number of at least 0")

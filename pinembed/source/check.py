@@ -1,0 +1,194 @@
+"""Everything that can be wrong with an exported folder, found in one pass over its bytes.
+
+Legend: N items, D floats of one embedding, R rows of one run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from pinembed.errors import SourceError
+from pinembed.nouns.manifest import NPY_FORMAT, PARQUET_FORMAT, SOURCE_FORMAT, Manifest, ManifestFile
+from pinembed.nouns.verify_report import Finding
+from pinembed.source.check_ids import json_lines_findings, parquet_rows_finding
+from pinembed.source.check_index import index_findings
+from pinembed.source.id_index import IdIndex
+from pinembed.source.manifest_file import (
+    CHECKSUMS,
+    MANIFEST,
+    manifest_edit,
+    parse_manifest,
+    read_checksums,
+    read_manifest_bytes,
+)
+from pinembed.source.npy import npy_header
+from pinembed.source.rows import non_finite_rows
+from pinembed.source.shard_files import EMBEDDINGS, FLOAT_BYTES, shard_tensors
+from pinembed.source.tensor_file import tensor_offsets
+
+READ_BYTES = 8 << 20
+_SHOWN = 5
+
+
+class FolderCheck:
+    """One look at an exported folder; `run` fills the attributes.
+
+    Attributes:
+        manifest: None where it cannot be used.
+        findings: what is wrong, in the order of the files.
+        files: number of files that were read.
+        size_bytes: bytes that were read.
+    """
+
+    def __init__(self, folder: Path, descriptor: int, *, read: Callable[[int], None]) -> None:
+        self.manifest: Manifest | None = None
+        self.findings: list[Finding] = []
+        self.files = 0
+        self.size_bytes = 0
+        self._folder, self._descriptor, self._read = folder, descriptor, read
+
+    def run(self) -> None:
+        """Check the manifest, and every file that it or the checksum list names.
+
+        Raises:
+            SourceError: there is neither a manifest nor a checksum list: the folder is no export.
+        """
+        checksums = read_checksums(self._folder, self._descriptor)
+        try:
+            text = read_manifest_bytes(self._folder, self._descriptor)
+            self.manifest = parse_manifest(text, folder=self._folder)
+        except SourceError as error:
+            if not checksums:
+                raise
+            self._find(MANIFEST, "manifest", error.message)
+            self._check_listed(checksums)
+            return
+        edited = manifest_edit(text, checksums)
+        if edited:
+            self._find(MANIFEST, "manifest", edited)
+        self._compare_lists(self.manifest, checksums)
+        for shard in self.manifest.shards:
+            self._check_file(shard, self._shard_start(self.manifest, shard))
+        if self.manifest.index is not None and self._check_file(self.manifest.index, None):
+            self._check_index(self.manifest, self.manifest.index)
+
+    def _find(self, file: str, problem: str, detail: str) -> None:
+        self.findings.append(Finding(file=file, problem=problem, detail=detail))
+
+    def _compare_lists(self, manifest: Manifest, checksums: dict[str, str]) -> None:
+        for entry in manifest.files:
+            listed = checksums.get(entry.file)
+            if listed != entry.sha256:
+                says = f"says {listed[:12]}..." if listed else "has no line"
+                self._find(CHECKSUMS, "checksum", f"{says} for {entry.file}; the manifest says {entry.sha256[:12]}...")
+
+    def _check_listed(self, checksums: dict[str, str]) -> None:
+        """Without a manifest there are still the checksums."""
+        for file, sha256 in sorted(checksums.items()):
+            plain = file == Path(file).name
+            if file != MANIFEST and plain and (descriptor := self._open(file)) is not None:
+                with os.fdopen(descriptor, "rb", buffering=0):
+                    self._compare_sha256(file, descriptor, sha256)
+
+    def _shard_start(self, manifest: Manifest, shard: ManifestFile) -> Callable[[int], int] | None:
+        """How to check a shard's header and learn where its first row begins; None where the format has no rows."""
+        if manifest.format == SOURCE_FORMAT:
+            wanted = shard_tensors(shard.rows, manifest.dim)
+            return lambda descriptor: tensor_offsets(descriptor, wanted, file=shard.file)[EMBEDDINGS]
+        if manifest.format == NPY_FORMAT:
+            header = npy_header(shard.rows, manifest.dim)
+            return lambda descriptor: _npy_start(descriptor, header, shard.file)
+        return None
+
+    def _check_file(self, entry: ManifestFile, start_of_rows: Callable[[int], int] | None) -> bool:
+        """Length, header, checksum and rows of one file; False where its contents cannot be used."""
+        descriptor = self._open(entry.file)
+        if descriptor is None:
+            return False
+        with os.fdopen(descriptor, "rb", buffering=0):
+            found_bytes = os.fstat(descriptor).st_size
+            if found_bytes != entry.size_bytes:
+                self._find(entry.file, "size", f"has {found_bytes} bytes; the manifest says {entry.size_bytes}")
+                return False
+            row_start = None
+            if start_of_rows is not None:
+                try:
+                    row_start = start_of_rows(descriptor)
+                except SourceError as error:
+                    self._find(entry.file, "layout", error.message)
+            self._compare_sha256(entry.file, descriptor, entry.sha256, row_start=row_start)
+            if self.manifest is not None and self.manifest.format == PARQUET_FORMAT:
+                self.findings += parquet_rows_finding(self._folder / entry.file, entry)
+        return True
+
+    def _open(self, file: str) -> int | None:
+        try:
+            return os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._descriptor)
+        except FileNotFoundError:
+            self._find(file, "missing", "is not there")
+        except OSError as error:
+            self._find(file, "missing", f"cannot be opened: {error.strerror}")
+        return None
+
+    def _compare_sha256(self, file: str, descriptor: int, wanted: str, *, row_start: int | None = None) -> None:
+        """Read a file once: for its checksum and, from `row_start` on, for rows that are not finite."""
+        sha256 = hashlib.sha256()
+        bad_rows: list[int] = []
+        row = 0
+        try:
+            if row_start is not None:
+                sha256.update(os.pread(descriptor, row_start, 0))
+            for chunk in self._chunks(descriptor, row_start or 0, self._run_bytes()):
+                sha256.update(chunk)
+                if row_start is not None and self.manifest is not None:
+                    run_RD = np.frombuffer(chunk, "<f2").reshape(-1, self.manifest.dim)
+                    bad_rows += (non_finite_rows(run_RD) + row).tolist()
+                    row += len(run_RD)
+        except OSError as error:
+            self._find(file, "unreadable", f"cannot be read: {error.strerror}")
+            return
+        self.files += 1
+        found = sha256.hexdigest()
+        if found != wanted:
+            self._find(file, "checksum", f"has sha256 {found[:12]}...; {wanted[:12]}... was written")
+        if bad_rows:
+            shown = ", ".join(map(str, bad_rows[:_SHOWN])) + (" ..." if len(bad_rows) > _SHOWN else "")
+            self._find(file, "non_finite", f"holds NaN or inf in {len(bad_rows)} row(s): {shown}")
+
+    def _run_bytes(self) -> int:
+        row_bytes = FLOAT_BYTES * self.manifest.dim if self.manifest is not None else 1
+        return max(1, READ_BYTES // row_bytes) * row_bytes
+
+    def _chunks(self, descriptor: int, start: int, chunk_bytes: int) -> Iterator[bytes]:
+        while chunk := os.pread(descriptor, chunk_bytes, start):
+            start += len(chunk)
+            self.size_bytes += len(chunk)
+            self._read(len(chunk))
+            yield chunk
+
+    def _check_index(self, manifest: Manifest, entry: ManifestFile) -> None:
+        if manifest.format == NPY_FORMAT:
+            self.findings += json_lines_findings(self._folder / entry.file, entry)
+            return
+        descriptor = self._open(entry.file)
+        if descriptor is None:
+            return
+        try:
+            index = IdIndex(descriptor, count=manifest.count, file=entry.file)
+        except SourceError as error:
+            self._find(entry.file, "layout", error.message)
+        else:
+            self.findings += index_findings(index, entry.file)
+        finally:
+            os.close(descriptor)
+
+
+def _npy_start(descriptor: int, header: bytes, file: str) -> int:
+    if os.pread(descriptor, len(header), 0) != header:
+        raise SourceError(f"{file} does not begin with the header of its rows.", remedy="Export the table again.")
+    return len(header)

@@ -1,0 +1,154 @@
+"""The shards of a source, open for reading by position.
+
+Vectors are read with `pread`, not mapped: the page cache serves both, but mapped pages count as the process's own
+memory (64 KiB a touched row), and a file cut short while it is mapped kills the process instead of raising an error.
+
+Legend: D floats of one embedding, M rows asked for at once.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinembed.errors import SourceError
+from pinembed.nouns.manifest import Manifest, ManifestFile
+from pinembed.source.tensor_file import Tensor, tensor_offsets
+
+EMBEDDINGS = "embeddings"
+FLOAT_BYTES = 2
+
+
+def shard_name(number: int) -> str:
+    """File name of the shard with this number."""
+    return f"embeddings-{number:05d}.safetensors"
+
+
+def shard_tensors(rows: int, dim: int) -> dict[str, Tensor]:
+    """What one shard holds."""
+    return {EMBEDDINGS: Tensor(dtype="F16", shape=(rows, dim))}
+
+
+class ShardFiles:
+    """All shards of a source.
+
+    They are opened at once and stay open: a folder that is replaced meanwhile goes on giving the rows that its manifest
+    told of.
+
+    Args:
+        folder: for messages.
+        folder_descriptor: of the open folder.
+        manifest: names the shards.
+
+    Raises:
+        SourceError: a shard is missing, has another size or header, or there are more than the process may open.
+    """
+
+    def __init__(self, folder: Path, folder_descriptor: int, manifest: Manifest) -> None:
+        self._folder, self._shards, self._dim = folder, manifest.shards, manifest.dim
+        self._descriptors: list[int] = []
+        self.close = weakref.finalize(self, _close_all, self._descriptors)
+        self._data_starts = []
+        for shard in manifest.shards:
+            self._descriptors.append(open_listed(folder, folder_descriptor, shard))
+            wanted = shard_tensors(shard.rows, manifest.dim)
+            starts = tensor_offsets(self._descriptors[-1], wanted, file=str(folder / shard.file))
+            self._data_starts.append(starts[EMBEDDINGS])
+            _expect_random_reads(self._descriptors[-1])
+        self._first_rows = np.cumsum([0, *(shard.rows for shard in manifest.shards)])
+
+    def take(self, row_M: NDArray[np.int64]) -> NDArray[np.float16]:
+        """Rows by number, in the order asked.
+
+        Args:
+            row_M: 0 <= row < N.
+
+        Returns:
+            (M, D) float16.
+
+        Raises:
+            SourceError: a shard got shorter since it was opened.
+        """
+        embedding_MD = np.empty((len(row_M), self._dim), np.float16)
+        into = embedding_MD.view(np.uint8).reshape(-1).data
+        row_bytes = FLOAT_BYTES * self._dim
+        shard_M = np.searchsorted(self._first_rows, row_M, side="right") - 1
+        offset_M = (row_M - self._first_rows[shard_M]) * row_bytes
+        for i, (shard, offset) in enumerate(zip(shard_M.tolist(), offset_M.tolist(), strict=True)):
+            self._read(shard, offset, into[i * row_bytes : (i + 1) * row_bytes])
+        return embedding_MD
+
+    def runs(self, rows_per_run: int) -> Iterator[NDArray[np.float16]]:
+        """All rows in order, (up to rows_per_run, D) float16 at a time; a run never spans two shards.
+
+        Raises:
+            SourceError: as for `take`.
+        """
+        for number, shard in enumerate(self._shards):
+            for start in range(0, shard.rows, rows_per_run):
+                run_RD = np.empty((min(rows_per_run, shard.rows - start), self._dim), np.float16)
+                into = run_RD.view(np.uint8).reshape(-1).data
+                self._read(number, start * FLOAT_BYTES * self._dim, into)
+                yield run_RD
+
+    def _read(self, shard: int, offset: int, into: memoryview) -> None:
+        position, wanted = self._data_starts[shard] + offset, len(into)
+        done = 0
+        while done < wanted:
+            try:
+                n = os.preadv(self._descriptors[shard], [into[done:]], position + done)
+            except OSError as error:
+                raise self._unreadable(shard, str(error.strerror)) from error
+            if not n:
+                raise self._unreadable(shard, f"it ends before byte {position + wanted}; it was cut short meanwhile")
+            done += n
+
+    def _unreadable(self, shard: int, what: str) -> SourceError:
+        return SourceError(
+            f"{self._folder / self._shards[shard].file} cannot be read: {what}.",
+            remedy="Check the disk, then run `pinembed verify DIR`.",
+        )
+
+
+def open_listed(folder: Path, folder_descriptor: int, entry: ManifestFile) -> int:
+    """Open a file that the manifest names, if it has the length that the manifest says.
+
+    Raises:
+        SourceError: missing, unreadable, no plain file, another length, or too many open files.
+    """
+    path = folder / entry.file
+    try:
+        descriptor = os.open(entry.file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder_descriptor)
+    except FileNotFoundError as error:
+        raise SourceError(
+            f"{path} is missing; the manifest names it.", remedy="Copy the whole folder, or export the table again."
+        ) from error
+    except OSError as error:
+        raise SourceError(
+            f"{path} cannot be opened: {error.strerror}.",
+            remedy="Check the permissions; for too many open files raise `ulimit -n` or export with larger shards.",
+        ) from error
+    size_bytes = os.fstat(descriptor).st_size
+    if size_bytes != entry.size_bytes:
+        os.close(descriptor)
+        raise SourceError(
+            f"{path} has {size_bytes} bytes; the manifest says {entry.size_bytes}.",
+            remedy="Copy the file again, or export the table again; `pinembed verify DIR` lists all that is wrong.",
+        )
+    return descriptor
+
+
+def _close_all(descriptors: list[int]) -> None:
+    while descriptors:
+        os.close(descriptors.pop())
+
+
+def _expect_random_reads(descriptor: int) -> None:
+    """Without this a cold gather reads 128 KiB for each row of 1 KiB."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)

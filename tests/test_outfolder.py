@@ -1,0 +1,226 @@
+"""Output folders appear whole or not at all, and never cost a stranger's file."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from pinembed.errors import OutputError, OutputExistsError, StoppedError
+from pinembed.outfolder import check_output, staged_folder
+
+
+def write(out: Path, text: str = "new", *, overwrite: bool = False) -> None:
+    with staged_folder(out, kind="test", overwrite=overwrite) as folder:
+        (folder / "content.txt").write_text(text)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_output_folder_holds_the_files_and_the_list_of_them(tmp_path: Path) -> None:
+    write(tmp_path / "deep" / "out")
+    assert names(tmp_path / "deep" / "out") == ["content.txt", "pinembed.json"]
+    assert names(tmp_path / "deep") == ["out"]
+
+
+def test_output_folder_may_exist_when_it_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    write(tmp_path / "out")
+    assert (tmp_path / "out" / "content.txt").read_text() == "new"
+
+
+def test_output_folder_with_files_is_refused_without_overwrite(tmp_path: Path) -> None:
+    write(tmp_path / "out", "old")
+    with pytest.raises(OutputExistsError, match=r"exists and holds 2 file\(s\)") as caught:
+        write(tmp_path / "out")
+    assert "--overwrite" in caught.value.remedy
+    assert (tmp_path / "out" / "content.txt").read_text() == "old"
+
+
+def test_output_folder_of_ours_is_replaced_with_overwrite(tmp_path: Path) -> None:
+    write(tmp_path / "out", "old")
+    write(tmp_path / "out", overwrite=True)
+    assert (tmp_path / "out" / "content.txt").read_text() == "new"
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("stranger", ["notes.txt", "content.txt.bak", "more/notes.txt"])
+def test_output_folder_with_a_strangers_file_is_never_replaced(tmp_path: Path, stranger: str) -> None:
+    write(tmp_path / "out", "old")
+    (tmp_path / "out" / stranger).parent.mkdir(exist_ok=True)
+    (tmp_path / "out" / stranger).write_text("mine")
+    with pytest.raises(OutputExistsError, match=r"holds 1 file\(s\) that pinembed did not write: " + stranger):
+        write(tmp_path / "out", overwrite=True)
+    assert (tmp_path / "out" / stranger).read_text() == "mine"
+    assert names(tmp_path) == ["out"]
+
+
+def test_output_folder_with_a_link_to_a_folder_is_never_replaced(tmp_path: Path) -> None:
+    write(tmp_path / "out", "old")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out" / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OutputExistsError, match="did not write: link"):
+        write(tmp_path / "out", overwrite=True)
+
+
+def test_output_folder_without_our_list_is_refused_without_a_walk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home" / "photos").mkdir(parents=True)
+    monkeypatch.setattr(os, "walk", lambda *_: pytest.fail("walked through a stranger's folder"))
+    with pytest.raises(OutputExistsError, match="did not write: photos"):
+        check_output(tmp_path / "home", overwrite=True)
+
+
+def test_output_folder_that_is_a_file_or_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path)
+    for name in ("file", "link"):
+        with pytest.raises(OutputExistsError, match="is not a plain folder"):
+            write(tmp_path / name, overwrite=True)
+
+
+def test_output_folder_below_a_file_is_an_error_in_words(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OutputError, match="could not be written"):
+        write(tmp_path / "file" / "out")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_output_folder_in_a_place_without_permission_is_an_error_in_words(tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    with pytest.raises(OutputError, match="Permission denied"):
+        write(tmp_path / "locked" / "out")
+
+
+def test_output_folder_root_is_refused() -> None:
+    with pytest.raises(OutputExistsError, match="exists and holds"):
+        write(Path("/"))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), StoppedError(15), ValueError("no")])
+def test_output_folder_does_not_appear_when_the_work_fails(tmp_path: Path, error: BaseException) -> None:
+    def fail() -> None:
+        with staged_folder(tmp_path / "out", kind="test") as folder:
+            (folder / "half.txt").write_text("half")
+            raise error
+
+    with pytest.raises(type(error)):
+        fail()
+    assert names(tmp_path) == []
+
+
+def test_output_folder_stays_as_it_was_when_its_replacement_fails(tmp_path: Path) -> None:
+    write(tmp_path / "out", "old")
+    with pytest.raises(ValueError, match="no"), staged_folder(tmp_path / "out", kind="test", overwrite=True):
+        raise ValueError("no")
+    assert (tmp_path / "out" / "content.txt").read_text() == "old"
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_output_folder_on_a_full_disk_is_an_error_in_words(tmp_path: Path, number: int) -> None:
+    with (
+        pytest.raises(OutputError, match=f"out could not be written: {os.strerror(number)}") as caught,
+        staged_folder(tmp_path / "out", kind="test"),
+    ):
+        raise OSError(number, os.strerror(number))
+    assert "Free disk space" in caught.value.remedy
+    assert names(tmp_path) == []
+
+
+def test_output_folder_lets_errors_about_other_files_pass(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), staged_folder(tmp_path / "out", kind="test"):
+        (tmp_path / "input.txt").read_text()
+
+
+def test_output_folder_that_came_up_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    def write_second() -> None:
+        with staged_folder(tmp_path / "out", kind="test") as folder:
+            (folder / "content.txt").write_text("second")
+            write(tmp_path / "out", "first")
+
+    with pytest.raises(OutputExistsError, match="exists and holds"):
+        write_second()
+    assert (tmp_path / "out" / "content.txt").read_text() == "first"
+    assert names(tmp_path) == ["out"]
+
+
+def test_output_folder_written_by_many_at_once_is_one_of_theirs_whole(tmp_path: Path) -> None:
+    def replace(number: int) -> None:
+        with staged_folder(tmp_path / "out", kind="test", overwrite=True) as folder:
+            for name in ("a", "b"):
+                (folder / name).write_text(str(number))
+
+    threads = [threading.Thread(target=replace, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert names(tmp_path) == ["out"]
+    assert (tmp_path / "out" / "a").read_text() == (tmp_path / "out" / "b").read_text()
+
+
+def test_output_folder_removes_what_a_killed_run_left(tmp_path: Path) -> None:
+    code = (
+        "import os, pathlib, signal\n"
+        "from pinembed.outfolder import staged_folder\n"
+        f"with staged_folder(pathlib.Path({str(tmp_path / 'out')!r}), kind='test') as folder:\n"
+        "    (folder / 'half').write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert [name.startswith(".out.partial-") for name in names(tmp_path)] == [True]
+    write(tmp_path / "out")
+    assert names(tmp_path) == ["out"]
+
+
+def test_output_folder_leaves_what_a_running_run_writes(tmp_path: Path) -> None:
+    with staged_folder(tmp_path / "out", kind="test", overwrite=True) as running:
+        write(tmp_path / "out")
+        assert running.is_dir()
+    assert names(tmp_path / "out") == ["pinembed.json"]
+
+
+def test_output_folder_that_was_moved_aside_by_a_killed_run_comes_back(tmp_path: Path) -> None:
+    write(tmp_path / "out", "old")
+    (tmp_path / "out").rename(tmp_path / ".out.previous-1234abcd")
+    with pytest.raises(OutputExistsError, match="exists and holds"):
+        write(tmp_path / "out")
+    assert (tmp_path / "out" / "content.txt").read_text() == "old"
+
+
+def test_output_folder_comes_back_when_the_last_rename_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "out", "old")
+    rename = Path.rename
+
+    def failing(self: Path, target: Path) -> Path:
+        if ".partial-" in self.name:
+            raise OSError(errno.EIO, "the disk went away")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(OSError, match="the disk went away"):
+        write(tmp_path / "out", overwrite=True)
+    assert (tmp_path / "out" / "content.txt").read_text() == "old"
+    assert names(tmp_path) == ["out"]
+
+
+def test_output_folder_works_where_the_file_system_has_no_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(descriptor: int, operation: int) -> None:
+        raise OSError(errno.EBADF, "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    write(tmp_path / "out", "old")
+    write(tmp_path / "out", overwrite=True)
+    assert (tmp_path / "out" / "content.txt").read_text() == "new"
