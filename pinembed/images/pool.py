@@ -19,6 +19,7 @@ from pinembed.images.loading import FailedLoad, LoadedImage, LoadRequest
 from pinembed.nouns.encoder_spec import Preprocessing
 
 Answer = LoadedImage | FailedLoad
+WORKER = "pinembed.images.worker"
 _POLL_S = 0.2
 _START_LIMIT_S = 300.0
 
@@ -112,7 +113,7 @@ class _Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pinembed.images.worker", str(theirs.fileno())],
+                [sys.executable, "-m", WORKER, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -168,7 +169,7 @@ class _Worker:
         except (EOFError, OSError) as error:
             raise InstallationError(
                 f"The process that decodes images does not start; it ended with {self._ending()}.",
-                remedy=f"Run `{sys.executable} -m pinembed.images.worker` to see why.",
+                remedy=f"Run `{sys.executable} -m {WORKER}` to see why.",
             ) from error
         self._is_ready = True
 

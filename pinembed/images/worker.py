@@ -20,7 +20,9 @@ from pinembed.nouns.encoder_spec import Preprocessing
 
 def serve(connection: Connection) -> None:
     """Answer LoadRequests, in order, until the other end closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent says when to end
+    # Ctrl-C and a service manager's SIGTERM go to the whole group; the parent says when to end, by closing the line
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     warnings.simplefilter("ignore")  # Pillow's remarks about odd files; what matters comes as an ImageError
     preprocessing: Preprocessing = connection.recv()
     connection.send("ready")

@@ -1,0 +1,124 @@
+"""The loading pool: a decoder that crashes or hangs costs one image, and memory stays bounded."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pinembed.errors import InstallationError
+from pinembed.images import pool as pool_module
+from pinembed.images.loading import FailedLoad, LoadedImage, LoadRequest
+from pinembed.images.pool import LoadingPool
+from pinembed.nouns.encoder_spec import Preprocessing
+from tests.conftest import draw_item
+
+PREPROCESSING = Preprocessing(image_px=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+
+
+def pictures(folder: Path, names: list[str]) -> list[LoadRequest]:
+    for name in names:
+        draw_item("red", "circle", 0).save(folder / f"{name}.png")
+    return [LoadRequest(place=place, path=folder / f"{name}.png") for place, name in enumerate(names)]
+
+
+def pool(*, workers: int = 1, image_limit_s: float = 30, ahead: int = 4) -> LoadingPool:
+    return LoadingPool(PREPROCESSING, workers=workers, image_limit_s=image_limit_s, ahead=ahead)
+
+
+def test_pool_answers_every_request_once(tmp_path: Path) -> None:
+    requests = pictures(tmp_path, [f"p{number}" for number in range(20)])
+
+    with pool(workers=2) as loading:
+        answers = list(loading.load(requests))
+
+    assert sorted(answer.place for answer in answers) == list(range(20))
+    first = answers[0]
+    assert isinstance(first, LoadedImage)
+    assert first.pixels_CHW is not None
+    assert first.pixels_CHW.shape == (3, 32, 32)
+
+
+def test_pool_does_not_decode_a_known_content(tmp_path: Path) -> None:
+    request = pictures(tmp_path, ["p"])[0]
+    with pool() as loading:
+        sha256 = next(answer.sha256 for answer in loading.load([request]) if isinstance(answer, LoadedImage))
+    again = LoadRequest(place=0, path=request.path, known_sha256=("other", sha256))
+
+    with pool() as loading:
+        answer = next(loading.load([again]))
+
+    assert isinstance(answer, LoadedImage)
+    assert (answer.sha256, answer.pixels_CHW) == (sha256, None)
+
+
+def test_decoder_that_crashes_costs_one_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "WORKER", "tests.troubled_worker")
+    requests = pictures(tmp_path, ["a", "crash", "b", "c"])
+
+    with pool() as loading:
+        answers = {answer.place: answer for answer in loading.load(requests)}
+
+    assert sorted(answers) == [0, 1, 2, 3]
+    crashed = answers.pop(1)
+    assert isinstance(crashed, FailedLoad)
+    assert (crashed.reason, crashed.message) == (
+        "decoder_crash",
+        f"{tmp_path}/crash.png ended the decoder with SIGSEGV.",
+    )
+    assert all(isinstance(answer, LoadedImage) for answer in answers.values())
+
+
+def test_image_that_never_ends_is_given_up_after_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "WORKER", "tests.troubled_worker")
+    requests = pictures(tmp_path, ["endless", "a"])
+
+    with pool(image_limit_s=2) as loading:
+        answers = {answer.place: answer for answer in loading.load(requests)}
+
+    given_up = answers[0]
+    assert isinstance(given_up, FailedLoad)
+    assert given_up.reason == "timeout"
+    assert given_up.message == f"{tmp_path}/endless.png was not decoded within 2 s."
+    assert isinstance(answers[1], LoadedImage)
+
+
+def test_pool_whose_workers_do_not_start_says_so_and_does_not_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "WORKER", "tests.no_such_module")
+
+    with pool(workers=2) as loading, pytest.raises(InstallationError, match="decodes images does not start"):
+        list(loading.load(pictures(tmp_path, ["a", "b"])))
+
+
+def test_pool_loads_only_so_far_ahead(tmp_path: Path) -> None:
+    requests = pictures(tmp_path, [f"p{number}" for number in range(30)])
+    asked = threading.Semaphore(0)
+    taken: list[int] = []
+
+    def counted() -> Iterator[LoadRequest]:
+        for request in requests:
+            taken.append(request.place)
+            asked.release()
+            yield request
+
+    with pool(ahead=2) as loading:
+        answers = loading.load(counted())
+        next(answers)
+        for _ in range(4):  # one was given, two wait, one is in the worker
+            asked.acquire(timeout=10)
+        assert not asked.acquire(timeout=0.5)
+        assert len(taken) == 4
+
+
+def test_pool_left_early_ends_its_processes(tmp_path: Path) -> None:
+    requests = pictures(tmp_path, [f"p{number}" for number in range(30)])
+
+    with pool(workers=2, ahead=1) as loading:
+        next(loading.load(requests))
+        workers = list(loading._workers)
+
+    assert not any(worker.is_alive for worker in workers)
