@@ -23,6 +23,7 @@ from pinembed.trimmed.projector import Projector, load_projector
 from pinembed.trimmed.prompts import PromptBatch, PromptWriter
 
 Embeddings = Tensor | np.ndarray
+DTYPES = ("auto", "float32", "bfloat16", "float16")
 LOAD_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError, SafetensorError)
 
 
@@ -47,13 +48,16 @@ class TrimmedModel:
         Args:
             folder: of the trimmed checkpoint.
             device: torch device.
-            dtype: `auto` for the type that the weights are stored in, or a torch type's name such as `bfloat16`.
+            dtype: `auto` for the type that the weights are stored in, or one of DTYPES.
 
         Raises:
+            UsageError: an unknown dtype.
             ModelError: not a trimmed Qwen3-VL checkpoint, or damaged.
             MissingExtraError: the extra `vlm` is missing.
         """
         folder = Path(folder)
+        if dtype not in DTYPES:
+            raise UsageError(f"--dtype {dtype} is not one of {', '.join(DTYPES)}.", remedy="Give one of these.")
         if not read_checkpoint(folder).is_trimmed:
             raise ModelError(
                 f"{folder} still has its vision tower; wanted a trimmed checkpoint.",

@@ -1,0 +1,116 @@
+"""`pinembed align`: teach a trimmed model to read the embeddings of a source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pinembed.cli.console import Console
+from pinembed.cli.options import DataArgument, Device, GroupOption, Json, Out, Overwrite, Quiet, columns
+from pinembed.cli.signals import stop_on_signals
+
+if TYPE_CHECKING:
+    from pinembed.nouns.align_report import AlignReport
+
+
+def command(
+    folder: DataArgument,
+    model: Annotated[
+        Path, typer.Option("--model", help="Folder that `pinembed trim` or `align` wrote.", show_default=False)
+    ],
+    source: Annotated[
+        Path, typer.Option("--source", help="Embedding source that `pinembed export` wrote.", show_default=False)
+    ],
+    out: Out,
+    fields: Annotated[
+        str | None,
+        typer.Option(
+            "--fields",
+            help="Metadata columns to ask about, separated by commas; default: those of short values that repeat.",
+            show_default=False,
+        ),
+    ] = None,
+    group: GroupOption = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option("--epochs", min=1, help="Passes over the training items; by default as their number wants."),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", min=0, help="Limit of the training; the rate falls to its end in it.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0,
+    tokens: Annotated[
+        int | None, typer.Option("--tokens", min=1, help="Soft tokens an item.", show_default="4, or the model's")
+    ] = None,
+    train_language_model: Annotated[
+        bool, typer.Option("--train-language-model", help="Let the language model learn too, not the projector alone.")
+    ] = False,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Questions of one step.")] = 32,
+    lr: Annotated[float, typer.Option("--lr", help="Peak learning rate of the projector.")] = 1e-3,
+    language_lr: Annotated[
+        float, typer.Option("--language-lr", help="Peak learning rate of the language model, where it learns.")
+    ] = 2e-5,
+    noise: Annotated[
+        float, typer.Option("--noise", min=0, help="Noise on the embeddings, in each feature's standard deviation.")
+    ] = 0.3,
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+    json_output: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train the projector from a source and metadata alone, and judge the answers on items it never saw."""
+    from pinembed.jobs.align import align
+
+    stop = stop_on_signals()
+    console = Console(json_output=json_output, quiet=quiet)
+    report = align(
+        data=folder,
+        model=model,
+        source=source,
+        out=out,
+        fields=columns(fields),
+        group=group,
+        epochs=epochs,
+        minutes=minutes,
+        seed=seed,
+        tokens=tokens,
+        train_language_model=train_language_model,
+        batch_size=batch_size,
+        lr=lr,
+        language_lr=language_lr,
+        noise=noise,
+        overwrite=overwrite,
+        device=device,
+        progress=console.progress,
+        stop=stop,
+    )
+    _show(console, report, source)
+    console.report(report)
+
+
+def _show(console: Console, report: AlignReport, source: Path) -> None:
+    if report.missing:
+        console.say(f"{report.missing} item(s) of the metadata are not in the source and took no part.")
+    console.table(
+        f"Answers that are exactly right, {report.held_out_items} {report.held_out} items never seen",
+        ["field", "items", "from the embedding", "linear probe", "rows shuffled", "most frequent"],
+        [
+            [
+                score.field,
+                f"{score.items:,}",
+                f"{score.accuracy:.1%}",
+                f"{score.probe:.1%}",
+                f"{score.shuffled:.1%}",
+                f"{score.majority:.1%}",
+            ]
+            for score in report.fields
+        ],
+    )
+    tokens = ", ".join(f"{score.accuracy:.1%} with {score.tokens}" for score in report.by_tokens)
+    console.say(f"Soft tokens an item: {tokens}; comparisons of two items right: {report.comparisons:.1%}")
+    console.say(
+        f"{report.out}: {report.trained_parameters:,} parameters trained in {report.seconds:.0f} s\n"
+        f'Next: pinembed ask "..." --model {report.out} --source {source} --item ID'
+    )

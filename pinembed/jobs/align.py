@@ -1,0 +1,192 @@
+"""Align: train the projector of a trimmed model from an embedding source and metadata alone; no image is opened."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from pinembed.encoder.device import choose_device
+from pinembed.errors import UsageError
+from pinembed.jobs.align_judge import judge, quick_accuracy
+from pinembed.jobs.align_material import Material, read_material
+from pinembed.jobs.align_train import train
+from pinembed.jobs.align_write import write_model
+from pinembed.nouns.align_report import AlignReport, AlignSettings
+from pinembed.nouns.progress import SILENT, Progress
+from pinembed.nouns.stop import Stop
+from pinembed.outfolder import check_output, staged_folder
+from pinembed.trimmed.alignment import Alignment
+from pinembed.trimmed.model import TrimmedModel
+from pinembed.trimmed.projector import new_projector
+from pinembed.trimmed.questions import QuestionMaker, choose_fields
+
+TOKENS = 4
+LR, LANGUAGE_LR = 1e-3, 2e-5  # LLaVA-1.5's stages: Liu et al. 2023, arXiv:2310.03744
+DIALOGUES_SHOWN = 60_000
+FEWEST_EPOCHS, MOST_EPOCHS = 1, 30
+
+
+def align(
+    *,
+    data: Path,
+    model: Path,
+    source: Path,
+    out: Path,
+    fields: Sequence[str] = (),
+    group: str | None = None,
+    epochs: int | None = None,
+    minutes: float | None = None,
+    seed: int = 0,
+    tokens: int | None = None,
+    train_language_model: bool = False,
+    batch_size: int = 32,
+    lr: float = LR,
+    language_lr: float = LANGUAGE_LR,
+    noise: float = 0.3,
+    overwrite: bool = False,
+    device: str = "auto",
+    progress: Progress = SILENT,
+    stop: Stop | None = None,
+) -> AlignReport:
+    """Teach a trimmed model to read a source's embeddings, and measure how well it does on items it never saw.
+
+    A run that was stopped goes on where it was when it is started again with the same settings.
+
+    Args:
+        data: DATA folder with metadata; its images may be anything, they are not opened.
+        model: folder that `trim` or an earlier `align` wrote; a projector in it for the same encoder is trained on.
+        source: embedding source that holds the items.
+        out: folder to write: the model and its projector.
+        fields: metadata columns to ask about; by default those of short values that repeat.
+        group: column by which DATA without a split column is divided.
+        epochs: passes over the training items; by default as many as their number wants.
+        minutes: limit of the training; the rate falls to its end within it.
+        seed: of weights, questions and noise.
+        tokens: K, soft tokens an item; by default those of the model's projector, or 4.
+        train_language_model: let the language model learn too.
+        batch_size: questions of one step.
+        lr: peak rate of the projector.
+        language_lr: peak rate of the language model, where it learns.
+        noise: spread of the noise on the embeddings, in each feature's own spread.
+        overwrite: replace an `out` that pinembed wrote.
+        device: `auto`, `cpu`, `cuda` ...
+        progress: told each step.
+        stop: asked between two steps.
+
+    Raises:
+        DataError: no metadata, no field to ask about, no split to judge by, no item in the source.
+        UsageError: an unknown field, or numbers that cannot be meant.
+        ModelError: no trimmed model.
+        TrainingError: the loss is not finite.
+        StoppedError: a signal; the state is stored.
+        SourceError, OutputExistsError, MissingExtraError: as elsewhere.
+    """
+    began = time.perf_counter()
+    check_output(out, overwrite=overwrite)
+    material = read_material(data, source, group=group)
+    chosen = choose_fields(material.train.items, material.held_out.items, wanted=fields, place=data)
+    trimmed = TrimmedModel.load(
+        model, device=choose_device(device), dtype="float32" if train_language_model else "auto"
+    )
+    k = _give_projector(trimmed, material, tokens, seed)
+    settings = AlignSettings(
+        fields=tuple(chosen),
+        epochs=epochs or _epochs(len(material.train.items) * (len(chosen) + 1)),
+        batch_size=batch_size,
+        lr=lr,
+        language_lr=language_lr if train_language_model else 0.0,
+        noise=noise,
+        tokens=k,
+        seed=seed,
+        minutes=minutes,
+    )
+    _check_settings(settings)
+    run = Alignment(
+        trimmed,
+        material.train.embeddings_ND,
+        QuestionMaker(material.train.items, chosen, seed=seed),
+        settings,
+    )
+    select = QuestionMaker(material.select.items, chosen, seed=seed)
+    state = out.parent / f".{out.name}.align-state.safetensors"
+    earlier_s = train(
+        run,
+        state=state,
+        key=_key(settings, material, model),
+        watch=lambda: quick_accuracy(trimmed, material.select.embeddings_ND, select),
+        progress=progress,
+        stop=stop or Stop(),
+    )
+    progress.start("judging on held-out items")
+    scores, comparisons, by_tokens = judge(trimmed, material, chosen, seed=seed)
+    report = AlignReport(
+        out=str(out),
+        settings=settings,
+        encoder_fingerprint=material.fingerprint,
+        held_out=material.held_out_split,
+        train_items=len(material.train.items),
+        held_out_items=len(material.held_out.items),
+        missing=material.missing,
+        trained_parameters=sum(parameter.numel() for parameter in run.parameters),
+        fields=scores,
+        comparisons=comparisons,
+        by_tokens=by_tokens,
+        epochs=tuple(run.standing.epochs),
+        seconds=earlier_s + time.perf_counter() - began,
+    )
+    with staged_folder(out, kind="aligned model", overwrite=overwrite) as folder:
+        write_model(folder, trimmed, model, report, progress)
+    state.unlink(missing_ok=True)
+    progress.finish()
+    return report
+
+
+def _give_projector(trimmed: TrimmedModel, material: Material, tokens: int | None, seed: int) -> int:
+    """Keep a projector that fits, or begin a new one; returns K."""
+    present = trimmed.projector
+    dim = material.train.embeddings_ND.shape[1]
+    if (
+        present is not None
+        and present.config.encoder_fingerprint == material.fingerprint
+        and tokens in (None, present.config.tokens)
+    ):
+        return present.config.tokens
+    trimmed.projector = new_projector(
+        dim=dim,
+        tokens=TOKENS if tokens is None else tokens,
+        token_embeddings_VH=trimmed.token_embeddings_VH,
+        encoder_fingerprint=material.fingerprint,
+        seed=seed,
+    ).to(trimmed.device)
+    trimmed.projector.fit_input(material.train.embeddings_ND)
+    return trimmed.projector.config.tokens
+
+
+def _epochs(dialogues: int) -> int:
+    return min(max(round(DIALOGUES_SHOWN / dialogues), FEWEST_EPOCHS), MOST_EPOCHS)
+
+
+def _check_settings(settings: AlignSettings) -> None:
+    smallest = min(settings.epochs, settings.batch_size, settings.tokens)
+    if smallest < 1 or settings.lr <= 0 or settings.language_lr < 0 or settings.noise < 0:
+        raise UsageError(
+            "Epochs, batch size, tokens and rates must be positive, noise at least 0; "
+            f"found {settings.epochs}, {settings.batch_size}, {settings.tokens}, {settings.lr}, "
+            f"{settings.language_lr} and {settings.noise}.",
+            remedy="Leave the option out for its default.",
+        )
+
+
+def _key(settings: AlignSettings, material: Material, model: Path) -> str:
+    """What a stored state must agree with before a run goes on from it."""
+    identity = [
+        asdict(settings),
+        material.fingerprint,
+        [item.id for item in material.train.items],
+        str(model.resolve()),
+    ]
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

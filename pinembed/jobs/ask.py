@@ -1,0 +1,109 @@
+"""Ask: item ids and questions in, answers out. The source gives the rows, the trimmed model the words."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pinembed.encoder.device import choose_device
+from pinembed.errors import UsageError
+from pinembed.nouns.ask_report import Answer, AskReport, Question
+from pinembed.nouns.progress import SILENT, Progress
+from pinembed.source.embedding_source import EmbeddingSource
+from pinembed.trimmed.model import TrimmedModel
+
+Generate = Callable[[Sequence[str], Sequence[np.ndarray]], list[str]]
+
+
+def ask(
+    *,
+    questions: Sequence[Question],
+    model: Path,
+    source: Path,
+    tokens: int | None = None,
+    max_new_tokens: int = 128,
+    batch_size: int = 16,
+    device: str = "auto",
+    dtype: str = "auto",
+    progress: Progress = SILENT,
+    on_answer: Callable[[Answer], None] = lambda answer: None,
+    on_text: Callable[[str], None] | None = None,
+) -> AskReport:
+    """Answer questions about items from their stored embeddings; no image is opened.
+
+    An item that the source does not hold is left out of its question and named; a question of which no item is known
+    stays unanswered. Everything else is answered all the same.
+
+    Args:
+        questions: each about one or several items.
+        model: folder that `align` wrote.
+        source: embedding source of the encoder that the projector was trained with.
+        tokens: soft tokens an item, at most the projector's K; None for K.
+        max_new_tokens: longest answer.
+        batch_size: questions at a time.
+        device: `auto`, `cpu`, `cuda` ...
+        dtype: `auto` for the type of the stored weights, or a torch type's name.
+        progress: told each answered question.
+        on_answer: called with every answer once it is whole, in order.
+        on_text: called with the pieces of an answer as they come, when there is one question.
+
+    Raises:
+        ModelError: no trimmed model, or none with a projector.
+        EncoderMismatchError: the source is another encoder's.
+        SourceError: the source is damaged.
+        UsageError: a question with a special token in it, or more tokens than the projector has.
+        MissingExtraError: the extra `vlm` is missing.
+    """
+    if batch_size < 1 or max_new_tokens < 1:
+        raise UsageError(
+            f"batch size {batch_size} and {max_new_tokens} new tokens; both must be at least 1.",
+            remedy="Give larger numbers.",
+        )
+    began = time.perf_counter()
+    rows = EmbeddingSource.open(source)
+    trimmed = TrimmedModel.load(model, device=choose_device(device), dtype=dtype)
+    trimmed.require_projector().check_source(rows.spec.fingerprint, place=str(source))
+    generate = functools.partial(
+        trimmed.generate,
+        tokens=tokens,
+        max_new_tokens=max_new_tokens,
+        on_text=on_text if len(questions) == 1 else None,
+    )
+    loaded = time.perf_counter()
+    answers: list[Answer] = []
+    progress.start("asking", len(questions), "questions")
+    for start in range(0, len(questions), batch_size):
+        batch = [_known(question, rows) for question in questions[start : start + batch_size]]
+        for answer in _answered(batch, rows, generate):
+            answers.append(answer)
+            on_answer(answer)
+        progress.advance(len(batch))
+    progress.finish()
+    return AskReport(
+        answers=tuple(answers),
+        unknown=tuple(sorted({item for answer in answers for item in answer.unknown})),
+        tokens_per_item=trimmed.require_projector().checked_tokens(tokens),
+        seconds=time.perf_counter() - loaded,
+        load_seconds=loaded - began,
+    )
+
+
+def _known(question: Question, rows: EmbeddingSource) -> Answer:
+    """The question with its items sorted into known and unknown, and no answer yet."""
+    known = tuple(item for item in question.items if item in rows)
+    unknown = tuple(item for item in question.items if item not in rows)
+    return Answer(id=question.id, question=question.text, items=known, answer=None, unknown=unknown)
+
+
+def _answered(batch: Sequence[Answer], rows: EmbeddingSource, generate: Generate) -> list[Answer]:
+    """The same with an answer wherever an item is known."""
+    asked = [answer for answer in batch if answer.items]
+    if not asked:
+        return list(batch)
+    said = iter(generate([answer.question for answer in asked], [rows.get(answer.items) for answer in asked]))
+    return [dataclasses.replace(answer, answer=next(said)) if answer.items else answer for answer in batch]

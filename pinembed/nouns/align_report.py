@@ -1,0 +1,123 @@
+"""What aligning a trimmed model did, and how well the model then reads embeddings it never saw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignSettings:
+    """Everything that decides the outcome of a run, beside data, source and model.
+
+    Attributes:
+        fields: metadata columns that are asked about.
+        epochs: passes over the training items, with new questions in each.
+        batch_size: questions of one step.
+        lr: peak rate of the projector.
+        language_lr: peak rate of the language model; 0 where it is frozen.
+        noise: spread of the noise that is added to the embeddings, in each feature's own spread.
+        tokens: K, soft tokens of one item.
+        seed: of weights, questions and noise.
+        minutes: the run's limit; None for none.
+    """
+
+    fields: tuple[str, ...]
+    epochs: int
+    batch_size: int
+    lr: float
+    language_lr: float
+    noise: float
+    tokens: int
+    seed: int
+    minutes: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignEpoch:
+    """One epoch of the run.
+
+    Attributes:
+        epoch: from 1.
+        loss: mean cross-entropy of an answer's token.
+        accuracy: share of right answers on the validation items, mean over the fields; None without such items.
+        seconds: since the run began, over all its parts.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float | None
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldScore:
+    """How one field of held-out items is answered.
+
+    Attributes:
+        field: metadata column.
+        items: held-out items that have it.
+        accuracy: share of answers that are exactly the item's value.
+        probe: the same for a linear probe on the same embeddings, trained on the same items.
+        shuffled: `accuracy` with the embeddings of the held-out items exchanged among them.
+        majority: share of the held-out items that have training's most frequent value.
+    """
+
+    field: str
+    items: int
+    accuracy: float
+    probe: float
+    shuffled: float
+    majority: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokensScore:
+    """Mean accuracy over the fields when only the first `tokens` soft tokens of each item are used."""
+
+    tokens: int
+    accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignReport:
+    """Result of `pinembed align`.
+
+    Attributes:
+        out: the folder that was written.
+        settings: of the run.
+        encoder_fingerprint: of the source.
+        held_out: name of the split that judges.
+        train_items: items that the questions of the training were about.
+        held_out_items: items that judge.
+        missing: items of DATA that the source does not hold; they were left out.
+        trained_parameters: of the projector, and of the language model where it was trained.
+        fields: how held-out items are answered.
+        comparisons: share of right answers when two held-out items are compared in one field.
+        by_tokens: accuracy with fewer soft tokens.
+        epochs: the run.
+        seconds: of the whole run, over all its parts.
+    """
+
+    out: str
+    settings: AlignSettings
+    encoder_fingerprint: str
+    held_out: str
+    train_items: int
+    held_out_items: int
+    missing: int
+    trained_parameters: int
+    fields: tuple[FieldScore, ...]
+    comparisons: float
+    by_tokens: tuple[TokensScore, ...]
+    epochs: tuple[AlignEpoch, ...]
+    seconds: float
+
+    @property
+    def accuracy(self) -> float:
+        """Mean over the fields."""
+        return sum(score.accuracy for score in self.fields) / len(self.fields)
+
+    @property
+    def probe(self) -> float:
+        """Mean over the fields."""
+        return sum(score.probe for score in self.fields) / len(self.fields)

@@ -1,0 +1,189 @@
+"""Training of the projector, and where asked of the language model, on dialogues about stored embeddings.
+
+Shape legend: N items, I items of a batch's questions in order, D floats of one embedding, m soft tokens of one item,
+B questions, T tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pinembed.errors import TrainingError
+from pinembed.nouns.align_report import AlignEpoch, AlignSettings
+from pinembed.trimmed.model import TrimmedModel
+from pinembed.trimmed.prompts import IGNORED
+from pinembed.trimmed.questions import Dialogue, QuestionMaker
+from pinembed.trimmed.training_state import Standing, read_state, write_state
+
+WARM_UP = 0.05
+LOWEST_RATE = 0.02
+CLIP_NORM = 1.0
+WEIGHT_DECAY = 0.05
+BETAS = (0.9, 0.98)
+JUDGED_TOGETHER = 128
+
+
+class Alignment:
+    """One run: model, training items and optimiser.
+
+    Everything random in step s depends on the seed and s alone, so a run that was stopped and went on gives the same
+    weights as one that was not.
+
+    Args:
+        model: with a projector; changed in place.
+        embeddings_ND: of the training items.
+        questions: about the same items in the same order.
+        settings: of the run.
+    """
+
+    def __init__(
+        self, model: TrimmedModel, embeddings_ND: Tensor, questions: QuestionMaker, settings: AlignSettings
+    ) -> None:
+        self.model = model
+        self.embeddings_ND = embeddings_ND.float()
+        self.questions = questions
+        self.settings = settings
+        self.standing = Standing()
+        self._spread_D = embeddings_ND.float().std(dim=0, correction=0)
+        projector = model.require_projector()
+        language = [
+            parameter for name, parameter in model.model.named_parameters() if not name.startswith("model.visual.")
+        ]
+        for parameter in model.model.parameters():
+            parameter.requires_grad_(False)
+        groups = [{"params": list(projector.parameters()), "lr": settings.lr}]
+        if settings.language_lr > 0:
+            groups.append({"params": language, "lr": settings.language_lr})
+        for parameter in self.trained(groups):
+            parameter.requires_grad_(True)
+        self._peaks = [float(group["lr"]) for group in groups]  # type: ignore[arg-type]
+        self._optimiser = torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY, betas=BETAS)
+
+    @staticmethod
+    def trained(groups: Sequence[dict[str, object]]) -> list[nn.Parameter]:
+        return [parameter for group in groups for parameter in group["params"]]  # type: ignore[attr-defined]
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """All that learn, in a fixed order."""
+        return self.trained(self._optimiser.param_groups)
+
+    def batches(self) -> list[list[Dialogue]]:
+        """The batches of the current epoch that are still to do."""
+        drawn = self.questions.epoch(self.standing.epoch)
+        size = self.settings.batch_size
+        cut = [drawn[start : start + size] for start in range(0, len(drawn), size)]
+        return cut[self.standing.batch :]
+
+    def step(self, dialogues: Sequence[Dialogue], *, done: float) -> float:
+        """Learn from one batch.
+
+        Args:
+            dialogues: about the training items.
+            done: share of the run that is behind, for the rate's cosine.
+
+        Returns:
+            The loss: mean cross-entropy of an answer's token.
+
+        Raises:
+            TrainingError: the loss is not finite.
+        """
+        seeded = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.standing.step)
+        tokens = _drawn_tokens(self.settings.tokens, seeded)
+        rows = [row for dialogue in dialogues for row in dialogue.rows]
+        noise_ID = torch.randn(len(rows), self.embeddings_ND.shape[1], generator=seeded)
+        embeddings_ID = self.embeddings_ND[rows] + self.settings.noise * self._spread_D * noise_ID
+        for group, peak in zip(self._optimiser.param_groups, self._peaks, strict=True):
+            group["lr"] = peak * _rate(self.standing.step, done)
+        loss = self._loss(dialogues, embeddings_ID, tokens)
+        told = float(loss.detach())
+        if not math.isfinite(told):
+            raise TrainingError(
+                f"The loss is {told} at step {self.standing.step}; it must stay finite.",
+                remedy="Lower --lr and --language-lr, or train in float32 with --dtype float32.",
+            )
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.parameters, CLIP_NORM)
+        self._optimiser.step()
+        self.standing.step += 1
+        self.standing.batch += 1
+        self.standing.losses.append(told)
+        return told
+
+    def end_epoch(self, accuracy: float | None) -> AlignEpoch:
+        """Book the epoch and begin the next."""
+        standing = self.standing
+        mean = sum(standing.losses) / max(len(standing.losses), 1)
+        record = AlignEpoch(epoch=standing.epoch + 1, loss=mean, accuracy=accuracy, seconds=standing.seconds)
+        standing.epochs.append(record)
+        standing.epoch, standing.batch, standing.losses = standing.epoch + 1, 0, []
+        return record
+
+    def save(self, path: Path, key: str) -> None:
+        """Store all that a later run needs to go on, in one file that is either whole or absent."""
+        write_state(path, key, self.standing, self.parameters, self._optimiser)
+
+    def resume(self, path: Path, key: str) -> bool:
+        """Go on where `save` was called by a run with the same key; False where there is nothing of the kind."""
+        standing = read_state(path, key, self.parameters, self._optimiser)
+        if standing is None:
+            return False
+        self.standing = standing
+        return True
+
+    def _loss(self, dialogues: Sequence[Dialogue], embeddings_ID: Tensor, tokens: int) -> Tensor:
+        batch = self.model.writer.write(
+            [dialogue.question for dialogue in dialogues],
+            [len(dialogue.rows) for dialogue in dialogues],
+            tokens=tokens,
+            answers=[dialogue.answer for dialogue in dialogues],
+        )
+        soft_ImH = self.model.soft_tokens(embeddings_ID, tokens=tokens)
+        labels_BT = batch.to(self.model.device).labels_BT
+        loss: Tensor = self.model.model(**self.model.inputs(batch, soft_ImH), labels=labels_BT, use_cache=False).loss
+        return loss
+
+
+@torch.inference_mode()
+def right_answers(
+    model: TrimmedModel, embeddings_ND: Tensor, dialogues: Sequence[Dialogue], *, tokens: int | None = None
+) -> Iterator[bool]:
+    """Whether greedy generation would answer each question exactly as its dialogue does.
+
+    One pass with the right answer in place decides it: greedy search writes that answer if and only if every token of
+    it, the end of the turn included, is the most likely one after those before it.
+    """
+    m = model.require_projector().checked_tokens(tokens)
+    for start in range(0, len(dialogues), JUDGED_TOGETHER):
+        chunk = dialogues[start : start + JUDGED_TOGETHER]
+        batch = model.writer.write(
+            [dialogue.question for dialogue in chunk],
+            [len(dialogue.rows) for dialogue in chunk],
+            tokens=m,
+            answers=[dialogue.answer for dialogue in chunk],
+        ).to(model.device)
+        rows = [row for dialogue in chunk for row in dialogue.rows]
+        logits_BTV = model.model(**model.inputs(batch, model.soft_tokens(embeddings_ND[rows], tokens=m))).logits
+        assert batch.labels_BT is not None
+        labels_BT = batch.labels_BT[:, 1:]
+        right_BT = (logits_BTV[:, :-1].argmax(dim=-1) == labels_BT) | (labels_BT == IGNORED)
+        yield from right_BT.all(dim=1).tolist()
+
+
+def _drawn_tokens(tokens: int, seeded: torch.Generator) -> int:
+    """All K in half of the batches, and a random number of them in the others."""
+    if int(torch.randint(2, (), generator=seeded)):
+        return tokens
+    return int(torch.randint(1, tokens + 1, (), generator=seeded))
+
+
+def _rate(step: int, done: float) -> float:
+    """Linear warm-up over the first share of the run, then a cosine; as a share of the peak."""
+    rising = min(1.0, max(done, 1e-3) / WARM_UP) if step else 1e-3 / WARM_UP
+    return rising * max(LOWEST_RATE, 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))

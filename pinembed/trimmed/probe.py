@@ -1,0 +1,69 @@
+"""A linear probe: what an embedding tells about a field when one linear layer may read it. The yardstick of `align`.
+
+Shape legend: N items, D floats of one embedding, C values of the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+PENALTIES = (1e-3, 1e-2, 1e-1)
+STEPS = 100
+MIN_STD = 1e-6
+
+
+def probe_accuracy(
+    train_ND: Tensor,
+    train_values: Sequence[str],
+    select_ND: Tensor,
+    select_values: Sequence[str],
+    held_out_ND: Tensor,
+    held_out_values: Sequence[str],
+) -> float:
+    """Share of held-out items whose value a multinomial logistic regression names.
+
+    Items with an empty value are left out. The penalty that is best on the selection items is taken.
+
+    Source: Alain and Bengio 2017, arXiv:1610.01644.
+    """
+    names = sorted({value for value in train_values if value})
+    place_of = {name: place for place, name in enumerate(names)}
+    mean_D, std_D = train_ND.float().mean(0), train_ND.float().std(0, correction=0).clamp_min(MIN_STD)
+
+    def labelled(embeddings_ND: Tensor, values: Sequence[str]) -> tuple[Tensor, Tensor]:
+        kept = [row for row, value in enumerate(values) if value]
+        labels_N = torch.tensor([place_of.get(values[row], -1) for row in kept], dtype=torch.int64)
+        return (embeddings_ND[kept].float() - mean_D) / std_D, labels_N
+
+    train, select = labelled(train_ND, train_values), labelled(select_ND, select_values)
+    held_out = labelled(held_out_ND, held_out_values)
+    fits = [_fit(*train, classes=len(names), penalty=penalty) for penalty in PENALTIES]
+    best = max(fits, key=lambda fit: _accuracy(fit, *select))
+    return _accuracy(best, *held_out)
+
+
+def _fit(standard_ND: Tensor, labels_N: Tensor, *, classes: int, penalty: float) -> tuple[Tensor, Tensor]:
+    weight_CD = torch.zeros(classes, standard_ND.shape[1], requires_grad=True)
+    bias_C = torch.zeros(classes, requires_grad=True)
+    solver = torch.optim.LBFGS([weight_CD, bias_C], max_iter=STEPS, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        solver.zero_grad()
+        loss = F.cross_entropy(F.linear(standard_ND, weight_CD, bias_C), labels_N)
+        loss = loss + penalty / 2 * weight_CD.square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    with torch.enable_grad():
+        solver.step(closure)  # type: ignore[no-untyped-call]
+    return weight_CD.detach(), bias_C.detach()
+
+
+def _accuracy(fit: tuple[Tensor, Tensor], standard_ND: Tensor, labels_N: Tensor) -> float:
+    if not len(labels_N):
+        return 0.0
+    return float((F.linear(standard_ND, *fit).argmax(dim=1) == labels_N).float().mean())

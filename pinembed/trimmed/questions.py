@@ -1,0 +1,183 @@
+"""Training text from metadata alone: describe an item, name one of its fields, confirm a value, compare two items.
+
+Every answer follows from the fields, so whether the model is right can be decided without a judge.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pinembed.errors import DataError, UsageError
+from pinembed.nouns.item import Item
+
+MAX_VALUES = 250
+MAX_VALUE_CHARACTERS = 60
+MIN_ITEMS_PER_VALUE = 2.0
+MIN_SEEN = 0.9
+ASK = ("What is the {field} of this item?", "Name its {field}.", "{field}?")
+DESCRIBE = "Describe this item."
+CONFIRM = "Is the {field} of this item {value}?"
+COMPARE = "Do these two items have the same {field}?"
+PARTNERS_TRIED = 64
+KIND_WEIGHTS = {"ask": 0.7, "describe": 0.1, "confirm": 0.1, "compare": 0.1}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dialogue:
+    """One question and its right answer.
+
+    Attributes:
+        rows: places of the items in the list that the dialogue was made from.
+        question: text.
+        answer: text.
+    """
+
+    rows: tuple[int, ...]
+    question: str
+    answer: str
+
+
+def choose_fields(train: Sequence[Item], held_out: Sequence[Item], *, wanted: Sequence[str], place: Path) -> list[str]:
+    """The metadata columns that questions are asked about.
+
+    Without a wish: columns of short texts that repeat, and whose values in the held-out items occur in training.
+
+    Raises:
+        UsageError: a wanted column does not exist.
+        DataError: no column is of use.
+    """
+    columns = list(train[0].fields) if train else []
+    unknown = [name for name in wanted if name not in columns]
+    if unknown:
+        raise UsageError(
+            f"--fields names {', '.join(unknown)}, which {place} does not have; its columns are {', '.join(columns)}.",
+            remedy="Name columns of the metadata, separated by commas.",
+        )
+    fields = list(wanted) or [name for name in columns if _is_attribute(name, train, held_out)]
+    if not fields:
+        raise DataError(
+            f"No column of {place} repeats short values that training and held-out items share; found "
+            f"{', '.join(columns) or 'none'}.",
+            remedy="Add columns such as category or color, or name some with --fields.",
+        )
+    return fields
+
+
+def value_of(item: Item, field: str) -> str:
+    """The field as the model should say it; empty where it is missing."""
+    value = item.fields.get(field)
+    if value is None:
+        return ""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return " ".join(str(value).split())
+
+
+def spoken(field: str) -> str:
+    """A column's name as words: `coarse_label` is the coarse label."""
+    return field.replace("_", " ").replace("-", " ").strip()
+
+
+class QuestionMaker:
+    """Draws dialogues about some items, and lists the ones that judge the model.
+
+    Args:
+        items: of one split, in the order of their embeddings.
+        fields: columns that are asked about.
+        seed: of the draws.
+    """
+
+    def __init__(self, items: Sequence[Item], fields: Sequence[str], *, seed: int = 0) -> None:
+        self.items = items
+        self.fields = list(fields)
+        self._seed = seed
+        self.values_of = {field: [value_of(item, field) for item in items] for field in fields}
+        self._rows_of = {field: [row for row, value in enumerate(self.values_of[field]) if value] for field in fields}
+        self._known = {field: sorted(set(self.values_of[field]) - {""}) for field in fields}
+
+    def texts(self) -> list[str]:
+        """Everything that questions and answers are made of: what a tiny model's vocabulary is trained on."""
+        asked = [
+            template.format(field=spoken(field), value="")
+            for field in self.fields
+            for template in (*ASK, CONFIRM, COMPARE)
+        ]
+        said = [f"{spoken(field)}: {value}" for field in self.fields for value in self.values_of[field] if value]
+        return [DESCRIBE, "yes, both", "no, one and other", *asked, *said]
+
+    def epoch(self, number: int) -> list[Dialogue]:
+        """As many dialogues for each item as there are fields, and one more, in random order; others each epoch."""
+        rng = random.Random(f"{self._seed} {number}")
+        drawn = []
+        for row in range(len(self.items)):
+            for field in (*self.fields, rng.choice(self.fields)):
+                kind = rng.choices(list(KIND_WEIGHTS), weights=list(KIND_WEIGHTS.values()))[0]
+                dialogue = self._draw(rng, kind, row, field)
+                if dialogue is not None:
+                    drawn.append(dialogue)
+        rng.shuffle(drawn)
+        return drawn
+
+    def judging(self, field: str) -> list[Dialogue]:
+        """The plain question about one field, for every item that has it."""
+        question = ASK[0].format(field=spoken(field))
+        values = self.values_of[field]
+        return [Dialogue(rows=(row,), question=question, answer=values[row]) for row in self._rows_of[field]]
+
+    def comparing(self, count: int) -> list[Dialogue]:
+        """Comparisons of two items, half of them of equal ones as far as there are such pairs."""
+        rng = random.Random(f"{self._seed} comparing")
+        drawn: list[Dialogue] = []
+        for _ in range(count):
+            field = rng.choice(self.fields)
+            rows = self._rows_of[field]
+            dialogue = self._compare(rng, rng.choice(rows), field) if rows else None
+            if dialogue is not None:
+                drawn.append(dialogue)
+        return drawn
+
+    def _draw(self, rng: random.Random, kind: str, row: int, field: str) -> Dialogue | None:
+        if kind == "describe":
+            said = [f"{spoken(name)}: {self.values_of[name][row]}" for name in self.fields if self.values_of[name][row]]
+            return Dialogue(rows=(row,), question=DESCRIBE, answer="; ".join(said)) if said else None
+        value = self.values_of[field][row]
+        if not value:
+            return None
+        if kind == "ask":
+            return Dialogue(rows=(row,), question=rng.choice(ASK).format(field=spoken(field)), answer=value)
+        if kind == "confirm":
+            named = rng.choice([value, rng.choice(self._known[field])])
+            question = CONFIRM.format(field=spoken(field), value=named)
+            return Dialogue(rows=(row,), question=question, answer="yes" if named == value else f"no, {value}")
+        return self._compare(rng, row, field)
+
+    def _compare(self, rng: random.Random, row: int, field: str) -> Dialogue | None:
+        values, rows = self.values_of[field], self._rows_of[field]
+        same = rng.random() < 0.5
+        partners = [
+            other
+            for other in rng.sample(rows, min(PARTNERS_TRIED, len(rows)))
+            if other != row and (values[other] == values[row]) == same
+        ]
+        if not partners:
+            return None
+        first, second = values[row], values[partners[0]]
+        answer = f"yes, both {first}" if first == second else f"no, {first} and {second}"
+        return Dialogue(rows=(row, partners[0]), question=COMPARE.format(field=spoken(field)), answer=answer)
+
+
+def _is_attribute(name: str, train: Sequence[Item], held_out: Sequence[Item]) -> bool:
+    present = [item.fields.get(name) for item in train if item.fields.get(name) is not None]
+    if not present or not all(isinstance(value, str | bool) for value in present):
+        return False
+    counts = Counter(value_of(item, name) for item in train)
+    counts.pop("", None)
+    if not 2 <= len(counts) <= MAX_VALUES or max(map(len, counts)) > MAX_VALUE_CHARACTERS:
+        return False
+    asked = [value for item in held_out if (value := value_of(item, name))]
+    seen = sum(value in counts for value in asked)
+    return sum(counts.values()) / len(counts) >= MIN_ITEMS_PER_VALUE and seen >= MIN_SEEN * len(asked) > 0

@@ -1,0 +1,422 @@
+"""Align: a trimmed model learns to read stored embeddings, from metadata alone."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pinembed.errors import DataError, ModelError, StoppedError, UsageError
+from pinembed.jobs.align import align
+from pinembed.jobs.trim import trim
+from pinembed.nouns.align_report import AlignReport
+from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
+from pinembed.nouns.item import Item
+from pinembed.nouns.progress import Silent
+from pinembed.nouns.stop import Stop
+from pinembed.source.writer import write_source
+from pinembed.trimmed.alignment import right_answers
+from pinembed.trimmed.model import TrimmedModel
+from pinembed.trimmed.probe import probe_accuracy
+from pinembed.trimmed.projector import PROJECTOR_NAME, load_projector, new_projector
+from pinembed.trimmed.questions import COMPARE, DESCRIBE, QuestionMaker, choose_fields
+from pinembed.trimmed.tiny import TinyShape, write_tiny_qwen3vl
+from tests.conftest import CliResult
+
+D = 16
+COLOURS, SHAPES = ("red", "green", "blue"), ("circle", "square")
+SETTINGS: dict[str, Any] = {
+    "fields": ("color", "shape"),
+    "train_language_model": True,
+    "lr": 3e-3,
+    "language_lr": 3e-3,
+    "tokens": 2,
+}
+
+
+def write_shop(folder: Path, *, items: int = 96) -> Path:
+    """Items of every colour and shape; the image files are empty, which shows that nobody opens them."""
+    (folder / "images").mkdir(parents=True)
+    with (folder / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file_name", "id", "title", "color", "shape", "price", "split"])
+        for number in range(items):
+            (folder / "images" / f"{number}.png").touch()
+            color, shape = COLOURS[number % 3], SHAPES[number // 3 % 2]
+            split = "test" if number % 4 == 0 else "val" if number % 8 == 1 else "train"
+            writer.writerow([f"images/{number}.png", f"i{number}", f"Nr {number}", color, shape, number + 0.5, split])
+    return folder
+
+
+def write_rows(folder: Path, *, items: int = 96, skip: int = 0) -> Path:
+    """Embeddings in which colour and shape each have a direction of their own, under a little noise."""
+    random_state = np.random.default_rng(0)
+    directions = random_state.normal(size=(5, D))
+    rows = [
+        directions[number % 3] + directions[3 + number // 3 % 2] + 0.1 * random_state.normal(size=D)
+        for number in range(items)
+    ]
+    unit_ND = np.stack([row / np.linalg.norm(row) for row in rows]).astype(np.float16)
+    spec = EncoderSpec(
+        architecture="tiny",
+        config_sha256="0" * 64,
+        weights_sha256="1" * 64,
+        dim=D,
+        preprocessing=Preprocessing(image_px=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+    )
+    folder.mkdir(parents=True)
+    ids = [f"i{number}" for number in range(items)]
+    write_source(folder, spec, [(ids[skip:], unit_ND[skip:])], count=items - skip)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_shop(tmp_path_factory.mktemp("shop") / "data")
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_rows(tmp_path_factory.mktemp("source") / "source")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trimmed model of some 100,000 weights whose vocabulary knows the shop."""
+    folder = tmp_path_factory.mktemp("model")
+    (folder / "full").mkdir()
+    items = [item(color=color, shape=shape) for color in COLOURS for shape in SHAPES]
+    write_tiny_qwen3vl(
+        folder / "full",
+        texts=QuestionMaker(items, ["color", "shape"]).texts(),
+        shape=TinyShape(hidden=64, layers=2, heads=2, vision_layers=1, vocabulary=512),
+    )
+    trim(model=folder / "full", out=folder / "trimmed")
+    return folder / "trimmed"
+
+
+@pytest.fixture(scope="module")
+def aligned(shop: Path, source: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> AlignReport:
+    out = tmp_path_factory.mktemp("aligned") / "out"
+    return align(data=shop, model=model, source=source, out=out, epochs=24, **SETTINGS)
+
+
+def item(number: int = 0, **fields: object) -> Item:
+    return Item(id=f"i{number}", file_name=f"{number}.png", path=Path(f"{number}.png"), fields=fields)
+
+
+def test_align_answers_for_items_it_never_saw(aligned: AlignReport) -> None:
+    assert {score.field for score in aligned.fields} == {"color", "shape"}
+    assert aligned.held_out == "test"
+    assert aligned.held_out_items == 24
+    for score in aligned.fields:
+        assert score.accuracy >= 0.9
+        assert score.probe >= 0.9
+
+
+def test_align_falls_to_chance_when_the_rows_are_shuffled(aligned: AlignReport) -> None:
+    shuffled = {score.field: score.shuffled for score in aligned.fields}
+    assert shuffled["color"] <= 0.6
+    assert shuffled["shape"] <= 0.8
+
+
+def test_align_learns_with_fewer_soft_tokens_too(aligned: AlignReport) -> None:
+    assert [score.tokens for score in aligned.by_tokens] == [1, 2]
+    assert aligned.by_tokens[0].accuracy >= 0.8
+
+
+def test_align_records_a_falling_loss_and_the_validation_accuracy(aligned: AlignReport) -> None:
+    assert [record.epoch for record in aligned.epochs] == list(range(1, 25))
+    assert aligned.epochs[-1].loss < aligned.epochs[0].loss / 2
+    assert aligned.epochs[-1].accuracy is not None
+
+
+def test_align_writes_a_folder_that_stock_transformers_reloads(aligned: AlignReport) -> None:
+    from transformers import AutoModelForImageTextToText
+
+    _, info = AutoModelForImageTextToText.from_pretrained(aligned.out, output_loading_info=True)
+
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    projector = load_projector(Path(aligned.out))
+    assert projector is not None
+    assert projector.config.encoder_fingerprint == aligned.encoder_fingerprint
+
+
+def test_align_writes_the_run_and_its_curves(aligned: AlignReport) -> None:
+    run = json.loads((Path(aligned.out) / "run.json").read_text(encoding="utf-8"))
+    assert run["settings"]["seed"] == 0
+    assert run["fields"][0]["accuracy"] == aligned.fields[0].accuracy
+    assert run["versions"]["transformers"]
+    assert (Path(aligned.out) / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_right_answers_are_those_that_greedy_generation_gives(aligned: AlignReport, shop: Path, source: Path) -> None:
+    from pinembed.jobs.align_material import read_material
+
+    model = TrimmedModel.load(aligned.out)
+    held_out = read_material(shop, source, group=None).held_out
+    dialogues = QuestionMaker(held_out.items, ["color"]).judging("color")
+    wrong = [type(one)(rows=one.rows, question=one.question, answer="green") for one in dialogues]
+    said = model.generate(
+        [one.question for one in dialogues], [held_out.embeddings_ND[list(one.rows)] for one in dialogues]
+    )
+
+    for asked in (dialogues, wrong):
+        exact = [text == one.answer for text, one in zip(said, asked, strict=True)]
+        assert list(right_answers(model, held_out.embeddings_ND, asked)) == exact
+
+
+def test_align_without_the_language_model_leaves_its_weights_untouched(
+    shop: Path, source: Path, model: Path, tmp_path: Path
+) -> None:
+    report = align(data=shop, model=model, source=source, out=tmp_path / "out", epochs=1, tokens=2)
+
+    assert report.settings.language_lr == 0
+    assert (tmp_path / "out" / "model.safetensors").samefile(model / "model.safetensors")
+    projector = load_projector(tmp_path / "out")
+    assert projector is not None
+    assert report.trained_parameters == sum(parameter.numel() for parameter in projector.parameters())
+
+
+def test_align_goes_on_with_the_projector_of_an_earlier_align(
+    aligned: AlignReport, shop: Path, source: Path, tmp_path: Path
+) -> None:
+    report = align(data=shop, model=Path(aligned.out), source=source, out=tmp_path / "out", epochs=1)
+    assert report.settings.tokens == 2
+    assert report.epochs[0].loss < aligned.epochs[2].loss
+
+
+class StopAfter(Silent):
+    """Asks for a stop after some steps, as Ctrl-C would."""
+
+    def __init__(self, stop: Stop, steps: int) -> None:
+        self.stop, self.left = stop, steps
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        self.left -= n
+        if self.left == 0:
+            self.stop.signum = 2
+
+
+def test_align_that_was_stopped_goes_on_to_the_same_weights(
+    shop: Path, source: Path, model: Path, tmp_path: Path
+) -> None:
+    straight = align(data=shop, model=model, source=source, out=tmp_path / "straight", epochs=2, **SETTINGS)
+    stop = Stop()
+
+    with pytest.raises(StoppedError):
+        align(
+            data=shop,
+            model=model,
+            source=source,
+            out=tmp_path / "stopped",
+            epochs=2,
+            progress=StopAfter(stop, 8),
+            stop=stop,
+            **SETTINGS,
+        )
+    assert not (tmp_path / "stopped").exists()
+    resumed = align(data=shop, model=model, source=source, out=tmp_path / "stopped", epochs=2, **SETTINGS)
+
+    assert [record.loss for record in resumed.epochs] == [record.loss for record in straight.epochs]
+    for name in (PROJECTOR_NAME, "model.safetensors"):
+        ours, theirs = load_file(tmp_path / "stopped" / name), load_file(tmp_path / "straight" / name)
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    assert not list(tmp_path.glob("*align-state*"))
+
+
+def test_align_with_other_settings_begins_anew(shop: Path, source: Path, model: Path, tmp_path: Path) -> None:
+    stop = Stop()
+    with pytest.raises(StoppedError):
+        align(
+            data=shop, model=model, source=source, out=tmp_path / "out", epochs=2,
+            progress=StopAfter(stop, 3), stop=stop, **SETTINGS,
+        )  # fmt: skip
+    seeded = align(data=shop, model=model, source=source, out=tmp_path / "out", epochs=1, seed=7, **SETTINGS)
+    fresh = align(data=shop, model=model, source=source, out=tmp_path / "fresh", epochs=1, seed=7, **SETTINGS)
+    assert seeded.epochs[0].loss == fresh.epochs[0].loss
+
+
+def test_align_within_minutes_ends_early(shop: Path, source: Path, model: Path, tmp_path: Path) -> None:
+    report = align(data=shop, model=model, source=source, out=tmp_path / "out", epochs=500, minutes=1e-4, **SETTINGS)
+    assert len(report.epochs) == 1
+
+
+def test_align_counts_items_that_the_source_does_not_hold(shop: Path, model: Path, tmp_path: Path) -> None:
+    source = write_rows(tmp_path / "source", skip=10)
+    report = align(data=shop, model=model, source=source, out=tmp_path / "out", epochs=1, **SETTINGS)
+    assert report.missing == 10
+
+
+def test_align_command_then_ask_gives_answers(
+    cli: Callable[..., CliResult], shop: Path, source: Path, model: Path, tmp_path: Path
+) -> None:
+    result = cli(
+        "align", shop, "--model", model, "--source", source, "--out", tmp_path / "out", "--fields", "color,shape",
+        "--epochs", "1", "--tokens", "2", "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0
+    assert {score["field"] for score in result.json["fields"]} == {"color", "shape"}
+    assert "Answers that are exactly right, 24 test items never seen" in result.stderr
+
+    asked = cli(
+        "ask", "What is the color of this item?", "--model", tmp_path / "out", "--source", source, "--item", "i0"
+    )
+    assert asked.exit_code == 0
+
+
+def test_align_refuses_an_unknown_field(
+    cli: Callable[..., CliResult], shop: Path, source: Path, model: Path, tmp_path: Path
+) -> None:
+    result = cli(
+        "align", shop, "--model", model, "--source", source, "--out", tmp_path / "out", "--fields", "color,taste"
+    )
+    assert result.exit_code == 2
+    assert "--fields names taste" in result.words
+    assert "title, color, shape, price" in result.words
+
+
+def refused(error: type[Exception], told: str, **arguments: Any) -> None:
+    with pytest.raises(error, match=told):
+        align(**{"epochs": 1, "tokens": 2, **arguments})
+    assert not Path(arguments["out"]).exists()
+
+
+def test_align_refuses_data_without_a_train_split(source: Path, model: Path, tmp_path: Path) -> None:
+    shop = write_shop(tmp_path / "data", items=12)
+    rows = (shop / "metadata.csv").read_text(encoding="utf-8").replace(",train", ",test").replace(",val", ",test")
+    (shop / "metadata.csv").write_text(rows, encoding="utf-8")
+    refused(DataError, "has no train items; found test", data=shop, model=model, source=source, out=tmp_path / "out")
+
+
+def test_align_refuses_a_source_without_these_items(source: Path, model: Path, tmp_path: Path) -> None:
+    shop = write_shop(tmp_path / "data", items=12)
+    rows = (shop / "metadata.csv").read_text(encoding="utf-8").replace(",i", ",other-")
+    (shop / "metadata.csv").write_text(rows, encoding="utf-8")
+    refused(DataError, "holds none of the", data=shop, model=model, source=source, out=tmp_path / "out")
+
+
+def test_align_refuses_metadata_without_a_repeating_column(source: Path, model: Path, tmp_path: Path) -> None:
+    shop = write_shop(tmp_path / "data")
+    with (shop / "metadata.csv").open(encoding="utf-8") as file:
+        rows = [{key: row[key] for key in ("file_name", "id", "title", "split")} for row in csv.DictReader(file)]
+    with (shop / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    refused(DataError, "repeats short values", data=shop, model=model, source=source, out=tmp_path / "out")
+
+
+def test_align_refuses_numbers_that_cannot_be_meant(shop: Path, source: Path, model: Path, tmp_path: Path) -> None:
+    refused(UsageError, "must be positive", data=shop, model=model, source=source, out=tmp_path / "out", lr=0.0)
+
+
+def test_align_refuses_a_model_with_its_tower(shop: Path, source: Path, tiny_qwen3vl: Path, tmp_path: Path) -> None:
+    refused(
+        ModelError, "still has its vision tower", data=shop, model=tiny_qwen3vl, source=source, out=tmp_path / "out"
+    )
+
+
+def test_align_refuses_an_output_of_somebody_else_before_it_works(
+    shop: Path, source: Path, model: Path, tmp_path: Path
+) -> None:
+    from pinembed.errors import OutputExistsError
+
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").touch()
+    with pytest.raises(OutputExistsError, match=r"did not write: mine\.txt"):
+        align(data=shop, model=model, source=source, out=tmp_path / "out", overwrite=True)
+
+
+def test_align_takes_a_damaged_state_for_none(shop: Path, source: Path, model: Path, tmp_path: Path) -> None:
+    (tmp_path / ".out.align-state.safetensors").write_bytes(b"half a file")
+    report = align(data=shop, model=model, source=source, out=tmp_path / "out", epochs=1, **SETTINGS)
+    assert len(report.epochs) == 1
+
+
+SHOP_ITEMS = [
+    item(number, color=COLOURS[number % 3], shape=SHAPES[number % 2], title=f"Nr {number}", price=1.5, note=None)
+    for number in range(30)
+]
+
+
+def test_questions_choose_columns_of_short_values_that_repeat() -> None:
+    assert choose_fields(SHOP_ITEMS, SHOP_ITEMS, wanted=(), place=Path("data")) == ["color", "shape"]
+
+
+def test_questions_leave_out_a_column_whose_held_out_values_are_new() -> None:
+    held_out = [item(1, color="violet", shape="circle", title="x", price=1.0, note=None)]
+    assert choose_fields(SHOP_ITEMS, held_out, wanted=(), place=Path("data")) == ["shape"]
+
+
+def test_questions_are_answered_by_the_fields() -> None:
+    maker = QuestionMaker(SHOP_ITEMS, ["color", "shape"])
+    dialogues = maker.epoch(0)
+    assert len(dialogues) == 3 * len(SHOP_ITEMS)
+    for dialogue in dialogues:
+        colors = [SHOP_ITEMS[row].fields["color"] for row in dialogue.rows]
+        shapes = [SHOP_ITEMS[row].fields["shape"] for row in dialogue.rows]
+        values = colors if "color" in dialogue.question.lower() else shapes
+        if dialogue.question == DESCRIBE:
+            assert dialogue.answer == f"color: {colors[0]}; shape: {shapes[0]}"
+        elif dialogue.question in {COMPARE.format(field=field) for field in ("color", "shape")}:
+            assert dialogue.answer.startswith("yes" if values[0] == values[1] else "no")
+        elif dialogue.answer == "yes":
+            assert values[0] in dialogue.question
+        else:
+            assert dialogue.answer.removeprefix("no, ") == values[0]
+
+
+def test_questions_of_an_epoch_depend_on_seed_and_epoch_alone() -> None:
+    maker, same = QuestionMaker(SHOP_ITEMS, ["color"], seed=1), QuestionMaker(SHOP_ITEMS, ["color"], seed=1)
+    maker.epoch(0)
+    assert maker.epoch(5) == same.epoch(5)
+    assert maker.epoch(5) != maker.epoch(6)
+
+
+def test_questions_pass_over_missing_values() -> None:
+    items = [item(0, color="red", shape=None), item(1, color=None, shape="circle"), item(2, color="red", shape=None)]
+    maker = QuestionMaker(items, ["color", "shape"])
+    assert [dialogue.rows for dialogue in maker.judging("shape")] == [(1,)]
+    assert all("None" not in dialogue.answer and dialogue.answer for dialogue in maker.epoch(0))
+
+
+def test_probe_reads_what_is_linear_and_only_that() -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows_ND = torch.randn(300, 8, generator=generator)
+    linear = ["up" if row[0] > 0 else "down" for row in rows_ND.tolist()]
+    drawn = random.Random(0)
+    chance = [drawn.choice(["up", "down"]) for _ in range(300)]
+    parts = (slice(0, 200), slice(200, 240), slice(240, 300))
+
+    def probe(values: list[str]) -> float:
+        return probe_accuracy(*(argument for part in parts for argument in (rows_ND[part], values[part])))  # type: ignore[arg-type]
+
+    assert probe(linear) >= 0.9
+    assert probe(chance) <= 0.7
+
+
+def test_a_projector_for_another_encoder_is_begun_anew(
+    aligned: AlignReport, shop: Path, source: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(aligned.out, folder)
+    from pinembed.trimmed.projector import save_projector
+
+    other = new_projector(dim=9, tokens=3, token_embeddings_VH=torch.ones(2, 64), encoder_fingerprint="other", seed=0)
+    save_projector(other, folder)
+    report = align(data=shop, model=folder, source=source, out=tmp_path / "out", epochs=1)
+    projector = load_projector(tmp_path / "out")
+    assert projector is not None
+    assert (projector.config.dim, projector.config.tokens) == (D, 4)
+    assert report.settings.tokens == 4
