@@ -51,7 +51,6 @@ app.command("finetune")(finetune.command)
 app.command("search")(search.command)
 app.command("trim")(trim.command)
 app.command("ask")(ask.command)
-app.command("ask")(ask.command)
 app.command("align")(align.command)
 
 
