@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-import json
-import mmap
 import os
 import pickle
 import struct
@@ -152,40 +151,42 @@ def test_source_checksums_satisfy_sha256sum(folder: Path) -> None:
     assert checked.returncode == 0
 
 
-def test_source_is_read_with_struct_json_and_mmap_alone(folder: Path) -> None:
-    """The reader of docs/embedding-source.md, in the words of that document."""
+def documented_reader() -> Callable[[Path, str], tuple[float, ...]]:
+    """`look_up` as docs/embedding-source.md prints it."""
+    document = (Path(__file__).parent.parent / "docs" / "embedding-source.md").read_text(encoding="utf-8")
+    code = document.split("```python\n", 1)[1].split("```", 1)[0]
+    names: dict[str, Any] = {}
+    exec(compile(code, "docs/embedding-source.md", "exec"), names)
+    return names["look_up"]  # type: ignore[no-any-return]
 
-    def tensors(path: Path) -> tuple[dict[str, Any], mmap.mmap, int]:
-        with path.open("rb") as file:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        (length,) = struct.unpack_from("<Q", mapped, 0)
-        return json.loads(mapped[8 : 8 + length]), mapped, 8 + length
 
-    def number(name: str, place: int) -> int:
-        return struct.unpack_from("<Q", index, start + header[name]["data_offsets"][0] + 8 * place)[0]
+def test_source_is_read_by_the_code_of_its_document(folder: Path) -> None:
+    look_up = documented_reader()
+    for row in (0, 9, 10, 17, 24):
+        np.testing.assert_array_equal(np.array(look_up(folder, f"item-{row:04d}"), np.float16), embeddings(25)[row])
+    with pytest.raises(KeyError, match="nothing"):
+        look_up(folder, "nothing")
 
-    manifest = json.loads((folder / "manifest.json").read_text())
-    header, index, start = tensors(folder / manifest["index"]["file"])
-    wanted = b"item-0017"
-    wanted_hash = int.from_bytes(hashlib.sha256(wanted).digest()[:8], "big")
-    low, high = 0, manifest["count"]
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (middle + 1, high) if number("hash", middle) < wanted_hash else (low, middle)
-    while number("hash", low) == wanted_hash:
-        row = number("row", low)
-        utf8 = start + header["utf8"]["data_offsets"][0]
-        if index[utf8 + number("offset", row) : utf8 + number("offset", row + 1)] == wanted:
-            break
-        low += 1
-    assert row == 17
-    for shard in manifest["shards"]:
-        if row < shard["rows"]:
-            break
-        row -= shard["rows"]
-    _, mapped, start = tensors(folder / shard["file"])
-    floats = struct.unpack_from(f"<{manifest['dim']}e", mapped, start + 2 * manifest["dim"] * row)
-    np.testing.assert_array_equal(np.array(floats, np.float16), embeddings(25)[17])
+
+def test_source_document_prints_the_bytes_of_its_example(tmp_path: Path) -> None:
+    spec = dataclasses.replace(SPEC, dim=2)
+    rows_ND = np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float16)
+    write_source(tmp_path, spec, [(["a", "b", "ü"], rows_ND)], count=3)
+    document = (Path(__file__).parent.parent / "docs" / "embedding-source.md").read_text(encoding="utf-8")
+    index = load_file(tmp_path / "ids.safetensors")
+    for values in (
+        ", ".join(f"{value:x}" for value in index["hash"].tolist()),
+        ", ".join(map(str, index["row"].tolist())),
+        ", ".join(map(str, index["offset"].tolist())),
+        bytes(index["utf8"]).hex(" "),
+    ):
+        assert f"| {values}" in document
+    shard = (tmp_path / FIRST_SHARD).read_bytes()
+    assert shard[:8].hex(" ") + "                              H = 72" in document
+    assert shard[8:80].decode().rstrip() in document
+    assert len(shard[8:80].decode().rstrip()) == 66
+    assert shard[80:].hex(" ") == "00 3c 00 00  00 00 00 3c  cd 38 66 3a".replace("  ", " ")
+    assert documented_reader()(tmp_path, "b") == (0.0, 1.0)
 
 
 def test_source_reads_from_several_threads(folder: Path) -> None:

@@ -113,7 +113,7 @@ def read_checksums(folder: Path, descriptor: int) -> dict[str, str]:
         text = _read(folder, CHECKSUMS, descriptor).decode()
     except (FileNotFoundError, UnicodeDecodeError):
         return {}
-    pairs = (line.split("  ", 1) for line in text.splitlines())
+    pairs = (line.split("  ", 1) for line in text.split("\n"))
     return {pair[1]: pair[0] for pair in pairs if len(pair) == 2}
 
 

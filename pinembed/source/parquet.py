@@ -41,6 +41,8 @@ def write_parquet(
         OSError: the disk is full.
     """
     refuse_no_rows(count)
+    # Lance gives the metadata in any order; the same table shall give the same bytes
+    schema = schema.with_metadata(dict(sorted((schema.metadata or {}).items())))
     files = _Files(folder, schema, rows_per_file=max(1, shard_bytes // (FLOAT_BYTES * spec.dim)))
     waiting: list[pa.RecordBatch] = []
 
