@@ -40,7 +40,7 @@ def command(
         float | None, typer.Option("--minutes", min=0, help="Time for training; the epochs are cut to it.")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=2, help="Images of a training step.", show_default="64")
+        int | None, typer.Option("--batch-size", min=2, help="Images of a training step; by default up to 64.")
     ] = None,
     lr: Annotated[
         float | None,

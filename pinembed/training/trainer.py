@@ -41,7 +41,8 @@ class Trainer:
         standardise: Callable[[Tensor], Tensor],
         seed: int,
     ) -> None:
-        self.model = model
+        # convolutions run up to twice as fast on the CPU, and faster on a GPU, with channels last
+        self.model = model.to(memory_format=torch.channels_last)
         self.recipe = recipe
         self.total_steps = total_steps
         self.optimiser = make_optimiser(model, recipe.rates)
@@ -77,7 +78,8 @@ class Trainer:
         """
         share = cosine_share(self.step_count, self.total_steps, self._warm_up_steps)
         set_rate(self.optimiser, share)
-        loss = self._loss(augment(pixels_BCHW, self._generator), tokens_BT, positives(group_B, text_B))
+        views_BCHW = augment(pixels_BCHW, self._generator, image_px=self.recipe.train_px)
+        loss = self._loss(views_BCHW, tokens_BT, positives(group_B, text_B))
         value = float(loss.detach())
         if not value - value == 0:
             raise TrainingError(
@@ -98,7 +100,8 @@ class Trainer:
 
     def _loss(self, views_BCHW: Tensor, tokens_BT: Tensor, positive_BB: Tensor) -> Tensor:
         model = cast(Any, self.model)
-        image_BD = F.normalize(model.encode_image(self._standardise(views_BCHW)).float(), dim=1)
+        input_BCHW = self._standardise(views_BCHW).contiguous(memory_format=torch.channels_last)
+        image_BD = F.normalize(model.encode_image(input_BCHW).float(), dim=1)
         text_BD = F.normalize(model.encode_text(tokens_BT).float(), dim=1)
         positive_BB = positive_BB.to(image_BD.device)
         scale = model.logit_scale.detach().exp().clamp(max=100)

@@ -71,6 +71,7 @@ def finetune(
     recipe = make_recipe(
         encoder.model,
         train_images=len(train.pixels),
+        image_px=encoder.preprocessing.image_px,
         random_init=random_init,
         epochs=epochs,
         batch_size=batch_size,
