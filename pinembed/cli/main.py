@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from pinembed.cli import align, ask, doctor, encode, evaluate, finetune, search, trim
+from pinembed.cli import align, ask, bench, doctor, encode, evaluate, finetune, search, trim
 from pinembed.cli.console import print_error
 from pinembed.errors import PinembedError, StoppedError
 from pinembed.version import __version__
@@ -52,6 +52,7 @@ app.command("search")(search.command)
 app.command("trim")(trim.command)
 app.command("ask")(ask.command)
 app.command("align")(align.command)
+app.add_typer(bench.app, name="bench")
 
 
 def main() -> NoReturn:

@@ -1,0 +1,212 @@
+"""One request to the full model and to the trimmed one, timed: the same language model, other images.
+
+Shape legend: T prompt tokens, I images, P patches of all images, C patch floats, m soft tokens of one item, H width,
+D floats of one embedding.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pinembed.trimmed.flops import VisionShape, prefill_flops
+from pinembed.trimmed.imports import import_transformers
+from pinembed.trimmed.projector import Projector
+from pinembed.trimmed.shapes import shape_config
+
+QUESTION_TOKENS = 32
+FILL = 1 << 16
+WEIGHT_STD = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """One request.
+
+    Attributes:
+        prompt_tokens: T.
+        vision_s: tower or projector.
+        first_token_s: the same and the prefill.
+        request_s: the same and the rest of the answer.
+        peak_bytes: memory above what was held before; None where the system does not tell.
+    """
+
+    prompt_tokens: int
+    vision_s: float
+    first_token_s: float
+    request_s: float
+    peak_bytes: int | None
+
+
+class Bench:
+    """A full model, a projector and questions about n images of one size.
+
+    Args:
+        model: transformers' model with its vision tower, in evaluation mode.
+        projector: in the model's type.
+        image_px: side of the square images.
+        answer_tokens: of every answer, the first one included.
+    """
+
+    def __init__(self, model: Any, projector: Projector, *, image_px: int, answer_tokens: int) -> None:
+        self.model = model
+        self.projector = projector
+        self.answer_tokens = answer_tokens
+        self.device: torch.device = model.device
+        self.dtype: torch.dtype = model.dtype
+        vision = model.config.vision_config
+        self._shape = VisionShape.of(vision.to_dict())
+        self._side = image_px // (self._shape.patch_px * self._shape.merge) * self._shape.merge
+        self._image_px = self._side * self._shape.patch_px
+        self._patch_floats = self._shape.channels * self._shape.frames * self._shape.patch_px**2
+
+    @property
+    def image_tokens(self) -> int:
+        """Language-model tokens of one image in the full model."""
+        return self._shape.tokens(self._image_px)
+
+    def flops(self, images: int, *, full: bool) -> int:
+        """Counted operations to the first token."""
+        text = self.model.config.text_config.to_dict()
+        if full:
+            return images * self._shape.flops(self._image_px) + prefill_flops(
+                text, self._length(images, self.image_tokens)
+            )
+        config = self.projector.config
+        mlp = 2 * config.inner * (config.dim + config.tokens * config.hidden)
+        return images * mlp + prefill_flops(text, self._length(images, config.tokens))
+
+    @torch.inference_mode()
+    def full(self, images: int) -> Timing:
+        """Pixels to answer, through the tower."""
+        pixels_PC = torch.randn(images * self._side**2, self._patch_floats).to(self.device, self.dtype)
+        grid_I3 = torch.tensor([[1, self._side, self._side]] * images, device=self.device)
+
+        def see() -> Any:
+            return self.model.model.get_image_features(pixels_PC, grid_I3, return_dict=True)
+
+        return self._time(see, grid_I3, self.image_tokens)
+
+    @torch.inference_mode()
+    def trimmed(self, images: int) -> Timing:
+        """Stored embeddings to answer, through the projector."""
+        m = self.projector.config.tokens
+        embeddings_ID = torch.randn(images, self.projector.config.dim)
+        grid_I3 = torch.tensor([[1, 2, 2 * m]] * images, device=self.device)
+        outputs = import_transformers("Measuring").models.qwen3_vl.modeling_qwen3_vl
+
+        def see() -> Any:
+            soft_ImH = self.projector(embeddings_ID.to(self.device)).to(self.dtype)
+            return outputs.BaseModelOutputWithDeepstackFeatures(
+                pooler_output=list(soft_ImH), deepstack_features=[list(torch.zeros_like(soft_ImH))]
+            )
+
+        return self._time(see, grid_I3, m)
+
+    def _length(self, images: int, tokens: int) -> int:
+        return images * (tokens + 2) + QUESTION_TOKENS
+
+    def _time(self, see: Callable[[], Any], grid_I3: Tensor, tokens: int) -> Timing:
+        config = self.model.config
+        one = [config.vision_start_token_id, *[config.image_token_id] * tokens, config.vision_end_token_id]
+        ids_1T = torch.tensor([one * len(grid_I3) + [1] * QUESTION_TOKENS], device=self.device)
+        memory = PeakMemory(self.device)
+        began = self._now()
+        seen = see()
+        vision = self._now()
+        made = self.model(
+            input_ids=ids_1T,
+            image_grid_thw=grid_I3,
+            mm_token_type_ids=(ids_1T == config.image_token_id).long(),
+            mm_encoder_outputs={"image": seen},
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        next_11 = made.logits[:, -1:].argmax(dim=-1)
+        first = self._now()
+        for _ in range(self.answer_tokens - 1):
+            made = self.model(input_ids=next_11, past_key_values=made.past_key_values, use_cache=True)
+            next_11 = made.logits[:, -1:].argmax(dim=-1)
+        last = self._now()
+        return Timing(
+            prompt_tokens=ids_1T.shape[1],
+            vision_s=vision - began,
+            first_token_s=first - began,
+            request_s=last - began,
+            peak_bytes=memory.peak_bytes(),
+        )
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+
+class PeakMemory:
+    """The most memory that was held since this was made, above what was held then."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            self._before: int | None = torch.cuda.memory_allocated(device)
+        else:
+            self._before = _reset_high_water()
+
+    def peak_bytes(self) -> int | None:
+        if self._before is None:
+            return None
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device) - self._before
+        return max(0, _status_bytes("VmHWM") - self._before)
+
+
+def random_model(shape: str, *, device: torch.device, dtype: torch.dtype) -> Any:
+    """A published size with drawn weights, filled block by block: drawing every one of them would take minutes.
+
+    Raises:
+        UsageError: no such size.
+        MissingExtraError: the extra `vlm` is missing.
+    """
+    transformers = import_transformers("Measuring a multimodal model")
+    config = shape_config(shape)
+    with torch.device("meta"):
+        model = transformers.Qwen3VLForConditionalGeneration(config)
+    model = model.to(dtype).to_empty(device=device).eval()
+    model.tie_weights()
+    block = (WEIGHT_STD * torch.randn(FILL, generator=torch.Generator().manual_seed(0))).to(device, dtype)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            _fill(parameter.view(-1), block) if parameter.ndim > 1 else parameter.fill_(1)
+    for module in model.modules():
+        if hasattr(module, "inv_freq"):
+            model._init_weights(module.float())  # the rotary tables are no weights, and to_empty emptied them
+    return model
+
+
+def _fill(flat_N: Tensor, block: Tensor) -> None:
+    whole = len(flat_N) // FILL * FILL
+    flat_N[:whole].view(-1, FILL).copy_(block.expand(whole // FILL, FILL))
+    flat_N[whole:].copy_(block[: len(flat_N) - whole])
+
+
+def _reset_high_water() -> int | None:
+    """Linux starts a new high-water mark of this process's memory when 5 is written here."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return None
+    return _status_bytes("VmRSS")
+
+
+def _status_bytes(name: str) -> int:
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1]) * 1024
+    return 0
