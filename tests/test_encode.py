@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+from pinembed.encoder.backends.tower import ImageTower
 from pinembed.encoder.encoder import load_encoder
 from pinembed.errors import DataError, EncoderMismatchError, StoppedError, TableLockedError
 from pinembed.images.decode import read_image
@@ -467,17 +468,14 @@ def test_nothing_but_bad_images_does_not_end_with_0(cli: Cli, tmp_path: Path, ta
 def test_image_that_makes_the_encoder_give_nan_fails_alone(
     run: Callable[..., EncodeReport], folder: Path, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pinembed.encoder.encoder import Encoder, unit_rows
-
     Image.new("RGB", (32, 32), (1, 2, 3)).save(folder / "cursed.png")
-    honest = Encoder.embed_images
+    honest = ImageTower.forward
 
-    def embed_images(self: Encoder, pixels_BCHW: torch.Tensor) -> torch.Tensor:
-        vectors_BD = honest(self, pixels_BCHW)
+    def forward(self: ImageTower, pixels_BCHW: torch.Tensor) -> torch.Tensor:
         cursed_B = (pixels_BCHW.float().mean(dim=(2, 3)) == torch.tensor([1.0, 2.0, 3.0])).all(dim=1)
-        return unit_rows(torch.where(cursed_B[:, None], torch.nan, vectors_BD))
+        return torch.where(cursed_B[:, None], torch.nan, honest(self, pixels_BCHW))
 
-    monkeypatch.setattr(Encoder, "embed_images", embed_images)
+    monkeypatch.setattr(ImageTower, "forward", forward)
 
     report = run()
 

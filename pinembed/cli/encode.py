@@ -41,6 +41,14 @@ def command(
     prune: Annotated[bool, typer.Option("--prune", help="Remove the rows whose files are gone.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Let --prune remove more than a fifth of the rows.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done and do nothing.")] = False,
+    backend: Annotated[
+        str,
+        typer.Option(
+            "--backend",
+            help="auto, torch, openvino or onnx. auto measures them on 500 images or more and takes the fastest whose "
+            "embeddings agree with torch in fp32; the choice is remembered for the encoder and the machine.",
+        ),
+    ] = "auto",
     device: Device = "auto",
     batch_size: Annotated[
         int | None,
@@ -65,6 +73,7 @@ def command(
         prune=prune,
         force=force,
         dry_run=dry_run,
+        backend=backend,
         device=device,
         batch_size=batch_size,
         progress=console.progress,

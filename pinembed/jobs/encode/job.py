@@ -10,16 +10,14 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from pinembed.encoder.locate import EncoderFiles, encoder_spec, locate_encoder
 from pinembed.errors import UsageError
 from pinembed.images.pool import LoadingPool
 from pinembed.jobs.encode.inputs import Inputs, find_inputs
 from pinembed.jobs.encode.plan import Plan, make_plan
-from pinembed.jobs.encode.run import Embed, EncodeRun, Pixels, Tally
+from pinembed.jobs.encode.run import EncodeRun, Tally
 from pinembed.nouns.encode_report import EncodeReport, EncodeStages, FailedImage
 from pinembed.nouns.encoder_spec import EncoderSpec
 from pinembed.nouns.progress import SILENT, Progress
@@ -30,6 +28,9 @@ from pinembed.table.embedding_table import EmbeddingTable, table_exists
 from pinembed.table.failures import Failure, FailureTable
 from pinembed.table.lock import run_lock
 from pinembed.table.writer import TableWriter
+
+if TYPE_CHECKING:  # it loads torch, which a run without new images does not need
+    from pinembed.jobs.encode.backend import BackendOfRun
 
 COMMIT_ROWS = 4096
 COMMIT_S = 20.0
@@ -50,6 +51,7 @@ def encode(
     prune: bool = False,
     force: bool = False,
     dry_run: bool = False,
+    backend: str = "auto",
     device: str = "auto",
     batch_size: int | None = None,
     workers: int | None = None,
@@ -71,6 +73,7 @@ def encode(
         prune: remove the rows whose files are gone.
         force: allow `prune` to remove more than a fifth of the rows.
         dry_run: report the plan and do nothing.
+        backend: `torch`, `openvino`, `onnx`, or `auto` for the fastest that agrees with fp32 torch.
         device: torch device; `auto` takes a GPU where there is one.
         batch_size: images that the encoder takes at once; None chooses by device.
         workers: processes that decode; None takes one for each CPU core.
@@ -103,6 +106,7 @@ def encode(
         files=files,
         spec=encoder_spec(files),
         inputs=inputs,
+        backend=backend,
         device=device,
         batch_size=batch_size,
         workers=workers or usable_cores(),
@@ -133,7 +137,8 @@ def encode(
         stages=EncodeStages(
             scan=scan_s,
             decode=outcome.tally.decode_s,
-            encode=outcome.tally.encode_s,
+            calibrate=outcome.calibrate_s,
+            encode=outcome.tally.encode_s - outcome.calibrate_s,
             wait=outcome.tally.wait_s,
             write=outcome.write_s,
         ),
@@ -161,6 +166,7 @@ class _Outcome:
     tally: Tally
     rows: int
     backend: str = ""
+    calibrate_s: float = 0.0
     write_s: float = 0.0
     pipeline_s: float = 0.0
 
@@ -173,6 +179,7 @@ class _Work:
     files: EncoderFiles
     spec: EncoderSpec
     inputs: Inputs
+    backend: str
     device: str
     batch_size: int | None
     workers: int
@@ -225,42 +232,53 @@ class _Work:
     def _run(self, plan: Plan, writer: TableWriter, stop: Stop) -> _Outcome:
         """The pipeline, with everything committed at its end, also at an early one."""
         run = EncodeRun(plan, folder=self.inputs.folder, writer=writer, progress=self.progress)
-        backend, started_s = "", time.perf_counter()
+        backend, started_s = None, time.perf_counter()
         try:
             for failure in plan.failures:
                 writer.fail(failure)
             run.rewrite(plan.rewrite)
             if plan.load:
                 with self._pool() as pool:  # the workers start while the encoder loads
-                    embed, backend, batch_size = self._encoder()
+                    backend = self._encoder(len(plan.load))
                     started_s = time.perf_counter()
-                    run.load_and_encode(pool, embed, batch_size=batch_size, stop=stop)
+                    run.load_and_encode(pool, backend, stop)
         finally:
             writer.flush()
         pipeline_s = time.perf_counter() - started_s
-        return _Outcome(tally=run.tally, rows=0, backend=backend, write_s=writer.seconds, pipeline_s=pipeline_s)
+        return _Outcome(
+            tally=run.tally,
+            rows=0,
+            backend=backend.name if backend else "",
+            calibrate_s=backend.calibrate_s if backend else 0.0,
+            write_s=writer.seconds,
+            pipeline_s=pipeline_s - (backend.calibrate_s if backend else 0.0),
+        )
 
     def _pool(self) -> LoadingPool:
         return LoadingPool(
             self.spec.preprocessing, workers=self.workers, image_limit_s=self.image_limit_s, ahead=LOADED_AHEAD
         )
 
-    def _encoder(self) -> tuple[Embed, str, int]:
-        """The encoder as a function of pixels, what computes it, and its batch size; loads torch."""
-        import torch
-
+    def _encoder(self, images: int) -> BackendOfRun:
+        """The encoder, ready to compute; loads torch."""
+        from pinembed.encoder.backends.choose import check_backend
         from pinembed.encoder.device import choose_device
         from pinembed.encoder.encoder import build_encoder
+        from pinembed.jobs.encode.backend import BackendOfRun
 
         self.progress.start("load encoder")
         device = choose_device(self.device)
+        check_backend(self.backend, device)
         encoder = build_encoder(self.files, device=device)
         self.progress.finish()
-
-        def embed(pixels_BCHW: Pixels) -> NDArray[np.float32]:
-            return encoder.embed_images(torch.from_numpy(pixels_BCHW)).numpy()
-
-        return embed, f"torch {device}", self.batch_size or BATCH_SIZES.get(device.type, 32)
+        return BackendOfRun(
+            self.backend,
+            encoder,
+            fingerprint=self.spec.fingerprint,
+            images=images,
+            batch_size=self.batch_size or BATCH_SIZES.get(device.type, 32),
+            progress=self.progress,
+        )
 
     def _open(self) -> EmbeddingTable | None:
         return EmbeddingTable.open(str(self.address)) if table_exists(self.address) else None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,10 @@ from pinembed.nouns.stop import Stop
 from pinembed.table.failures import Failure
 from pinembed.table.writer import EmbeddingRow, TableWriter
 
-Pixels = NDArray[np.uint8]
+if TYPE_CHECKING:  # it loads torch, which a run without new images does not need
+    from pinembed.jobs.encode.backend import BackendOfRun
+
 WAITING_PER_BATCH = 8
-Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (B, 3, H, W) uint8 to (B, D) float32 of norm 1
 
 
 @dataclass(kw_only=True)
@@ -77,13 +78,12 @@ class EncodeRun:
             self._writer.add(row)
         self.tally.updated += len(rows)
 
-    def load_and_encode(self, pool: LoadingPool, embed: Embed, *, batch_size: int, stop: Stop) -> None:
+    def load_and_encode(self, pool: LoadingPool, backend: BackendOfRun, stop: Stop) -> None:
         """Take every image of the plan to the writer; ends early when asked to stop.
 
         Args:
             pool: loads the images.
-            embed: the encoder.
-            batch_size: images that the encoder takes at once.
+            backend: the encoder.
             stop: is asked after every image.
         """
         self._progress.start("encode", total=len(self._plan.load), unit="img")
@@ -94,13 +94,13 @@ class EncodeRun:
                 self._fail(answer.place, answer.reason, answer.message)
             else:
                 self._take(answer)
-            if len(self._batch) >= batch_size or len(self._waiting) >= WAITING_PER_BATCH * batch_size:
-                self._encode_waiting(embed)
+            if len(self._batch) >= backend.batch_size or len(self._waiting) >= WAITING_PER_BATCH * backend.batch_size:
+                self._encode_waiting(backend)
             self._progress.advance(1, self._note(pool))
             if stop.requested:
                 break
             asked_s = time.perf_counter()
-        self._encode_waiting(embed)
+        self._encode_waiting(backend)
         self._progress.finish()
 
     def _note(self, pool: LoadingPool) -> str:
@@ -114,9 +114,9 @@ class EncodeRun:
             self._batch[image.sha256] = image
         self._waiting.append(dataclasses.replace(image, pixels_CHW=None))
 
-    def _encode_waiting(self, embed: Embed) -> None:
+    def _encode_waiting(self, backend: BackendOfRun) -> None:
         """Embed the batch and hand everything that waits to the writer."""
-        vectors = self._vectors(embed, list(self._batch.values())) if self._batch else {}
+        vectors = self._vectors(backend, list(self._batch.values())) if self._batch else {}
         for image in self._waiting:
             vector_D = vectors.pop(image.sha256, None)
             if vector_D is None and image.sha256 in self._non_finite:
@@ -151,16 +151,16 @@ class EncodeRun:
             )
         )
 
-    def _vectors(self, embed: Embed, images: Sequence[LoadedImage]) -> dict[str, NDArray[np.float32]]:
+    def _vectors(self, backend: BackendOfRun, images: Sequence[LoadedImage]) -> dict[str, NDArray[np.float32]]:
         """Embeddings by content; a batch with NaN in it is taken one by one, and the culprits are remembered."""
         started_s = time.perf_counter()
         try:
-            vectors_BD = embed(np.stack([cast(Pixels, image.pixels_CHW) for image in images]))
+            vectors_BD = backend.embed(np.stack([cast(NDArray[np.uint8], image.pixels_CHW) for image in images]))
         except NonFiniteEmbeddingError:
             if len(images) == 1:
                 self._non_finite.add(images[0].sha256)
                 return {}
-            return {sha256: row_D for image in images for sha256, row_D in self._vectors(embed, [image]).items()}
+            return {sha256: row_D for image in images for sha256, row_D in self._vectors(backend, [image]).items()}
         self.tally.encode_s += time.perf_counter() - started_s
         self.tally.encoded += len(images)
         return {image.sha256: vector_D for image, vector_D in zip(images, vectors_BD, strict=True)}
