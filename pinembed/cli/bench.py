@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import typer
 
-from pinembed.cli import bench_vlm
+from pinembed.cli import bench_lookup, bench_vlm
 
 app = typer.Typer(help="Measure what encoding, looking up and answering cost on this machine.", no_args_is_help=True)
 
 
 @app.callback()
 def root() -> None:
-    """Keeps `vlm` a sub-command, however many there are."""
+    """Keeps `lookup` a sub-command, however many there are."""
 
 
+app.command("lookup")(bench_lookup.command)
 app.command("vlm")(bench_vlm.command)

@@ -1,0 +1,193 @@
+"""Bench lookup: an embedding source of drawn rows, written, opened and read by id, with the clock running."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinembed.errors import OutputError
+from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
+from pinembed.nouns.lookup_report import LookupReport
+from pinembed.nouns.progress import SILENT, Progress
+from pinembed.outfolder import staged_folder
+from pinembed.source.embedding_source import EmbeddingSource
+from pinembed.source.rows import Rows
+from pinembed.source.writer import write_source
+
+ITEMS = 1_000_000
+DIM = 512
+GATHERS = 3000
+IDS_PER_GATHER = 64
+OPENS = 21
+WARM_UP = 300
+BATCH_ROWS = 8192
+BLOCK_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Lookups:
+    """What a fresh process measured."""
+
+    open_ms: float
+    gather_ms: tuple[float, ...]
+    resident_growth_bytes: int
+
+
+def bench_lookup(
+    *,
+    place: Path,
+    items: int = ITEMS,
+    dim: int = DIM,
+    gathers: int = GATHERS,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> LookupReport:
+    """Write a source into a temporary folder, read it in a fresh process, and remove it.
+
+    Args:
+        place: an existing folder on the disk to measure.
+        items: N.
+        dim: D.
+        gathers: timed lookups of 64 ids each.
+        seed: of the rows and of the ids that are asked for.
+        progress: told the stages.
+
+    Raises:
+        OutputError: too little free disk.
+    """
+    _require_space(place, 2 * items * (2 * dim + 64))
+    with tempfile.TemporaryDirectory(prefix="pinembed-bench-", dir=place) as temporary:
+        folder = Path(temporary) / "source"
+        progress.start("writing the disk's own way")
+        before = _disk_rate(Path(temporary), 2 * dim * items)
+        progress.start("exporting", items, "items")
+        size_bytes, seconds = _timed_export(folder, items, dim, seed, progress)
+        progress.start("writing the disk's own way")
+        after = _disk_rate(Path(temporary), 2 * dim * items)
+        progress.start("looking up")
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            found = pool.submit(_look_up, folder, gathers, seed).result()
+        progress.finish()
+    return LookupReport(
+        items=items,
+        dim=dim,
+        size_bytes=size_bytes,
+        ids_per_gather=IDS_PER_GATHER,
+        gathers=gathers,
+        open_ms=found.open_ms,
+        gather_p50_ms=float(np.percentile(found.gather_ms, 50)),
+        gather_p99_ms=float(np.percentile(found.gather_ms, 99)),
+        resident_growth_bytes=found.resident_growth_bytes,
+        write_bytes_per_s=size_bytes / seconds,
+        disk_bytes_per_s=statistics.mean((before, after)),
+    )
+
+
+def _require_space(place: Path, wanted: int) -> None:
+    try:
+        free = shutil.disk_usage(place).free
+    except OSError as error:
+        raise OutputError(
+            f"{place} cannot be used: {error.strerror}; wanted a folder on the disk to measure.",
+            remedy="Give an existing folder.",
+        ) from error
+    if free < wanted:
+        raise OutputError(
+            f"{place} has {free >> 20} MiB free; the measurement needs {wanted >> 20} MiB.",
+            remedy="Give fewer --items or a folder on another disk.",
+        )
+
+
+def _timed_export(folder: Path, items: int, dim: int, seed: int, progress: Progress) -> tuple[int, float]:
+    """Bytes and seconds from the first row to the folder under its name."""
+    spec = EncoderSpec(
+        architecture="drawn rows",
+        config_sha256="0" * 64,
+        weights_sha256="0" * 64,
+        dim=dim,
+        preprocessing=Preprocessing(image_px=224, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
+    )
+    rows = _rows(items, dim, seed, progress)
+    began = time.perf_counter()
+    with staged_folder(folder, kind="embedding source") as staged:
+        manifest = write_source(staged, spec, rows, count=items)
+    return manifest.size_bytes, time.perf_counter() - began
+
+
+def _rows(items: int, dim: int, seed: int, progress: Progress) -> Iterator[Rows]:
+    """One drawn block again and again: what is written does not change the time."""
+    block = np.random.default_rng(seed).standard_normal((BATCH_ROWS, dim), np.float32) / dim**0.5
+    block_fp16 = block.astype(np.float16)
+    for start in range(0, items, BATCH_ROWS):
+        ids = [_item_id(number) for number in range(start, min(start + BATCH_ROWS, items))]
+        yield ids, block_fp16[: len(ids)]
+        progress.advance(len(ids))
+
+
+def _item_id(number: int) -> str:
+    return f"item-{number:09d}"
+
+
+def _disk_rate(folder: Path, size_bytes: int) -> float:
+    """Bytes a second of one plain file, until it is on the disk."""
+    block = np.random.default_rng(0).bytes(BLOCK_BYTES)
+    path = folder / "plain.bin"
+    began = time.perf_counter()
+    with path.open("wb", buffering=0) as file:
+        for _ in range(max(1, size_bytes // BLOCK_BYTES)):
+            file.write(block)
+        os.fsync(file.fileno())
+    seconds = time.perf_counter() - began
+    written = path.stat().st_size
+    path.unlink()
+    return written / seconds
+
+
+def _look_up(folder: Path, gathers: int, seed: int) -> _Lookups:
+    draw = np.random.default_rng(seed)
+    resident_before = _resident_bytes()
+    open_ms = statistics.median(_milliseconds_to_open(folder) for _ in range(OPENS))
+    source = EmbeddingSource.open(folder)
+    gather_ms = [
+        _milliseconds_to_gather(source, draw.integers(0, len(source), IDS_PER_GATHER)) for _ in range(WARM_UP + gathers)
+    ]
+    return _Lookups(
+        open_ms=open_ms,
+        gather_ms=tuple(gather_ms[WARM_UP:]),
+        resident_growth_bytes=_resident_bytes() - resident_before,
+    )
+
+
+def _milliseconds_to_open(folder: Path) -> float:
+    began = time.perf_counter()
+    with EmbeddingSource.open(folder):
+        return 1000 * (time.perf_counter() - began)
+
+
+def _milliseconds_to_gather(source: EmbeddingSource, row_M: NDArray[np.int64]) -> float:
+    ids = [_item_id(row) for row in row_M.tolist()]
+    began = time.perf_counter()
+    source.get(ids)
+    return 1000 * (time.perf_counter() - began)
+
+
+def _resident_bytes() -> int:
+    """Memory of this process that lies in RAM; where the system has no /proc, the most there ever was."""
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        return int(statm.read_text().split()[1]) * resource.getpagesize()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
