@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from pinembed.cli import align, ask, bench, doctor, encode, evaluate, finetune, search, trim
+from pinembed.cli import align, ask, bench, doctor, encode, evaluate, finetune, inspect, search, trim
 from pinembed.cli.console import print_error
 from pinembed.errors import PinembedError, StoppedError
 from pinembed.version import __version__
@@ -48,6 +48,7 @@ app.command("doctor")(doctor.command)
 app.command("encode")(encode.command)
 app.command("evaluate")(evaluate.command)
 app.command("finetune")(finetune.command)
+app.command("inspect")(inspect.command)
 app.command("search")(search.command)
 app.command("trim")(trim.command)
 app.command("ask")(ask.command)

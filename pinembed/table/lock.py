@@ -48,6 +48,22 @@ def run_lock(address: TableAddress) -> Iterator[None]:
         lock.release()
 
 
+def holder_of(address: TableAddress) -> str:
+    """Who holds the table now; empty when nobody does. Nothing is created."""
+    path = address.lock_path
+    if not path.exists():
+        return ""
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return _holder(path)
+    except OSError:  # a database that may only be read
+        return ""
+    lock.release()
+    return ""
+
+
 def _introduce(path: Path) -> None:
     """Say who we are; beside the lock, because the lock file itself must stay empty on some systems."""
     card = {

@@ -1,0 +1,44 @@
+"""`pinembed inspect`: what a table holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pinembed.cli.console import Console
+from pinembed.cli.options import Json, Quiet, Table
+
+if TYPE_CHECKING:
+    from pinembed.nouns.table_report import TableReport
+
+FAILURES_SHOWN = 10
+
+
+def command(table: Table, json_output: Json = False, quiet: Quiet = False) -> None:
+    """Show a table's rows, encoder, generations, failures, fragments and size."""
+    from pinembed.jobs.inspect import inspect
+
+    console = Console(json_output=json_output, quiet=quiet)
+    report = inspect(table=table)
+    console.table(report.table, ["what", "found"], _lines(report), numeric_from=2)
+    for image in report.failed_images[:FAILURES_SHOWN]:
+        console.say(f"failed {image.id}: {image.message}")
+    console.report(report)
+
+
+def _lines(report: TableReport) -> list[tuple[str, str]]:
+    failures = ", ".join(f"{reason} {count}" for reason, count in report.failures.items())
+    own = ", ".join(name for name in report.columns if name != "vector")
+    lines = [
+        ("rows", f"{report.rows}"),
+        ("encoder", f"{report.encoder.architecture} ({report.fingerprint}), {report.encoder.dim} floats"),
+        ("encoder lies in", report.reference),
+        ("images", ", ".join(f"{folder} ({count})" for folder, count in report.folders.items())),
+        ("columns", own),
+        ("generations", ", ".join(f"{tag} = version {version}" for tag, version in report.generations.items())),
+        ("version", f"{report.version}, last commit {report.last_commit}"),
+        ("size", f"{report.size_bytes / 1e6:.1f} MB in {report.fragments} fragments"),
+        ("indices", ", ".join(report.indices)),
+        ("failures", failures),
+        ("being written by", report.locked_by),
+    ]
+    return [(what, found) for what, found in lines if found]

@@ -1,0 +1,56 @@
+"""The inspect job: what a table holds, without changing it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timezone
+
+from pinembed.nouns.encode_report import FailedImage
+from pinembed.nouns.table_report import TableReport
+from pinembed.table.embedding_table import EmbeddingTable, reading
+from pinembed.table.failures import FailureTable
+from pinembed.table.lock import holder_of
+
+SHOWN_FAILURES = 20
+
+
+def inspect(*, table: str) -> TableReport:
+    """Rows, encoder, generations, failures, fragments and size of a table.
+
+    Args:
+        table: DATABASE/NAME.
+
+    Raises:
+        TableError: no such table, or one that pinembed did not make.
+    """
+    opened = EmbeddingTable.open(table)
+    folders: Counter[str] = Counter()
+    for batch in opened.batches(["folder"]):
+        folders.update(batch.column("folder").to_pylist())
+    failures = FailureTable(opened.address).known().values()
+    with reading(opened.address):
+        stats = opened.lance.stats()
+        latest = opened.lance.list_versions()[-1]
+        tags = opened.lance.tags.list()
+        indices = tuple(index.name for index in opened.lance.list_indices())
+    return TableReport(
+        table=str(opened.address),
+        rows=opened.count_rows(),
+        encoder=opened.spec,
+        fingerprint=opened.spec.fingerprint,
+        reference=opened.reference,
+        columns={field.name: str(field.type) for field in opened.schema},
+        folders=dict(folders.most_common()),
+        generations={name: int(tag["version"]) for name, tag in sorted(tags.items())},
+        version=int(latest["version"]),
+        last_commit=latest["timestamp"].astimezone(timezone.utc).isoformat(timespec="seconds"),
+        fragments=int(stats["fragment_stats"]["num_fragments"]),
+        size_bytes=int(stats["total_bytes"]),
+        indices=indices,
+        failures=dict(Counter(failure.reason for failure in failures).most_common()),
+        failed_images=tuple(
+            FailedImage(id=failure.id, reason=failure.reason, message=failure.message)
+            for failure in list(failures)[:SHOWN_FAILURES]
+        ),
+        locked_by=holder_of(opened.address),
+    )
