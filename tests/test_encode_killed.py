@@ -26,7 +26,8 @@ print("begun", flush=True)
 encode(Path(sys.argv[1]), table=sys.argv[2], encoder=sys.argv[3], workers=1, batch_size=1, commit_rows=1)
 print("done", flush=True)
 """
-IMAGES = 40
+KILLS = int(os.environ.get("PINEMBED_KILLS", "2"))
+IMAGES = 20 * KILLS
 
 
 @pytest.fixture
@@ -59,16 +60,15 @@ def test_killed_runs_lose_nothing_repeat_little_and_equal_an_undisturbed_run(
     photos: Path, tmp_path: Path, tiny_encoder: Path
 ) -> None:
     table, rng = str(tmp_path / "db/killed"), random.Random(1)
-    kills = int(os.environ.get("PINEMBED_KILLS", "2"))
-    for kill in range(kills):
+    for kill in range(KILLS):
         process = start(photos, table, tiny_encoder)
         assert process.stdout is not None
         process.stdout.readline()
         before = len(stored(table))
-        wanted = before + rng.randrange(1, max(2, IMAGES // kills))
+        wanted = before + rng.randrange(1, IMAGES // KILLS)
         while len(stored(table)) < wanted and process.poll() is None:
             pass
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait()
         assert len(stored(table)) >= before, f"kill {kill} lost rows"
 

@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 import warnings
+from contextlib import suppress
 from multiprocessing.connection import Connection
 
 from pinembed.errors import ImageError
@@ -24,14 +25,12 @@ def serve(connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     warnings.simplefilter("ignore")  # Pillow's remarks about odd files; what matters comes as an ImageError
-    preprocessing: Preprocessing = connection.recv()
-    connection.send("ready")
-    while True:
-        try:
+    with suppress(EOFError, OSError):  # the parent has closed the line, or was killed
+        preprocessing: Preprocessing = connection.recv()
+        connection.send("ready")
+        while True:
             request: LoadRequest = connection.recv()
-        except EOFError:
-            return
-        connection.send(answer(request, preprocessing))
+            connection.send(answer(request, preprocessing))
 
 
 def answer(request: LoadRequest, preprocessing: Preprocessing) -> LoadedImage | FailedLoad:
