@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pinembed.errors import DataError, ModelError, StoppedError, UsageError
+from pinembed.errors import DataError, EncoderMismatchError, ModelError, StoppedError, UsageError
 from pinembed.jobs.align import align
 from pinembed.jobs.trim import trim
 from pinembed.nouns.align_report import AlignReport
@@ -57,8 +57,11 @@ def write_shop(folder: Path, *, items: int = 96) -> Path:
     return folder
 
 
-def write_rows(folder: Path, *, items: int = 96, skip: int = 0) -> Path:
-    """Embeddings in which colour and shape each have a direction of their own, under a little noise."""
+def write_rows(folder: Path, *, items: int = 96, skip: int = 0, turn: bool = False) -> Path:
+    """Embeddings in which colour and shape each have a direction of their own, under a little noise.
+
+    `turn` gives the same of another encoder: rotated, and of another fingerprint.
+    """
     random_state = np.random.default_rng(0)
     directions = random_state.normal(size=(5, D))
     rows = [
@@ -66,10 +69,13 @@ def write_rows(folder: Path, *, items: int = 96, skip: int = 0) -> Path:
         for number in range(items)
     ]
     unit_ND = np.stack([row / np.linalg.norm(row) for row in rows]).astype(np.float16)
+    if turn:
+        rotation, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(D, D)))
+        unit_ND = (unit_ND @ rotation).astype(np.float16)
     spec = EncoderSpec(
         architecture="tiny",
         config_sha256="0" * 64,
-        weights_sha256="1" * 64,
+        weights_sha256=("2" if turn else "1") * 64,
         dim=D,
         preprocessing=Preprocessing(image_px=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
     )
@@ -420,3 +426,46 @@ def test_a_projector_for_another_encoder_is_begun_anew(
     assert projector is not None
     assert (projector.config.dim, projector.config.tokens) == (D, 4)
     assert report.settings.tokens == 4
+
+
+def test_a_map_between_encoders_keeps_the_answers(
+    aligned: AlignReport, shop: Path, source: Path, tmp_path: Path
+) -> None:
+    new = write_rows(tmp_path / "new", turn=True)
+
+    report = align(data=shop, model=Path(aligned.out), source=new, old_source=source, out=tmp_path / "out")
+
+    assert report.adapter_cosine is not None
+    assert report.adapter_cosine > 0.95
+    assert report.epochs == ()
+    assert report.encoder_fingerprint != aligned.encoder_fingerprint
+    assert all(score.accuracy >= 0.85 for score in report.fields)
+    loaded = TrimmedModel.load(tmp_path / "out").require_projector()
+    loaded.check_source(report.encoder_fingerprint, place="new")
+
+
+def test_a_map_from_a_source_that_the_projector_does_not_know_is_refused(
+    aligned: AlignReport, shop: Path, source: Path, tmp_path: Path
+) -> None:
+    new = write_rows(tmp_path / "new", turn=True)
+    with pytest.raises(EncoderMismatchError, match="the projector was trained on those of"):
+        align(data=shop, model=Path(aligned.out), source=source, old_source=new, out=tmp_path / "out")
+
+
+def test_a_map_of_a_model_without_projector_is_refused(shop: Path, source: Path, model: Path, tmp_path: Path) -> None:
+    new = write_rows(tmp_path / "new", turn=True)
+    with pytest.raises(ModelError, match="no projector yet"):
+        align(data=shop, model=model, source=new, old_source=source, out=tmp_path / "out")
+
+
+def test_a_map_from_a_handful_of_items_is_refused(aligned: AlignReport, shop: Path, tmp_path: Path) -> None:
+    old, new = write_rows(tmp_path / "old", skip=90), write_rows(tmp_path / "new", turn=True)
+    with pytest.raises(DataError, match=r"share \d+ training item\(s\); a map between encoders needs 16"):
+        align(data=shop, model=Path(aligned.out), source=new, old_source=old, out=tmp_path / "out")
+
+
+def test_a_second_map_is_refused(aligned: AlignReport, shop: Path, source: Path, tmp_path: Path) -> None:
+    new = write_rows(tmp_path / "new", turn=True)
+    align(data=shop, model=Path(aligned.out), source=new, old_source=source, out=tmp_path / "mapped")
+    with pytest.raises(ModelError, match="through a map between encoders already"):
+        align(data=shop, model=tmp_path / "mapped", source=source, old_source=new, out=tmp_path / "out")

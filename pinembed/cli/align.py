@@ -33,6 +33,15 @@ def command(
         ),
     ] = None,
     group: GroupOption = None,
+    old_source: Annotated[
+        Path | None,
+        typer.Option(
+            "--old-source",
+            help="Source that the model's projector was trained on: fit a linear map from --source to it, and train "
+            "only if --epochs asks for it.",
+            show_default=False,
+        ),
+    ] = None,
     epochs: Annotated[
         int | None,
         typer.Option("--epochs", min=1, help="Passes over the training items; by default as their number wants."),
@@ -72,6 +81,7 @@ def command(
         out=out,
         fields=columns(fields),
         group=group,
+        old_source=old_source,
         epochs=epochs,
         minutes=minutes,
         seed=seed,
@@ -110,6 +120,8 @@ def _show(console: Console, report: AlignReport, source: Path) -> None:
     )
     tokens = ", ".join(f"{score.accuracy:.1%} with {score.tokens}" for score in report.by_tokens)
     console.say(f"Soft tokens an item: {tokens}; comparisons of two items right: {report.comparisons:.1%}")
+    if report.adapter_cosine is not None:
+        console.say(f"The map between the encoders: mean cosine {report.adapter_cosine:.3f} on held-out items.")
     console.say(
         f"{report.out}: {report.trained_parameters:,} parameters trained in {report.seconds:.0f} s\n"
         f'Next: pinembed ask "..." --model {report.out} --source {source} --item ID'

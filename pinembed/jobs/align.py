@@ -13,6 +13,7 @@ from pinembed.encoder.device import choose_device
 from pinembed.errors import UsageError
 from pinembed.jobs.align_judge import judge, quick_accuracy
 from pinembed.jobs.align_material import Material, read_material
+from pinembed.jobs.align_projector import adapt_projector, give_projector
 from pinembed.jobs.align_train import train
 from pinembed.jobs.align_write import write_model
 from pinembed.nouns.align_report import AlignReport, AlignSettings
@@ -21,10 +22,8 @@ from pinembed.nouns.stop import Stop
 from pinembed.outfolder import check_output, staged_folder
 from pinembed.trimmed.alignment import Alignment
 from pinembed.trimmed.model import TrimmedModel
-from pinembed.trimmed.projector import new_projector
 from pinembed.trimmed.questions import QuestionMaker, choose_fields
 
-TOKENS = 4
 LR, LANGUAGE_LR = 1e-3, 2e-5  # LLaVA-1.5's stages: Liu et al. 2023, arXiv:2310.03744
 DIALOGUES_SHOWN = 60_000
 FEWEST_EPOCHS, MOST_EPOCHS = 1, 30
@@ -38,6 +37,7 @@ def align(
     out: Path,
     fields: Sequence[str] = (),
     group: str | None = None,
+    old_source: Path | None = None,
     epochs: int | None = None,
     minutes: float | None = None,
     seed: int = 0,
@@ -63,6 +63,8 @@ def align(
         out: folder to write: the model and its projector.
         fields: metadata columns to ask about; by default those of short values that repeat.
         group: column by which DATA without a split column is divided.
+        old_source: source that the model's projector was trained on; a linear map from `source` to it, fitted on the
+            training items of both, takes the place of the training unless `epochs` asks for more.
         epochs: passes over the training items; by default as many as their number wants.
         minutes: limit of the training; the rate falls to its end within it.
         seed: of weights, questions and noise.
@@ -92,19 +94,23 @@ def align(
     trimmed = TrimmedModel.load(
         model, device=choose_device(device), dtype="float32" if train_language_model else "auto"
     )
-    k = _give_projector(trimmed, material, tokens, seed)
+    adapter_cosine = None
+    if old_source is None:
+        give_projector(trimmed, material, tokens=tokens, seed=seed)
+    else:
+        adapter_cosine = adapt_projector(trimmed, material, old_source)
     settings = AlignSettings(
         fields=tuple(chosen),
-        epochs=epochs or _epochs(len(material.train.items) * (len(chosen) + 1)),
+        epochs=_epochs(epochs, len(material.train.items) * (len(chosen) + 1), adapts=old_source is not None),
         batch_size=batch_size,
         lr=lr,
         language_lr=language_lr if train_language_model else 0.0,
         noise=noise,
-        tokens=k,
+        tokens=trimmed.require_projector().config.tokens,
         seed=seed,
         minutes=minutes,
     )
-    _check_settings(settings)
+    _check_settings(settings, fewest_epochs=0 if old_source is not None else 1)
     run = Alignment(
         trimmed,
         material.train.embeddings_ND,
@@ -134,6 +140,7 @@ def align(
         trained_parameters=sum(parameter.numel() for parameter in run.parameters),
         fields=scores,
         comparisons=comparisons,
+        adapter_cosine=adapter_cosine,
         by_tokens=by_tokens,
         epochs=tuple(run.standing.epochs),
         seconds=earlier_s + time.perf_counter() - began,
@@ -145,34 +152,16 @@ def align(
     return report
 
 
-def _give_projector(trimmed: TrimmedModel, material: Material, tokens: int | None, seed: int) -> int:
-    """Keep a projector that fits, or begin a new one; returns K."""
-    present = trimmed.projector
-    dim = material.train.embeddings_ND.shape[1]
-    if (
-        present is not None
-        and present.config.encoder_fingerprint == material.fingerprint
-        and tokens in (None, present.config.tokens)
-    ):
-        return present.config.tokens
-    trimmed.projector = new_projector(
-        dim=dim,
-        tokens=TOKENS if tokens is None else tokens,
-        token_embeddings_VH=trimmed.token_embeddings_VH,
-        encoder_fingerprint=material.fingerprint,
-        seed=seed,
-    ).to(trimmed.device)
-    trimmed.projector.fit_input(material.train.embeddings_ND)
-    return trimmed.projector.config.tokens
+def _epochs(wanted: int | None, dialogues: int, *, adapts: bool) -> int:
+    """The user's, none after a map between encoders, or as many as show a run's worth of dialogues."""
+    if wanted is not None:
+        return wanted
+    return 0 if adapts else min(max(round(DIALOGUES_SHOWN / dialogues), FEWEST_EPOCHS), MOST_EPOCHS)
 
 
-def _epochs(dialogues: int) -> int:
-    return min(max(round(DIALOGUES_SHOWN / dialogues), FEWEST_EPOCHS), MOST_EPOCHS)
-
-
-def _check_settings(settings: AlignSettings) -> None:
-    smallest = min(settings.epochs, settings.batch_size, settings.tokens)
-    if smallest < 1 or settings.lr <= 0 or settings.language_lr < 0 or settings.noise < 0:
+def _check_settings(settings: AlignSettings, *, fewest_epochs: int) -> None:
+    enough = settings.epochs >= fewest_epochs and min(settings.batch_size, settings.tokens) >= 1
+    if not enough or settings.lr <= 0 or settings.language_lr < 0 or settings.noise < 0:
         raise UsageError(
             "Epochs, batch size, tokens and rates must be positive, noise at least 0; "
             f"found {settings.epochs}, {settings.batch_size}, {settings.tokens}, {settings.lr}, "

@@ -93,6 +93,8 @@ class AlignReport:
         trained_parameters: of the projector, and of the language model where it was trained.
         fields: how held-out items are answered.
         comparisons: share of right answers when two held-out items are compared in one field.
+        adapter_cosine: mean cosine of held-out items between their old embedding and their new one behind the map; None
+            where no map was fitted.
         by_tokens: accuracy with fewer soft tokens.
         epochs: the run.
         seconds: of the whole run, over all its parts.
@@ -108,6 +110,7 @@ class AlignReport:
     trained_parameters: int
     fields: tuple[FieldScore, ...]
     comparisons: float
+    adapter_cosine: float | None
     by_tokens: tuple[TokensScore, ...]
     epochs: tuple[AlignEpoch, ...]
     seconds: float

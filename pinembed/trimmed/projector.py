@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pinembed.errors import EncoderMismatchError, ModelError, UsageError
+from pinembed.trimmed.adapter import LinearAdapter
 from pinembed.trimmed.checkpoint import read_json
 from pinembed.trimmed.trim import write_json
 
@@ -33,12 +34,13 @@ class ProjectorConfig:
     """What a projector is, beside its weights.
 
     Attributes:
-        dim: D.
+        dim: D, of the source's embeddings.
         tokens: K.
         hidden: H.
         inner: width of the MLP.
         output_rms: root mean square of the language model's token embeddings, where the soft tokens start.
-        encoder_fingerprint: the encoder whose embeddings the projector was trained on.
+        encoder_fingerprint: the encoder whose embeddings the projector reads.
+        old_dim: floats of the embeddings that it was trained on, where an adapter maps to them; None without one.
     """
 
     dim: int
@@ -47,6 +49,7 @@ class ProjectorConfig:
     inner: int
     output_rms: float
     encoder_fingerprint: str
+    old_dim: int | None = None
 
     def __post_init__(self) -> None:
         if min(self.dim, self.tokens, self.hidden, self.inner) < 1 or not self.output_rms > 0:
@@ -68,10 +71,12 @@ class Projector(nn.Module):
     def __init__(self, config: ProjectorConfig) -> None:
         super().__init__()
         self.config = config
-        self.register_buffer("mean_D", torch.zeros(config.dim))
-        self.register_buffer("std_D", torch.ones(config.dim))
-        self.norm = nn.LayerNorm(config.dim)
-        self.hidden = nn.Linear(config.dim, config.inner)
+        dim = config.old_dim or config.dim
+        self.adapter = None if config.old_dim is None else LinearAdapter(config.dim, config.old_dim)
+        self.register_buffer("mean_D", torch.zeros(dim))
+        self.register_buffer("std_D", torch.ones(dim))
+        self.norm = nn.LayerNorm(dim)
+        self.hidden = nn.Linear(dim, config.inner)
         self.output = nn.Linear(config.inner, config.tokens * config.hidden)
         self.gain = nn.Parameter(torch.tensor(config.output_rms))
 
@@ -101,7 +106,10 @@ class Projector(nn.Module):
                 f"the projector takes (N, {self.config.dim}).",
                 remedy="Use the source of the encoder that the projector was trained with.",
             )
-        standard_ND = (embeddings_ND.to(self.mean_D) - self.mean_D) / self.std_D
+        embeddings_ND = embeddings_ND.to(self.mean_D)
+        if self.adapter is not None:
+            embeddings_ND = self.adapter(embeddings_ND)
+        standard_ND = (embeddings_ND - self.mean_D) / self.std_D
         inner_NI = F.gelu(self.hidden(self.norm(standard_ND)))
         rows = m * self.config.hidden
         tokens_NmH = F.linear(inner_NI, self.output.weight[:rows], self.output.bias[:rows])
@@ -133,7 +141,8 @@ class Projector(nn.Module):
             raise EncoderMismatchError(
                 f"{place} holds embeddings of the encoder {fingerprint}; the projector was trained on those of "
                 f"{self.config.encoder_fingerprint}.",
-                remedy="Give the source of that encoder, or run `pinembed align` on the new source.",
+                remedy="Give the source of that encoder, or run `pinembed align` on the new source; with --old-source "
+                "it maps new embeddings to old ones instead of training.",
             )
 
 
@@ -204,9 +213,34 @@ def new_projector(
         return Projector(config)
 
 
+def adapted(projector: Projector, adapter: LinearAdapter, *, encoder_fingerprint: str) -> Projector:
+    """The same projector behind a map from another encoder's embeddings.
+
+    Args:
+        projector: trained on the old encoder; must have no adapter of its own.
+        adapter: new embeddings to old ones.
+        encoder_fingerprint: of the new encoder.
+    """
+    config = dataclasses.replace(
+        projector.config,
+        dim=adapter.map.in_features,
+        old_dim=projector.config.dim,
+        encoder_fingerprint=encoder_fingerprint,
+    )
+    made = Projector(config)
+    made.load_state_dict({**projector.state_dict(), **adapter.state_dict(prefix="adapter.")})
+    return made
+
+
 def _config_of(stored: dict[str, Any]) -> ProjectorConfig:
     sizes = {name: int(stored.pop(name)) for name in ("dim", "tokens", "hidden", "inner")}
+    old_dim = stored.pop("old_dim", None)
     rms, fingerprint = float(stored.pop("output_rms")), str(stored.pop("encoder_fingerprint"))
     if stored:
         raise ValueError(f"unknown entries {sorted(stored)}")
-    return ProjectorConfig(**sizes, output_rms=rms, encoder_fingerprint=fingerprint)
+    return ProjectorConfig(
+        **sizes,
+        output_rms=rms,
+        encoder_fingerprint=fingerprint,
+        old_dim=None if old_dim is None else int(old_dim),
+    )
