@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import random
 import shutil
@@ -469,3 +470,47 @@ def test_a_second_map_is_refused(aligned: AlignReport, shop: Path, source: Path,
     align(data=shop, model=Path(aligned.out), source=new, old_source=source, out=tmp_path / "mapped")
     with pytest.raises(ModelError, match="through a map between encoders already"):
         align(data=shop, model=tmp_path / "mapped", source=source, old_source=new, out=tmp_path / "out")
+
+
+def test_align_with_low_rank_layers_merges_them_into_the_weights(
+    shop: Path, source: Path, model: Path, tmp_path: Path
+) -> None:
+    report = align(
+        data=shop, model=model, source=source, out=tmp_path / "out", epochs=3, tokens=2, lora=2, language_lr=1e-2,
+        fields=("color",),
+    )  # fmt: skip
+
+    before, after = load_file(model / "model.safetensors"), load_file(tmp_path / "out" / "model.safetensors")
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert set(after) == set(before)
+    assert changed
+    assert all(".q_proj." in name or "_proj." in name for name in changed)
+    assert report.settings.lora_rank == 2
+    assert report.epochs[-1].loss < report.epochs[0].loss
+    loaded = TrimmedModel.load(tmp_path / "out")
+    assert loaded.generate(["color?"], [torch.ones(1, D)], max_new_tokens=1) is not None
+
+
+def test_align_with_two_ways_of_training_the_language_model_is_refused(
+    cli: Callable[..., CliResult], shop: Path, source: Path, model: Path, tmp_path: Path
+) -> None:
+    result = cli(
+        "align", shop, "--model", model, "--source", source, "--out", tmp_path / "out", "--lora", "4",
+        "--train-language-model",
+    )  # fmt: skip
+    assert result.exit_code == 2
+    assert "--train-language-model and --lora 4 came together" in result.words
+
+
+def test_align_with_lora_but_without_peft_names_the_extra(
+    cli: Callable[..., CliResult], shop: Path, source: Path, model: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        "pinembed.trimmed.low_rank.importlib.util.find_spec",
+        lambda name: None if name == "peft" else find_spec(name),
+    )
+    result = cli("align", shop, "--model", model, "--source", source, "--out", tmp_path / "out", "--lora", "4")
+    assert result.exit_code == 1
+    assert "--lora needs the package peft, which is not installed" in result.words

@@ -56,11 +56,25 @@ def command(
     train_language_model: Annotated[
         bool, typer.Option("--train-language-model", help="Let the language model learn too, not the projector alone.")
     ] = False,
+    lora: Annotated[
+        int | None,
+        typer.Option(
+            "--lora",
+            min=1,
+            help="Let low-rank layers of this rank learn in the language model; merged at the end.",
+            show_default=False,
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Questions of one step.")] = 32,
     lr: Annotated[float, typer.Option("--lr", help="Peak learning rate of the projector.")] = 1e-3,
     language_lr: Annotated[
-        float, typer.Option("--language-lr", help="Peak learning rate of the language model, where it learns.")
-    ] = 2e-5,
+        float | None,
+        typer.Option(
+            "--language-lr",
+            help="Peak learning rate of the language model, where it learns.",
+            show_default="2e-5; 2e-4 with --lora",
+        ),
+    ] = None,
     noise: Annotated[
         float, typer.Option("--noise", min=0, help="Noise on the embeddings, in each feature's standard deviation.")
     ] = 0.3,
@@ -87,6 +101,7 @@ def command(
         seed=seed,
         tokens=tokens,
         train_language_model=train_language_model,
+        lora=lora,
         batch_size=batch_size,
         lr=lr,
         language_lr=language_lr,

@@ -25,6 +25,7 @@ from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.questions import QuestionMaker, choose_fields
 
 LR, LANGUAGE_LR = 1e-3, 2e-5  # LLaVA-1.5's stages: Liu et al. 2023, arXiv:2310.03744
+LORA_LR = 2e-4  # arXiv:2305.14314
 DIALOGUES_SHOWN = 60_000
 FEWEST_EPOCHS, MOST_EPOCHS = 1, 30
 
@@ -43,9 +44,10 @@ def align(
     seed: int = 0,
     tokens: int | None = None,
     train_language_model: bool = False,
+    lora: int | None = None,
     batch_size: int = 32,
     lr: float = LR,
-    language_lr: float = LANGUAGE_LR,
+    language_lr: float | None = None,
     noise: float = 0.3,
     overwrite: bool = False,
     device: str = "auto",
@@ -70,9 +72,10 @@ def align(
         seed: of weights, questions and noise.
         tokens: K, soft tokens an item; by default those of the model's projector, or 4.
         train_language_model: let the language model learn too.
+        lora: let low-rank layers of this rank learn in its place; they are merged into the written weights.
         batch_size: questions of one step.
         lr: peak rate of the projector.
-        language_lr: peak rate of the language model, where it learns.
+        language_lr: peak rate of the language model or of the low-rank layers; by default 2e-5 or 2e-4.
         noise: spread of the noise on the embeddings, in each feature's own spread.
         overwrite: replace an `out` that pinembed wrote.
         device: `auto`, `cpu`, `cuda` ...
@@ -104,7 +107,8 @@ def align(
         epochs=_epochs(epochs, len(material.train.items) * (len(chosen) + 1), adapts=old_source is not None),
         batch_size=batch_size,
         lr=lr,
-        language_lr=language_lr if train_language_model else 0.0,
+        language_lr=_language_rate(language_lr, train_language_model, lora),
+        lora_rank=lora or 0,
         noise=noise,
         tokens=trimmed.require_projector().config.tokens,
         seed=seed,
@@ -118,6 +122,7 @@ def align(
         settings,
     )
     select = QuestionMaker(material.select.items, chosen, seed=seed)
+    trained = sum(parameter.numel() for parameter in run.parameters)
     state = out.parent / f".{out.name}.align-state.safetensors"
     earlier_s = train(
         run,
@@ -127,6 +132,8 @@ def align(
         progress=progress,
         stop=stop or Stop(),
     )
+    if run.low_rank is not None:
+        run.low_rank.merge()
     progress.start("judging on held-out items")
     scores, comparisons, by_tokens = judge(trimmed, material, chosen, seed=seed)
     report = AlignReport(
@@ -137,7 +144,7 @@ def align(
         train_items=len(material.train.items),
         held_out_items=len(material.held_out.items),
         missing=material.missing,
-        trained_parameters=sum(parameter.numel() for parameter in run.parameters),
+        trained_parameters=trained,
         fields=scores,
         comparisons=comparisons,
         adapter_cosine=adapter_cosine,
@@ -159,9 +166,20 @@ def _epochs(wanted: int | None, dialogues: int, *, adapts: bool) -> int:
     return 0 if adapts else min(max(round(DIALOGUES_SHOWN / dialogues), FEWEST_EPOCHS), MOST_EPOCHS)
 
 
+def _language_rate(wanted: float | None, whole: bool, lora: int | None) -> float:
+    if whole and lora:
+        raise UsageError(
+            f"--train-language-model and --lora {lora} came together; the weights learn in one of the two ways.",
+            remedy="Give one of them.",
+        )
+    if not whole and not lora:
+        return 0.0
+    return wanted if wanted is not None else (LORA_LR if lora else LANGUAGE_LR)
+
+
 def _check_settings(settings: AlignSettings, *, fewest_epochs: int) -> None:
     enough = settings.epochs >= fewest_epochs and min(settings.batch_size, settings.tokens) >= 1
-    if not enough or settings.lr <= 0 or settings.language_lr < 0 or settings.noise < 0:
+    if not enough or settings.lr <= 0 or settings.language_lr < 0 or settings.lora_rank < 0 or settings.noise < 0:
         raise UsageError(
             "Epochs, batch size, tokens and rates must be positive, noise at least 0; "
             f"found {settings.epochs}, {settings.batch_size}, {settings.tokens}, {settings.lr}, "

@@ -15,6 +15,7 @@ class AlignSettings:
         batch_size: questions of one step.
         lr: peak rate of the projector.
         language_lr: peak rate of the language model; 0 where it is frozen.
+        lora_rank: of low-rank layers that learn in the place of the language model's own weights; 0 for none.
         noise: spread of the noise that is added to the embeddings, in each feature's own spread.
         tokens: K, soft tokens of one item.
         seed: of weights, questions and noise.
@@ -29,6 +30,7 @@ class AlignSettings:
     noise: float
     tokens: int
     seed: int
+    lora_rank: int = 0
     minutes: float | None = None
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pinembed.errors import TrainingError
 from pinembed.nouns.align_report import AlignEpoch, AlignSettings
+from pinembed.trimmed.low_rank import LowRank
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.prompts import IGNORED
 from pinembed.trimmed.questions import Dialogue, QuestionMaker
@@ -51,14 +52,14 @@ class Alignment:
         self.standing = Standing()
         self._spread_D = embeddings_ND.float().std(dim=0, correction=0)
         projector = model.require_projector()
-        language = [
-            parameter for name, parameter in model.model.named_parameters() if not name.startswith("model.visual.")
-        ]
+        self.low_rank = (
+            LowRank(model.model, rank=settings.lora_rank, seed=settings.seed) if settings.lora_rank else None
+        )
         for parameter in model.model.parameters():
             parameter.requires_grad_(False)
         groups = [{"params": list(projector.parameters()), "lr": settings.lr}]
         if settings.language_lr > 0:
-            groups.append({"params": language, "lr": settings.language_lr})
+            groups.append({"params": self._language_parameters(), "lr": settings.language_lr})
         for parameter in self.trained(groups):
             parameter.requires_grad_(True)
         self._peaks = [float(group["lr"]) for group in groups]  # type: ignore[arg-type]
@@ -72,6 +73,14 @@ class Alignment:
     def parameters(self) -> list[nn.Parameter]:
         """All that learn, in a fixed order."""
         return self.trained(self._optimiser.param_groups)
+
+    def _language_parameters(self) -> list[nn.Parameter]:
+        """Of the low-rank layers where there are some, of the whole language model otherwise."""
+        return [
+            parameter
+            for name, parameter in self.model.model.named_parameters()
+            if ("lora_" in name if self.low_rank is not None else not name.startswith("model.visual."))
+        ]
 
     def batches(self) -> list[list[Dialogue]]:
         """The batches of the current epoch that are still to do."""
