@@ -6,11 +6,12 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pinembed.errors import InstallationError
 from pinembed.images import pool as pool_module
-from pinembed.images.loading import FailedLoad, LoadedImage, LoadRequest
+from pinembed.images.loading import FailedLoad, LoadedImage, LoadRequest, WorkerSetup
 from pinembed.images.pool import LoadingPool
 from pinembed.nouns.encoder_spec import Preprocessing
 from tests.conftest import draw_item
@@ -24,8 +25,9 @@ def pictures(folder: Path, names: list[str]) -> list[LoadRequest]:
     return [LoadRequest(place=place, path=folder / f"{name}.png") for place, name in enumerate(names)]
 
 
-def pool(*, workers: int = 1, image_limit_s: float = 30, ahead: int = 4) -> LoadingPool:
-    return LoadingPool(PREPROCESSING, workers=workers, image_limit_s=image_limit_s, ahead=ahead)
+def pool(*, workers: int = 1, image_limit_s: float = 30, ahead: int = 4, fast_jpeg: bool = False) -> LoadingPool:
+    setup = WorkerSetup(preprocessing=PREPROCESSING, fast_jpeg=fast_jpeg)
+    return LoadingPool(setup, workers=workers, image_limit_s=image_limit_s, ahead=ahead)
 
 
 def test_pool_answers_every_request_once(tmp_path: Path) -> None:
@@ -122,3 +124,23 @@ def test_pool_left_early_ends_its_processes(tmp_path: Path) -> None:
         workers = list(loading._workers)
 
     assert not any(worker.is_alive for worker in workers)
+
+
+def test_pool_with_the_fast_jpeg_path_gives_the_same_pixels(tmp_path: Path) -> None:
+    draw_item("red", "circle", 0, side_px=120).save(tmp_path / "a.jpg", quality=90)
+    draw_item("blue", "square", 1, side_px=120).save(tmp_path / "b.png")
+    requests = [LoadRequest(place=place, path=tmp_path / name) for place, name in enumerate(["a.jpg", "b.png"])]
+
+    with pool() as loading:
+        plain = {answer.place: answer for answer in loading.load(requests)}
+    with pool(fast_jpeg=True) as loading:
+        fast = {answer.place: answer for answer in loading.load(requests)}
+
+    for place in (0, 1):
+        one, other = plain[place], fast[place]
+        assert isinstance(one, LoadedImage)
+        assert isinstance(other, LoadedImage)
+        assert (one.sha256, one.width_px) == (other.sha256, other.width_px)
+        assert one.pixels_CHW is not None
+        assert other.pixels_CHW is not None
+        assert np.abs(one.pixels_CHW.astype(int) - other.pixels_CHW.astype(int)).max() <= 1

@@ -6,6 +6,7 @@ import io
 import os
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 from pinembed.errors import ImageError
 from pinembed.images import decode, read
 from pinembed.images.decode import decode_image, read_image
+from pinembed.images.loading import Picture
 from pinembed.images.preprocess import preprocess
 from pinembed.nouns.encoder_spec import Preprocessing
 
@@ -316,3 +318,56 @@ def outcome_of(content: bytes) -> str:
 def test_limit_on_pixels_is_pillows_own() -> None:
     assert Image.MAX_IMAGE_PIXELS is not None
     assert decode.MAX_PIXELS == 2 * Image.MAX_IMAGE_PIXELS
+
+
+@pytest.fixture
+def load_jpeg() -> Callable[[bytes, Preprocessing], Picture | None]:
+    from pinembed.images import fast_jpeg
+
+    if not fast_jpeg.prepare():
+        pytest.skip("torchvision does not resize as Pillow does on this processor")
+    return fast_jpeg.load_jpeg
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("resize_mode", ["shortest", "longest", "squash"])
+def test_fast_jpeg_gives_pillows_pixels(
+    load_jpeg: Callable[[bytes, Preprocessing], Picture | None], orientation: int, resize_mode: str
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encoded(gradient(160, 90), "JPEG", quality=80, exif=exif)
+    settings = preprocessing(resize_mode=resize_mode)
+    slow = decode_image(content, name="photo")
+
+    fast = load_jpeg(content, settings)
+
+    assert fast is not None
+    assert fast[1:] == slow.size
+    assert np.abs(fast[0].astype(int) - preprocess(slow, settings).astype(int)).max() <= 1
+
+
+def test_fast_jpeg_of_grey_and_progressive_files_gives_pillows_pixels(
+    load_jpeg: Callable[[bytes, Preprocessing], Picture | None],
+) -> None:
+    for content in (encoded(gradient(mode="L"), "JPEG"), encoded(gradient(), "JPEG", progressive=True)):
+        fast = load_jpeg(content, preprocessing())
+
+        assert fast is not None
+        slow = preprocess(decode_image(content, name="photo"), preprocessing())
+        assert np.abs(fast[0].astype(int) - slow.astype(int)).max() <= 1
+
+
+def test_fast_jpeg_leaves_to_pillow_what_pillow_does_better(
+    load_jpeg: Callable[[bytes, Preprocessing], Picture | None],
+) -> None:
+    whole = encoded(gradient(160, 90), "JPEG")
+    strange = {
+        "png": encoded(gradient(), "PNG"),
+        "cmyk": encoded(gradient(mode="CMYK"), "JPEG"),
+        "truncated": whole[: len(whole) // 2],
+        "header only": whole[:12],
+        "strip": encoded(gradient(2000, 4), "JPEG"),
+    }
+
+    assert {name: load_jpeg(content, preprocessing()) for name, content in strange.items()} == dict.fromkeys(strange)

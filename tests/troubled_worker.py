@@ -9,16 +9,16 @@ import time
 from multiprocessing.connection import Connection
 
 from pinembed.images import worker
-from pinembed.images.loading import LoadedImage, LoadRequest, load_image
+from pinembed.images.loading import LoadedImage, LoadJpeg, LoadRequest, load_image
 from pinembed.nouns.encoder_spec import Preprocessing
 
 
-def troubled_load(request: LoadRequest, preprocessing: Preprocessing) -> LoadedImage:
+def troubled_load(request: LoadRequest, preprocessing: Preprocessing, load_jpeg: LoadJpeg | None = None) -> LoadedImage:
     if "crash" in request.path.name:
         os.kill(os.getpid(), signal.SIGSEGV)
     if "endless" in request.path.name:
         time.sleep(3600)
-    return load_image(request, preprocessing)
+    return load_image(request, preprocessing, load_jpeg)
 
 
 if __name__ == "__main__":

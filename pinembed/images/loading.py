@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from pinembed.images.decode import decode_image
 from pinembed.images.preprocess import preprocess
 from pinembed.images.read import read_file
 from pinembed.nouns.encoder_spec import Preprocessing
+
+Picture = tuple[NDArray[np.uint8], int, int]  # pixels_CHW, and width and height of the upright picture
+LoadJpeg = Callable[[bytes, Preprocessing], Picture | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,8 +74,26 @@ class FailedLoad:
     message: str
 
 
-def load_image(request: LoadRequest, preprocessing: Preprocessing) -> LoadedImage:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerSetup:
+    """What a worker process is told first.
+
+    Attributes:
+        preprocessing: of the encoder.
+        fast_jpeg: load torch for the fast JPEG path.
+    """
+
+    preprocessing: Preprocessing
+    fast_jpeg: bool
+
+
+def load_image(request: LoadRequest, preprocessing: Preprocessing, load_jpeg: LoadJpeg | None = None) -> LoadedImage:
     """Read, hash, and where the content is new decode and preprocess one file.
+
+    Args:
+        request: the file.
+        preprocessing: of the encoder.
+        load_jpeg: a faster way for JPEG, asked before Pillow; None where there is none.
 
     Raises:
         ImageError: the file cannot be read or decoded.
@@ -81,9 +103,13 @@ def load_image(request: LoadRequest, preprocessing: Preprocessing) -> LoadedImag
     width_px = height_px = 0
     pixels_CHW = None
     if sha256 not in request.known_sha256:
-        image = decode_image(file.content, name=str(request.path))
-        width_px, height_px = image.size
-        pixels_CHW = preprocess(image, preprocessing)
+        fast = load_jpeg(file.content, preprocessing) if load_jpeg is not None else None
+        if fast is not None:
+            pixels_CHW, width_px, height_px = fast
+        else:
+            image = decode_image(file.content, name=str(request.path))
+            width_px, height_px = image.size
+            pixels_CHW = preprocess(image, preprocessing)
     return LoadedImage(
         place=request.place,
         sha256=sha256,

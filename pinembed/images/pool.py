@@ -15,8 +15,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 
 from pinembed.errors import InstallationError
-from pinembed.images.loading import FailedLoad, LoadedImage, LoadRequest
-from pinembed.nouns.encoder_spec import Preprocessing
+from pinembed.images.loading import FailedLoad, LoadedImage, LoadRequest, WorkerSetup
 
 Answer = LoadedImage | FailedLoad
 WORKER = "pinembed.images.worker"
@@ -28,20 +27,20 @@ class LoadingPool:
     """Worker processes, each fed by a thread; use it as a context manager.
 
     Args:
-        preprocessing: of the encoder.
+        setup: what the workers are told first.
         workers: number of processes.
         image_limit_s: a worker that takes longer for one image is replaced, and the image failed.
         ahead: images that may wait, loaded, for the encoder.
     """
 
-    def __init__(self, preprocessing: Preprocessing, *, workers: int, image_limit_s: float, ahead: int) -> None:
+    def __init__(self, setup: WorkerSetup, *, workers: int, image_limit_s: float, ahead: int) -> None:
         self._image_limit_s = image_limit_s
         self._answers: queue.Queue[Answer | None] = queue.Queue(maxsize=ahead)
         self._closing = threading.Event()
         self._requests: Iterator[LoadRequest] = iter(())
         self._requests_lock = threading.Lock()
         self._threads = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="pinembed-load")
-        self._workers = [_Worker(preprocessing) for _ in range(workers)]
+        self._workers = [_Worker(setup) for _ in range(workers)]
 
     def __enter__(self) -> LoadingPool:
         return self
@@ -105,8 +104,8 @@ class LoadingPool:
 class _Worker:
     """One worker process and the line to it."""
 
-    def __init__(self, preprocessing: Preprocessing) -> None:
-        self._preprocessing = preprocessing
+    def __init__(self, setup: WorkerSetup) -> None:
+        self._setup = setup
         self._start()
 
     def _start(self) -> None:
@@ -162,7 +161,7 @@ class _Worker:
         if self._is_ready:
             return
         try:
-            self._line.send(self._preprocessing)
+            self._line.send(self._setup)
             if not self._line.poll(_START_LIMIT_S):
                 raise EOFError
             self._line.recv()

@@ -1,7 +1,8 @@
 """The process that loads images for a LoadingPool: `python -m pinembed.images.worker FD`.
 
 It is a process of its own so that a decoder that crashes or never ends costs one image and not the run. It imports
-neither torch nor LanceDB, and it is started with a plain command, so that a user's script needs no `__main__` guard.
+torch only for the fast JPEG path and never LanceDB, and it is started with a plain command, so that a user's script
+needs no `__main__` guard.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 
 from pinembed.errors import ImageError
-from pinembed.images.loading import FailedLoad, LoadedImage, LoadRequest, load_image
+from pinembed.images.loading import FailedLoad, LoadedImage, LoadJpeg, LoadRequest, WorkerSetup, load_image
 from pinembed.nouns.encoder_spec import Preprocessing
 
 
@@ -26,18 +27,25 @@ def serve(connection: Connection) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     warnings.simplefilter("ignore")  # Pillow's remarks about odd files; what matters comes as an ImageError
     with suppress(EOFError, OSError):  # the parent has closed the line, or was killed
-        preprocessing: Preprocessing = connection.recv()
+        setup: WorkerSetup = connection.recv()
+        load_jpeg = _fast_jpeg() if setup.fast_jpeg else None
         connection.send("ready")
         while True:
             request: LoadRequest = connection.recv()
-            connection.send(answer(request, preprocessing))
+            connection.send(answer(request, setup.preprocessing, load_jpeg))
 
 
-def answer(request: LoadRequest, preprocessing: Preprocessing) -> LoadedImage | FailedLoad:
+def _fast_jpeg() -> LoadJpeg | None:
+    from pinembed.images import fast_jpeg
+
+    return fast_jpeg.load_jpeg if fast_jpeg.prepare() else None
+
+
+def answer(request: LoadRequest, preprocessing: Preprocessing, load_jpeg: LoadJpeg | None) -> LoadedImage | FailedLoad:
     """The image, or the reason why there is none."""
     started_s = time.perf_counter()
     try:
-        loaded = load_image(request, preprocessing)
+        loaded = load_image(request, preprocessing, load_jpeg)
     except ImageError as error:
         return FailedLoad(place=request.place, reason=error.reason, message=error.message)
     except MemoryError:

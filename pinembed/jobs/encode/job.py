@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pinembed.encoder.locate import EncoderFiles, encoder_spec, locate_encoder
 from pinembed.errors import UsageError
+from pinembed.images.loading import WorkerSetup
 from pinembed.images.pool import LoadingPool
 from pinembed.jobs.encode.inputs import Inputs, find_inputs
 from pinembed.jobs.encode.plan import Plan, make_plan
@@ -37,6 +38,7 @@ COMMIT_S = 20.0
 IMAGE_LIMIT_S = 60.0
 SHOWN_FAILURES = 20
 LOADED_AHEAD = 64  # images; at 224 px they are 10 MB
+FAST_JPEG_FROM_BYTES = 64 << 20  # less is decoded by Pillow before a worker has loaded torch
 BATCH_SIZES = {"cuda": 256, "mps": 64, "cpu": 32}
 
 
@@ -238,7 +240,7 @@ class _Work:
                 writer.fail(failure)
             run.rewrite(plan.rewrite)
             if plan.load:
-                with self._pool() as pool:  # the workers start while the encoder loads
+                with self._pool(plan) as pool:  # the workers start while the encoder loads
                     backend = self._encoder(len(plan.load))
                     started_s = time.perf_counter()
                     run.load_and_encode(pool, backend, stop)
@@ -254,10 +256,10 @@ class _Work:
             pipeline_s=pipeline_s - (backend.calibrate_s if backend else 0.0),
         )
 
-    def _pool(self) -> LoadingPool:
-        return LoadingPool(
-            self.spec.preprocessing, workers=self.workers, image_limit_s=self.image_limit_s, ahead=LOADED_AHEAD
-        )
+    def _pool(self, plan: Plan) -> LoadingPool:
+        size_bytes = sum(candidate.file.size_bytes for candidate in plan.load)
+        setup = WorkerSetup(preprocessing=self.spec.preprocessing, fast_jpeg=size_bytes >= FAST_JPEG_FROM_BYTES)
+        return LoadingPool(setup, workers=self.workers, image_limit_s=self.image_limit_s, ahead=LOADED_AHEAD)
 
     def _encoder(self, images: int) -> BackendOfRun:
         """The encoder, ready to compute; loads torch."""
