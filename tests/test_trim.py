@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -246,3 +247,25 @@ def test_prefill_flops_agree_with_the_flop_counter_of_torch(tiny_qwen3vl: Path) 
     ours = prefill_flops(model.config.text_config.to_dict(), 64)
     full_attention = 2 * 64 * 64 * 32 * 2  # the eager kernel also computes the half that the causal mask drops
     assert ours + full_attention == counter.get_total_flops()
+
+
+def test_trim_holds_a_block_in_memory_and_never_a_whole_tensor(
+    tmp_path: Path, tiny_qwen3vl: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny_qwen3vl, model)
+    tensor_bytes = 32 << 20
+    weights = {
+        "model.visual.pos_embed.weight": torch.zeros(4, 4),
+        "model.language_model.embed_tokens.weight": torch.zeros(tensor_bytes // 4 // 32, 32),
+    }
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    monkeypatch.setattr("pinembed.trimmed.trim.COPY_BYTES", 1 << 20)
+
+    tracemalloc.start()
+    trim(model=model, out=tmp_path / "out")
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert (tmp_path / "out" / "model.safetensors").stat().st_size > tensor_bytes
+    assert peak_bytes < tensor_bytes / 4
