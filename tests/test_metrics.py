@@ -11,9 +11,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pinembed.metrics.bootstrap import estimate, retrieval_scores
+from pinembed.metrics.collapse import spread
 from pinembed.metrics.retrieval import SCORE_STEP, QueryScores, score_queries
-from pinembed.metrics.split import SplitEmbeddings, measure_split, nearest_neighbours_right, zero_shot_right
-from pinembed.nouns.evaluation import METRICS
+from pinembed.metrics.split import (
+    SplitEmbeddings,
+    SplitScores,
+    measure_split,
+    nearest_neighbours_right,
+    zero_shot_right,
+)
+from pinembed.metrics.verdict import decide
+from pinembed.nouns.evaluation import DIRECTIONS, METRICS
 
 
 def unit(*shape: int, seed: int = 0) -> Tensor:
@@ -43,7 +51,7 @@ def test_figures_of_a_query_equal_the_slow_definition_and_scikit_learn(copies: i
     query_QD, gallery_GD = unit(7, 8), unit(20, 8, seed=3).repeat(copies, 1)
     right_QG = random_right_answers(7, len(gallery_GD))
 
-    found = score_queries(query_QD, gallery_GD, lambda start, stop: right_QG[start:stop])
+    found = score_queries(query_QD, gallery_GD, lambda start, stop: right_QG[start:stop], torch.arange(len(query_QD)))
 
     scores_QG = torch.round(query_QD @ gallery_GD.T / SCORE_STEP)
     for place in range(7):
@@ -54,9 +62,9 @@ def test_figures_of_a_query_equal_the_slow_definition_and_scikit_learn(copies: i
 
 def test_figures_do_not_depend_on_the_size_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     query_QD, gallery_GD, right_QG = unit(9, 8), unit(15, 8, seed=3), random_right_answers(9, 15)
-    whole = score_queries(query_QD, gallery_GD, lambda start, stop: right_QG[start:stop])
+    whole = score_queries(query_QD, gallery_GD, lambda start, stop: right_QG[start:stop], torch.arange(len(query_QD)))
     monkeypatch.setattr("pinembed.metrics.retrieval.BLOCK_SCORES", 30)
-    blocks = score_queries(query_QD, gallery_GD, lambda start, stop: right_QG[start:stop])
+    blocks = score_queries(query_QD, gallery_GD, lambda start, stop: right_QG[start:stop], torch.arange(len(query_QD)))
     assert torch.equal(whole.values_QM, blocks.values_QM)
 
 
@@ -134,10 +142,91 @@ def test_an_interval_is_seeded_and_holds_the_mean_and_narrows_with_queries() -> 
 def test_a_paired_difference_is_narrower_than_the_figures_it_compares() -> None:
     rng = np.random.default_rng(0)
     hard_Q1 = torch.tensor(rng.random((200, 1)))
-    first = QueryScores(values_QM=hard_Q1.repeat(1, len(METRICS)), gallery=10)
-    second = QueryScores(values_QM=(hard_Q1 - 0.05).repeat(1, len(METRICS)), gallery=10)
+    first = QueryScores(values_QM=hard_Q1.repeat(1, len(METRICS)), cluster_Q=torch.arange(200), gallery=10)
+    second = QueryScores(values_QM=(hard_Q1 - 0.05).repeat(1, len(METRICS)), cluster_Q=torch.arange(200), gallery=10)
     difference, alone = retrieval_scores(first, second), retrieval_scores(first)
     assert difference is not None
     assert alone is not None
     assert difference.map.value == pytest.approx(0.05)
     assert difference.map.high - difference.map.low < 1e-9 < alone.map.high - alone.map.low
+
+
+def answered(values: Tensor, clusters: Tensor) -> QueryScores:
+    return QueryScores(values_QM=values[:, None].repeat(1, len(METRICS)), cluster_Q=clusters, gallery=50)
+
+
+def three_directions(text_to_image: Tensor, image_to_text: Tensor, image_to_image: Tensor) -> SplitScores:
+    clusters = torch.arange(len(text_to_image)) % 20
+    return SplitScores(
+        text_to_image=answered(text_to_image, clusters),
+        image_to_text=answered(image_to_text, clusters),
+        image_to_image=answered(image_to_image, clusters),
+    )
+
+
+def noisy(mean: float, seed: int) -> Tensor:
+    return mean + 0.1 * torch.randn(200, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_a_challenger_that_is_better_everywhere_is_promoted() -> None:
+    base = three_directions(noisy(0.4, 1), noisy(0.4, 2), noisy(0.4, 3))
+    better = three_directions(noisy(0.5, 4), noisy(0.5, 5), noisy(0.5, 6))
+    verdict = decide(better, base)
+    assert verdict.promoted
+    assert verdict.clusters == 20
+    assert verdict.mean_map.low > 0
+
+
+def test_a_copy_of_the_champion_is_not_promoted() -> None:
+    base = three_directions(noisy(0.4, 1), noisy(0.4, 2), noisy(0.4, 3))
+    verdict = decide(base, base)
+    assert not verdict.promoted
+    assert "not higher with confidence" in verdict.reason
+
+
+def test_a_challenger_that_loses_one_direction_is_not_promoted() -> None:
+    base = three_directions(noisy(0.4, 1), noisy(0.4, 2), noisy(0.4, 3))
+    verdict = decide(three_directions(noisy(0.7, 4), noisy(0.3, 5), noisy(0.7, 6)), base)
+    assert not verdict.promoted
+    assert "image to text mAP is lower by" in verdict.reason
+
+
+def test_a_challenger_that_only_finds_images_by_images_better_is_not_promoted() -> None:
+    base = three_directions(noisy(0.4, 1), noisy(0.4, 2), noisy(0.4, 3))
+    same_texts = [direction.values_QM[:, 0] for direction in base.directions[:2]]
+    verdict = decide(three_directions(*same_texts, noisy(0.7, 6)), base)
+    assert not verdict.promoted
+    assert "texts find them no better" in verdict.reason
+
+
+def test_equal_encoders_of_noisy_queries_are_rarely_promoted() -> None:
+    promoted = [
+        decide(
+            three_directions(*(noisy(0.4, 10 * run + place) for place in range(3))),
+            three_directions(*(noisy(0.4, 10 * run + place) for place in range(3, 6))),
+            seed=run,
+        ).promoted
+        for run in range(40)
+    ]
+    assert sum(promoted) <= 2
+
+
+def test_views_of_one_product_are_not_independent_witnesses() -> None:
+    # one product of six gains, with many views; query by query that looks certain
+    gain_Q = torch.zeros(600, dtype=torch.float64)
+    gain_Q[:500] = 0.2
+    cluster_Q = torch.cat([torch.zeros(500, dtype=torch.int64), torch.arange(100) % 5 + 1])
+    base = SplitScores(**{name: answered(torch.full((600,), 0.4), cluster_Q) for name in DIRECTIONS})
+    tuned = SplitScores(**{name: answered(0.4 + gain_Q, cluster_Q) for name in DIRECTIONS})
+    verdict = decide(tuned, base)
+    assert not verdict.promoted
+    assert verdict.mean_map.value == pytest.approx(0.2 * 500 / 600)
+
+
+def test_spread_tells_directions_from_a_collapse() -> None:
+    whole = spread(torch.eye(8).repeat(10, 1))
+    collapsed = spread(F.normalize(torch.ones(80, 8) + 1e-3 * unit(80, 8), dim=1))
+    assert whole.effective_rank == pytest.approx(8)
+    assert collapsed.mean_cosine > 0.99
+    assert collapsed.has_collapsed(whole)
+    assert not whole.has_collapsed(whole)

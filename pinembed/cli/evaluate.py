@@ -8,6 +8,7 @@ import typer
 
 from pinembed.cli.console import Console
 from pinembed.cli.options import DataArgument, Device, EncoderOption, GroupOption, Json, Quiet, TextOption, columns
+from pinembed.errors import GateError
 
 if TYPE_CHECKING:
     from pinembed.nouns.evaluation import Accuracy, Estimate, EvaluateReport, RetrievalScores, Scores
@@ -20,7 +21,8 @@ def command(
     folder: DataArgument,
     encoder: EncoderOption,
     against: Annotated[
-        str | None, typer.Option("--against", help="Another encoder; shows both and the paired difference.")
+        str | None,
+        typer.Option("--against", help="The encoder in use: shows both, the paired difference, and whether to change."),
     ] = None,
     split: Annotated[
         str,
@@ -33,7 +35,10 @@ def command(
     json_output: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure text-to-image, image-to-text and image-to-image retrieval of an encoder on a split of DATA."""
+    """Measure text-to-image, image-to-text and image-to-image retrieval of an encoder on a split of DATA.
+
+    With --against the exit code is 4 where the other encoder should keep its place.
+    """
     from pinembed.jobs.evaluate import evaluate
 
     console = Console(json_output=json_output, quiet=quiet)
@@ -50,6 +55,8 @@ def command(
     )
     _show(console, report)
     console.report(report)
+    if report.verdict is not None and not report.verdict.promoted:
+        raise typer.Exit(GateError.exit_code)
 
 
 def _show(console: Console, report: EvaluateReport) -> None:

@@ -9,9 +9,11 @@ import typer
 from pinembed.cli.console import Console
 from pinembed.cli.options import DataArgument, Device, GroupOption, Json, Out, Overwrite, Quiet, TextOption, columns
 from pinembed.cli.signals import stop_on_signals
+from pinembed.errors import GateError
+from pinembed.nouns.evaluation import DIRECTIONS
 
 if TYPE_CHECKING:
-    from pinembed.nouns.finetune_report import FinetuneReport
+    from pinembed.nouns.finetune_report import FinetuneReport, GateReport
 
 
 def command(
@@ -51,7 +53,11 @@ def command(
     json_output: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Tune an encoder on the images and texts of DATA; keeps the best weights of the run, or the base's."""
+    """Tune an encoder on the images and texts of DATA, or get the base back where tuning does not help.
+
+    The val split chooses the weights, the test split is the gate. The exit code is 4 where the base stays. A run that
+    was interrupted goes on when the same command is given again.
+    """
     from pinembed.jobs.finetune import finetune
 
     stop_on_signals()
@@ -74,29 +80,47 @@ def command(
     )
     _show(console, report)
     console.report(report)
+    if not report.promoted:
+        raise typer.Exit(GateError.exit_code)
 
 
 def _show(console: Console, report: FinetuneReport) -> None:
     if report.broken:
         console.say(f"{len(report.broken)} image(s) could not be decoded and took no part: {report.broken[0]} ...")
-    best = report.best
+    chosen = report.chosen
+    name = f"epoch {report.best_epoch}" + (f", blend {report.alpha:.1f}" if 0 < report.alpha < 1 else "")
     rows = [
-        [name, _figure(before), _figure(after)]
-        for name, before, after in (
-            ("text > image mAP", report.base.text_to_image_map, best.text_to_image_map),
-            ("image > text mAP", report.base.image_to_text_map, best.image_to_text_map),
-            ("image > image mAP", report.base.image_to_image_map, best.image_to_image_map),
+        [heading, _figure(before), _figure(after)]
+        for heading, before, after in (
+            ("text > image mAP", report.base.text_to_image_map, chosen.text_to_image_map),
+            ("image > text mAP", report.base.image_to_text_map, chosen.image_to_text_map),
+            ("image > image mAP", report.base.image_to_image_map, chosen.image_to_image_map),
         )
     ]
-    console.table(f"Validation split, {report.val_images} images", ["", "base", f"epoch {report.best_epoch}"], rows)
-    if report.best_epoch == 0:
-        console.say("No epoch was better than the base; the folder holds the base's weights.")
+    console.table(f"Validation split, {report.val_images} images", ["", "base", name], rows)
+    if report.gate is not None:
+        _show_gate(console, report.gate)
+    console.say(f"{'Tuned' if report.promoted else 'The base stays'}: {report.reason.removeprefix('The base stays: ')}")
     console.say(
         f"{report.out}: fingerprint {report.fingerprint}; {report.images_per_s:.0f} training images/s, "
         f"{report.seconds:.0f} s in all"
     )
     if report.curves is not None:
         console.say(f"{report.curves}: loss and validation figures")
+
+
+def _show_gate(console: Console, gate: GateReport) -> None:
+    rows = []
+    for direction in DIRECTIONS:
+        before, after = getattr(gate.base, direction), getattr(gate.tuned, direction)
+        if before is not None:
+            change = getattr(gate.difference, direction).map
+            interval = f"{change.low:+.3f} to {change.high:+.3f}"
+            queries = f"{before.queries:,} of {before.gallery:,}"
+            heading = direction.replace("_to_", " > ") + " mAP"
+            rows.append([heading, queries, _figure(before.map.value), _figure(after.map.value), interval])
+    columns = ["", "queries", "base", "tuned", "change, 95 %"]
+    console.table(f"Gate: split {gate.split}, {gate.images:,} images that took no part", columns, rows)
 
 
 def _figure(value: float | None) -> str:

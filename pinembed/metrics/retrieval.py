@@ -32,10 +32,12 @@ class QueryScores:
 
     Attributes:
         values_QM: float64; a row for each query that has a right answer.
+        cluster_Q: code of the query's group; queries of one group are no independent witnesses.
         gallery: candidates of a query.
     """
 
     values_QM: Tensor
+    cluster_Q: Tensor
     gallery: int
 
     @property
@@ -48,7 +50,7 @@ class QueryScores:
 
 
 def score_queries(
-    query_QD: Tensor, gallery_GD: Tensor, relevance: Relevance, *, skip_self: bool = False
+    query_QD: Tensor, gallery_GD: Tensor, relevance: Relevance, cluster_Q: Tensor, *, skip_self: bool = False
 ) -> QueryScores:
     """Rank the gallery for each query by cosine.
 
@@ -56,11 +58,13 @@ def score_queries(
         query_QD: rows of L2 norm 1.
         gallery_GD: rows of L2 norm 1.
         relevance: the right answers of a block of queries.
+        cluster_Q: code of each query's group.
         skip_self: queries and gallery are the same rows; a query does not find itself.
     """
     gallery = len(gallery_GD)
     block = max(1, BLOCK_SCORES // max(gallery, 1))
     rows = [torch.empty(0, len(METRICS), dtype=torch.float64)]
+    clusters = [cluster_Q[:0]]
     for start in range(0, len(query_QD), block):
         stop = min(start + block, len(query_QD))
         scores_BG = torch.round((query_QD[start:stop] @ gallery_GD.T) / SCORE_STEP)
@@ -71,7 +75,8 @@ def score_queries(
             relevant_BG[places_B, start + places_B] = False
         answered_B = relevant_BG.any(dim=1)
         rows.append(_metrics(scores_BG[answered_B], relevant_BG[answered_B]))
-    return QueryScores(values_QM=torch.cat(rows), gallery=gallery - skip_self)
+        clusters.append(cluster_Q[start:stop][answered_B])
+    return QueryScores(values_QM=torch.cat(rows), cluster_Q=torch.cat(clusters), gallery=gallery - skip_self)
 
 
 def _metrics(scores_BG: Tensor, relevant_BG: Tensor) -> Tensor:

@@ -66,11 +66,22 @@ def measure_split(split: SplitEmbeddings) -> SplitScores:
         return (group_N[start:stop, None] == group_N) | ((text_B == text_N) & (text_B >= 0))
 
     belongs_TN = belongs_NT.T.contiguous()
+    image_ND, text_TD = split.image_ND, split.text_TD
     return SplitScores(
-        text_to_image=score_queries(split.text_TD, split.image_ND, lambda start, stop: belongs_TN[start:stop]),
-        image_to_text=score_queries(split.image_ND, split.text_TD, lambda start, stop: belongs_NT[start:stop]),
-        image_to_image=score_queries(split.image_ND, split.image_ND, same, skip_self=True),
+        text_to_image=score_queries(
+            text_TD, image_ND, lambda start, stop: belongs_TN[start:stop], _group_of_texts(split)
+        ),
+        image_to_text=score_queries(image_ND, text_TD, lambda start, stop: belongs_NT[start:stop], group_N),
+        image_to_image=score_queries(image_ND, image_ND, same, group_N, skip_self=True),
     )
+
+
+def _group_of_texts(split: SplitEmbeddings) -> Tensor:
+    """The group of one of the items that have a text; (T,). A text that no image is left of has none: -1."""
+    group_T = torch.full((len(split.text_TD),), -1, dtype=torch.int64)
+    has_text_N = split.text_of_N >= 0
+    group_T[split.text_of_N[has_text_N]] = split.group_of_N[has_text_N]
+    return group_T
 
 
 def _belongs(split: SplitEmbeddings) -> Tensor:

@@ -98,6 +98,25 @@ class Scores:
     label_zero_shot: Accuracy | None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """Whether a challenger takes the champion's place.
+
+    Attributes:
+        promoted: it does.
+        reason: why, or why not; a sentence.
+        clusters: groups that were resampled.
+        mean_map: difference of the mean mAP over all directions, with its paired 95 % interval.
+        text_mean_map: the same over the two directions that involve text; None where neither has a query.
+    """
+
+    promoted: bool
+    reason: str
+    clusters: int
+    mean_map: Estimate
+    text_mean_map: Estimate | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """One encoder's figures.
@@ -127,6 +146,7 @@ class EvaluateReport:
         encoder: the encoder's figures.
         against: the other encoder's, where one was given.
         difference: encoder minus against on the same queries, with paired intervals.
+        verdict: whether the encoder should take the place of against.
     """
 
     data: str
@@ -139,6 +159,7 @@ class EvaluateReport:
     encoder: Evaluation
     against: Evaluation | None
     difference: Scores | None
+    verdict: Verdict | None
 
     def to_json(self) -> dict[str, Any]:
         """The first encoder's figures stand at the top level."""
@@ -153,6 +174,7 @@ class EvaluateReport:
             **_flat(self.encoder),
             "against": None if self.against is None else _flat(self.against),
             "difference": self.difference,
+            "verdict": self.verdict,
         }
 
 

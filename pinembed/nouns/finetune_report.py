@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pinembed.nouns.evaluation import Scores, Verdict
+
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneSettings:
@@ -47,11 +49,34 @@ class EpochRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GateReport:
+    """The chosen weights against the base on a split that neither trained nor selected.
+
+    Attributes:
+        split: its name.
+        images: that were asked.
+        base: figures of the base.
+        tuned: figures of the chosen weights.
+        difference: tuned minus base on the same queries, with paired intervals.
+        verdict: whether the tuned encoder takes the base's place.
+    """
+
+    split: str
+    images: int
+    base: Scores
+    tuned: Scores
+    difference: Scores
+    verdict: Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
 class FinetuneReport:
     """What `pinembed finetune` did.
 
     Attributes:
         out: the encoder folder that was written.
+        promoted: it holds tuned weights; False: the base's.
+        reason: why; a sentence.
         fingerprint: of the encoder in it.
         settings: what the run was told.
         train_images: images that trained.
@@ -59,13 +84,19 @@ class FinetuneReport:
         texts: distinct texts of the training split.
         broken: file names of images that could not be decoded.
         epochs: validation figures, the base first.
-        best_epoch: the epoch whose weights were kept; 0 is the base.
-        seconds: the complete run.
+        best_epoch: the epoch whose weights were chosen; 0 is the base.
+        alpha: share of the tuned weights in the blend with the base; 0 is the base.
+        chosen: validation figures of the chosen weights.
+        gate: the last word; None where there is no split to judge on, or nothing but the base to judge.
+        stopped: why training ended early; None where it did not.
+        seconds: the complete run, over all its starts.
         images_per_s: shown per second of training, without evaluation.
         curves: the plot; None where the extra `report` is not installed.
     """
 
     out: Path
+    promoted: bool
+    reason: str
     fingerprint: str
     settings: FinetuneSettings
     train_images: int
@@ -74,6 +105,10 @@ class FinetuneReport:
     broken: tuple[str, ...]
     epochs: tuple[EpochRecord, ...]
     best_epoch: int
+    alpha: float
+    chosen: EpochRecord
+    gate: GateReport | None
+    stopped: str | None
     seconds: float
     images_per_s: float
     curves: Path | None
@@ -81,7 +116,3 @@ class FinetuneReport:
     @property
     def base(self) -> EpochRecord:
         return self.epochs[0]
-
-    @property
-    def best(self) -> EpochRecord:
-        return self.epochs[self.best_epoch]

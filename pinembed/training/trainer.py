@@ -5,7 +5,9 @@ Shape legend: B batch, C channels (3), H = W = image_px, T context length, D emb
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -47,14 +49,20 @@ class Trainer:
         self.total_steps = total_steps
         self.optimiser = make_optimiser(model, recipe.rates)
         self._standardise = standardise
-        self._generator = torch.Generator().manual_seed(seed)
+        self._seed = seed
+        self._generator = torch.Generator()
         self._trained = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
         self._average = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         self._warm_up_steps = max(1, round(recipe.warm_up * total_steps))
         self.step_count = 0
 
-    def train(self) -> None:
-        """Training mode; batch norms keep the base's statistics where a batch is too small for its own."""
+    def start_epoch(self, epoch: int) -> None:
+        """Training mode and the epoch's own randomness, so that an epoch is the same whatever ran before it.
+
+        Batch norms keep the base's statistics where a batch is too small for its own.
+        """
+        torch.manual_seed(1_000_003 * self._seed + epoch)
+        self._generator.manual_seed(1_000_003 * self._seed + epoch)
         self.model.train()
         if self.recipe.batch_size < FEWEST_FOR_BATCH_NORM:
             for module in self.model.modules():
@@ -81,10 +89,10 @@ class Trainer:
         views_BCHW = augment(pixels_BCHW, self._generator, image_px=self.recipe.train_px)
         loss = self._loss(views_BCHW, tokens_BT, positives(group_B, text_B))
         value = float(loss.detach())
-        if not value - value == 0:
+        if not math.isfinite(value):
             raise TrainingError(
                 f"The loss became {value} in step {self.step_count + 1}.",
-                remedy="Run again with a lower --lr; the base is untouched.",
+                remedy="Run again with a lower --lr.",
             )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -97,6 +105,56 @@ class Trainer:
     def averaged_weights(self) -> dict[str, Tensor]:
         """A copy of the running average, batch-norm statistics included."""
         return {name: tensor.clone() for name, tensor in self._average.items()}
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside, the model holds the running average of its weights."""
+        self._swap_average()
+        try:
+            yield
+        finally:
+            self._swap_average()
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that the next step depends on besides `step_count` and `total_steps`."""
+        moments = {
+            f"optimiser.{place}.{name}": tensor
+            for place, slots in self.optimiser.state_dict()["state"].items()
+            for name, tensor in slots.items()
+        }
+        return {
+            **{f"model.{name}": tensor for name, tensor in self.model.state_dict().items()},
+            **{f"average.{name}": tensor for name, tensor in self._average.items()},
+            **moments,
+        }
+
+    @torch.no_grad()
+    def restore(self, state: dict[str, Tensor], *, step_count: int, total_steps: int) -> None:
+        """Go on where another process's trainer stood."""
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimiser": {}}
+        for key, tensor in state.items():
+            part, _, name = key.partition(".")
+            parts[part][name] = tensor
+        self.model.load_state_dict(parts["model"])
+        for name, tensor in self._average.items():
+            tensor.copy_(parts["average"][name])
+        slots: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in parts["optimiser"].items():
+            place, _, name = key.partition(".")
+            parameter = self._trained[int(place)]
+            if tensor.shape == parameter.shape:
+                # the fused step walks parameter and moments in memory order, so they need the same one
+                tensor = torch.empty_like(parameter).copy_(tensor)
+            slots.setdefault(int(place), {})[name] = tensor
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": slots})
+        self.step_count, self.total_steps = step_count, total_steps
+
+    @torch.no_grad()
+    def _swap_average(self) -> None:
+        for name, tensor in self.model.state_dict().items():
+            held = tensor.clone()
+            tensor.copy_(self._average[name])
+            self._average[name].copy_(held)
 
     def _loss(self, views_BCHW: Tensor, tokens_BT: Tensor, positive_BB: Tensor) -> Tensor:
         model = cast(Any, self.model)

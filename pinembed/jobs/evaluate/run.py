@@ -36,6 +36,7 @@ from pinembed.metrics.split import (
     nearest_neighbours_right,
     zero_shot_right,
 )
+from pinembed.metrics.verdict import decide
 from pinembed.nouns.evaluation import Accuracy, EvaluateReport, Evaluation, Scores
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import SILENT, Progress
@@ -88,7 +89,7 @@ def evaluate(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> EvaluateReport:
-    """Measure an encoder on a split; with `against`, both on the same queries and their difference.
+    """Measure an encoder on a split; with `against`, both on the same queries, their difference and a verdict.
 
     Args:
         data: DATA folder with metadata.
@@ -129,6 +130,7 @@ def evaluate(
         encoder=_evaluation(first, questions, seed=seed),
         against=None if second is None else _evaluation(second, questions, seed=seed),
         difference=None if second is None else _scores(first, second, questions, seed=seed),
+        verdict=None if second is None else decide(first.retrieval, second.retrieval, seed=seed),
     )
 
 

@@ -1,6 +1,6 @@
-"""The loop: epochs of steps, validation after each, the best weights kept.
+"""The loop: epochs of steps, validation after each, the best weights kept, the state saved.
 
-Shape legend: N images, B batch, T context length, D embedding floats.
+Shape legend: B batch, T context length.
 """
 
 from __future__ import annotations
@@ -9,21 +9,25 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from pinembed.catalogue.captions import Captioner
 from pinembed.encoder.encoder import Encoder
+from pinembed.errors import NonFiniteEmbeddingError, TrainingError
+from pinembed.jobs.finetune.checkpoint import Checkpoint, RunState
 from pinembed.jobs.finetune.examples import Examples
-from pinembed.metrics.split import SplitEmbeddings, SplitScores, measure_split
+from pinembed.jobs.finetune.judge import Judge
+from pinembed.metrics.collapse import Spread
+from pinembed.metrics.split import SplitScores
 from pinembed.nouns.finetune_report import EpochRecord
 from pinembed.nouns.progress import Progress
 from pinembed.training.batches import epoch_batches
 from pinembed.training.recipe import Recipe
 from pinembed.training.trainer import Trainer
 
-EVALUATION_BATCH = 64
 TIMED_STEPS = 5
+SENTINEL_SHARE = 0.5
+"""Training that loses this much of the base's validation mAP has gone wrong and will not come back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,18 +37,24 @@ class TrainedRun:
     Attributes:
         records: validation figures, the base first.
         losses: of every step.
-        best_epoch: whose weights these are; 0 is the base.
-        weights: a state dict on the CPU.
+        best_epoch: the trained epoch with the best mean mAP; 0 where none was measured.
+        base_scores: of the base on the validation split.
+        base_weights: state dict before the first step.
+        best_weights: state dict of the best trained epoch.
         training_s: time in steps, without validation.
         shown: images that the steps saw.
+        stopped: why the run ended early.
     """
 
     records: tuple[EpochRecord, ...]
     losses: tuple[float, ...]
     best_epoch: int
-    weights: dict[str, Tensor]
+    base_scores: SplitScores
+    base_weights: dict[str, Tensor]
+    best_weights: dict[str, Tensor]
     training_s: float
     shown: int
+    stopped: str | None
 
 
 class Epochs:
@@ -54,8 +64,9 @@ class Epochs:
         encoder: the base; its model is changed in place.
         recipe: settings of the run.
         train: what it learns from.
-        val: what chooses the best weights.
+        judge: measures on the validation split.
         captioner: phrases the texts of each step anew.
+        checkpoint: where the state is kept between epochs.
         seed: of everything random.
         minutes: time for steps and validation; the number of steps is cut to it.
         progress: who watches.
@@ -66,9 +77,10 @@ class Epochs:
         encoder: Encoder,
         recipe: Recipe,
         train: Examples,
-        val: Examples,
+        judge: Judge,
         *,
         captioner: Captioner,
+        checkpoint: Checkpoint,
         seed: int,
         minutes: float | None,
         progress: Progress,
@@ -76,12 +88,14 @@ class Epochs:
         self._encoder = encoder
         self._recipe = recipe
         self._train = train
-        self._val = val
+        self._judge = judge
         self._captioner = captioner
+        self._checkpoint = checkpoint
         self._seed = seed
         self._budget_s = None if minutes is None else 60 * minutes
         self._progress = progress
         self._steps_per_epoch = max(1, round(len(train.pixels) / recipe.batch_size))
+        self._base_weights = {name: tensor.clone() for name, tensor in encoder.model.state_dict().items()}
         self._trainer = Trainer(
             encoder.model,
             recipe,
@@ -89,52 +103,68 @@ class Epochs:
             standardise=encoder.standardise,
             seed=seed,
         )
+        self._records: list[EpochRecord] = []
         self._losses: list[float] = []
+        self._best_epoch = 0
+        self._best_weights = self._base_weights
+        self._stopped: str | None = None
         self._training_s = 0.0
         self._shown = 0
         self._started_s = time.monotonic()
         self._validation_s = 0.0
 
     def run(self) -> TrainedRun:
-        """Measure the base, train, and keep the best weights by the mean of mAP over the directions.
-
-        Raises:
-            TrainingError: the loss is not a number any more.
-        """
-        torch.manual_seed(self._seed)
+        """Measure the base and train; go on from the checkpoint where there is one."""
         self._started_s = time.monotonic()
-        records = [self._record(0, None)]
+        base_scores, base_spread = self._judge.measure("measuring the base")
         self._validation_s = time.monotonic() - self._started_s
-        best_epoch, best_weights = 0, self._trainer.averaged_weights()
-        current = {name: tensor.clone() for name, tensor in self._encoder.model.state_dict().items()}
-        while self._trainer.step_count < self._trainer.total_steps:
-            epoch = len(records)
-            loss = self._train_epoch(epoch, records)
-            current = {name: tensor.clone() for name, tensor in self._encoder.model.state_dict().items()}
-            averaged = self._trainer.averaged_weights()
-            self._encoder.model.load_state_dict(averaged)
-            records.append(self._record(epoch, loss))
-            if records[-1].mean_map > records[best_epoch].mean_map:
-                best_epoch, best_weights = epoch, averaged
-            self._encoder.model.load_state_dict(current)
+        self._records = [self._told(epoch_record(0, base_scores, seconds=self._validation_s))]
+        self._resume()
+        while self._trainer.step_count < self._trainer.total_steps and self._stopped is None:
+            try:
+                self._one_epoch(len(self._records), base_spread)
+            except (TrainingError, NonFiniteEmbeddingError) as error:
+                self._stopped = error.message
+            self._checkpoint.save(self._state())
+        if self._stopped is not None:
+            self._progress.say(f"training ended early: {self._stopped}")
         return TrainedRun(
-            records=tuple(records),
+            records=tuple(self._records),
             losses=tuple(self._losses),
-            best_epoch=best_epoch,
-            weights=best_weights,
+            best_epoch=self._best_epoch,
+            base_scores=base_scores,
+            base_weights=self._base_weights,
+            best_weights=self._best_weights,
             training_s=self._training_s,
             shown=self._shown,
+            stopped=self._stopped,
         )
 
-    def _train_epoch(self, epoch: int, records: list[EpochRecord]) -> float:
+    def _one_epoch(self, epoch: int, base_spread: Spread) -> None:
+        loss = self._train_epoch(epoch)
+        with self._trainer.averaged():
+            scores, spread = self._judge.measure(f"measuring epoch {epoch}")
+        record = self._told(epoch_record(epoch, scores, loss=loss, seconds=time.monotonic() - self._started_s))
+        self._records.append(record)
+        if self._best_epoch == 0 or record.mean_map > self._records[self._best_epoch].mean_map:
+            self._best_epoch, self._best_weights = epoch, self._trainer.averaged_weights()
+        if spread.has_collapsed(base_spread):
+            self._stopped = f"the embeddings collapsed in epoch {epoch}: {spread}, the base's {base_spread}."
+        elif record.mean_map < SENTINEL_SHARE * self._records[0].mean_map:
+            self._stopped = (
+                f"validation mAP fell to {record.mean_map:.3f} in epoch {epoch}, from the base's "
+                f"{self._records[0].mean_map:.3f}."
+            )
+
+    def _train_epoch(self, epoch: int) -> float:
         rng = np.random.default_rng((self._seed, epoch))
         labelled = self._train.labelled
         batches = epoch_batches(
             labelled.group_of_N.tolist(), batch_size=self._recipe.batch_size, views=self._recipe.views, rng=rng
         )
-        recall = records[-1].text_to_image_recall_at_1
+        recall = self._records[-1].text_to_image_recall_at_1
         self._progress.start(f"epoch {epoch}", len(labelled), "img")
-        self._trainer.train()
+        self._trainer.start_epoch(epoch)
         losses: list[float] = []
         for places in batches:
             if self._trainer.step_count >= self._trainer.total_steps:
@@ -172,47 +202,66 @@ class Epochs:
             self._trainer.total_steps = steps
             self._progress.say(f"--minutes allows {steps} steps, {steps / self._steps_per_epoch:.1f} epochs")
 
-    def _record(self, epoch: int, loss: float | None) -> EpochRecord:
-        scores = self._measure(epoch)
-        text_to_image, image_to_text, image_to_image = (
-            direction.mean("map") if direction.queries else None for direction in scores.directions
-        )
-        record = EpochRecord(
-            epoch=epoch,
-            loss=loss,
-            seconds=time.monotonic() - self._started_s,
-            text_to_image_recall_at_1=scores.text_to_image.mean("recall@1") if scores.text_to_image.queries else None,
-            text_to_image_map=text_to_image,
-            image_to_text_map=image_to_text,
-            image_to_image_map=image_to_image,
-            mean_map=scores.mean_map,
-        )
-        name = "base" if epoch == 0 else f"epoch {epoch}"
-        mean_loss = "" if loss is None else f"loss {loss:.3f}, "
+    def _told(self, record: EpochRecord) -> EpochRecord:
+        name = "base" if record.epoch == 0 else f"epoch {record.epoch}"
+        loss = "" if record.loss is None else f"loss {record.loss:.3f}, "
         self._progress.say(
-            f"{name}: {mean_loss}validation mAP text > image {_figure(text_to_image)}, image > text "
-            f"{_figure(image_to_text)}, image > image {_figure(image_to_image)}"
+            f"{name}: {loss}validation mAP text > image {_figure(record.text_to_image_map)}, image > text "
+            f"{_figure(record.image_to_text_map)}, image > image {_figure(record.image_to_image_map)}"
         )
         return record
 
-    def _measure(self, epoch: int) -> SplitScores:
-        self._encoder.model.eval()
-        labelled, pixels = self._val.labelled, self._val.pixels
-        self._progress.start("measuring the base" if epoch == 0 else f"measuring epoch {epoch}", len(pixels), "img")
-        rows = []
-        for start in range(0, len(pixels), EVALUATION_BATCH):
-            places = range(start, min(start + EVALUATION_BATCH, len(pixels)))
-            rows.append(self._encoder.embed_images(pixels.batch(places)))
-            self._progress.advance(len(places))
-        self._progress.finish()
-        return measure_split(
-            SplitEmbeddings(
-                image_ND=torch.cat(rows),
-                text_TD=self._encoder.embed_texts(labelled.texts),
-                text_of_N=labelled.text_of_N,
-                group_of_N=labelled.group_of_N,
-            )
+    def _state(self) -> RunState:
+        return RunState(
+            records=tuple(self._records),
+            losses=tuple(self._losses),
+            best_epoch=self._best_epoch,
+            step_count=self._trainer.step_count,
+            total_steps=self._trainer.total_steps,
+            training_s=self._training_s,
+            shown=self._shown,
+            elapsed_s=time.monotonic() - self._started_s,
+            stopped=self._stopped,
+            tensors={
+                **{f"trainer.{name}": tensor for name, tensor in self._trainer.state().items()},
+                **{f"best.{name}": tensor for name, tensor in self._best_weights.items()},
+            },
         )
+
+    def _resume(self) -> None:
+        state = self._checkpoint.load()
+        if state is None:
+            return
+        self._records, self._losses = list(state.records), list(state.losses)
+        self._best_epoch, self._stopped = state.best_epoch, state.stopped
+        self._training_s, self._shown = state.training_s, state.shown
+        self._started_s = time.monotonic() - state.elapsed_s
+        self._best_weights = _under(state.tensors, "best.")
+        self._trainer.restore(
+            _under(state.tensors, "trainer."), step_count=state.step_count, total_steps=state.total_steps
+        )
+        self._progress.say(f"going on after epoch {len(self._records) - 1} of the run that was interrupted")
+
+
+def epoch_record(epoch: int, scores: SplitScores, *, seconds: float, loss: float | None = None) -> EpochRecord:
+    """Validation figures as they are reported."""
+    text_to_image, image_to_text, image_to_image = (
+        direction.mean("map") if direction.queries else None for direction in scores.directions
+    )
+    return EpochRecord(
+        epoch=epoch,
+        loss=loss,
+        seconds=seconds,
+        text_to_image_recall_at_1=scores.text_to_image.mean("recall@1") if scores.text_to_image.queries else None,
+        text_to_image_map=text_to_image,
+        image_to_text_map=image_to_text,
+        image_to_image_map=image_to_image,
+        mean_map=scores.mean_map,
+    )
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _figure(value: float | None) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pinembed.catalogue.captions import Captioner, make_captioner
 from pinembed.catalogue.metadata import read_catalogue
-from pinembed.catalogue.splits import TRAIN, VALIDATION, LabelledItems, check_group, label_items, split_items
+from pinembed.catalogue.splits import TEST, TRAIN, VALIDATION, LabelledItems, check_group, label_items, split_items
 from pinembed.errors import DataError, UsageError
 from pinembed.jobs.pixels import PixelStore
 from pinembed.nouns.encoder_spec import Preprocessing
@@ -22,19 +22,21 @@ PIXEL_BYTES = 2 << 30
 
 @dataclass(frozen=True, kw_only=True)
 class Texts:
-    """The two splits' items before any image is read.
+    """The splits' items before any image is read.
 
     Attributes:
         captioner: items to texts.
         group: column of the groups.
         train: items with a text.
         val: all items of the validation split.
+        test: all items of the test split, which only the gate sees.
     """
 
     captioner: Captioner
     group: str | None
     train: tuple[Item, ...]
     val: tuple[Item, ...]
+    test: tuple[Item, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,13 @@ def read_texts(data: Path, *, text: Sequence[str], group: str | None) -> Texts:
             remedy=f"Call the split that may be trained on {TRAIN}, the one that selects {VALIDATION}.",
         )
     train = tuple(item for item in splits.get(TRAIN, ()) if captioner.caption(item))
-    found = Texts(captioner=captioner, group=group, train=train, val=splits.get(VALIDATION, ()))
+    found = Texts(
+        captioner=captioner,
+        group=group,
+        train=train,
+        val=splits.get(VALIDATION, ()),
+        test=splits.get(TEST, ()),
+    )
     _check_sizes(found, data)
     return found
 

@@ -1,21 +1,29 @@
-"""The finetune job: data, base and recipe to the best weights of the run."""
+"""The finetune job: data, base and recipe to the best weights of the run, or the base back."""
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pinembed.catalogue.splits import TRAIN, VALIDATION
+import torch
+
+from pinembed.catalogue.splits import TEST, TRAIN, VALIDATION
 from pinembed.encoder.device import choose_device
-from pinembed.encoder.encoder import load_encoder
-from pinembed.jobs.finetune.epochs import Epochs
-from pinembed.jobs.finetune.examples import load_examples, read_texts
+from pinembed.encoder.encoder import Encoder, load_encoder
+from pinembed.jobs.finetune.blend import Blend, choose_blend
+from pinembed.jobs.finetune.checkpoint import Checkpoint, key_of
+from pinembed.jobs.finetune.epochs import Epochs, TrainedRun, epoch_record
+from pinembed.jobs.finetune.examples import Examples, Texts, load_examples, read_texts
+from pinembed.jobs.finetune.gate import gate_items, pass_gate
+from pinembed.jobs.finetune.judge import Judge
 from pinembed.jobs.finetune.write import CURVES_NAME, write_curves, write_encoder, write_run
-from pinembed.nouns.finetune_report import FinetuneReport, FinetuneSettings
+from pinembed.nouns.finetune_report import FinetuneReport, FinetuneSettings, GateReport
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import check_output, staged_folder
-from pinembed.training.recipe import make_recipe
+from pinembed.training.recipe import Recipe, make_recipe
+from pinembed.version import __version__
 
 
 def finetune(
@@ -35,9 +43,12 @@ def finetune(
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> FinetuneReport:
-    """Tune an encoder on a catalogue's images and texts and write the best weights of the run.
+    """Tune an encoder on a catalogue's images and texts and write the best weights of the run, or the base's.
 
-    The base is measured on the validation split before the first step and is itself a candidate.
+    The base is measured on the validation split before the first step and stays a candidate; blends of base and tuned
+    weights are candidates too. What was chosen has to pass the gate on the test split, which neither trains nor
+    selects. Random weights are no base that anybody wants back: with random_init the best epoch is kept.
+    A run that was killed goes on from its last whole epoch when it is called again in the same way.
 
     Args:
         data: DATA folder with metadata.
@@ -60,7 +71,6 @@ def finetune(
         UsageError: an unknown column, split or device.
         EncoderError: the base cannot be loaded.
         OutputExistsError: `out` holds something.
-        TrainingError: the loss is not a number any more.
     """
     started_s = time.monotonic()
     check_output(out, overwrite=overwrite)
@@ -77,12 +87,6 @@ def finetune(
         batch_size=batch_size,
         lr=lr,
     )
-    progress.say(
-        f"{len(train.pixels):,} training images with {len(train.labelled.texts):,} texts, {len(val.pixels):,} for "
-        f"validation; {recipe.epochs} epochs of batches of {recipe.batch_size}, rate {recipe.rates.image:.1e}"
-    )
-    loop = Epochs(encoder, recipe, train, val, captioner=texts.captioner, seed=seed, minutes=minutes, progress=progress)
-    run = loop.run()
     settings = FinetuneSettings(
         data=str(data),
         base=base,
@@ -96,11 +100,33 @@ def finetune(
         minutes=minutes,
         device=str(encoder.device),
     )
+    progress.say(
+        f"{len(train.pixels):,} training images with {len(train.labelled.texts):,} texts, {len(val.pixels):,} for "
+        f"validation; {recipe.epochs} epochs of batches of {recipe.batch_size}, rate {recipe.rates.image:.1e}"
+    )
+    checkpoint = Checkpoint(out, _key(settings, recipe, encoder, train, val))
+    judge = Judge(encoder, val, progress)
+    run = Epochs(
+        encoder,
+        recipe,
+        train,
+        judge,
+        captioner=texts.captioner,
+        checkpoint=checkpoint,
+        seed=seed,
+        minutes=minutes,
+        progress=progress,
+    ).run()
+    blend = _blend(run, judge, random_init=random_init, progress=progress)
+    gate = _gate(encoder, texts, run, blend, seed=seed, progress=progress)
+    promoted, reason = _decision(blend, gate, run, random_init=random_init)
     with staged_folder(out, kind="encoder", overwrite=overwrite) as folder:
-        spec = write_encoder(folder, encoder, run)
+        spec = write_encoder(folder, encoder, blend.weights if promoted else run.base_weights)
         has_curves = write_curves(folder, run, progress)
         report = FinetuneReport(
             out=out,
+            promoted=promoted,
+            reason=reason,
             fingerprint=spec.fingerprint,
             settings=settings,
             train_images=len(train.pixels),
@@ -108,10 +134,67 @@ def finetune(
             texts=len(train.labelled.texts),
             broken=(*train.pixels.broken, *val.pixels.broken),
             epochs=run.records,
-            best_epoch=run.best_epoch,
+            best_epoch=run.best_epoch if blend.alpha else 0,
+            alpha=blend.alpha,
+            chosen=epoch_record(run.best_epoch if blend.alpha else 0, blend.scores, seconds=run.records[-1].seconds),
+            gate=gate,
+            stopped=run.stopped,
             seconds=time.monotonic() - started_s,
             images_per_s=run.shown / run.training_s if run.shown else 0.0,
             curves=out / CURVES_NAME if has_curves else None,
         )
         write_run(folder, report, recipe, spec, encoder, run.losses)
+    checkpoint.remove()
     return report
+
+
+def _key(settings: FinetuneSettings, recipe: Recipe, encoder: Encoder, train: Examples, val: Examples) -> str:
+    """Of everything that decides the weights; a random base is decided by its architecture and seed."""
+    seen = [
+        [
+            [item.file_name, text]
+            for item, text in zip(examples.labelled.items, examples.labelled.text_of_N.tolist(), strict=True)
+        ]
+        for examples in (train, val)
+    ]
+    return key_of(
+        settings=dataclasses.asdict(settings),
+        recipe=dataclasses.asdict(recipe),
+        base=None if settings.random_init else encoder.spec.fingerprint,
+        seen=seen,
+        texts=[train.labelled.texts, val.labelled.texts],
+        versions=[__version__, torch.__version__],
+    )
+
+
+def _blend(run: TrainedRun, judge: Judge, *, random_init: bool, progress: Progress) -> Blend:
+    base = Blend(alpha=0.0, weights=run.base_weights, scores=run.base_scores)
+    if run.best_epoch == 0:
+        return base
+    tuned = Blend(
+        alpha=1.0, weights=run.best_weights, scores=judge.measure_weights(run.best_weights, "measuring the best epoch")
+    )
+    return tuned if random_init else choose_blend(judge, base, tuned, progress)
+
+
+def _gate(
+    encoder: Encoder, texts: Texts, run: TrainedRun, blend: Blend, *, seed: int, progress: Progress
+) -> GateReport | None:
+    """The last word, where there is a split for it and something other than the base to judge."""
+    items = gate_items(texts.test)
+    if blend.alpha == 0 or not items:
+        return None
+    examples = load_examples(items, texts, encoder.preprocessing, split=TEST, progress=progress)
+    judge = Judge(encoder, examples, progress)
+    return pass_gate(judge, run.base_weights, blend.weights, split=TEST, images=len(examples.pixels), seed=seed)
+
+
+def _decision(blend: Blend, gate: GateReport | None, run: TrainedRun, *, random_init: bool) -> tuple[bool, str]:
+    if blend.alpha == 0:
+        why = run.stopped or "no epoch, and no blend with the base, was better on validation in every direction."
+        return False, f"The base stays: {why}"
+    if random_init:
+        return True, "Trained from random weights; there is no base to keep."
+    if gate is None:
+        return True, "Chosen on the validation split; there is no test split for the gate to judge on."
+    return gate.verdict.promoted, gate.verdict.reason

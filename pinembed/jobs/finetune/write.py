@@ -7,8 +7,10 @@ import json
 import platform
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from pinembed.encoder.encoder import Encoder
 from pinembed.encoder.locate import encoder_spec, locate_encoder
@@ -17,7 +19,8 @@ from pinembed.errors import EncoderError, MissingExtraError
 from pinembed.jobs.finetune.curves import draw_curves
 from pinembed.jobs.finetune.epochs import TrainedRun
 from pinembed.nouns.encoder_spec import EncoderSpec
-from pinembed.nouns.finetune_report import FinetuneReport
+from pinembed.nouns.evaluation import DIRECTIONS
+from pinembed.nouns.finetune_report import FinetuneReport, GateReport
 from pinembed.nouns.progress import Progress
 from pinembed.training.recipe import Recipe
 from pinembed.version import __version__
@@ -25,9 +28,9 @@ from pinembed.version import __version__
 RUN_NAME, CURVES_NAME = "run.json", "curves.png"
 
 
-def write_encoder(folder: Path, encoder: Encoder, run: TrainedRun) -> EncoderSpec:
-    """Store the run's best weights in open_clip's local-dir layout and tell their identity."""
-    save_encoder(encoder, folder, weights=run.weights)
+def write_encoder(folder: Path, encoder: Encoder, weights: dict[str, Tensor]) -> EncoderSpec:
+    """Store weights in open_clip's local-dir layout and tell their identity."""
+    save_encoder(encoder, folder, weights=weights)
     return encoder_spec(locate_encoder(str(folder)))
 
 
@@ -49,7 +52,6 @@ def write_run(
         base_fingerprint = base.spec.fingerprint
     except EncoderError:  # random weights have no file
         base_fingerprint = None
-    best = report.best
     written = {
         "encoder": spec.to_json(),
         "fingerprint": spec.fingerprint,
@@ -62,8 +64,13 @@ def write_run(
             "texts": report.texts,
             "broken": list(report.broken),
         },
-        "metrics": {"base": dataclasses.asdict(report.base), "kept": dataclasses.asdict(best)},
+        "metrics": {"base": dataclasses.asdict(report.base), "chosen": dataclasses.asdict(report.chosen)},
+        "promoted": report.promoted,
+        "reason": report.reason,
         "best_epoch": report.best_epoch,
+        "alpha": report.alpha,
+        "gate": None if report.gate is None else _plain(report.gate),
+        "stopped": report.stopped,
         "epochs": [dataclasses.asdict(record) for record in report.epochs],
         "step_losses": [round(loss, 5) for loss in losses],
         "seconds": report.seconds,
@@ -77,3 +84,20 @@ def write_run(
         },
     }
     (folder / RUN_NAME).write_text(json.dumps(written, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _plain(gate: GateReport) -> dict[str, Any]:
+    """The gate as JSON, with retrieval figures by their usual names."""
+    figures = {
+        name: {direction: getattr(scores, direction) for direction in DIRECTIONS}
+        for name, scores in (("base", gate.base), ("tuned", gate.tuned), ("difference", gate.difference))
+    }
+    return {
+        "split": gate.split,
+        "images": gate.images,
+        **{
+            name: {direction: found and found.to_json() for direction, found in directions.items()}
+            for name, directions in figures.items()
+        },
+        "verdict": dataclasses.asdict(gate.verdict),
+    }

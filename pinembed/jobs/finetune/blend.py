@@ -1,0 +1,65 @@
+"""Between base and tuned weights: as far from the base as validation agrees in every direction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pinembed.jobs.finetune.judge import Judge
+from pinembed.metrics.split import SplitScores
+from pinembed.nouns.progress import Progress
+
+ALPHAS = (0.2, 0.4, 0.6, 0.8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blend:
+    """Chosen weights.
+
+    Attributes:
+        alpha: 0 is the base, 1 the tuned weights.
+        weights: state dict.
+        scores: on the validation split.
+    """
+
+    alpha: float
+    weights: dict[str, Tensor]
+    scores: SplitScores
+
+
+def choose_blend(judge: Judge, base: Blend, tuned: Blend, progress: Progress) -> Blend:
+    """The best mean mAP among the base, the tuned weights and blends of them, with no direction below the base.
+
+    Source: Wortsman et al. 2022, Robust fine-tuning of zero-shot models, arXiv:2109.01903.
+    """
+    candidates = [base, tuned]
+    for alpha in ALPHAS:
+        weights = blended(base.weights, tuned.weights, alpha)
+        scores = judge.measure_weights(weights, f"blend {alpha:.1f} of tuned and base")
+        candidates.append(Blend(alpha=alpha, weights=weights, scores=scores))
+    allowed = [candidate for candidate in candidates if is_nowhere_below(candidate.scores, base.scores)]
+    chosen = max(allowed, key=lambda candidate: candidate.scores.mean_map)
+    progress.say(
+        f"blend: {chosen.alpha:.1f} of the tuned weights, validation mAP {chosen.scores.mean_map:.3f} "
+        f"(base {base.scores.mean_map:.3f}, tuned {tuned.scores.mean_map:.3f})"
+    )
+    return chosen
+
+
+def is_nowhere_below(scores: SplitScores, floor: SplitScores) -> bool:
+    """No direction has a lower mAP."""
+    return all(
+        ours.mean("map") >= theirs.mean("map")
+        for ours, theirs in zip(scores.directions, floor.directions, strict=True)
+        if ours.queries
+    )
+
+
+def blended(base: dict[str, Tensor], tuned: dict[str, Tensor], alpha: float) -> dict[str, Tensor]:
+    """(1 - alpha) base + alpha tuned; counters, which are no numbers to average, from the tuned weights."""
+    return {
+        name: torch.lerp(tensor, tuned[name], alpha) if tensor.is_floating_point() else tuned[name]
+        for name, tensor in base.items()
+    }

@@ -1,0 +1,64 @@
+"""Measuring the weights of a run on one split, again and again."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pinembed.encoder.encoder import Encoder
+from pinembed.jobs.finetune.examples import Examples
+from pinembed.metrics.collapse import Spread, spread
+from pinembed.metrics.split import SplitEmbeddings, SplitScores, measure_split
+from pinembed.nouns.progress import Progress
+
+BATCH_SIZE = 64
+
+
+class Judge:
+    """Embeds a split with whatever weights the encoder holds at the moment.
+
+    Args:
+        encoder: its model changes during the run.
+        examples: the split.
+        progress: who watches.
+    """
+
+    def __init__(self, encoder: Encoder, examples: Examples, progress: Progress) -> None:
+        self._encoder = encoder
+        self._examples = examples
+        self._progress = progress
+
+    def measure(self, stage: str) -> tuple[SplitScores, Spread]:
+        """Retrieval in every direction, and how far the images spread in the space.
+
+        Raises:
+            NonFiniteEmbeddingError: the weights give NaN or inf.
+        """
+        self._encoder.model.eval()
+        labelled = self._examples.labelled
+        image_ND = self._image_embeddings(stage)
+        scores = measure_split(
+            SplitEmbeddings(
+                image_ND=image_ND,
+                text_TD=self._encoder.embed_texts(labelled.texts),
+                text_of_N=labelled.text_of_N,
+                group_of_N=labelled.group_of_N,
+            )
+        )
+        return scores, spread(image_ND)
+
+    def measure_weights(self, weights: dict[str, Tensor], stage: str) -> SplitScores:
+        """Load weights into the encoder and measure them."""
+        self._encoder.model.load_state_dict(weights)
+        return self.measure(stage)[0]
+
+    def _image_embeddings(self, stage: str) -> Tensor:
+        pixels = self._examples.pixels
+        self._progress.start(stage, len(pixels), "img")
+        rows = []
+        for start in range(0, len(pixels), BATCH_SIZE):
+            places = range(start, min(start + BATCH_SIZE, len(pixels)))
+            rows.append(self._encoder.embed_images(pixels.batch(places)))
+            self._progress.advance(len(places))
+        self._progress.finish()
+        return torch.cat(rows)
