@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import lancedb
@@ -11,16 +12,18 @@ import pytest
 
 from pinembed.errors import DataError, TableError, UsageError
 from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
+from pinembed.table import upkeep
 from pinembed.table.address import parse_address
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.failures import FailureTable
+from pinembed.table.upkeep import index_if_large, tidy
 from pinembed.table.writer import EmbeddingRow, TableWriter
 
 SPEC = EncoderSpec(
     architecture="tiny",
     config_sha256="c",
     weights_sha256="w",
-    dim=4,
+    dim=8,
     preprocessing=Preprocessing(image_px=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
 )
 SCHEMA = pa.schema([("title", pa.string()), ("tags", pa.list_(pa.string()))])
@@ -36,7 +39,7 @@ def made(table: str, rows: int) -> EmbeddingTable:
 
 
 def row(number: int, *, title: str = "some title", is_new: bool = True) -> EmbeddingRow:
-    vector_D = np.random.default_rng(number).standard_normal(4).astype(np.float32)
+    vector_D = np.random.default_rng(number).standard_normal(8).astype(np.float32)
     return EmbeddingRow(
         id=f"item-{number}",
         folder="/photos",
@@ -98,7 +101,7 @@ def test_table_batches_give_chosen_columns_in_bounded_pieces(tmp_path: Path) -> 
 
     assert [batch.num_rows for batch in batches] == [10, 10, 5]
     assert batches[0].schema.names == ["id", "vector"]
-    assert batches[0].schema.field("vector").type == pa.list_(pa.float16(), 4)
+    assert batches[0].schema.field("vector").type == pa.list_(pa.float16(), 8)
     assert [item for batch in batches for item in batch["id"].to_pylist()] == [f"item-{n}" for n in range(25)]
 
 
@@ -173,3 +176,41 @@ def test_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     assert "free disk space" in caught.value.remedy
     assert EmbeddingTable.open(str(tmp_path / "pins")).count_rows() == 1
+
+
+def test_many_small_commits_are_joined_and_a_tagged_version_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "KEPT_FOR", timedelta(0))
+    opened = EmbeddingTable.create(str(tmp_path / "pins"), SPEC, SCHEMA)
+    writer = TableWriter(opened, FailureTable(opened.address), commit_rows=1, commit_s=60)
+    for number in range(20):
+        writer.add(row(number))
+        if number == 4:
+            opened.lance.tags.create("first", opened.lance.version)
+
+    assert tidy(opened)
+    assert not tidy(opened)
+
+    assert opened.lance.stats()["fragment_stats"]["num_fragments"] == 1
+    assert opened.count_rows() == 20
+    assert len(opened.lance.list_versions()) < 6
+    opened.lance.checkout("first")
+    assert opened.lance.count_rows() == 5
+
+
+def test_large_table_gets_an_index_that_finds_what_exact_search_finds(tmp_path: Path) -> None:
+    opened = made(str(tmp_path / "pins"), 400)
+
+    recall = index_if_large(opened, from_rows=300)
+
+    assert recall is not None
+    assert recall > 0.9
+    assert index_if_large(opened, from_rows=300) is None
+    assert [index.index_type for index in opened.lance.list_indices()] == ["IvfRq"]
+    best = opened.nearest(opened.vector_of("item-7"), 1).to_pylist()[0]
+    assert (best["id"], round(best["score"], 2)) == ("item-7", 1.0)
+
+
+def test_small_table_gets_no_index(tmp_path: Path) -> None:
+    assert index_if_large(made(str(tmp_path / "pins"), 5)) is None

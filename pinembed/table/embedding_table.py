@@ -13,9 +13,10 @@ import pyarrow as pa
 from pinembed.errors import EncoderMismatchError, TableError, UnknownItemError, UsageError
 from pinembed.nouns.encoder_spec import EncoderSpec
 from pinembed.table.address import TableAddress, parse_address
-from pinembed.table.schema import REFERENCE_KEY, stored_spec, table_schema
+from pinembed.table.schema import REFERENCE_KEY, VECTOR, stored_spec, table_schema
 
 IDS_PER_CONDITION = 500
+REFINE_FACTOR = 10
 LANCE_ERRORS = (RuntimeError, OSError, ValueError)  # what the Rust core raises, and what its wrappers add
 
 
@@ -168,12 +169,13 @@ class EmbeddingTable:
             UsageError: the condition is not one that the table understands.
         """
         with reading(self.address, where):
-            query = self.lance.search(list(vector), vector_column_name="vector").distance_type("cosine").limit(k)
+            query = self.lance.search(list(vector), vector_column_name=VECTOR).distance_type("cosine").limit(k)
+            query = query.refine_factor(REFINE_FACTOR)  # an index's candidates are scored by their vectors
             if where is not None:
                 query = query.where(where, prefilter=True)
             found = query.to_arrow()
         score = pa.array([1.0 - distance for distance in found["_distance"].to_pylist()], pa.float32())
-        return found.drop_columns(["_distance", "vector"]).append_column("score", score)
+        return found.drop_columns(["_distance", VECTOR]).append_column("score", score)
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from pinembed.table.columns import fit_columns
 from pinembed.table.embedding_table import EmbeddingTable, table_exists
 from pinembed.table.failures import Failure, FailureTable
 from pinembed.table.lock import run_lock
+from pinembed.table.upkeep import index_if_large, tidy
 from pinembed.table.writer import TableWriter
 
 if TYPE_CHECKING:  # it loads torch, which a run without new images does not need
@@ -229,7 +230,15 @@ class _Work:
             if not stop.requested:
                 self._forget_obsolete(plan, outcome.tally.failures)
                 table.remove(plan.gone)
+                self._keep_up(table)
         return dataclasses.replace(outcome, rows=table.count_rows())
+
+    def _keep_up(self, table: EmbeddingTable) -> None:
+        """Compact, and index what has grown large."""
+        tidy(table)
+        recall = index_if_large(table)
+        if recall is not None:
+            self.progress.say(f"built an IVF_RQ index over {table.count_rows()} rows: recall@10 {recall:.3f}")
 
     def _run(self, plan: Plan, writer: TableWriter, stop: Stop) -> _Outcome:
         """The pipeline, with everything committed at its end, also at an early one."""
