@@ -92,6 +92,30 @@ def test_finetune_passes_the_gate_on_a_split_that_took_no_part(tuned: Path) -> N
     assert run["gate"]["verdict"]["mean_map"]["low"] > 0
 
 
+def test_finetune_writes_a_card_with_the_measured_figures(tuned: Path) -> None:
+    card = (tuned / "out" / "README.md").read_text(encoding="utf-8")
+    run = json.loads((tuned / "out" / "run.json").read_text(encoding="utf-8"))
+    assert f"# Encoder {run['fingerprint']}" in card
+    assert (
+        f"| {run['metrics']['base']['text_to_image_map']:.3f} | {run['metrics']['chosen']['text_to_image_map']:.3f} |"
+        in card
+    )
+    assert f"{run['gate']['tuned']['text_to_image']['map']:.3f}" in card
+    assert "24 images trained, 8 selected, 8 judged" in card
+
+
+def test_finetune_tells_which_pictures_lie_on_both_sides(
+    cli: Callable[..., CliResult], catalogue_folder: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    images = catalogue_folder / "images"
+    (images / "red-circle-2.png").write_bytes((images / "blue-square-0.png").read_bytes())
+    result = cli(
+        "finetune", catalogue_folder, "--base", tiny_encoder, "--out", tmp_path / "out", "--epochs", "1", "--json"
+    )
+    assert result.json["leaks"] == [{"split": "test", "file_names": ["images/red-circle-2.png"]}]
+    assert "1 image(s) of test are also in train, e.g. images/red-circle-2.png" in result.stderr
+
+
 def test_finetune_keeps_the_base_where_the_gate_says_so(
     cli: Callable[..., CliResult], catalogue_folder: Path, tiny_encoder: Path, tmp_path: Path
 ) -> None:

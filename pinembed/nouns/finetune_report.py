@@ -70,6 +70,19 @@ class GateReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Leak:
+    """Pictures of a judging split that training shows as well, byte for byte.
+
+    Attributes:
+        split: the judging split.
+        file_names: its files.
+    """
+
+    split: str
+    file_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class FinetuneReport:
     """What `pinembed finetune` did.
 
@@ -83,6 +96,7 @@ class FinetuneReport:
         val_images: images that selected.
         texts: distinct texts of the training split.
         broken: file names of images that could not be decoded.
+        leaks: pictures that training shares with the other splits.
         epochs: validation figures, the base first.
         best_epoch: the epoch whose weights were chosen; 0 is the base.
         alpha: share of the tuned weights in the blend with the base; 0 is the base.
@@ -103,6 +117,7 @@ class FinetuneReport:
     val_images: int
     texts: int
     broken: tuple[str, ...]
+    leaks: tuple[Leak, ...]
     epochs: tuple[EpochRecord, ...]
     best_epoch: int
     alpha: float

@@ -13,11 +13,13 @@ from pinembed.catalogue.splits import TEST, TRAIN, VALIDATION
 from pinembed.encoder.device import choose_device
 from pinembed.encoder.encoder import Encoder, load_encoder
 from pinembed.jobs.finetune.blend import Blend, choose_blend
+from pinembed.jobs.finetune.card import write_card
 from pinembed.jobs.finetune.checkpoint import Checkpoint, key_of
 from pinembed.jobs.finetune.epochs import Epochs, TrainedRun, epoch_record
 from pinembed.jobs.finetune.examples import Examples, Texts, load_examples, read_texts
 from pinembed.jobs.finetune.gate import gate_items, pass_gate
 from pinembed.jobs.finetune.judge import Judge
+from pinembed.jobs.finetune.leaks import find_leaks
 from pinembed.jobs.finetune.write import CURVES_NAME, write_curves, write_encoder, write_run
 from pinembed.nouns.finetune_report import FinetuneReport, FinetuneSettings, GateReport
 from pinembed.nouns.progress import SILENT, Progress
@@ -104,6 +106,9 @@ def finetune(
         f"{len(train.pixels):,} training images with {len(train.labelled.texts):,} texts, {len(val.pixels):,} for "
         f"validation; {recipe.epochs} epochs of batches of {recipe.batch_size}, rate {recipe.rates.image:.1e}"
     )
+    leaks = find_leaks(train.pixels.items, {VALIDATION: val.pixels.items, TEST: texts.test})
+    for leak in leaks:
+        progress.say(f"{len(leak.file_names)} image(s) of {leak.split} are also in train, e.g. {leak.file_names[0]}")
     checkpoint = Checkpoint(out, _key(settings, recipe, encoder, train, val))
     judge = Judge(encoder, val, progress)
     run = Epochs(
@@ -133,6 +138,7 @@ def finetune(
             val_images=len(val.pixels),
             texts=len(train.labelled.texts),
             broken=(*train.pixels.broken, *val.pixels.broken),
+            leaks=leaks,
             epochs=run.records,
             best_epoch=run.best_epoch if blend.alpha else 0,
             alpha=blend.alpha,
@@ -144,6 +150,7 @@ def finetune(
             curves=out / CURVES_NAME if has_curves else None,
         )
         write_run(folder, report, recipe, spec, encoder, run.losses)
+        write_card(folder, report, encoder.files.folder)
     checkpoint.remove()
     return report
 
