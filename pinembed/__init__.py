@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pinembed.errors import PinembedError as PinembedError
     from pinembed.jobs.evaluate import evaluate as evaluate
     from pinembed.jobs.finetune import finetune as finetune
+    from pinembed.jobs.serving import ServingRequests as ServingRequests
     from pinembed.source.embedding_source import EmbeddingSource as EmbeddingSource
     from pinembed.table.embedding_table import EmbeddingTable as EmbeddingTable
     from pinembed.trimmed.model import TrimmedModel as TrimmedModel
@@ -28,6 +29,7 @@ _HOMES = {
     "PinembedError": "pinembed.errors",
     "evaluate": "pinembed.jobs.evaluate",
     "finetune": "pinembed.jobs.finetune",
+    "ServingRequests": "pinembed.jobs.serving",
     "TrimmedModel": "pinembed.trimmed.model",
 }
 

@@ -65,7 +65,7 @@ def test_export_writes_a_source_that_gives_the_tables_rows(cli: Cli, table: str,
     source = EmbeddingSource.open(tmp_path / "source")
     assert source.spec == SPEC
     np.testing.assert_array_equal(source.get(item_ids(25)), embeddings(25))
-    assert "25 items x 8 float16 in 1 file(s)" in done.stderr
+    assert "25 items x 8 floats as source in 1 file(s)" in done.stderr
 
 
 def test_export_twice_gives_the_same_bytes(table: str, tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_export_replaces_its_own_folder_with_overwrite(table: str, tmp_path: Pat
 def test_export_refuses_an_unknown_format_and_a_missing_table(cli: Cli, table: str, tmp_path: Path) -> None:
     unknown = cli("export", "--table", table, "--out", tmp_path / "out", "--format", "pickle")
     assert unknown.exit_code == 2
-    assert "--format 'pickle' is unknown; wanted one of source, parquet, npy" in unknown.words
+    assert "--format 'pickle' is unknown; wanted one of source, parquet, npy, vllm, sglang" in unknown.words
     missing = cli("export", "--table", f"{tmp_path}/catalog/other", "--out", tmp_path / "out")
     assert missing.exit_code == 1
     assert "There is no table" in missing.words

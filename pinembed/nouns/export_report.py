@@ -12,7 +12,7 @@ class ExportReport:
 
     Attributes:
         out: the folder.
-        format: `source`, `parquet` or `npy`.
+        format: `source`, `parquet`, `npy`, `vllm` or `sglang`.
         items: N, rows of the table.
         dim: D, floats of one embedding.
         shards: files that hold embeddings.

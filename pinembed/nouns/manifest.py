@@ -13,7 +13,10 @@ FORMAT_VERSION = 1
 SOURCE_FORMAT = "pinembed-source"
 PARQUET_FORMAT = "pinembed-parquet"
 NPY_FORMAT = "pinembed-npy"
-FORMATS = (SOURCE_FORMAT, PARQUET_FORMAT, NPY_FORMAT)
+VLLM_FORMAT = "pinembed-vllm"
+SGLANG_FORMAT = "pinembed-sglang"
+INDEXED_FORMATS = (SOURCE_FORMAT, NPY_FORMAT)
+FORMATS = (*INDEXED_FORMATS, PARQUET_FORMAT, VLLM_FORMAT, SGLANG_FORMAT)
 DTYPE = "float16"
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -57,14 +60,14 @@ class Manifest:
     """What an exported folder holds.
 
     Attributes:
-        format: `pinembed-source`, `pinembed-parquet` or `pinembed-npy`.
+        format: one of FORMATS.
         version: of the format; a reader refuses one that it does not know.
         encoder: identity of the encoder that made every embedding.
         count: N, items in the folder.
         dim: D, floats of one embedding.
         dtype: always `float16`.
         shards: the files that hold the embeddings, in row order.
-        index: the file that finds an id's row; None for Parquet, which holds the ids beside the vectors.
+        index: the file that finds an id's row; None for formats that hold the ids beside the vectors.
     """
 
     format: str
@@ -151,7 +154,7 @@ def _check_counts(manifest: Manifest) -> None:
     held = sum(shard.rows for shard in manifest.shards)
     if held != manifest.count:
         raise ValueError(f"count is {manifest.count}, but the shards hold {held} rows together")
-    if (manifest.index is None) != (manifest.format == PARQUET_FORMAT):
+    if (manifest.index is None) == (manifest.format in INDEXED_FORMATS):
         raise ValueError(f"format {manifest.format} {'has no' if manifest.index is None else 'has an'} index entry")
     if manifest.index is not None and manifest.index.rows != manifest.count:
         raise ValueError(f"count is {manifest.count}, but the index holds {manifest.index.rows} ids")

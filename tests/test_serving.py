@@ -1,0 +1,235 @@
+"""Serving formats: what vLLM and SGLang decode from a request is, byte for byte, what `ask` feeds the model."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pinembed import ServingRequests
+from pinembed.errors import EncoderMismatchError, ModelError, UnknownItemError, UsageError
+from pinembed.jobs.export import export_table
+from pinembed.jobs.verify import verify
+from pinembed.trimmed.model import TrimmedModel
+from pinembed.trimmed.projector import new_projector, save_projector
+from pinembed.trimmed.request_parts import from_base64, sglang_image_data
+from tests.conftest import CliResult
+from tests.source_material import DIM, SPEC, embeddings, item_ids, make_source
+from tests.test_export import make_table
+
+Cli = Callable[..., CliResult]
+K = 4
+ITEMS = ["item-0003", "item-0001"]
+QUESTION = "Which one is blue?"
+
+
+def add_projector(folder: Path, fingerprint: str, *, seed: int = 5) -> Path:
+    token_embeddings_VH = TrimmedModel.load(folder).token_embeddings_VH
+    projector = new_projector(
+        dim=DIM, tokens=K, token_embeddings_VH=token_embeddings_VH, encoder_fingerprint=fingerprint, seed=seed
+    )
+    save_projector(projector, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(trimmed_qwen3vl: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("serving") / "model"
+    shutil.copytree(trimmed_qwen3vl, folder)
+    return add_projector(folder, SPEC.fingerprint)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_source(tmp_path_factory.mktemp("serving-source") / "source")
+
+
+def decoded_by_vllm(text: str) -> torch.Tensor:
+    """The steps of ImageEmbeddingMediaIO in vLLM 0.33: strict base64, the npy magic, numpy without pickles."""
+    content = base64.b64decode(text, validate=True)
+    assert content[:6] == b"\x93NUMPY"
+    return torch.from_numpy(np.load(io.BytesIO(content)))
+
+
+def merged_by_vllm(parts: list[dict[str, Any]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Concatenated values and stacked grids, as Qwen's field configuration wants them."""
+    embeds = [decoded_by_vllm(part["image_embeds"]["image_embeds"]) for part in parts]
+    grids = [decoded_by_vllm(part["image_embeds"]["image_grid_thw"]) for part in parts]
+    return torch.cat(embeds), torch.stack(grids)
+
+
+def test_vllm_request_holds_what_ask_feeds_the_model(model: Path, source: Path) -> None:
+    requests = ServingRequests.open(model=model, source=source)
+    body = json.loads(json.dumps(requests.vllm(ITEMS, QUESTION, model="shop")))
+    assert (body["model"], body["temperature"]) == ("shop", 0)
+    *parts, text = body["messages"][0]["content"]
+    assert text == {"type": "text", "text": QUESTION}
+    assert [part["type"] for part in parts] == ["image_embeds", "image_embeds"]
+    embeds_TW, grid_I3 = merged_by_vllm(parts)
+    expected_ImH = TrimmedModel.load(model).soft_tokens(requests.source.get(ITEMS)).detach()
+    assert embeds_TW.numpy().tobytes() == expected_ImH.reshape(-1, expected_ImH.shape[2]).half().numpy().tobytes()
+    assert grid_I3.tolist() == [[1, 2, 2 * K]] * 2
+    assert (grid_I3.prod(-1) // 4).sum() == len(embeds_TW)
+
+
+def test_vllm_parts_have_cache_keys_that_change_with_everything(model: Path, source: Path, tmp_path: Path) -> None:
+    def key(folder: Path, item: str = "item-0001", **sizes: int) -> str:
+        return str(ServingRequests.open(model=folder, source=source, **sizes).vllm_parts([item])[0]["uuid"])
+
+    other = add_projector(Path(shutil.copytree(model, tmp_path / "other")), SPEC.fingerprint, seed=6)
+    keys = [key(model), key(model, "item-0002"), key(model, tokens=2), key(model, deepstack_levels=3), key(other)]
+    assert len(set(keys)) == 5
+    assert keys[0].startswith(f"item-0001@{SPEC.fingerprint}@")
+    assert key(model) == keys[0]
+
+
+def test_vllm_parts_for_a_server_with_a_tower_carry_zero_levels(model: Path, source: Path) -> None:
+    plain_TW, _ = merged_by_vllm(ServingRequests.open(model=model, source=source).vllm_parts(ITEMS))
+    wide = ServingRequests.open(model=model, source=source, deepstack_levels=3)
+    wide_TW, grid_I3 = merged_by_vllm(wide.vllm_parts(ITEMS))
+    hidden = plain_TW.shape[1]
+    assert wide_TW.shape == (2 * K, 4 * hidden) == (2 * K, wide.maker.width)
+    assert torch.equal(wide_TW[:, :hidden], plain_TW)
+    assert not wide_TW[:, hidden:].any()
+    assert grid_I3.tolist() == [[1, 2, 2 * K]] * 2
+
+
+@pytest.mark.parametrize(
+    ("form", "key"), [("processor_output", "precomputed_embeddings"), ("precomputed_embedding", "feature")]
+)
+def test_sglang_request_is_one_entry_for_all_items(model: Path, source: Path, form: str, key: str) -> None:
+    requests = ServingRequests.open(model=model, source=source, tokens=3)
+    request = requests.sglang(ITEMS, QUESTION, form=form)
+    (entry,) = request["image_data"]
+    assert set(entry) == {"format", key, "image_grid_thw"}
+    assert entry["format"] == form
+    expected_ImH = TrimmedModel.load(model).soft_tokens(requests.source.get(ITEMS), tokens=3).detach()
+    assert entry[key].numpy().tobytes() == expected_ImH.half().numpy().tobytes()
+    assert entry["image_grid_thw"].tolist() == [[1, 2, 6]] * 2
+    writer = TrimmedModel.load(model).writer
+    assert request["input_ids"].count(writer.pad_id) == len(entry[key]) == 6
+
+
+def test_sglang_request_gives_the_answer_that_ask_gives(model: Path, source: Path) -> None:
+    """The request's ids, soft tokens and grid, put through the model, give the logits of the trimmed model."""
+    requests = ServingRequests.open(model=model, source=source)
+    request = requests.sglang(ITEMS, QUESTION)
+    trimmed = TrimmedModel.load(model)
+    batch, _ = trimmed.write([QUESTION], [requests.source.get(ITEMS)])
+    assert batch.input_ids_BT[0].tolist() == request["input_ids"]
+    assert torch.equal(batch.grid_I3, request["image_data"][0]["image_grid_thw"])
+    soft_ImH = request["image_data"][0]["precomputed_embeddings"].float().view(2, K, -1)
+    with torch.inference_mode():
+        served_V = trimmed.model(**trimmed.inputs(batch, soft_ImH), logits_to_keep=1).logits[0, -1].float()
+    asked_V = trimmed.logits([QUESTION], [requests.source.get(ITEMS)])[0]
+    torch.testing.assert_close(served_V, asked_V, atol=2e-3, rtol=2e-3)
+
+
+def test_serving_names_unknown_items(model: Path, source: Path) -> None:
+    requests = ServingRequests.open(model=model, source=source)
+    for build in (requests.vllm, requests.sglang):
+        with pytest.raises(UnknownItemError, match="holds no item 'nothing'"):
+            build(["item-0001", "nothing"], QUESTION)
+
+
+def test_serving_refuses_a_source_of_another_encoder(model: Path, source: Path, tmp_path: Path) -> None:
+    other = add_projector(Path(shutil.copytree(model, tmp_path / "other")), "0" * 16)
+    with pytest.raises(EncoderMismatchError, match="holds embeddings of the encoder"):
+        ServingRequests.open(model=other, source=source)
+
+
+def test_serving_refuses_sizes_and_forms_that_cannot_be(model: Path, source: Path) -> None:
+    with pytest.raises(UsageError, match="5 tokens an item were asked for; the projector has 1 to 4"):
+        ServingRequests.open(model=model, source=source, tokens=5)
+    with pytest.raises(UsageError, match="-1 DeepStack levels were asked for; wanted 0 or more"):
+        ServingRequests.open(model=model, source=source, deepstack_levels=-1)
+    with pytest.raises(UsageError, match="The form 'pickle' is none of processor_output, precomputed_embedding"):
+        ServingRequests.open(model=model, source=source).sglang(ITEMS, QUESTION, form="pickle")
+
+
+def test_serving_refuses_a_model_without_projector(trimmed_qwen3vl: Path, source: Path) -> None:
+    with pytest.raises(ModelError, match="has no projector yet"):
+        ServingRequests.open(model=trimmed_qwen3vl, source=source)
+
+
+@pytest.mark.parametrize("content", [b"", b"no numpy", pickle.dumps([1, 2, 3])])
+def test_serving_lines_never_unpickle(content: bytes) -> None:
+    with pytest.raises(ModelError, match=r"does not hold base64 of an \.npy array"):
+        from_base64(base64.b64encode(content).decode())
+    with pytest.raises(ModelError, match=r"does not hold base64"):
+        from_base64("*" + base64.b64encode(content).decode())
+
+
+def test_export_vllm_writes_the_part_of_every_item(cli: Cli, model: Path, source: Path, tmp_path: Path) -> None:
+    table = make_table(tmp_path)
+    done = cli("export", "--table", table, "--out", tmp_path / "out", "--format", "vllm", "--model", model, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert (done.json["items"], done.json["format"]) == (25, "vllm")
+    lines = [json.loads(line) for line in (tmp_path / "out" / "parts-00000.jsonl").read_text().splitlines()]
+    assert [line["id"] for line in lines] == item_ids(25)
+    parts = ServingRequests.open(model=model, source=source).vllm_parts(item_ids(25))
+    assert [line["part"]["uuid"] for line in lines] == [part["uuid"] for part in parts]
+    exported_TW, _ = merged_by_vllm([line["part"] for line in lines])
+    torch.testing.assert_close(exported_TW, merged_by_vllm(parts)[0])
+    assert verify(folder=tmp_path / "out").findings == ()
+
+
+def test_export_sglang_lines_become_the_entry_of_a_request(cli: Cli, model: Path, source: Path, tmp_path: Path) -> None:
+    flags = ("--format", "sglang", "--model", model, "--tokens", "2", "--deepstack-levels", "1")
+    done = cli("export", "--table", make_table(tmp_path), "--out", tmp_path / "out", *flags, "--json")
+    assert done.exit_code == 0, done.stderr
+    lines = {}
+    for text in (tmp_path / "out" / "parts-00000.jsonl").read_text().splitlines():
+        line = json.loads(text)
+        lines[line["id"]] = line["entry"]
+    (entry,) = sglang_image_data([lines[item] for item in ITEMS])
+    requests = ServingRequests.open(model=model, source=source, tokens=2, deepstack_levels=1)
+    wanted = requests.sglang(ITEMS, QUESTION)["image_data"][0]
+    torch.testing.assert_close(entry["precomputed_embeddings"], wanted["precomputed_embeddings"])
+    assert torch.equal(entry["image_grid_thw"], wanted["image_grid_thw"])
+    with pytest.raises(ModelError, match=r"0 line\(s\) make no SGLang entry"):
+        sglang_image_data([])
+
+
+def test_export_for_servers_is_cut_into_files(model: Path, tmp_path: Path) -> None:
+    count = 4000
+    table = make_table(tmp_path, item_ids(count), embeddings(count))
+    report = export_table(table=table, out=tmp_path / "out", format="vllm", model=model, shard_mib=1)
+    files = sorted((tmp_path / "out").glob("parts-*.jsonl"))
+    assert report.shards == len(files) > 1
+    assert all(path.stat().st_size < (1 << 20) + 5000 for path in files)
+    ids = [json.loads(line)["id"] for path in files for line in path.read_text().splitlines()]
+    assert ids == item_ids(count)
+    assert verify(folder=tmp_path / "out").items == count
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--format", "vllm"), "--format vllm needs the projector of a model folder, and there is no --model"),
+        (("--format", "npy", "--model", "m"), "--format npy holds embeddings, not soft tokens"),
+        (("--tokens", "2"), "--format source holds embeddings, not soft tokens"),
+    ],
+)
+def test_export_refuses_options_that_do_not_go_together(
+    cli: Cli, tmp_path: Path, flags: tuple[str, ...], message: str
+) -> None:
+    done = cli("export", "--table", make_table(tmp_path), "--out", tmp_path / "out", *flags)
+    assert done.exit_code == 2
+    assert message in done.words
+
+
+def test_export_for_servers_refuses_another_encoders_projector(model: Path, tmp_path: Path) -> None:
+    other = add_projector(Path(shutil.copytree(model, tmp_path / "other")), "0" * 16)
+    with pytest.raises(EncoderMismatchError, match=r"Table .* holds embeddings of the encoder"):
+        export_table(table=make_table(tmp_path), out=tmp_path / "out", format="vllm", model=other)
+    assert not (tmp_path / "out").exists()
