@@ -8,7 +8,21 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from pinembed.cli import align, ask, bench, doctor, encode, evaluate, finetune, inspect, search, trim
+from pinembed.cli import (
+    align,
+    ask,
+    bench,
+    demo,
+    doctor,
+    encode,
+    evaluate,
+    export,
+    finetune,
+    inspect,
+    search,
+    trim,
+    verify,
+)
 from pinembed.cli.console import print_error
 from pinembed.errors import PinembedError, StoppedError
 from pinembed.version import __version__
@@ -44,16 +58,20 @@ def root(
     """Options before the command."""
 
 
-app.command("doctor")(doctor.command)
-app.command("encode")(encode.command)
-app.command("evaluate")(evaluate.command)
+# in the order in which a newcomer meets them
 app.command("finetune")(finetune.command)
+app.command("evaluate")(evaluate.command)
+app.command("encode")(encode.command)
 app.command("inspect")(inspect.command)
 app.command("search")(search.command)
+app.command("export")(export.command)
+app.command("verify")(verify.command)
 app.command("trim")(trim.command)
-app.command("ask")(ask.command)
 app.command("align")(align.command)
+app.command("ask")(ask.command)
 app.add_typer(bench.app, name="bench")
+app.command("doctor")(doctor.command)
+app.command("demo")(demo.command)
 
 
 def main() -> NoReturn:

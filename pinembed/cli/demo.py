@@ -1,0 +1,73 @@
+"""`pinembed demo`: the whole way once, in a few minutes, with nothing but the sample shop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pinembed.cli.console import Console
+from pinembed.cli.options import Json, Overwrite, Quiet
+from pinembed.cli.signals import stop_on_signals
+
+if TYPE_CHECKING:
+    from pinembed.nouns.demo_report import DemoReport
+    from pinembed.nouns.evaluation import Scores
+
+
+def command(
+    out: Annotated[Path, typer.Option("--out", help="Folder for everything that the demo makes.")] = Path("demo"),
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Catalogue with the sample shop's columns.", show_default="sample_images"),
+    ] = None,
+    overwrite: Overwrite = False,
+    json_output: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show the whole way on the sample shop: fine-tune, encode, search, export, trim, align, ask."""
+    from pinembed.jobs.demo import demo
+
+    stop = stop_on_signals()
+    console = Console(json_output=json_output, quiet=quiet)
+    report = demo(out=out, data=data, overwrite=overwrite, progress=console.progress, stop=stop)
+    _show(console, report)
+    console.report(report)
+
+
+def _show(console: Console, report: DemoReport) -> None:
+    evaluation = report.evaluation
+    base = None if evaluation.against is None else evaluation.against.scores
+    rows = [
+        [title, _figure(base, direction, figure), _figure(evaluation.encoder.scores, direction, figure)]
+        for title, direction, figure in (
+            ("text > image mAP", "text_to_image", "map"),
+            ("image > text mAP", "image_to_text", "map"),
+            ("image > image mAP", "image_to_image", "map"),
+            ("text > image recall@5", "text_to_image", "recall_at_5"),
+        )
+    ]
+    console.say()
+    console.table(
+        f"Unseen products: {evaluation.images} images, {evaluation.texts} texts", ["", "base", "fine-tuned"], rows
+    )
+    console.table(
+        "Questions to the trimmed model about unseen items",
+        ["field", "right", "linear probe", "rows shuffled"],
+        [[s.field, f"{s.accuracy:.0%}", f"{s.probe:.0%}", f"{s.shuffled:.0%}"] for s in report.fields],
+    )
+    console.table(
+        f"Took {report.seconds:.0f} s",
+        ["s", "step", "where"],
+        [[f"{step.seconds:.1f}", step.name, str(step.place or "")] for step in report.steps],
+        numeric_from=3,
+    )
+    console.say("The same on your own folder, with an encoder that already knows images:")
+    console.say("  pinembed finetune YOUR_FOLDER --base ViT-B-32/PRETRAINED_OR_A_FOLDER --out encoder")
+    console.say("  pinembed encode YOUR_FOLDER --table catalog/items --encoder encoder")
+
+
+def _figure(scores: Scores | None, direction: str, figure: str) -> str:
+    found = getattr(scores, direction, None)
+    return "none" if found is None else f"{getattr(found, figure).value:.3f}"

@@ -1,0 +1,280 @@
+"""The demo: the whole way once, on the sample shop, with everything made on the spot.
+
+image file -> pixels -> embedding -> table row -> source shard -> soft tokens -> answer
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pinembed.catalogue.metadata import read_catalogue
+from pinembed.encoder.encoder import load_encoder
+from pinembed.encoder.save import save_encoder
+from pinembed.errors import DataError
+from pinembed.jobs.align import align
+from pinembed.jobs.align_scratch import write_scratch_model
+from pinembed.jobs.ask import ask
+from pinembed.jobs.encode import encode
+from pinembed.jobs.evaluate import evaluate
+from pinembed.jobs.export import export_table
+from pinembed.jobs.finetune import finetune
+from pinembed.jobs.search import search
+from pinembed.jobs.trim import trim
+from pinembed.jobs.verify import verify
+from pinembed.nouns.align_report import AlignReport
+from pinembed.nouns.ask_report import AskReport, Question
+from pinembed.nouns.demo_report import DemoReport, DemoStep
+from pinembed.nouns.encode_report import EncodeReport
+from pinembed.nouns.evaluation import EvaluateReport
+from pinembed.nouns.progress import SILENT, Progress
+from pinembed.nouns.stop import Stop
+from pinembed.outfolder import claimed_folder, staged_folder
+
+SAMPLES = Path(__file__).parents[2] / "sample_images"
+TEXT = ("title", "category", "color", "pattern", "style")
+GROUP = "product"
+FIELDS = ("category", "color", "pattern")
+EPOCHS = 40
+# a model of a million parameters from scratch takes higher rates than a pretrained one
+ALIGN_EPOCHS, ALIGN_BATCH, ALIGN_RATE, ALIGN_NOISE = 25, 64, 3e-3, 0.5
+SEARCH_TEXT = "a teal mug"
+SEED = 0
+
+
+def demo(
+    *,
+    out: Path,
+    data: Path | None = None,
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+    stop: Stop | None = None,
+) -> DemoReport:
+    """Fine-tune, evaluate, encode, search, export, verify, trim, align and ask, and measure each step.
+
+    Args:
+        out: folder for everything that is made.
+        data: a catalogue with the sample shop's columns; None takes the shop of the source tree.
+        overwrite: replace a folder that an earlier demo wrote.
+        progress: told each step.
+        stop: asked between the commits of encode and the steps of align.
+
+    Raises:
+        DataError: the sample shop is not there.
+        PinembedError: what the jobs raise.
+    """
+    catalogue = data or SAMPLES
+    if not catalogue.is_dir():
+        raise DataError(
+            f"The sample shop is not at {catalogue}; it comes with the source tree, not with the installed package.",
+            remedy="Run the demo in a clone of the repository, or give --data with the folder sample_images.",
+        )
+    with claimed_folder(out, kind="demo", overwrite=overwrite) as folder:
+        return _Demo(catalogue, folder, progress, stop).run()
+
+
+class _Demo:
+    """The steps, and the clock."""
+
+    def __init__(self, data: Path, out: Path, progress: Progress, stop: Stop | None) -> None:
+        self._data = data
+        self._out = out
+        self._progress = progress
+        self._stop = stop
+        self._steps: list[DemoStep] = []
+        self._base = out / "base"
+        self._encoder = out / "encoder"
+        self._table = str(out / "catalog" / "shop")
+        self._source = out / "source"
+        self._model = out / "qwen3-vl-tiny"
+        self._trimmed = out / "trimmed"
+        self._aligned = out / "aligned"
+
+    def run(self) -> DemoReport:
+        began = time.perf_counter()
+        self._make_base()
+        self._finetune()
+        evaluation = self._evaluate()
+        for times in ("encode", "encode again"):
+            self._encode(times)
+        self._search()
+        self._export()
+        self._verify()
+        self._make_model()
+        self._trim()
+        alignment = self._align()
+        answered = self._ask()
+        return DemoReport(
+            data=self._data,
+            out=self._out,
+            steps=tuple(self._steps),
+            evaluation=evaluation,
+            fields=alignment.fields,
+            answers=answered.answers,
+            seconds=time.perf_counter() - began,
+        )
+
+    @contextmanager
+    def _step(self, name: str, command: str, place: Path | None = None) -> Iterator[list[str]]:
+        """Time a step; the block puts its outcome into the list."""
+        self._progress.say(f"{len(self._steps) + 1:>2}. {name}")
+        began = time.perf_counter()
+        result: list[str] = []
+        yield result
+        self._progress.finish()
+        seconds = time.perf_counter() - began
+        self._steps.append(DemoStep(name=name, seconds=seconds, result=result[0], place=place, command=command))
+        self._progress.say(f"    {result[0]}  [{seconds:.1f} s]")
+
+    def _make_base(self) -> None:
+        name, command = "make a tiny encoder with random weights", "--base pinembed-tiny --random-init"
+        with (
+            self._step(name, command, self._base) as said,
+            staged_folder(self._base, kind="encoder") as folder,
+        ):
+            encoder = load_encoder("pinembed-tiny", random_init=True, seed=SEED)
+            save_encoder(encoder, folder)
+            parameters = sum(parameter.numel() for parameter in encoder.model.parameters())
+            said.append(f"{parameters / 1e6:.1f} M parameters, {encoder.dim}-d, knows nothing")
+
+    def _finetune(self) -> None:
+        command = (
+            f"pinembed finetune {self._data} --base {self._base} --out {self._encoder} "
+            f"--text {','.join(TEXT)} --group {GROUP} --epochs {EPOCHS}"
+        )
+        with self._step("fine-tune it on the training products", command, self._encoder) as said:
+            report = finetune(
+                data=self._data,
+                base=str(self._base),
+                out=self._encoder,
+                text=TEXT,
+                group=GROUP,
+                epochs=EPOCHS,
+                seed=SEED,
+                progress=_WithoutWords(self._progress),
+            )
+            said.append(
+                f"{report.train_images} images, {len(report.epochs) - 1} epochs, {report.images_per_s:.0f} images/s; "
+                f"kept epoch {report.best_epoch}"
+            )
+
+    def _evaluate(self) -> EvaluateReport:
+        command = (
+            f"pinembed evaluate {self._data} --encoder {self._encoder} --against {self._base} "
+            f"--text {','.join(TEXT)} --group {GROUP}"
+        )
+        with self._step("measure both on products that training never saw", command) as said:
+            report = evaluate(
+                data=self._data,
+                encoder=str(self._encoder),
+                against=str(self._base),
+                text=TEXT,
+                group=GROUP,
+                progress=self._progress,
+            )
+            said.append(f"{report.images} images of the test split")
+        return report
+
+    def _encode(self, name: str) -> EncodeReport:
+        command = f"pinembed encode {self._data} --table {self._table} --encoder {self._encoder}"
+        with self._step(name, command, Path(f"{self._table}.lance")) as said:
+            report = encode(
+                self._data,
+                table=self._table,
+                encoder=str(self._encoder),
+                progress=self._progress,
+                stop=self._stop,
+            )
+            said.append(f"{report.added} added, {report.unchanged} unchanged, {report.failed} failed")
+        return report
+
+    def _search(self) -> None:
+        sheet = self._out / "search.png"
+        command = f"pinembed search --table {self._table} '{SEARCH_TEXT}' --sheet {sheet}"
+        with self._step(f"search for '{SEARCH_TEXT}'", command, sheet) as said:
+            report = search(table=self._table, text=SEARCH_TEXT, k=12, sheet=sheet, progress=self._progress)
+            best = report.results[0]
+            said.append(
+                f"best of {report.rows}: {best.title}, {best.score:.2f}; found in {report.seconds * 1e3:.0f} ms"
+            )
+
+    def _export(self) -> None:
+        command = f"pinembed export --table {self._table} --out {self._source}"
+        with self._step("export the table as an embedding source", command, self._source) as said:
+            report = export_table(table=self._table, out=self._source, progress=self._progress)
+            per_item = report.size_bytes / report.items
+            said.append(f"{report.items} items, {report.size_bytes} bytes, {per_item:.0f} an item")
+
+    def _verify(self) -> None:
+        with self._step("verify every byte of it", f"pinembed verify {self._source}") as said:
+            report = verify(folder=self._source, progress=self._progress)
+            said.append("whole" if not report.findings else f"{len(report.findings)} finding(s)")
+
+    def _make_model(self) -> None:
+        name, command = "make a tiny Qwen3-VL with random weights", "(a checkpoint of yours takes its place)"
+        with self._step(name, command, self._model) as said:
+            write_scratch_model(data=self._data, out=self._model, fields=FIELDS, seed=SEED)
+            said.append("the published architecture and file layout, small")
+
+    def _trim(self) -> None:
+        command = f"pinembed trim {self._model} --out {self._trimmed}"
+        with self._step("take its vision tower out", command, self._trimmed) as said:
+            report = trim(model=self._model, out=self._trimmed, verify=True, progress=self._progress)
+            equal = sum(check.equal for check in report.parity)
+            said.append(
+                f"{report.parameters_removed} of {report.parameters} parameters removed; "
+                f"{equal} of {len(report.parity)} comparisons with the full model equal"
+            )
+
+    def _align(self) -> AlignReport:
+        command = (
+            f"pinembed align {self._data} --model {self._trimmed} --source {self._source} --out {self._aligned} "
+            f"--fields {','.join(FIELDS)} --train-language-model --epochs {ALIGN_EPOCHS} --batch-size {ALIGN_BATCH} "
+            f"--lr {ALIGN_RATE} --language-lr {ALIGN_RATE} --noise {ALIGN_NOISE}"
+        )
+        with self._step("teach it to read stored embeddings", command, self._aligned) as said:
+            report = align(
+                data=self._data,
+                model=self._trimmed,
+                source=self._source,
+                out=self._aligned,
+                fields=FIELDS,
+                train_language_model=True,
+                epochs=ALIGN_EPOCHS,
+                batch_size=ALIGN_BATCH,
+                lr=ALIGN_RATE,
+                language_lr=ALIGN_RATE,
+                noise=ALIGN_NOISE,
+                seed=SEED,
+                progress=_WithoutWords(self._progress),
+                stop=self._stop,
+            )
+            said.append(
+                f"{report.accuracy:.0%} right on {report.held_out_items} unseen items "
+                f"(a linear probe on the embeddings: {report.probe:.0%})"
+            )
+        return report
+
+    def _ask(self) -> AskReport:
+        item = next(item for item in read_catalogue(self._data) if item.split == "test")
+        questions = [
+            Question(id=field, text=f"What is the {field} of this item?", items=(item.id,)) for field in FIELDS
+        ]
+        command = f"pinembed ask '{questions[0].text}' --model {self._aligned} --source {self._source} --item {item.id}"
+        with self._step(f"ask about {item.fields['title']}, unseen and without its picture", command) as said:
+            report = ask(questions=questions, model=self._aligned, source=self._source, progress=self._progress)
+            said.append(", ".join(f"{answer.id}: {answer.answer}" for answer in report.answers))
+        return report
+
+
+class _WithoutWords:
+    """The watcher of a long step: its bar is shown, its lines are not."""
+
+    def __init__(self, inner: Progress) -> None:
+        self.start = inner.start
+        self.advance = inner.advance
+        self.finish = inner.finish
+
+    def say(self, text: str) -> None: ...
