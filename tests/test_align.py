@@ -374,7 +374,10 @@ def test_questions_are_answered_by_the_fields() -> None:
         colors = [SHOP_ITEMS[row].fields["color"] for row in dialogue.rows]
         shapes = [SHOP_ITEMS[row].fields["shape"] for row in dialogue.rows]
         values = colors if "color" in dialogue.question.lower() else shapes
-        if dialogue.question == DESCRIBE:
+        if dialogue.question.startswith("What are the "):
+            named = dialogue.question.removeprefix("What are the ").removesuffix(" of this item?").split(" and ")
+            assert dialogue.answer == "; ".join({"color": colors, "shape": shapes}[name][0] for name in named)
+        elif dialogue.question == DESCRIBE:
             assert dialogue.answer == f"color: {colors[0]}; shape: {shapes[0]}"
         elif dialogue.question in {COMPARE.format(field=field) for field in ("color", "shape")}:
             assert dialogue.answer.startswith("yes" if values[0] == values[1] else "no")

@@ -1,4 +1,4 @@
-"""Training text from metadata alone: describe an item, name one of its fields, confirm a value, compare two items.
+"""Training text from metadata alone: describe an item, name its fields, confirm a value, compare two items.
 
 Every answer follows from the fields, so whether the model is right can be decided without a judge.
 """
@@ -23,7 +23,8 @@ DESCRIBE = "Describe this item."
 CONFIRM = "Is the {field} of this item {value}?"
 COMPARE = "Do these two items have the same {field}?"
 PARTNERS_TRIED = 64
-KIND_WEIGHTS = {"ask": 0.7, "describe": 0.1, "confirm": 0.1, "compare": 0.1}
+LIST = "What are the {fields} of this item?"
+KIND_WEIGHTS = {"ask": 0.4, "list": 0.3, "describe": 0.1, "confirm": 0.1, "compare": 0.1}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,9 +103,9 @@ class QuestionMaker:
     def texts(self) -> list[str]:
         """Everything that questions and answers are made of: what a tiny model's vocabulary is trained on."""
         asked = [
-            template.format(field=spoken(field), value="")
+            template.format(field=spoken(field), fields=spoken(field), value="")
             for field in self.fields
-            for template in (*ASK, CONFIRM, COMPARE)
+            for template in (*ASK, LIST, CONFIRM, COMPARE)
         ]
         said = [f"{spoken(field)}: {value}" for field in self.fields for value in self.values_of[field] if value]
         return [DESCRIBE, "yes, both", "no, one and other", *asked, *said]
@@ -141,19 +142,29 @@ class QuestionMaker:
         return drawn
 
     def _draw(self, rng: random.Random, kind: str, row: int, field: str) -> Dialogue | None:
-        if kind == "describe":
-            said = [f"{spoken(name)}: {self.values_of[name][row]}" for name in self.fields if self.values_of[name][row]]
-            return Dialogue(rows=(row,), question=DESCRIBE, answer="; ".join(said)) if said else None
+        present = [name for name in self.fields if self.values_of[name][row]]
+        if kind == "describe" and present:
+            said = [f"{spoken(name)}: {self.values_of[name][row]}" for name in present]
+            return Dialogue(rows=(row,), question=DESCRIBE, answer="; ".join(said))
+        if kind == "list" and len(present) > 1:
+            return self._list(rng, row, present)
         value = self.values_of[field][row]
         if not value:
             return None
-        if kind == "ask":
+        if kind in {"ask", "list"}:
             return Dialogue(rows=(row,), question=rng.choice(ASK).format(field=spoken(field)), answer=value)
         if kind == "confirm":
             named = rng.choice([value, rng.choice(self._known[field])])
             question = CONFIRM.format(field=spoken(field), value=named)
             return Dialogue(rows=(row,), question=question, answer="yes" if named == value else f"no, {value}")
         return self._compare(rng, row, field)
+
+    def _list(self, rng: random.Random, row: int, present: list[str]) -> Dialogue:
+        """Several fields at once, in an order that the question tells: many answers for one pass of the model."""
+        named = rng.sample(present, len(present))
+        asked = ", ".join(map(spoken, named[:-1])) + f" and {spoken(named[-1])}"
+        values = "; ".join(self.values_of[name][row] for name in named)
+        return Dialogue(rows=(row,), question=LIST.format(fields=asked), answer=values)
 
     def _compare(self, rng: random.Random, row: int, field: str) -> Dialogue | None:
         values, rows = self.values_of[field], self._rows_of[field]
