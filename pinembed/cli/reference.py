@@ -66,31 +66,26 @@ def _section(name: str, command: Any) -> str:
 
 
 def _usage(argument: Any) -> str:
-    name = str(argument.make_metavar(_context()) if _takes_context(argument) else argument.make_metavar())
-    return name if argument.required or name.startswith("[") else f"[{name}]"
+    name = _value_name(argument) + ("..." if argument.nargs == -1 else "")
+    return name if argument.required else f"[{name}]"
 
 
-def _takes_context(argument: Any) -> bool:
-    return "ctx" in argument.make_metavar.__code__.co_varnames
-
-
-def _context() -> Any:
-    from pinembed.cli.main import app
-
-    command = typer.main.get_command(app)
-    return command.make_context("pinembed", [], resilient_parsing=True)
+def _value_name(parameter: Any) -> str:
+    return str(parameter.metavar or parameter.name.upper())
 
 
 def _label(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
-        return _usage(parameter).strip("[]")
+        return _value_name(parameter)
     names = "/".join([*parameter.opts, *parameter.secondary_opts])
-    return names if parameter.is_flag else f"{names} {parameter.type.name.upper()}"
+    return names if parameter.is_flag else f"{names} {_value_name(parameter)}"
 
 
 def _default(parameter: Any) -> str:
     if parameter.required:
         return "required"
+    if isinstance(parameter.show_default, str):
+        return parameter.show_default
     if parameter.default in (None, False, (), []):
         return ""
     return f"`{parameter.default}`"

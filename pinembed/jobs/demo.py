@@ -33,6 +33,7 @@ from pinembed.nouns.progress import SILENT, Progress
 from pinembed.nouns.stop import Stop
 from pinembed.outfolder import claimed_folder, staged_folder
 
+BASE = "pinembed-tiny"
 SAMPLES = Path(__file__).parents[2] / "sample_images"
 TEXT = ("title", "category", "color", "pattern", "style")
 GROUP = "product"
@@ -129,25 +130,26 @@ class _Demo:
         self._progress.say(f"    {result[0]}  [{seconds:.1f} s]")
 
     def _make_base(self) -> None:
-        name, command = "make a tiny encoder with random weights", "--base pinembed-tiny --random-init"
+        name, command = "make a tiny encoder with random weights", "(part of finetune; kept to compare with)"
         with (
             self._step(name, command, self._base) as said,
             staged_folder(self._base, kind="encoder") as folder,
         ):
-            encoder = load_encoder("pinembed-tiny", random_init=True, seed=SEED)
+            encoder = load_encoder(BASE, random_init=True, seed=SEED)
             save_encoder(encoder, folder)
             parameters = sum(parameter.numel() for parameter in encoder.model.parameters())
             said.append(f"{parameters / 1e6:.1f} M parameters, {encoder.dim}-d, knows nothing")
 
     def _finetune(self) -> None:
         command = (
-            f"pinembed finetune {self._data} --base {self._base} --out {self._encoder} "
+            f"pinembed finetune {self._data} --base {BASE} --random-init --out {self._encoder} "
             f"--text {','.join(TEXT)} --group {GROUP} --epochs {EPOCHS}"
         )
         with self._step("fine-tune it on the training products", command, self._encoder) as said:
             report = finetune(
                 data=self._data,
-                base=str(self._base),
+                base=BASE,
+                random_init=True,
                 out=self._encoder,
                 text=TEXT,
                 group=GROUP,
