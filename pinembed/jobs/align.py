@@ -121,19 +121,9 @@ def align(
         QuestionMaker(material.train.items, chosen, seed=seed),
         settings,
     )
-    select = QuestionMaker(material.select.items, chosen, seed=seed)
     trained = sum(parameter.numel() for parameter in run.parameters)
     state = out.parent / f".{out.name}.align-state.safetensors"
-    earlier_s = train(
-        run,
-        state=state,
-        key=_key(settings, material, model),
-        watch=lambda: quick_accuracy(trimmed, material.select.embeddings_ND, select),
-        progress=progress,
-        stop=stop or Stop(),
-    )
-    if run.low_rank is not None:
-        run.low_rank.merge()
+    earlier_s = _train(run, material, state, _key(settings, material, model, old_source), progress, stop or Stop())
     progress.start("judging on held-out items")
     scores, comparisons, by_tokens = judge(trimmed, material, chosen, seed=seed)
     report = AlignReport(
@@ -157,6 +147,22 @@ def align(
     state.unlink(missing_ok=True)
     progress.finish()
     return report
+
+
+def _train(run: Alignment, material: Material, state: Path, key: str, progress: Progress, stop: Stop) -> float:
+    """All epochs, watched on the selection items; returns the seconds that earlier parts of the run took."""
+    select = QuestionMaker(material.select.items, run.settings.fields, seed=run.settings.seed)
+    earlier_s = train(
+        run,
+        state=state,
+        key=key,
+        watch=lambda: quick_accuracy(run.model, material.select.embeddings_ND, select),
+        progress=progress,
+        stop=stop,
+    )
+    if run.low_rank is not None:
+        run.low_rank.merge()
+    return earlier_s
 
 
 def _epochs(wanted: int | None, dialogues: int, *, adapts: bool) -> int:
@@ -188,12 +194,14 @@ def _check_settings(settings: AlignSettings, *, fewest_epochs: int) -> None:
         )
 
 
-def _key(settings: AlignSettings, material: Material, model: Path) -> str:
+def _key(settings: AlignSettings, material: Material, model: Path, old_source: Path | None) -> str:
     """What a stored state must agree with before a run goes on from it."""
+    weights = sorted(model.glob("*.safetensors"))
     identity = [
         asdict(settings),
         material.fingerprint,
         [item.id for item in material.train.items],
-        str(model.resolve()),
+        [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in weights],
+        None if old_source is None else str(old_source.resolve()),
     ]
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
