@@ -74,7 +74,7 @@ def test_auto_takes_the_fastest_that_agrees(encoder: Encoder, pixels: Pixels, mo
     measures = [
         BackendMeasure(backend="torch fp32", images_per_s=20, min_cosine=1.0),
         BackendMeasure(backend="torch bf16", images_per_s=80, min_cosine=0.9),
-        BackendMeasure(backend="onnx fp32", images_per_s=50, min_cosine=0.9999),
+        BackendMeasure(backend="openvino bf16", images_per_s=50, min_cosine=0.9999),
     ]
     monkeypatch.setattr(choose, "measure_backends", lambda builders, pixels_BCHW: measures)
     monkeypatch.setattr(choose, "_builders", lambda encoder, batch: dict.fromkeys(BUILT, Named))
@@ -82,10 +82,10 @@ def test_auto_takes_the_fastest_that_agrees(encoder: Encoder, pixels: Pixels, mo
 
     assert chosen("auto", encoder, pixels, said) == "built"
     assert said[1] == "torch bf16: 80 images/s, cosine to fp32 torch 0.90000"
-    assert choose._remembered().popitem()[1] == "onnx fp32"
+    assert choose._remembered().popitem()[1] == "openvino bf16"
 
 
-BUILT = ("torch fp32", "torch bf16", "onnx fp32")
+BUILT = ("torch fp32", "torch bf16", "openvino fp32", "openvino bf16", "onnx fp32")
 
 
 class Named:
@@ -95,6 +95,16 @@ class Named:
 
     def embed(self, pixels_BCHW: Pixels) -> Vectors:
         raise AssertionError("nobody asked for embeddings")
+
+
+def test_auto_tries_onnx_only_where_openvino_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    builders = dict.fromkeys(BUILT, Named)
+
+    with_it = choose._promising(builders)
+    monkeypatch.setattr(choose.importlib.util, "find_spec", lambda name: None)
+
+    assert with_it == ["torch fp32", "torch bf16", "openvino bf16"]
+    assert choose._promising(builders) == ["torch fp32", "torch bf16", "openvino bf16", "onnx fp32"]
 
 
 def test_choice_is_remembered_for_the_encoder_and_the_machine(

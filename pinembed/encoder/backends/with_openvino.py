@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,7 @@ class OpenVinoBackend:
     """
 
     def __init__(self, encoder: Encoder, batch_size: int, precision: str) -> None:
-        try:
-            import openvino
-        except ImportError as error:
-            raise MissingExtraError("--backend openvino", extra="fast", package="openvino") from error
+        openvino = _import_openvino()
         self.name = f"openvino {precision.replace('f32', 'fp32')}"
         self._batch_size = batch_size
         side_px = encoder.preprocessing.image_px
@@ -57,3 +55,13 @@ class OpenVinoBackend:
             features_BD = self._compiled(of_fixed_size(piece_BCHW, self._batch_size))[0]
             pieces.append(np.array(features_BD[: len(piece_BCHW)], dtype=np.float32))
         return normalised(torch.from_numpy(np.concatenate(pieces)))
+
+
+def _import_openvino() -> Any:
+    """OpenVINO without its telemetry, which would fork this process and call home at every conversion."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    try:
+        import openvino
+    except ImportError as error:
+        raise MissingExtraError("--backend openvino", extra="fast", package="openvino") from error
+    return openvino

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 
 from pinembed.encoder.backends.choose import CALIBRATE_FROM_IMAGES, choose_backend, reference_backend
@@ -28,12 +29,13 @@ class BackendOfRun:
         self.batch_size = batch_size
         self.calibrate_s = 0.0
         self._wanted = name
-        self._encoder = encoder
+        self._encoder: Encoder | None = encoder
         self._fingerprint = fingerprint
         self._progress = progress
         self._backend: ImageBackend | None = None
         if name == "auto" and images < CALIBRATE_FROM_IMAGES:
             self._backend = reference_backend(encoder, batch_size)
+            self._encoder = None
 
     @property
     def name(self) -> str:
@@ -47,6 +49,7 @@ class BackendOfRun:
             NonFiniteEmbeddingError: a row holds NaN or inf.
         """
         if self._backend is None:
+            assert self._encoder is not None
             started_s = time.perf_counter()
             self._backend = choose_backend(
                 self._wanted,
@@ -56,5 +59,7 @@ class BackendOfRun:
                 batch_size=self.batch_size,
                 say=self._progress.say,
             )
+            self._encoder = None  # the backend has what it needs; the text tower and the fp32 weights can go
+            gc.collect()
             self.calibrate_s = time.perf_counter() - started_s
         return self._backend.embed(pixels_BCHW)
