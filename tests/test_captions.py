@@ -74,3 +74,16 @@ def test_an_unknown_text_column_is_refused_with_the_known_ones() -> None:
 def test_metadata_without_a_usual_column_asks_for_names() -> None:
     with pytest.raises(DataError, match=r"has no column of a usual name .* its columns are sku, weight"):
         make_captioner(catalogue("sku", "weight"))
+
+
+def test_numbers_are_said_as_thirds_of_the_catalogue() -> None:
+    items = tuple(item(title="mug", price=float(price)) for price in (1, 2, 3, 10, 11, 12, 50, 60, 70))
+    schema = pa.schema([("title", pa.string()), ("price", pa.float64())])
+    shop = Catalogue(root=Path("shop"), items=items, schema=schema, metadata=Path("shop/metadata.csv"))
+    captioner = make_captioner(shop, ["title", "price"])
+    assert [captioner.caption(items[place]) for place in (0, 4, 8)] == [
+        "mug. low price",
+        "mug. medium price",
+        "mug. high price",
+    ]
+    assert captioner.caption(item(title="mug", price=None)) == "mug"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
+import pyarrow as pa
 
 from pinembed.catalogue.metadata import shown
 from pinembed.errors import DataError, UsageError
@@ -24,9 +25,11 @@ class Captioner:
 
     Attributes:
         fields: metadata columns, the most telling first.
+        levels: lower and upper third of the columns of numbers, which are said as low, medium and high.
     """
 
     fields: tuple[str, ...]
+    levels: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def caption(self, item: Item) -> str:
         """All fields that have a value, in order: the text that evaluation asks with. Empty where all are missing."""
@@ -51,8 +54,16 @@ class Captioner:
         return joint.join(_without_end(_some_of(parts[place], rng)) for place in chosen)
 
     def _parts(self, item: Item) -> list[str]:
-        found = [words(item.fields.get(field)) for field in self.fields]
+        found = [self._said(name, item.fields.get(name)) for name in self.fields]
         return list(dict.fromkeys(part for part in found if part))
+
+    def _said(self, name: str, value: FieldValue) -> str:
+        """A number as its third of the catalogue's: no text tower reads digits well."""
+        if name not in self.levels or value is None or value != value:
+            return words(value)
+        low, high = self.levels[name]
+        level = "low" if value < low else "high" if value > high else "medium"
+        return f"{level} {name.replace('_', ' ')}"
 
 
 def make_captioner(catalogue: Catalogue, fields: Sequence[str] = ()) -> Captioner:
@@ -63,21 +74,34 @@ def make_captioner(catalogue: Catalogue, fields: Sequence[str] = ()) -> Captione
         DataError: no column was named and none has a usual name.
     """
     columns = list(catalogue.schema.names)
-    unknown = [field for field in fields if field not in columns]
+    unknown = [name for name in fields if name not in columns]
     if unknown:
         raise UsageError(
             f"--text names {shown(unknown)}, which {catalogue.metadata} does not have; "
             f"its columns are {', '.join(columns) or 'none'}.",
             remedy="Name columns of the metadata, separated by commas.",
         )
-    chosen = tuple(fields) or tuple(field for field in USUAL_FIELDS if field in columns)
+    chosen = tuple(fields) or tuple(name for name in USUAL_FIELDS if name in columns)
     if not chosen:
         raise DataError(
             f"{catalogue.metadata} has no column of a usual name ({', '.join(USUAL_FIELDS)}) that describes the items; "
             f"its columns are {', '.join(columns) or 'none'}.",
             remedy="Name the columns to use: --text COLUMN,COLUMN.",
         )
-    return Captioner(fields=chosen)
+    return Captioner(
+        fields=chosen, levels={name: _thirds(catalogue, name) for name in chosen if _is_number(catalogue, name)}
+    )
+
+
+def _is_number(catalogue: Catalogue, name: str) -> bool:
+    kind = catalogue.schema.field(name).type
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind))
+
+
+def _thirds(catalogue: Catalogue, name: str) -> tuple[float, float]:
+    values = [float(value) for item in catalogue if (value := item.fields.get(name)) is not None and value == value]
+    low, high = np.quantile(values, (1 / 3, 2 / 3)) if values else (0.0, 0.0)
+    return float(low), float(high)
 
 
 def words(value: FieldValue) -> str:
