@@ -269,3 +269,34 @@ def test_trim_holds_a_block_in_memory_and_never_a_whole_tensor(
 
     assert (tmp_path / "out" / "model.safetensors").stat().st_size > tensor_bytes
     assert peak_bytes < tensor_bytes / 4
+
+
+def test_trim_of_a_hub_checkpoint_that_cannot_be_fetched_says_what_to_do(
+    cli: Callable[..., CliResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*arguments: object, **options: object) -> str:
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
+        raise LocalEntryNotFoundError("outgoing traffic is off")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
+    result = cli("trim", "hf-hub:Qwen/Qwen3-VL-2B-Instruct", "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "is not in the local cache and cannot be fetched: outgoing traffic is off" in result.words
+    assert "Bring the checkpoint's folder by hand" in result.words
+
+
+def test_trim_takes_a_hub_checkpoint_from_the_cache(
+    tmp_path: Path, tiny_qwen3vl: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def cached(repo: str, *, allow_patterns: list[str]) -> str:
+        asked.append(repo)
+        assert not any("bin" in pattern or "*.py" in pattern for pattern in allow_patterns)
+        return str(tiny_qwen3vl)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", cached)
+    trim(model="hf-hub:owner/tiny", out=tmp_path / "out")
+    assert asked == ["owner/tiny"]
+    assert read_checkpoint(tmp_path / "out").is_trimmed

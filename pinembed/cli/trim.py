@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +11,10 @@ from pinembed.cli.options import Json, Out, Overwrite, Quiet
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="Folder of a Qwen3-VL checkpoint in safetensors, dense or MoE.")],
+    model: Annotated[
+        str,
+        typer.Argument(help="Folder of a Qwen3-VL checkpoint in safetensors, dense or MoE, or hf-hub:OWNER/REPO."),
+    ],
     out: Out,
     verify: Annotated[
         bool, typer.Option("--verify", help="Also load both models and compare their logits and answers.")

@@ -11,18 +11,19 @@ from pinembed.nouns.trim_report import ParityCheck, TrimReport
 from pinembed.outfolder import check_output, staged_folder
 from pinembed.trimmed.checkpoint import Checkpoint, read_checkpoint
 from pinembed.trimmed.flops import VISION_FORMULA, VisionShape
+from pinembed.trimmed.hub import locate_checkpoint
 from pinembed.trimmed.trim import trim_checkpoint
 
 IMAGE_PX = 1024
 
 
 def trim(
-    *, model: Path, out: Path, verify: bool = False, overwrite: bool = False, progress: Progress = SILENT
+    *, model: Path | str, out: Path, verify: bool = False, overwrite: bool = False, progress: Progress = SILENT
 ) -> TrimReport:
     """Write the checkpoint without its vision tower, reloadable by stock transformers.
 
     Args:
-        model: folder of a Qwen3-VL checkpoint in safetensors, dense or MoE.
+        model: folder of a Qwen3-VL checkpoint in safetensors, dense or MoE, or `hf-hub:OWNER/REPO`.
         out: folder to write.
         verify: also compare the trimmed model with the full one; loads both, one after the other.
         overwrite: replace an `out` that pinembed wrote.
@@ -35,13 +36,14 @@ def trim(
     """
     began = time.perf_counter()
     check_output(out, overwrite=overwrite)
-    checkpoint = read_checkpoint(model)
+    folder_in = locate_checkpoint(str(model))
+    checkpoint = read_checkpoint(folder_in)
     kept_bytes = sum(tensor.size_bytes for tensor in checkpoint.tensors if not tensor.is_vision)
     with staged_folder(out, kind="trimmed model", overwrite=overwrite) as folder:
         progress.start("trimming", kept_bytes, "B")
         trim_checkpoint(checkpoint, folder, copied=progress.advance)
         trimmed = read_checkpoint(folder)
-        parity = _verified(model, folder, progress) if verify else ()
+        parity = _verified(folder_in, folder, progress) if verify else ()
     progress.finish()
     return _report(checkpoint, trimmed, out, parity, time.perf_counter() - began)
 

@@ -109,7 +109,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         found = "is a file" if folder.exists() else "does not exist"
         raise ModelError(
             f"{folder} {found}; wanted a folder with a Qwen3-VL checkpoint.",
-            remedy="Download one first, e.g.: hf download Qwen/Qwen3-VL-2B-Instruct --local-dir qwen3-vl-2b",
+            remedy="Check the path, or name one on the hub, e.g. hf-hub:Qwen/Qwen3-VL-2B-Instruct.",
         )
     path = folder / "config.json"
     config = read_json(path, wanted="a Qwen3-VL checkpoint's config.json")
