@@ -517,3 +517,44 @@ def test_align_with_lora_but_without_peft_names_the_extra(
     result = cli("align", shop, "--model", model, "--source", source, "--out", tmp_path / "out", "--lora", "4")
     assert result.exit_code == 1
     assert "--lora needs the package peft, which is not installed" in result.words
+
+
+def test_align_learns_the_users_own_dialogues(shop: Path, source: Path, model: Path, tmp_path: Path) -> None:
+    said = {"red": "warm", "green": "fresh", "blue": "cold"}
+    lines = [
+        {"items": [f"i{number}"], "question": "Its mood?", "answer": said[COLOURS[number % 3]]} for number in range(96)
+    ]
+    (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n", encoding="utf-8")
+
+    report = align(
+        data=shop, model=model, source=source, out=tmp_path / "out", epochs=20, dialogues=tmp_path / "own.jsonl",
+        **SETTINGS,
+    )  # fmt: skip
+
+    assert report.own_dialogues is not None
+    assert report.own_dialogues >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("{", "line 1 is no JSON"),
+        ('{"question": "a", "answer": "b"}', "line 1 names no items"),
+        ('["a"]', "line 1 names no items"),
+        ('{"items": ["i0"], "question": "a"}', "line 1 lacks a question or an answer"),
+    ],
+)
+def test_align_refuses_a_dialogue_that_it_cannot_read(
+    shop: Path, source: Path, model: Path, tmp_path: Path, line: str, told: str
+) -> None:
+    (tmp_path / "own.jsonl").write_text(line, encoding="utf-8")
+    refused(
+        DataError, told, data=shop, model=model, source=source, out=tmp_path / "out", dialogues=tmp_path / "own.jsonl"
+    )
+
+
+def test_align_refuses_dialogues_that_are_not_there(shop: Path, source: Path, model: Path, tmp_path: Path) -> None:
+    refused(
+        DataError, "cannot be read", data=shop, model=model, source=source, out=tmp_path / "out",
+        dialogues=tmp_path / "none.jsonl",
+    )  # fmt: skip

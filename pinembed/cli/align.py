@@ -32,6 +32,15 @@ def command(
             show_default=False,
         ),
     ] = None,
+    dialogues: Annotated[
+        Path | None,
+        typer.Option(
+            "--dialogues",
+            help='Questions of your own to train on as well: {"items", "question", "answer"} a line; those about '
+            "held-out items judge.",
+            show_default=False,
+        ),
+    ] = None,
     group: GroupOption = None,
     old_source: Annotated[
         Path | None,
@@ -94,6 +103,7 @@ def command(
         source=source,
         out=out,
         fields=columns(fields),
+        dialogues=dialogues,
         group=group,
         old_source=old_source,
         epochs=epochs,
@@ -135,6 +145,8 @@ def _show(console: Console, report: AlignReport, source: Path) -> None:
     )
     tokens = ", ".join(f"{score.accuracy:.1%} with {score.tokens}" for score in report.by_tokens)
     console.say(f"Soft tokens an item: {tokens}; comparisons of two items right: {report.comparisons:.1%}")
+    if report.own_dialogues is not None:
+        console.say(f"Your own dialogues about held-out items right: {report.own_dialogues:.1%}")
     if report.adapter_cosine is not None:
         console.say(f"The map between the encoders: mean cosine {report.adapter_cosine:.3f} on held-out items.")
     console.say(

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from pinembed.encoder.device import choose_device
 from pinembed.errors import UsageError
-from pinembed.jobs.align_judge import judge, quick_accuracy
+from pinembed.jobs.align_dialogues import OwnDialogue, about, read_dialogues
+from pinembed.jobs.align_judge import judge, own_share, quick_accuracy
 from pinembed.jobs.align_material import Material, read_material
 from pinembed.jobs.align_projector import adapt_projector, give_projector
 from pinembed.jobs.align_train import train
@@ -37,6 +38,7 @@ def align(
     source: Path,
     out: Path,
     fields: Sequence[str] = (),
+    dialogues: Path | None = None,
     group: str | None = None,
     old_source: Path | None = None,
     epochs: int | None = None,
@@ -64,6 +66,8 @@ def align(
         source: embedding source that holds the items.
         out: folder to write: the model and its projector.
         fields: metadata columns to ask about; by default those of short values that repeat.
+        dialogues: JSON lines of `items`, `question` and `answer` that are trained on beside the made ones; those about
+            held-out items judge.
         group: column by which DATA without a split column is divided.
         old_source: source that the model's projector was trained on; a linear map from `source` to it, fitted on the
             training items of both, takes the place of the training unless `epochs` asks for more.
@@ -94,6 +98,7 @@ def align(
     check_output(out, overwrite=overwrite)
     material = read_material(data, source, group=group)
     chosen = choose_fields(material.train.items, material.held_out.items, wanted=fields, place=data)
+    own = [] if dialogues is None else read_dialogues(dialogues)
     trimmed = TrimmedModel.load(
         model, device=choose_device(device), dtype="float32" if train_language_model else "auto"
     )
@@ -118,12 +123,12 @@ def align(
     run = Alignment(
         trimmed,
         material.train.embeddings_ND,
-        QuestionMaker(material.train.items, chosen, seed=seed),
+        QuestionMaker(material.train.items, chosen, seed=seed, own=about(own, material.train.items)),
         settings,
     )
     trained = sum(parameter.numel() for parameter in run.parameters)
     state = out.parent / f".{out.name}.align-state.safetensors"
-    earlier_s = _train(run, material, state, _key(settings, material, model, old_source), progress, stop or Stop())
+    earlier_s = _train(run, material, state, _key(settings, material, model, own, old_source), progress, stop or Stop())
     progress.start("judging on held-out items")
     scores, comparisons, by_tokens = judge(trimmed, material, chosen, seed=seed)
     report = AlignReport(
@@ -137,6 +142,7 @@ def align(
         trained_parameters=trained,
         fields=scores,
         comparisons=comparisons,
+        own_dialogues=own_share(trimmed, material, about(own, material.held_out.items)),
         adapter_cosine=adapter_cosine,
         by_tokens=by_tokens,
         epochs=tuple(run.standing.epochs),
@@ -194,7 +200,9 @@ def _check_settings(settings: AlignSettings, *, fewest_epochs: int) -> None:
         )
 
 
-def _key(settings: AlignSettings, material: Material, model: Path, old_source: Path | None) -> str:
+def _key(
+    settings: AlignSettings, material: Material, model: Path, own: Sequence[OwnDialogue], old_source: Path | None
+) -> str:
     """What a stored state must agree with before a run goes on from it."""
     weights = sorted(model.glob("*.safetensors"))
     identity = [
@@ -202,6 +210,7 @@ def _key(settings: AlignSettings, material: Material, model: Path, old_source: P
         material.fingerprint,
         [item.id for item in material.train.items],
         [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in weights],
+        [asdict(dialogue) for dialogue in own],
         None if old_source is None else str(old_source.resolve()),
     ]
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

@@ -66,6 +66,11 @@ def judge(
     return scores, comparisons, (*fewer, whole)
 
 
+def own_share(model: TrimmedModel, material: Material, dialogues: Sequence[Dialogue]) -> float | None:
+    """Share of the user's dialogues about held-out items that are answered to the letter; None without such."""
+    return _share(model, material.held_out.embeddings_ND, dialogues) if dialogues else None
+
+
 def _share(
     model: TrimmedModel, embeddings_ND: Tensor, dialogues: Sequence[Dialogue], *, tokens: int | None = None
 ) -> float:

@@ -95,6 +95,8 @@ class AlignReport:
         trained_parameters: of the projector, and of the language model where it was trained.
         fields: how held-out items are answered.
         comparisons: share of right answers when two held-out items are compared in one field.
+        own_dialogues: share of the user's dialogues about held-out items that are answered to the letter; None without
+            such.
         adapter_cosine: mean cosine of held-out items between their old embedding and their new one behind the map; None
             where no map was fitted.
         by_tokens: accuracy with fewer soft tokens.
@@ -112,6 +114,7 @@ class AlignReport:
     trained_parameters: int
     fields: tuple[FieldScore, ...]
     comparisons: float
+    own_dialogues: float | None
     adapter_cosine: float | None
     by_tokens: tuple[TokensScore, ...]
     epochs: tuple[AlignEpoch, ...]

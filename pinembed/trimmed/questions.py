@@ -90,12 +90,16 @@ class QuestionMaker:
         items: of one split, in the order of their embeddings.
         fields: columns that are asked about.
         seed: of the draws.
+        own: the user's dialogues about the same items; all of them come in every epoch.
     """
 
-    def __init__(self, items: Sequence[Item], fields: Sequence[str], *, seed: int = 0) -> None:
+    def __init__(
+        self, items: Sequence[Item], fields: Sequence[str], *, seed: int = 0, own: Sequence[Dialogue] = ()
+    ) -> None:
         self.items = items
         self.fields = list(fields)
         self._seed = seed
+        self._own = own
         self.values_of = {field: [value_of(item, field) for item in items] for field in fields}
         self._rows_of = {field: [row for row, value in enumerate(self.values_of[field]) if value] for field in fields}
         self._known = {field: sorted(set(self.values_of[field]) - {""}) for field in fields}
@@ -113,7 +117,7 @@ class QuestionMaker:
     def epoch(self, number: int) -> list[Dialogue]:
         """As many dialogues for each item as there are fields, and one more, in random order; others each epoch."""
         rng = random.Random(f"{self._seed} {number}")
-        drawn = []
+        drawn = list(self._own)
         for row in range(len(self.items)):
             for field in (*self.fields, rng.choice(self.fields)):
                 kind = rng.choices(list(KIND_WEIGHTS), weights=list(KIND_WEIGHTS.values()))[0]
