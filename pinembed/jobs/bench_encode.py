@@ -1,0 +1,136 @@
+"""The bench encode job: decoding alone, each backend alone, both together, and the limit that they imply."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinembed.catalogue.scan import ScannedFile, scan_images
+from pinembed.encoder.backends.choose import MIN_COSINE, measure_all
+from pinembed.encoder.device import choose_device
+from pinembed.encoder.encoder import build_encoder
+from pinembed.encoder.locate import locate_encoder
+from pinembed.errors import DataError
+from pinembed.images.loading import LoadedImage, LoadRequest, WorkerSetup
+from pinembed.images.pool import LoadingPool
+from pinembed.jobs.encode.job import BATCH_SIZES, IMAGE_LIMIT_S, LOADED_AHEAD, encode, usable_cores
+from pinembed.nouns.bench_encode_report import BackendSpeed, BenchEncodeReport
+from pinembed.nouns.encoder_spec import Preprocessing
+from pinembed.nouns.progress import SILENT, Progress
+
+
+def bench_encode(
+    images: Path,
+    *,
+    encoder: str,
+    count: int = 1000,
+    device: str = "auto",
+    batch_size: int | None = None,
+    progress: Progress = SILENT,
+) -> BenchEncodeReport:
+    """Measure a folder and an encoder on this machine; nothing is left behind.
+
+    Args:
+        images: folder of images.
+        encoder: reference of the encoder.
+        count: images to read, spread over the folder.
+        device: torch device.
+        batch_size: images that the encoder takes at once; None chooses by device.
+        progress: is told what is being measured.
+
+    Raises:
+        DataError: no images, or none that can be read.
+        EncoderError: the encoder cannot be loaded.
+    """
+    chosen = _spread(sorted(scan_images(images), key=lambda file: file.file_name), count)
+    if not chosen:
+        raise DataError(f"{images} holds no image file.", remedy="Check the path.")
+    files = locate_encoder(encoder)
+    on = choose_device(device)
+    size = batch_size or BATCH_SIZES.get(on.type, 32)
+    progress.start("load encoder")
+    loaded = build_encoder(files, device=on)
+    cores = usable_cores()
+    decode_images_per_s, pixels_BCHW = _decode(chosen, loaded.preprocessing, cores, size, progress)
+    progress.start("backends")
+    speeds = tuple(
+        BackendSpeed(backend=found.backend, images_per_s=found.images_per_s, min_cosine=found.min_cosine)
+        for found in measure_all(loaded, pixels_BCHW, size)
+    )
+    del loaded
+    best = max((speed for speed in speeds if speed.min_cosine >= MIN_COSINE), key=lambda speed: speed.images_per_s)
+    shared = on.type == "cpu"  # decoding and encoding take each other's time
+    alone = (1 / decode_images_per_s, 1 / best.images_per_s)
+    images_per_s, stored = _end_to_end(chosen, encoder, best.backend.split()[0], device, size, progress)
+    return BenchEncodeReport(
+        encoder=files.architecture,
+        device=str(on),
+        cores=cores,
+        images=len(chosen),
+        size_bytes=sum(file.size_bytes for file in chosen),
+        decode_images_per_s=decode_images_per_s,
+        backends=speeds,
+        backend=best.backend,
+        limit_images_per_s=1 / (sum(alone) if shared else max(alone)),
+        images_per_s=images_per_s,
+        stored_images=stored,
+    )
+
+
+def _spread(files: Sequence[ScannedFile], count: int) -> list[ScannedFile]:
+    step = max(1.0, len(files) / count)
+    return [files[int(place * step)] for place in range(min(count, len(files)))]
+
+
+def _decode(
+    files: Sequence[ScannedFile], preprocessing: Preprocessing, cores: int, batch_size: int, progress: Progress
+) -> tuple[float, NDArray[np.uint8]]:
+    """Images by second with every core decoding, and a batch of their pixels."""
+    setup = WorkerSetup(preprocessing=preprocessing, fast_jpeg=True)
+    requests = [LoadRequest(place=place, path=file.path) for place, file in enumerate(files)]
+    progress.start("decode", total=len(requests), unit="img")
+    kept: list[NDArray[np.uint8]] = []
+    with LoadingPool(setup, workers=cores, image_limit_s=IMAGE_LIMIT_S, ahead=LOADED_AHEAD) as pool:
+        answers, started_s = 0, 0.0
+        for answer in pool.load(requests):
+            answers += 1
+            if answers == cores:  # every process has started, and the first images found cold caches
+                started_s = time.perf_counter()
+            if isinstance(answer, LoadedImage) and answer.pixels_CHW is not None and len(kept) < batch_size:
+                kept.append(answer.pixels_CHW)
+            progress.advance()
+        elapsed_s = time.perf_counter() - started_s
+    progress.finish()
+    if not kept or answers <= cores:
+        raise DataError(
+            f"Of {len(files)} files, {len(kept)} can be read as images; that is too few to measure.",
+            remedy="Give a folder with some dozens of images or more.",
+        )
+    return (answers - cores) / elapsed_s, np.stack(kept)
+
+
+def _end_to_end(
+    files: Sequence[ScannedFile], encoder: str, backend: str, device: str, batch_size: int, progress: Progress
+) -> tuple[float, int]:
+    """Images by second from files to committed rows, in a table that is thrown away."""
+    with tempfile.TemporaryDirectory(prefix="pinembed-bench-") as made:
+        folder = Path(made) / "images"
+        folder.mkdir()
+        for place, file in enumerate(files):
+            (folder / f"{place:07}{file.path.suffix}").symlink_to(file.path.absolute())
+        report = encode(
+            folder,
+            table=f"{made}/db/bench",
+            encoder=encoder,
+            backend=backend,
+            device=device,
+            batch_size=batch_size,
+            max_failure_rate=1.0,
+            progress=progress,
+        )
+    return report.images_per_s, report.encoded
