@@ -150,6 +150,7 @@ def _show(console: Console, report: AlignReport, source: Path) -> None:
     if report.adapter_cosine is not None:
         console.say(f"The map between the encoders: mean cosine {report.adapter_cosine:.3f} on held-out items.")
     console.say(
-        f"{report.out}: {report.trained_parameters:,} parameters trained in {report.seconds:.0f} s\n"
+        f"{report.out}: {report.trained_parameters:,} parameters trained in {report.seconds:.0f} s, "
+        f"epoch {report.kept_epoch} kept\n"
         f'Next: pinembed ask "..." --model {report.out} --source {source} --item ID'
     )

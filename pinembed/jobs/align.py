@@ -146,6 +146,7 @@ def align(
         adapter_cosine=adapter_cosine,
         by_tokens=by_tokens,
         epochs=tuple(run.standing.epochs),
+        kept_epoch=run.standing.kept_epoch,
         seconds=earlier_s + time.perf_counter() - began,
     )
     with staged_folder(out, kind="aligned model", overwrite=overwrite) as folder:
@@ -166,6 +167,7 @@ def _train(run: Alignment, material: Material, state: Path, key: str, progress: 
         progress=progress,
         stop=stop,
     )
+    run.take_kept()
     if run.low_rank is not None:
         run.low_rank.merge()
     return earlier_s

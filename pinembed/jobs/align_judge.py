@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 
@@ -51,7 +52,12 @@ def judge(
         )
         for field, dialogues in asked.items()
     )
-    comparisons = _share(model, held_out.embeddings_ND, questions.comparing(COMPARISONS))
+    compared = [
+        dataclasses.replace(dialogue, answer=dialogue.answer.partition(",")[0])
+        for dialogue in questions.comparing(COMPARISONS)
+    ]
+    agreed = list(right_answers(model, held_out.embeddings_ND, compared, begins=True))
+    comparisons = sum(agreed) / max(len(agreed), 1)
     counts = [m for m in (1, 2, 4, 8, 16, 32) if m < model.require_projector().config.tokens]
     whole = TokensScore(
         tokens=model.require_projector().config.tokens, accuracy=sum(score.accuracy for score in scores) / len(scores)

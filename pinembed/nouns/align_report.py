@@ -94,13 +94,14 @@ class AlignReport:
         missing: items of DATA that the source does not hold; they were left out.
         trained_parameters: of the projector, and of the language model where it was trained.
         fields: how held-out items are answered.
-        comparisons: share of right answers when two held-out items are compared in one field.
+        comparisons: share of right yes and no when two held-out items are compared in one field; half is chance.
         own_dialogues: share of the user's dialogues about held-out items that are answered to the letter; None without
             such.
         adapter_cosine: mean cosine of held-out items between their old embedding and their new one behind the map; None
             where no map was fitted.
         by_tokens: accuracy with fewer soft tokens.
         epochs: the run.
+        kept_epoch: whose weights were kept, the best on the validation items; 0 where none trained.
         seconds: of the whole run, over all its parts.
     """
 
@@ -118,6 +119,7 @@ class AlignReport:
     adapter_cosine: float | None
     by_tokens: tuple[TokensScore, ...]
     epochs: tuple[AlignEpoch, ...]
+    kept_epoch: int
     seconds: float
 
     @property

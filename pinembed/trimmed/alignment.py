@@ -50,6 +50,7 @@ class Alignment:
         self.questions = questions
         self.settings = settings
         self.standing = Standing()
+        self._kept: list[Tensor] = []
         self._spread_D = embeddings_ND.float().std(dim=0, correction=0)
         projector = model.require_projector()
         self.low_rank = (
@@ -126,24 +127,33 @@ class Alignment:
         return told
 
     def end_epoch(self, accuracy: float | None) -> AlignEpoch:
-        """Book the epoch and begin the next."""
+        """Book the epoch, keep its weights where none was better on the validation items, and begin the next."""
         standing = self.standing
         mean = sum(standing.losses) / max(len(standing.losses), 1)
         record = AlignEpoch(epoch=standing.epoch + 1, loss=mean, accuracy=accuracy, seconds=standing.seconds)
+        if accuracy is not None and accuracy >= max((past.accuracy or 0.0 for past in standing.epochs), default=0.0):
+            standing.kept_epoch = record.epoch
+            self._kept = [parameter.detach().cpu().clone() for parameter in self.parameters]
         standing.epochs.append(record)
         standing.epoch, standing.batch, standing.losses = standing.epoch + 1, 0, []
         return record
 
+    def take_kept(self) -> None:
+        """Go back to the weights of the best epoch; those of the last where there was no validation."""
+        with torch.no_grad():
+            for parameter, weight in zip(self.parameters, self._kept, strict=False):
+                parameter.copy_(weight)
+
     def save(self, path: Path, key: str) -> None:
         """Store all that a later run needs to go on, in one file that is either whole or absent."""
-        write_state(path, key, self.standing, self.parameters, self._optimiser)
+        write_state(path, key, self.standing, self.parameters, self._kept, self._optimiser)
 
     def resume(self, path: Path, key: str) -> bool:
         """Go on where `save` was called by a run with the same key; False where there is nothing of the kind."""
-        standing = read_state(path, key, self.parameters, self._optimiser)
-        if standing is None:
+        stored = read_state(path, key, self.parameters, self._optimiser)
+        if stored is None:
             return False
-        self.standing = standing
+        self.standing, self._kept = stored
         return True
 
     def _loss(self, dialogues: Sequence[Dialogue], embeddings_ID: Tensor, tokens: int) -> Tensor:
@@ -161,9 +171,14 @@ class Alignment:
 
 @torch.inference_mode()
 def right_answers(
-    model: TrimmedModel, embeddings_ND: Tensor, dialogues: Sequence[Dialogue], *, tokens: int | None = None
+    model: TrimmedModel,
+    embeddings_ND: Tensor,
+    dialogues: Sequence[Dialogue],
+    *,
+    tokens: int | None = None,
+    begins: bool = False,
 ) -> Iterator[bool]:
-    """Whether greedy generation would answer each question exactly as its dialogue does.
+    """Whether greedy generation would answer each question exactly as its dialogue does, or with `begins` begin so.
 
     One pass with the right answer in place decides it: greedy search writes that answer if and only if every token of
     it, the end of the turn included, is the most likely one after those before it.
@@ -181,6 +196,8 @@ def right_answers(
         logits_BTV = model.model(**model.inputs(batch, model.soft_tokens(embeddings_ND[rows], tokens=m))).logits
         assert batch.labels_BT is not None
         labels_BT = batch.labels_BT[:, 1:]
+        if begins:
+            labels_BT = labels_BT.masked_fill(labels_BT == model.writer.tokenizer.eos_token_id, IGNORED)
         right_BT = (logits_BTV[:, :-1].argmax(dim=-1) == labels_BT) | (labels_BT == IGNORED)
         yield from right_BT.all(dim=1).tolist()
 

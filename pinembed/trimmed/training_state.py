@@ -30,6 +30,7 @@ class Standing:
         seconds: spent on training, over all parts of the run.
         losses: of this epoch's batches.
         epochs: the finished ones.
+        kept_epoch: whose weights are the best so far, from 1; 0 before the first validation.
     """
 
     epoch: int = 0
@@ -38,10 +39,16 @@ class Standing:
     seconds: float = 0.0
     losses: list[float] = field(default_factory=list)
     epochs: list[AlignEpoch] = field(default_factory=list)
+    kept_epoch: int = 0
 
 
 def write_state(
-    path: Path, key: str, standing: Standing, parameters: Sequence[nn.Parameter], optimiser: torch.optim.Optimizer
+    path: Path,
+    key: str,
+    standing: Standing,
+    parameters: Sequence[nn.Parameter],
+    kept: Sequence[Tensor],
+    optimiser: torch.optim.Optimizer,
 ) -> None:
     """Write beside the place, then rename: a killed run leaves the older state or the new one."""
     tensors: dict[str, Tensor] = {}
@@ -50,6 +57,7 @@ def write_state(
         for moment in MOMENTS:
             if parameter in optimiser.state:
                 tensors[f"{place}.{moment}"] = optimiser.state[parameter][moment]
+    tensors.update({f"{place}.kept": weight for place, weight in enumerate(kept)})
     contiguous = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {"key": key, "standing": json.dumps(dataclasses.asdict(standing))}
     partial = path.with_name(path.name + ".partial")
@@ -59,8 +67,11 @@ def write_state(
 
 def read_state(
     path: Path, key: str, parameters: Sequence[nn.Parameter], optimiser: torch.optim.Optimizer
-) -> Standing | None:
-    """Load a state of the same run into parameters and optimiser; None where there is none that fits."""
+) -> tuple[Standing, list[Tensor]] | None:
+    """Load a state of the same run into parameters and optimiser; gives its standing and the kept weights.
+
+    None where there is no state, or none that fits.
+    """
     if not path.is_file():
         return None
     try:
@@ -70,6 +81,7 @@ def read_state(
                 return None
             standing: dict[str, Any] = json.loads(metadata["standing"])
             names = set(stored.keys())
+            kept = [stored.get_tensor(f"{place}.kept") for place in range(len(parameters) if "0.kept" in names else 0)]
             with torch.no_grad():
                 for place, parameter in enumerate(parameters):
                     parameter.copy_(stored.get_tensor(f"{place}.weight"))
@@ -81,4 +93,4 @@ def read_state(
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError):
         return None
     epochs = [AlignEpoch(**record) for record in standing.pop("epochs")]
-    return Standing(**standing, epochs=epochs)
+    return Standing(**standing, epochs=epochs), kept
