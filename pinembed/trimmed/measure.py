@@ -79,8 +79,9 @@ class Bench:
                 text, self._length(images, self.image_tokens)
             )
         config = self.projector.config
-        mlp = 2 * config.inner * (config.dim + config.tokens * config.hidden)
-        return images * mlp + prefill_flops(text, self._length(images, config.tokens))
+        soft = config.tokens * config.hidden
+        projector = 2 * (config.inner * (config.dim + soft) + config.dim * soft)
+        return images * projector + prefill_flops(text, self._length(images, config.tokens))
 
     @torch.inference_mode()
     def full(self, images: int) -> Timing:

@@ -27,6 +27,7 @@ PROJECTOR_NAME = "projector.safetensors"
 CONFIG_NAME = "projector_config.json"
 FORMAT_VERSION = 1
 MIN_STD = 1e-6
+MLP_SCALE = 0.1  # the linear path leads at first: alone, the MLP learns a small catalogue by heart
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +58,7 @@ class ProjectorConfig:
 
 
 class Projector(nn.Module):
-    """LayerNorm and a two-layer GELU MLP, D -> K x H; each soft token has the RMS of a token embedding.
+    """LayerNorm, then a linear path and a two-layer GELU MLP beside it, D -> K x H, as loud as token embeddings.
 
     The input is first standardised feature by feature with the mean and spread of the source it was trained on: CLIP
     embeddings share a large common part, which would drown what tells two items apart.
@@ -76,8 +77,11 @@ class Projector(nn.Module):
         self.register_buffer("mean_D", torch.zeros(dim))
         self.register_buffer("std_D", torch.ones(dim))
         self.norm = nn.LayerNorm(dim)
+        self.shortcut = nn.Linear(dim, config.tokens * config.hidden, bias=False)
         self.hidden = nn.Linear(dim, config.inner)
         self.output = nn.Linear(config.inner, config.tokens * config.hidden)
+        with torch.no_grad():
+            self.output.weight.mul_(MLP_SCALE)
         self.gain = nn.Parameter(torch.tensor(config.output_rms))
 
     def fit_input(self, embeddings_ND: Tensor) -> None:
@@ -110,9 +114,11 @@ class Projector(nn.Module):
         if self.adapter is not None:
             embeddings_ND = self.adapter(embeddings_ND)
         standard_ND = (embeddings_ND - self.mean_D) / self.std_D
-        inner_NI = F.gelu(self.hidden(self.norm(standard_ND)))
+        normal_ND = self.norm(standard_ND)
+        inner_NI = F.gelu(self.hidden(normal_ND))
         rows = m * self.config.hidden
         tokens_NmH = F.linear(inner_NI, self.output.weight[:rows], self.output.bias[:rows])
+        tokens_NmH = tokens_NmH + F.linear(normal_ND, self.shortcut.weight[:rows])
         tokens_NmH = tokens_NmH.view(-1, m, self.config.hidden)
         return F.rms_norm(tokens_NmH, (self.config.hidden,)) * self.gain
 
