@@ -336,3 +336,39 @@ def test_finetune_refuses_what_training_cannot_be_judged_on(
     assert result.exit_code == exit_code
     assert sentence in result.words
     assert not (tmp_path / "out").exists()
+
+
+def test_micro_batches_give_the_weights_of_the_complete_batch(tiny_encoder: Path) -> None:
+    from pinembed.encoder.encoder import load_encoder
+    from pinembed.training.optimiser import Rates
+    from pinembed.training.recipe import Recipe
+    from pinembed.training.trainer import Trainer
+
+    rates = Rates(image=1e-3, text=1e-3, first_layer=0.3, weight_decay=0.01)
+    generator = torch.Generator().manual_seed(0)
+    pixels_BCHW = torch.randint(256, (10, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    group_B, text_B = torch.arange(10) // 2, torch.arange(10)
+    weights = []
+    for micro_batch in (None, 4):
+        encoder = load_encoder(str(tiny_encoder))
+        recipe = Recipe(epochs=1, batch_size=10, views=2, train_px=None, micro_batch=micro_batch, rates=rates)
+        trainer = Trainer(encoder.model, recipe, total_steps=3, standardise=encoder.standardise, seed=0)
+        trainer.start_epoch(1)
+        tokens_BT = encoder.tokenizer([f"item {place}" for place in range(10)])
+        losses = [trainer.step(pixels_BCHW, tokens_BT, group_B, text_B) for _ in range(3)]
+        weights.append((losses, {name: tensor.clone() for name, tensor in encoder.model.state_dict().items()}))
+    (losses, whole), (micro_losses, micro) = weights
+    assert micro_losses == pytest.approx(losses, rel=1e-4)
+    assert all(torch.allclose(tensor, micro[name], atol=2e-5) for name, tensor in whole.items())
+
+
+def test_a_convolutional_tower_trains_at_a_smaller_side_and_a_transformer_at_its_own(tiny_encoder: Path) -> None:
+    from pinembed.encoder.encoder import load_encoder
+    from pinembed.training.recipe import activation_bytes, smaller_side
+
+    convolutional = load_encoder("pinembed-tiny", random_init=True).model
+    assert smaller_side(convolutional, 224) == 160
+    assert smaller_side(convolutional, 64) is None  # too small to give anything away
+    transformer = load_encoder(str(tiny_encoder)).model
+    assert smaller_side(transformer, 224) is None
+    assert activation_bytes(convolutional, 128) > 3 * activation_bytes(convolutional, 64)

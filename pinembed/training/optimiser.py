@@ -16,7 +16,7 @@ from torch import nn
 
 FIRST = ("class_embedding", "cls_token", "pos_embed", "positional_embedding", "token_embedding", "patch_embed")
 LAST = ("proj", "text_projection", "attn_pool", "ln_post", "ln_final", "norm", "head")
-IMAGE_PREFIX = "visual."
+IMAGE_PREFIX, TEXT_PREFIX = "visual.", "text."
 SCALARS = ("logit_scale", "logit_bias")
 
 
@@ -47,7 +47,7 @@ def make_optimiser(model: nn.Module, rates: Rates) -> torch.optim.AdamW:
             if name.startswith(IMAGE_PREFIX) == is_image and name not in SCALARS and parameter.requires_grad
         ]
         for place, (name, parameter) in enumerate(named):
-            depth = _depth(name.removeprefix(IMAGE_PREFIX), place / max(len(named) - 1, 1))
+            depth = _depth(name.removeprefix(IMAGE_PREFIX).removeprefix(TEXT_PREFIX), place / max(len(named) - 1, 1))
             decay = rates.weight_decay if parameter.ndim > 1 else 0.0
             groups.append(
                 {"params": [parameter], "peak": peak * rates.first_layer ** (1 - depth), "weight_decay": decay}

@@ -10,9 +10,12 @@ from torch import nn
 
 from pinembed.training.optimiser import IMAGE_PREFIX, Rates
 
-TUNING_RATE_PARAMETERS = 1250.0
-"""Peak rate times parameters of the image tower: 5e-4 for 2.5 M parameters, 1.4e-5 for the 86 M of a ViT-B."""
-HIGHEST_RATE, LOWEST_RATE = 5e-4, 5e-6
+HIGHEST_RATE, LOWEST_RATE = 1.5e-3, 5e-6
+HIGHEST_RATE_PARAMETERS, RATE_POWER = 2.5e6, 1.4
+"""Peak rate by parameters of the image tower: 1.5e-3 up to 2.5 M, 4e-5 for 35 M, 1e-5 for the 86 M of a ViT-B.
+
+The first was measured (docs/finetune.md), the last is what published tunings of CLIP on thousands of images use.
+"""
 SCRATCH_RATE = 2e-3
 TRAIN_SIDE = 5 / 7
 """Random crops enlarge what they show, so a smaller side shows items at their usual size, in half the time.
@@ -21,6 +24,8 @@ Source: Touvron et al. 2019, Fixing the train-test resolution discrepancy, arXiv
 """
 SIDE_STEP_PX = 32
 SMALLEST_SIDE_PX = 128
+ACTIVATION_BYTES = 3 << 30
+"""Memory for what the towers keep of a batch until the backward pass."""
 LARGEST_BATCH, SMALLEST_BATCH, FEWEST_STEPS = 64, 16, 8
 IMAGES_SHOWN = 30_000
 FEWEST_EPOCHS, MOST_EPOCHS = 3, 20
@@ -36,6 +41,7 @@ class Recipe:
         batch_size: images of a step.
         views: images of one group that go into a batch together.
         train_px: side of the views that training shows; None for the encoder's own.
+        micro_batch: images that go through the towers at once; None for the complete batch.
         rates: learning rates and weight decay.
         warm_up: share of all steps with a rising rate.
         clip_norm: largest norm of a step's gradient.
@@ -47,6 +53,7 @@ class Recipe:
     batch_size: int
     views: int
     train_px: int | None
+    micro_batch: int | None
     rates: Rates
     warm_up: float = 0.1
     clip_norm: float = 1.0
@@ -81,15 +88,20 @@ def make_recipe(
         shown = SCRATCH_EPOCHS
     else:
         parameters = sum(p.numel() for name, p in model.named_parameters() if name.startswith(IMAGE_PREFIX))
-        by_size = min(max(TUNING_RATE_PARAMETERS / parameters, LOWEST_RATE), HIGHEST_RATE)
+        by_size = HIGHEST_RATE * (HIGHEST_RATE_PARAMETERS / max(parameters, HIGHEST_RATE_PARAMETERS)) ** RATE_POWER
+        by_size = max(by_size, LOWEST_RATE)
         rate = by_size if lr is None else lr
         rates = Rates(image=rate, text=rate, first_layer=0.3, weight_decay=0.02)
         shown = min(max(round(IMAGES_SHOWN / max(train_images, 1)), FEWEST_EPOCHS), MOST_EPOCHS)
+    train_px = smaller_side(model, image_px)
+    batch = min(batch_size or default_batch_size(train_images), train_images)
+    fitting = max(1, ACTIVATION_BYTES // activation_bytes(model, train_px or image_px))
     return Recipe(
         epochs=shown if epochs is None else epochs,
-        batch_size=min(batch_size or default_batch_size(train_images), train_images),
+        batch_size=batch,
         views=2,
-        train_px=smaller_side(model, image_px),
+        train_px=train_px,
+        micro_batch=fitting if fitting < batch else None,
         rates=rates,
     )
 
@@ -119,3 +131,21 @@ def smaller_side(model: nn.Module, image_px: int) -> int | None:
     finally:
         model.train(was_training)
     return side_px
+
+
+def activation_bytes(model: nn.Module, side_px: int) -> int:
+    """What the image tower keeps of one picture for the backward pass, measured on one."""
+    first = next(model.parameters())
+    kept: dict[int, int] = {}
+
+    def count(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    was_training = model.training
+    model.eval()
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        cast(Any, model).encode_image(torch.zeros(1, 3, side_px, side_px, dtype=first.dtype, device=first.device))
+    model.train(was_training)
+    return max(1, sum(size for place, size in kept.items() if place not in weights))

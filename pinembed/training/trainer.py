@@ -26,6 +26,10 @@ FEWEST_FOR_BATCH_NORM = 16
 class Trainer:
     """A model in training.
 
+    Micro-batches give the gradients of the complete batch: the features are computed first without gradients, the loss
+    gives the gradient of each feature, and a second pass carries it into the weights.
+    Source: Gao et al. 2021, Scaling deep contrastive learning batch size, arXiv:2101.06983.
+
     Args:
         model: an open_clip model on its device; changed in place.
         recipe: what a step does.
@@ -87,15 +91,14 @@ class Trainer:
         share = cosine_share(self.step_count, self.total_steps, self._warm_up_steps)
         set_rate(self.optimiser, share)
         views_BCHW = augment(pixels_BCHW, self._generator, image_px=self.recipe.train_px)
-        loss = self._loss(views_BCHW, tokens_BT, positives(group_B, text_B))
-        value = float(loss.detach())
+        positive_BB = positives(group_B, text_B).to(tokens_BT.device)
+        self.optimiser.zero_grad(set_to_none=True)
+        value = self._backward(views_BCHW, tokens_BT, positive_BB)
         if not math.isfinite(value):
             raise TrainingError(
                 f"The loss became {value} in step {self.step_count + 1}.",
                 remedy="Run again with a lower --lr.",
             )
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._trained, self.recipe.clip_norm)
         self.optimiser.step()
         self.step_count += 1
@@ -156,13 +159,38 @@ class Trainer:
             tensor.copy_(self._average[name])
             self._average[name].copy_(held)
 
-    def _loss(self, views_BCHW: Tensor, tokens_BT: Tensor, positive_BB: Tensor) -> Tensor:
+    def _backward(self, views_BCHW: Tensor, tokens_BT: Tensor, positive_BB: Tensor) -> float:
+        """Gradients of the whole batch's loss, in micro-batches where the batch does not fit in memory at once."""
+        micro_batch = self.recipe.micro_batch
+        if micro_batch is None or micro_batch >= len(views_BCHW):
+            loss = self._contrast(*self._embed(views_BCHW, tokens_BT), positive_BB)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return float(loss.detach())
+        chunks = list(zip(torch.split(views_BCHW, micro_batch), torch.split(tokens_BT, micro_batch), strict=True))
+        random_states, cached = [], []
+        with torch.no_grad():
+            for chunk in chunks:
+                random_states.append(torch.get_rng_state())
+                cached.append(self._embed(*chunk))
+        image_BD, text_BD = (torch.cat(rows).requires_grad_() for rows in zip(*cached, strict=True))
+        loss = self._contrast(image_BD, text_BD, positive_BB)
+        loss.backward()  # type: ignore[no-untyped-call]
+        gradients = zip(
+            torch.split(_gradient(image_BD), micro_batch), torch.split(_gradient(text_BD), micro_batch), strict=True
+        )
+        for chunk, random_state, gradient in zip(chunks, random_states, gradients, strict=True):
+            torch.set_rng_state(random_state)
+            torch.autograd.backward(self._embed(*chunk), gradient)
+        return float(loss.detach())
+
+    def _embed(self, views_BCHW: Tensor, tokens_BT: Tensor) -> tuple[Tensor, Tensor]:
         model = cast(Any, self.model)
         input_BCHW = self._standardise(views_BCHW).contiguous(memory_format=torch.channels_last)
         image_BD = F.normalize(model.encode_image(input_BCHW).float(), dim=1)
-        text_BD = F.normalize(model.encode_text(tokens_BT).float(), dim=1)
-        positive_BB = positive_BB.to(image_BD.device)
-        scale = model.logit_scale.detach().exp().clamp(max=100)
+        return image_BD, F.normalize(model.encode_text(tokens_BT).float(), dim=1)
+
+    def _contrast(self, image_BD: Tensor, text_BD: Tensor, positive_BB: Tensor) -> Tensor:
+        scale = cast(Any, self.model).logit_scale.detach().exp().clamp(max=100)
         loss = image_text_loss(image_BD, text_BD, positive_BB, scale)
         if self.recipe.image_image_weight:
             loss = loss + self.recipe.image_image_weight * image_image_loss(image_BD, positive_BB, scale)
@@ -178,3 +206,7 @@ class Trainer:
         )
         for name in current.keys() - set(floating):
             self._average[name].copy_(current[name])
+
+
+def _gradient(tensor: Tensor) -> Tensor:
+    return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
