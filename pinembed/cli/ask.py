@@ -64,7 +64,8 @@ def command(
     stop_on_signals()
     questions = _questions(question, item or [], each, jsonl)
     form = _form(json_output, jsonl is not None, len(questions))
-    console = Console(json_output=json_output, quiet=quiet or form == "stream")
+    answers_are_watched = form != "object" and sys.stdout.isatty()  # a bar would stand between their lines
+    console = Console(json_output=json_output, quiet=quiet or answers_are_watched)
     report = ask(
         questions=questions,
         model=model,

@@ -51,7 +51,8 @@ def command(
         ],
     )
     for check in report.parity:
-        console.say(f"verified {check.name}: logits differ by at most {check.max_difference:.2g}")
+        told = "the same text" if check.name == "beams" else f"logits differ by at most {check.max_difference:.2g}"
+        console.say(f"verified {check.name}: {told}")
     console.say(
         f"An image of {report.image_px} px took {report.tokens_per_image:,} tokens; an item takes the projector's K.\n"
         f"Next: pinembed align DATA --model {report.out} --source SOURCE --out OUT"
