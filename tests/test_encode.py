@@ -144,11 +144,12 @@ def test_changed_image_is_encoded_again(run: Callable[..., EncodeReport], folder
 
 
 def test_touched_file_of_the_same_content_keeps_its_vector_without_encoding(
-    run: Callable[..., EncodeReport], folder: Path, table: str
+    run: Callable[..., EncodeReport], folder: Path, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run()
     before = rows_of(table)["red.png"]
     touch(folder / "red.png")
+    monkeypatch.setattr("pinembed.encoder.encoder.build_encoder", lambda *args, **kwargs: pytest.fail("loaded"))
 
     report = run()
 
@@ -416,6 +417,25 @@ def test_failed_image_is_not_retried_until_it_changes(
     assert (counts(again), again.not_retried) == ({"unchanged": 6, "failed": 1}, 1)
     assert version_of(table) == before
     draw_item("yellow", "circle", 0).save(folder / "bad.png")
+    assert counts(run()) == {"added": 1, "unchanged": 6}
+    assert failures_of(table) == {}
+
+
+def test_file_that_could_not_be_read_for_the_moment_is_read_by_the_next_run(
+    run: Callable[..., EncodeReport], folder: Path, tmp_path: Path, table: str
+) -> None:
+    disk = (tmp_path / "disk.png").resolve()
+    (folder / "on-disk.png").symlink_to(disk)
+    run()
+    assert failures_of(table) == {"on-disk.png": "missing_file"}
+    before = version_of(table), FailureTable(parse_address(table))._lance.version
+
+    again = run()
+    after = version_of(table), FailureTable(parse_address(table))._lance.version
+    draw_item("yellow", "circle", 2).save(disk)
+
+    assert (counts(again), again.not_retried) == ({"unchanged": 6, "failed": 1}, 0)
+    assert after == before
     assert counts(run()) == {"added": 1, "unchanged": 6}
     assert failures_of(table) == {}
 

@@ -13,6 +13,7 @@ class EncodeStages:
     Attributes:
         scan: listing the files, reading the metadata, comparing with the table.
         decode: reading, hashing, decoding and preprocessing, summed over the processes.
+        load: loading torch and the encoder.
         calibrate: measuring the backends, where that was due.
         encode: in the encoder.
         wait: the encoder waiting for pixels: large where decoding is the bottleneck.
@@ -21,6 +22,7 @@ class EncodeStages:
 
     scan: float = 0.0
     decode: float = 0.0
+    load: float = 0.0
     calibrate: float = 0.0
     encode: float = 0.0
     wait: float = 0.0

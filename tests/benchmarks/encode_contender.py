@@ -90,19 +90,18 @@ def run_peer(name: str, images: Path, weights: Path, out: Path, threads: int) ->
 
 def run_pinembed(images: Path, weights: Path, out: Path) -> dict[str, float]:
     from pinembed.jobs.encode import encode
-    from pinembed.jobs.encode.job import _Work
+    from pinembed.jobs.encode.backend import BackendOfRun
 
     begun: dict[str, float] = {}
-    load = _Work._encoder
+    load = BackendOfRun._load
 
-    def load_and_mark(self: _Work, count: int) -> object:
-        backend = load(self, count)
+    def load_and_mark(self: BackendOfRun) -> None:
+        load(self)
         begun["cpu_s"] = cpu_s()
-        return backend
 
-    _Work._encoder = load_and_mark  # type: ignore[assignment, method-assign]
+    BackendOfRun._load = load_and_mark  # type: ignore[method-assign]
     report = encode(images, table=str(out / "pins"), encoder=str(weights / "open_clip"))
-    # CPU seconds hold the backend's compilation and the workers' start too: they cannot be told apart
+    # CPU seconds hold the backend's compilation and the workers' decoding of the first images too
     return {
         "images": report.encoded,
         "seconds": report.encoded / report.images_per_s,

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pinembed.encoder.locate import EncoderFiles, encoder_spec, locate_encoder
 from pinembed.errors import UsageError
 from pinembed.images.loading import WorkerSetup
 from pinembed.images.pool import LoadingPool
+from pinembed.jobs.encode.backend import BackendOfRun
 from pinembed.jobs.encode.inputs import Inputs, find_inputs
 from pinembed.jobs.encode.plan import Plan, make_plan
 from pinembed.jobs.encode.run import EncodeRun, Tally
@@ -31,16 +31,12 @@ from pinembed.table.lock import run_lock
 from pinembed.table.upkeep import index_if_large, tidy
 from pinembed.table.writer import TableWriter
 
-if TYPE_CHECKING:  # it loads torch, which a run without new images does not need
-    from pinembed.jobs.encode.backend import BackendOfRun
-
 COMMIT_ROWS = 4096
 COMMIT_S = 20.0
 IMAGE_LIMIT_S = 60.0
 SHOWN_FAILURES = 20
 LOADED_AHEAD = 64  # images; at 224 px they are 10 MB
 FAST_JPEG_FROM_BYTES = 64 << 20  # less is decoded by Pillow before a worker has loaded torch
-BATCH_SIZES = {"cuda": 256, "mps": 64, "cpu": 32}
 
 
 def encode(
@@ -122,6 +118,7 @@ def encode(
         plan = work.plan(retry_failed=retry_failed, prune=prune, force=force)
         scan_s = time.perf_counter() - started_s
         outcome = work.foreseen(plan) if dry_run else work.carry_out(plan, stop or Stop())
+    calibrate_s = outcome.backend.calibrate_s if outcome.backend else 0.0
     failures = [*plan.failures, *plan.not_retried, *outcome.tally.failures]
     return EncodeReport(
         table=str(address),
@@ -140,8 +137,9 @@ def encode(
         stages=EncodeStages(
             scan=scan_s,
             decode=outcome.tally.decode_s,
-            calibrate=outcome.calibrate_s,
-            encode=outcome.tally.encode_s - outcome.calibrate_s,
+            load=outcome.backend.load_s if outcome.backend else 0.0,
+            calibrate=calibrate_s,
+            encode=max(0.0, outcome.tally.encode_s - calibrate_s),
             wait=outcome.tally.wait_s,
             write=outcome.write_s,
         ),
@@ -151,7 +149,7 @@ def encode(
             for failure in failures[:SHOWN_FAILURES]
         ),
         not_retried=len(plan.not_retried),
-        backend=outcome.backend,
+        backend=outcome.backend.name if outcome.backend else "",
         dry_run=dry_run,
         max_failure_rate=max_failure_rate,
     )
@@ -168,8 +166,7 @@ class _Outcome:
 
     tally: Tally
     rows: int
-    backend: str = ""
-    calibrate_s: float = 0.0
+    backend: BackendOfRun | None = None
     write_s: float = 0.0
     pipeline_s: float = 0.0
 
@@ -243,51 +240,33 @@ class _Work:
     def _run(self, plan: Plan, writer: TableWriter, stop: Stop) -> _Outcome:
         """The pipeline, with everything committed at its end, also at an early one."""
         run = EncodeRun(plan, folder=self.inputs.folder, writer=writer, progress=self.progress)
-        backend, started_s = None, time.perf_counter()
+        backend = self._backend(len(plan.load))
+        started_s = time.perf_counter()
         try:
             for failure in plan.failures:
                 writer.fail(failure)
             run.rewrite(plan.rewrite)
             if plan.load:
-                with self._pool(plan) as pool:  # the workers start while the encoder loads
-                    backend = self._encoder(len(plan.load))
-                    started_s = time.perf_counter()
+                with self._pool(plan) as pool:
                     run.load_and_encode(pool, backend, stop)
         finally:
             writer.flush()
-        pipeline_s = time.perf_counter() - started_s
-        return _Outcome(
-            tally=run.tally,
-            rows=0,
-            backend=backend.name if backend else "",
-            calibrate_s=backend.calibrate_s if backend else 0.0,
-            write_s=writer.seconds,
-            pipeline_s=pipeline_s - (backend.calibrate_s if backend else 0.0),
-        )
+        pipeline_s = time.perf_counter() - started_s - backend.load_s - backend.calibrate_s
+        return _Outcome(tally=run.tally, rows=0, backend=backend, write_s=writer.seconds, pipeline_s=pipeline_s)
 
     def _pool(self, plan: Plan) -> LoadingPool:
         size_bytes = sum(candidate.file.size_bytes for candidate in plan.load)
         setup = WorkerSetup(preprocessing=self.spec.preprocessing, fast_jpeg=size_bytes >= FAST_JPEG_FROM_BYTES)
         return LoadingPool(setup, workers=self.workers, image_limit_s=self.image_limit_s, ahead=LOADED_AHEAD)
 
-    def _encoder(self, images: int) -> BackendOfRun:
-        """The encoder, ready to compute; loads torch."""
-        from pinembed.encoder.backends.choose import check_backend
-        from pinembed.encoder.device import choose_device
-        from pinembed.encoder.encoder import build_encoder
-        from pinembed.jobs.encode.backend import BackendOfRun
-
-        self.progress.start("load encoder")
-        device = choose_device(self.device)
-        check_backend(self.backend, device)
-        encoder = build_encoder(self.files, device=device)
-        self.progress.finish()
+    def _backend(self, images: int) -> BackendOfRun:
         return BackendOfRun(
-            self.backend,
-            encoder,
+            self.files,
             fingerprint=self.spec.fingerprint,
+            name=self.backend,
+            device=self.device,
+            batch_size=self.batch_size,
             images=images,
-            batch_size=self.batch_size or BATCH_SIZES.get(device.type, 32),
             progress=self.progress,
         )
 

@@ -18,6 +18,7 @@ from pinembed.table.failures import Failure
 from pinembed.table.schema import OWN_COLUMNS
 from pinembed.table.writer import EmbeddingRow
 
+OF_THE_MOMENT = {"missing_file", "unreadable", "changed_while_read", "needs_heif"}
 PRUNE_LIMIT = 5  # --prune takes out at most one row in five without --force
 
 
@@ -46,6 +47,7 @@ class Plan:
         stored: what the table knows, by item id.
         failures: new ones that the scan itself found.
         not_retried: items whose file failed before and is still the same.
+        known_failures: of earlier runs, by item id.
         gone: ids of rows whose files are gone; empty without --prune.
     """
 
@@ -55,6 +57,7 @@ class Plan:
     stored: Mapping[str, StoredFile] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     not_retried: list[Failure] = field(default_factory=list)
+    known_failures: Mapping[str, Failure] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
 
     @property
@@ -127,6 +130,7 @@ def make_plan(
         stored=stored,
         failures=new_failures,
         not_retried=not_retried + [failure for failure in inputs.failures if _is_known(failure, known_failures)],
+        known_failures=known_failures,
         gone=_gone(inputs, stored, force=force) if prune else [],
     )
 
@@ -148,6 +152,9 @@ def _is_same_file(known: StoredFile, candidate: Candidate) -> bool:
 
 
 def _failed_like_this(failed: Failure, candidate: Candidate) -> bool:
+    """Whether the file itself is to blame and is still the same; a lost disk or a missing extra may be back."""
+    if failed.reason in OF_THE_MOMENT:
+        return False
     file = candidate.file
     return (failed.file_name, failed.size_bytes, failed.mtime_ns) == (file.file_name, file.size_bytes, file.mtime_ns)
 

@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +14,14 @@ from numpy.typing import NDArray
 from pinembed.errors import NonFiniteEmbeddingError
 from pinembed.images.loading import FailedLoad, LoadedImage
 from pinembed.images.pool import LoadingPool
+from pinembed.jobs.encode.backend import BackendOfRun
 from pinembed.jobs.encode.plan import Plan
 from pinembed.nouns.progress import Progress
 from pinembed.nouns.stop import Stop
 from pinembed.table.failures import Failure
 from pinembed.table.writer import EmbeddingRow, TableWriter
 
-if TYPE_CHECKING:  # it loads torch, which a run without new images does not need
-    from pinembed.jobs.encode.backend import BackendOfRun
-
-WAITING_PER_BATCH = 8
+MAX_WAITING = 512  # copies and failures that wait behind a batch
 
 
 @dataclass(kw_only=True)
@@ -94,7 +92,8 @@ class EncodeRun:
                 self._fail(answer.place, answer.reason, answer.message)
             else:
                 self._take(answer)
-            if len(self._batch) >= backend.batch_size or len(self._waiting) >= WAITING_PER_BATCH * backend.batch_size:
+            is_full = bool(self._batch) and len(self._batch) >= backend.batch_size
+            if is_full or len(self._waiting) >= MAX_WAITING:
                 self._encode_waiting(backend)
             self._progress.advance(1, self._note(pool))
             if stop.requested:
@@ -177,4 +176,5 @@ class EncodeRun:
             message=message,
         )
         self.tally.failures.append(failure)
-        self._writer.fail(failure)
+        if self._plan.known_failures.get(failure.id) != failure:
+            self._writer.fail(failure)
