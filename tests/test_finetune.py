@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -140,6 +141,23 @@ def test_finetune_keeps_the_base_where_the_gate_says_so(
     assert run["alpha"] > 0
     assert run["promoted"] is False
     assert run["encoder"]["weights_sha256"] == fingerprint_of_weights(tiny_encoder, tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_finetune_on_shuffled_captions_keeps_the_base(tiny_encoder: Path, tmp_path: Path, seed: int) -> None:
+    from pinembed.jobs.finetune import finetune
+
+    data = write_catalogue(tmp_path / "data", views=5)
+    metadata = data / "metadata.csv"
+    rows = list(csv.DictReader(metadata.open(encoding="utf-8")))
+    titles = [row["title"] for row in rows]
+    random.Random(seed).shuffle(titles)
+    with metadata.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows({**row, "title": title} for row, title in zip(rows, titles, strict=True))
+    report = finetune(data=data, base=str(tiny_encoder), out=tmp_path / "out", seed=seed, **{**SHORT_RUN, "epochs": 6})
+    assert not report.promoted
 
 
 def fingerprint_of_weights(encoder: Path, folder: Path) -> str:

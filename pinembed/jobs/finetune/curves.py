@@ -38,4 +38,6 @@ def draw_curves(epochs: Sequence[EpochRecord], losses: Sequence[float], best_epo
     score_axes.axvline(best_epoch, color="0.6", linestyle="--", linewidth=1, label=f"kept: epoch {best_epoch}")
     score_axes.set(title="Validation; epoch 0 is the base", xlabel="epoch", ylim=(0, 1))
     score_axes.legend(fontsize=8)
+    for axes in (loss_axes, score_axes):
+        axes.xaxis.get_major_locator().set_params(integer=True)
     figure.savefig(path, dpi=120)
