@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,22 +59,18 @@ class Alignment:
         )
         for parameter in model.model.parameters():
             parameter.requires_grad_(False)
-        groups = [{"params": list(projector.parameters()), "lr": settings.lr}]
+        groups: list[dict[str, Any]] = [{"params": list(projector.parameters()), "lr": settings.lr}]
         if settings.language_lr > 0:
             groups.append({"params": self._language_parameters(), "lr": settings.language_lr})
-        for parameter in self.trained(groups):
+        for parameter in _parameters_of(groups):
             parameter.requires_grad_(True)
-        self._peaks = [float(group["lr"]) for group in groups]  # type: ignore[arg-type]
+        self._peaks = [float(group["lr"]) for group in groups]
         self._optimiser = torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY, betas=BETAS)
-
-    @staticmethod
-    def trained(groups: Sequence[dict[str, object]]) -> list[nn.Parameter]:
-        return [parameter for group in groups for parameter in group["params"]]  # type: ignore[attr-defined]
 
     @property
     def parameters(self) -> list[nn.Parameter]:
         """All that learn, in a fixed order."""
-        return self.trained(self._optimiser.param_groups)
+        return _parameters_of(self._optimiser.param_groups)
 
     def _language_parameters(self) -> list[nn.Parameter]:
         """Of the low-rank layers where there are some, of the whole language model otherwise."""
@@ -200,6 +197,10 @@ def right_answers(
             labels_BT = labels_BT.masked_fill(labels_BT == model.writer.tokenizer.eos_token_id, IGNORED)
         right_BT = (logits_BTV[:, :-1].argmax(dim=-1) == labels_BT) | (labels_BT == IGNORED)
         yield from right_BT.all(dim=1).tolist()
+
+
+def _parameters_of(groups: Sequence[dict[str, Any]]) -> list[nn.Parameter]:
+    return [parameter for group in groups for parameter in group["params"]]
 
 
 def _drawn_tokens(tokens: int, seeded: torch.Generator) -> int:

@@ -6,6 +6,7 @@ Source: Hu et al. 2021, arXiv:2106.09685; the layers are those of QLoRA, Dettmer
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from typing import Any
 
 import torch
@@ -35,7 +36,9 @@ class LowRank:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=LAYERS)
-            self._wrapped = get_peft_model(model, config)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # between peft and transformers, not for the user
+                self._wrapped = get_peft_model(model, config)
 
     def merge(self) -> None:
         """Add what was learned to the weights; the model is then as before, with other numbers."""
