@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -19,6 +20,7 @@ from pinembed.images.loading import FailedLoad, LoadedImage, LoadRequest, Worker
 
 Answer = LoadedImage | FailedLoad
 WORKER = "pinembed.images.worker"
+ASKED_AT_ONCE = 3  # requests that a worker holds, so that it never waits for the next one
 _POLL_S = 0.2
 _START_LIMIT_S = 300.0
 
@@ -79,14 +81,22 @@ class LoadingPool:
         return self._answers.qsize()
 
     def _feed(self, worker: _Worker) -> None:
-        """Thread: hand requests to one worker until there are no more."""
+        """Thread: hand requests to one worker until there are no more; it always has the next one at hand."""
+        asked: deque[LoadRequest] = deque()
         try:
-            while (request := self._next_request()) is not None:
-                self._put(worker.load(request, self._image_limit_s))
+            while True:
+                while len(asked) < ASKED_AT_ONCE and (request := self._next_request()) is not None:
+                    worker.ask(request)
+                    asked.append(request)
+                if not asked:
+                    return
+                self._put(worker.answer(asked.popleft(), self._image_limit_s))
                 if self._closing.is_set():
                     return
                 if not worker.is_alive:
                     worker.restart()
+                    for request in asked:
+                        worker.ask(request)
         finally:
             self._put(None)
 
@@ -129,15 +139,19 @@ class _Worker:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def load(self, request: LoadRequest, limit_s: float) -> Answer:
-        """The worker's answer, or what became of the worker.
+    def ask(self, request: LoadRequest) -> None:
+        """Send a request; answers come in the same order.
 
         Raises:
             InstallationError: the process does not start.
         """
         self._wait_until_ready()
-        try:
+        with suppress(OSError):  # the process has just died; `answer` says so
             self._line.send(request)
+
+    def answer(self, request: LoadRequest, limit_s: float) -> Answer:
+        """The worker's answer to the oldest request, or what became of the worker."""
+        try:
             if self._line.poll(limit_s):
                 answer: Answer = self._line.recv()
                 return answer
