@@ -67,7 +67,7 @@ def command(
     )
     console.say(
         f"{report.out}: {report.items:,} items x {report.dim} floats as {report.format} in {report.shards} file(s), "
-        f"{report.size_bytes / 1e6:,.1f} MB, {report.seconds:.1f} s; encoder {report.fingerprint}"
+        f"{report.size_bytes / 1e6:,.1f} MB, {report.seconds:.2f} s; encoder {report.fingerprint}"
     )
     console.say(f"Check it any time with: pinembed verify {report.out}")
     console.report(report)

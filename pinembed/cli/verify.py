@@ -25,7 +25,7 @@ def command(
     stop_on_signals()
     console = Console(json_output=json_output, quiet=quiet)
     report = verify(folder=folder, progress=console.progress)
-    read = f"{report.files} file(s), {report.size_bytes / 1e6:,.1f} MB read in {report.seconds:.1f} s"
+    read = f"{report.files} file(s), {report.size_bytes / 1e6:,.1f} MB read in {report.seconds:.2f} s"
     if report.findings:
         rows = [(finding.file, finding.problem, finding.detail) for finding in report.findings]
         console.table(
