@@ -149,7 +149,10 @@ def test_trim_refuses_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 def test_trim_refuses_a_folder_without_config(broken: Path, tmp_path: Path) -> None:
     (broken / "config.json").unlink()
-    assert "config.json is missing; wanted a Qwen3-VL checkpoint's config.json" in refused(broken, tmp_path)
+    assert (
+        "has no config.json; found LICENSE, chat_template.jinja, generation_config.json ...; wanted a Qwen3-VL"
+        in refused(broken, tmp_path)
+    )
 
 
 def test_trim_refuses_another_family_and_names_it(broken: Path, tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def _check(
 ) -> None:
     if (model is None) == (shape is None):
         raise UsageError(
-            f"{'Both' if model else 'Neither'} a MODEL and a --shape came; wanted one of them.",
+            f"{'Both a MODEL and' if model else 'Neither a MODEL nor'} a --shape came; wanted one of them.",
             remedy="Give a checkpoint folder, or --shape 2B for drawn weights.",
         )
     if not images or min(images) < 1 or min(counts) < 1 or image_px < WARM_UP_PX or price_per_hour < 0:

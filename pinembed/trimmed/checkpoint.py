@@ -106,12 +106,19 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
 def _read_config(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
-        found = "is a file" if folder.exists() else "does not exist"
+        state = "is a file" if folder.exists() else "does not exist"
         raise ModelError(
-            f"{folder} {found}; wanted a folder with a Qwen3-VL checkpoint.",
-            remedy="Check the path, or name one on the hub, e.g. hf-hub:Qwen/Qwen3-VL-2B-Instruct.",
+            f"{folder} {state}; wanted a folder with a Qwen3-VL checkpoint.",
+            remedy="Check the path; `pinembed trim` also takes hf-hub:Qwen/Qwen3-VL-2B-Instruct.",
         )
     path = folder / "config.json"
+    if not path.is_file():
+        names = sorted(found.name for found in folder.iterdir())
+        shown = (", ".join(names[:3]) or "nothing") + (" ..." if len(names) > 3 else "")
+        raise ModelError(
+            f"{folder} has no config.json; found {shown}; wanted a Qwen3-VL checkpoint.",
+            remedy="Check the path; an encoder's folder is no language model.",
+        )
     config = read_json(path, wanted="a Qwen3-VL checkpoint's config.json")
     kind = config.get("model_type")
     if kind not in MODEL_TYPES:
