@@ -63,6 +63,14 @@ def test_evaluate_against_itself_differs_by_nothing(
     assert report["difference"]["knn5"]["accuracy"] == 0
 
 
+def test_evaluate_against_itself_keeps_the_champion_with_exit_code_4(
+    cli: Callable[..., CliResult], catalogue_folder: Path, tiny_encoder: Path
+) -> None:
+    result = cli("evaluate", catalogue_folder, "--encoder", tiny_encoder, "--against", tiny_encoder, "--group", "color")
+    assert result.exit_code == 4
+    assert "B stays. The mean mAP is not higher with confidence: +0.000" in result.words
+
+
 def test_evaluate_against_another_gives_the_difference_of_the_two(
     cli: Callable[..., CliResult], catalogue_folder: Path, tiny_encoder: Path, other_encoder: Path
 ) -> None:
@@ -141,3 +149,15 @@ def test_evaluate_refuses_a_folder_without_metadata(
     result = cli("evaluate", catalogue_folder, "--encoder", tiny_encoder)
     assert result.exit_code == 1
     assert "has no metadata" in result.words
+
+
+def test_evaluate_shows_what_smaller_stored_forms_cost(
+    cli: Callable[..., CliResult], catalogue_folder: Path, tiny_encoder: Path
+) -> None:
+    arguments = ("evaluate", catalogue_folder, "--encoder", tiny_encoder, "--group", "color", "--stored-forms")
+    report = cli(*arguments, "--json").json
+    forms = {found["form"]: found for found in report["stored_forms"]}
+    assert forms["fp32"]["bytes_per_item"] == 64
+    assert forms["fp32"]["image_to_image"]["map"] == report["image_to_image"]["map"]
+    assert forms["int8"]["bytes_per_item"] == 20
+    assert "Stored forms of the image embeddings" in cli(*arguments).words

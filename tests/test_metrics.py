@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from pinembed.metrics.bootstrap import estimate, retrieval_scores
 from pinembed.metrics.collapse import spread
+from pinembed.metrics.compression import measure_stored_forms
 from pinembed.metrics.retrieval import SCORE_STEP, QueryScores, score_queries
 from pinembed.metrics.split import (
     SplitEmbeddings,
@@ -230,3 +231,25 @@ def test_spread_tells_directions_from_a_collapse() -> None:
     assert collapsed.mean_cosine > 0.99
     assert collapsed.has_collapsed(whole)
     assert not whole.has_collapsed(whole)
+
+
+def test_stored_forms_lose_little_where_bytes_are_many_and_more_where_they_are_few() -> None:
+    group_N = torch.arange(400) // 4
+    centre_ND = unit(100, 64)[group_N]
+    split = SplitEmbeddings(
+        image_ND=F.normalize(
+            centre_ND + 0.12 * torch.randn(400, 64, generator=torch.Generator().manual_seed(7)), dim=1
+        ),
+        text_TD=unit(100, 64),
+        text_of_N=group_N,
+        group_of_N=group_N,
+    )
+    forms = {found.form: found for found in measure_stored_forms(split)}
+    assert [found.bytes_per_item for found in forms.values()] == [256, 128, 68, 76, 64, 32]
+    exact = measure_split(split).image_to_image
+    assert torch.equal(forms["fp32"].image_to_image.values_QM, exact.values_QM)
+    mean_ap = {form: found.image_to_image.mean("map") for form, found in forms.items()}
+    assert mean_ap["fp16"] == pytest.approx(mean_ap["fp32"], abs=1e-3)
+    assert mean_ap["int8"] == pytest.approx(mean_ap["fp32"], abs=1e-2)
+    assert mean_ap["binary, then int8"] == pytest.approx(mean_ap["int8"], abs=2e-2)
+    assert mean_ap["fp32"] > mean_ap["fp16, first 32 of 64"] + 0.02 > mean_ap["fp16, first 16 of 64"] + 0.04

@@ -11,7 +11,7 @@ from pinembed.cli.options import DataArgument, Device, EncoderOption, GroupOptio
 from pinembed.errors import GateError
 
 if TYPE_CHECKING:
-    from pinembed.nouns.evaluation import Accuracy, Estimate, EvaluateReport, RetrievalScores, Scores
+    from pinembed.nouns.evaluation import Accuracy, Estimate, EvaluateReport, RetrievalScores, Scores, StoredForm
 
 HEADINGS = {"text_to_image": "text > image", "image_to_text": "image > text", "image_to_image": "image > image"}
 CLASS_HEADINGS = {"knn5": "5-NN", "label_zero_shot": "zero-shot"}
@@ -30,6 +30,10 @@ def command(
     ] = "test",
     group: GroupOption = None,
     text: TextOption = None,
+    stored_forms: Annotated[
+        bool,
+        typer.Option("--stored-forms", help="Also show what fp16, int8, binary and fewer dimensions would cost."),
+    ] = False,
     device: Device = "auto",
     seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap intervals.")] = 0,
     json_output: Json = False,
@@ -49,6 +53,7 @@ def command(
         split=split,
         group=group,
         text=columns(text),
+        stored_forms=stored_forms,
         device=device,
         seed=seed,
         progress=console.progress,
@@ -79,6 +84,14 @@ def _show(console: Console, report: EvaluateReport) -> None:
     classes = [row for field in CLASS_HEADINGS for row in _class_rows(field, named)]
     if classes:
         console.table("Groups as classes", ["", "", "queries", "gallery", "accuracy", "95 %"], classes, numeric_from=2)
+    if report.stored_forms:
+        console.table(
+            "Stored forms of the image embeddings",
+            ["", "bytes", "text > image mAP", "R@10", "image > image mAP", "R@10"],
+            [_form_row(form) for form in report.stored_forms],
+        )
+    if report.verdict is not None:
+        console.say(("A is better. " if report.verdict.promoted else "B stays. ") + report.verdict.reason)
 
 
 def _named_scores(report: EvaluateReport) -> list[tuple[str, Scores, str]]:
@@ -109,6 +122,15 @@ def _class_rows(field: str, named: list[tuple[str, Scores, str]]) -> list[list[s
             heading = CLASS_HEADINGS[field] if place == 0 else ""
             rows.append([heading, name, f"{found.queries:,}", gallery, figure, _interval(found.accuracy, sign)])
     return rows
+
+
+def _form_row(form: StoredForm) -> list[str]:
+    figures = [
+        f"{estimate.value:.3f}" if estimate else "none"
+        for scores in (form.text_to_image, form.image_to_image)
+        for estimate in ((scores.map, scores.recall_at_10) if scores else (None, None))
+    ]
+    return [form.form, f"{form.bytes_per_item:,}", *figures]
 
 
 def _interval(estimate: Estimate, sign: str) -> str:

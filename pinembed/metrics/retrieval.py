@@ -50,7 +50,13 @@ class QueryScores:
 
 
 def score_queries(
-    query_QD: Tensor, gallery_GD: Tensor, relevance: Relevance, cluster_Q: Tensor, *, skip_self: bool = False
+    query_QD: Tensor,
+    gallery_GD: Tensor,
+    relevance: Relevance,
+    cluster_Q: Tensor,
+    *,
+    skip_self: bool = False,
+    score: Callable[[Tensor], Tensor] | None = None,
 ) -> QueryScores:
     """Rank the gallery for each query by cosine.
 
@@ -60,6 +66,7 @@ def score_queries(
         relevance: the right answers of a block of queries.
         cluster_Q: code of each query's group.
         skip_self: queries and gallery are the same rows; a query does not find itself.
+        score: queries (B, D) to scores (B, G) where the gallery is stored in another form; by default cosines.
     """
     gallery = len(gallery_GD)
     block = max(1, BLOCK_SCORES // max(gallery, 1))
@@ -67,7 +74,8 @@ def score_queries(
     clusters = [cluster_Q[:0]]
     for start in range(0, len(query_QD), block):
         stop = min(start + block, len(query_QD))
-        scores_BG = torch.round((query_QD[start:stop] @ gallery_GD.T) / SCORE_STEP)
+        query_BD = query_QD[start:stop]
+        scores_BG = torch.round((query_BD @ gallery_GD.T if score is None else score(query_BD)) / SCORE_STEP)
         relevant_BG = relevance(start, stop).clone()
         if skip_self:
             places_B = torch.arange(stop - start)

@@ -5,6 +5,7 @@ Shape legend: N images, T distinct texts, M labelled images, C classes, D embedd
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -59,21 +60,33 @@ def measure_split(split: SplitEmbeddings) -> SplitScores:
     images where they share a group or a text.
     """
     belongs_NT = _belongs(split)
-    group_N, text_N = split.group_of_N, split.text_of_N
+    text_to_image, image_to_image = measure_image_gallery(split)
+    image_to_text = score_queries(
+        split.image_ND, split.text_TD, lambda start, stop: belongs_NT[start:stop], split.group_of_N
+    )
+    return SplitScores(text_to_image=text_to_image, image_to_text=image_to_text, image_to_image=image_to_image)
+
+
+def measure_image_gallery(
+    split: SplitEmbeddings, score: Callable[[Tensor], Tensor] | None = None
+) -> tuple[QueryScores, QueryScores]:
+    """The two directions that search among images: text to image, and image to image.
+
+    Args:
+        split: the embeddings.
+        score: queries (B, D) to scores of all images (B, N) where they are stored in another form.
+    """
+    belongs_TN = _belongs(split).T.contiguous()
+    image_ND, group_N, text_N = split.image_ND, split.group_of_N, split.text_of_N
 
     def same(start: int, stop: int) -> Tensor:
         text_B = text_N[start:stop, None]
         return (group_N[start:stop, None] == group_N) | ((text_B == text_N) & (text_B >= 0))
 
-    belongs_TN = belongs_NT.T.contiguous()
-    image_ND, text_TD = split.image_ND, split.text_TD
-    return SplitScores(
-        text_to_image=score_queries(
-            text_TD, image_ND, lambda start, stop: belongs_TN[start:stop], _group_of_texts(split)
-        ),
-        image_to_text=score_queries(image_ND, text_TD, lambda start, stop: belongs_NT[start:stop], group_N),
-        image_to_image=score_queries(image_ND, image_ND, same, group_N, skip_self=True),
+    text_to_image = score_queries(
+        split.text_TD, image_ND, lambda start, stop: belongs_TN[start:stop], _group_of_texts(split), score=score
     )
+    return text_to_image, score_queries(image_ND, image_ND, same, group_N, skip_self=True, score=score)
 
 
 def _group_of_texts(split: SplitEmbeddings) -> Tensor:

@@ -132,6 +132,22 @@ class Evaluation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StoredForm:
+    """What retrieval costs when image embeddings are stored in this form; queries stay fp32.
+
+    Attributes:
+        form: e.g. `fp16` or `int8`.
+        bytes_per_item: of one image.
+        text_to_image: None where no query has a right answer; image_to_image alike.
+    """
+
+    form: str
+    bytes_per_item: int
+    text_to_image: RetrievalScores | None
+    image_to_image: RetrievalScores | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluateReport:
     """What `pinembed evaluate` measured.
 
@@ -147,6 +163,7 @@ class EvaluateReport:
         against: the other encoder's, where one was given.
         difference: encoder minus against on the same queries, with paired intervals.
         verdict: whether the encoder should take the place of against.
+        stored_forms: the encoder's figures by the form in which embeddings are stored; empty unless asked for.
     """
 
     data: str
@@ -160,6 +177,7 @@ class EvaluateReport:
     against: Evaluation | None
     difference: Scores | None
     verdict: Verdict | None
+    stored_forms: tuple[StoredForm, ...]
 
     def to_json(self) -> dict[str, Any]:
         """The first encoder's figures stand at the top level."""
@@ -175,6 +193,7 @@ class EvaluateReport:
             "against": None if self.against is None else _flat(self.against),
             "difference": self.difference,
             "verdict": self.verdict,
+            "stored_forms": self.stored_forms,
         }
 
 

@@ -29,6 +29,7 @@ from pinembed.encoder.encoder import Encoder, load_encoder
 from pinembed.jobs.evaluate.embed import embed_items
 from pinembed.jobs.pixels import refuse_all_broken
 from pinembed.metrics.bootstrap import accuracy, retrieval_scores
+from pinembed.metrics.compression import measure_stored_forms
 from pinembed.metrics.split import (
     SplitEmbeddings,
     SplitScores,
@@ -37,7 +38,7 @@ from pinembed.metrics.split import (
     zero_shot_right,
 )
 from pinembed.metrics.verdict import decide
-from pinembed.nouns.evaluation import Accuracy, EvaluateReport, Evaluation, Scores
+from pinembed.nouns.evaluation import Accuracy, EvaluateReport, Evaluation, Scores, StoredForm
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import SILENT, Progress
 
@@ -69,6 +70,7 @@ class Answers:
 
     encoder: str
     fingerprint: str
+    embedded: SplitEmbeddings
     retrieval: SplitScores
     knn5_right_N: Tensor | None
     zero_shot_right_N: Tensor | None
@@ -85,6 +87,7 @@ def evaluate(
     split: str = "test",
     group: str | None = None,
     text: Sequence[str] = (),
+    stored_forms: bool = False,
     device: str = "auto",
     seed: int = 0,
     progress: Progress = SILENT,
@@ -98,6 +101,7 @@ def evaluate(
         split: name of the split, or `all`. Without a split column: train, val or test by the hash of the group.
         group: column whose equal values are right answers to each other.
         text: columns that make an item's text; by default those of a usual name.
+        stored_forms: also measure the encoder with its embeddings stored in fewer bytes.
         device: torch device or `auto`.
         seed: of the bootstrap.
         progress: who watches.
@@ -131,6 +135,7 @@ def evaluate(
         against=None if second is None else _evaluation(second, questions, seed=seed),
         difference=None if second is None else _scores(first, second, questions, seed=seed),
         verdict=None if second is None else decide(first.retrieval, second.retrieval, seed=seed),
+        stored_forms=_stored_forms(first.embedded, seed=seed) if stored_forms else (),
     )
 
 
@@ -175,6 +180,7 @@ def _ask(encoder: Encoder, questions: Questions, *, split: str, progress: Progre
     return Answers(
         encoder=encoder.files.reference,
         fingerprint=encoder.spec.fingerprint,
+        embedded=embedded,
         retrieval=measure_split(embedded),
         knn5_right_N=knn5,
         zero_shot_right_N=zero_shot,
@@ -195,6 +201,18 @@ def _knn5(
     voting = embed_items(encoder, questions.voters, stage=stage, progress=progress)
     class_M = questions.voter_class_M[voting.place_N]
     return nearest_neighbours_right(image_ND, class_N, voting.image_ND, class_M), len(class_M)
+
+
+def _stored_forms(embedded: SplitEmbeddings, *, seed: int) -> tuple[StoredForm, ...]:
+    return tuple(
+        StoredForm(
+            form=found.form,
+            bytes_per_item=found.bytes_per_item,
+            text_to_image=retrieval_scores(found.text_to_image, seed=seed),
+            image_to_image=retrieval_scores(found.image_to_image, seed=seed),
+        )
+        for found in measure_stored_forms(embedded)
+    )
 
 
 def _evaluation(answers: Answers, questions: Questions, *, seed: int) -> Evaluation:

@@ -1,0 +1,91 @@
+"""Recall against bytes: what the stored form of an image embedding costs in retrieval.
+
+Queries stay fp32; only the gallery is stored.
+
+Shape legend: Q queries, B a block of queries, G gallery, D embedding floats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from pinembed.metrics.retrieval import QueryScores
+from pinembed.metrics.split import SplitEmbeddings, measure_image_gallery
+
+RESCORED = 100
+SCALE_BYTES = 4
+
+Score = Callable[[Tensor], Tensor]
+"""Queries (B, D) to scores (B, G)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredScores:
+    """One stored form.
+
+    Attributes:
+        form: for people.
+        bytes_per_item: of one image.
+        text_to_image: figures of each query.
+        image_to_image: figures of each query.
+    """
+
+    form: str
+    bytes_per_item: int
+    text_to_image: QueryScores
+    image_to_image: QueryScores
+
+
+def measure_stored_forms(split: SplitEmbeddings) -> tuple[StoredScores, ...]:
+    """fp32, fp16, int8, binary with int8 rescoring, and fp16 of the first half and quarter of the dimensions."""
+    image_ND = split.image_ND
+    dim = image_ND.shape[1]
+    int8_bytes = dim + SCALE_BYTES
+    forms: list[tuple[str, int, Score]] = [
+        ("fp32", 4 * dim, _products(image_ND)),
+        ("fp16", 2 * dim, _products(image_ND.half().float())),
+        ("int8", int8_bytes, _products(_int8(image_ND))),
+        (f"binary, then int8", (dim + 7) // 8 + int8_bytes, _rescored(image_ND)),
+        *((f"fp16, first {part} of {dim}", 2 * part, _first(image_ND, part)) for part in (dim // 2, dim // 4)),
+    ]
+    found = []
+    for form, bytes_per_item, score in forms:
+        text_to_image, image_to_image = measure_image_gallery(split, score)
+        found.append(
+            StoredScores(
+                form=form, bytes_per_item=bytes_per_item, text_to_image=text_to_image, image_to_image=image_to_image
+            )
+        )
+    return tuple(found)
+
+
+def _products(gallery_GD: Tensor) -> Score:
+    return lambda query_BD: query_BD @ gallery_GD.T
+
+
+def _int8(embedding_ND: Tensor) -> Tensor:
+    """What is read back: each row has its own scale."""
+    scale_N1 = embedding_ND.abs().amax(dim=1, keepdim=True).clamp_min(1e-12) / 127
+    return (embedding_ND / scale_N1).round() * scale_N1
+
+
+def _first(embedding_ND: Tensor, dims: int) -> Score:
+    gallery_GD = F.normalize(embedding_ND[:, :dims], dim=1).half().float()
+    return lambda query_BD: F.normalize(query_BD[:, :dims], dim=1) @ gallery_GD.T
+
+
+def _rescored(embedding_ND: Tensor) -> Score:
+    """Equal signs choose the candidates, int8 orders them; what is no candidate comes after, by its signs."""
+    sign_GD, int8_GD = embedding_ND.sign(), _int8(embedding_ND)
+
+    def score(query_BD: Tensor) -> Tensor:
+        coarse_BG = query_BD.sign() @ sign_GD.T / query_BD.shape[1] - 4
+        candidates = min(RESCORED, coarse_BG.shape[1])
+        place_BK = coarse_BG.topk(candidates, dim=1).indices
+        return coarse_BG.scatter(1, place_BK, (query_BD @ int8_GD.T).gather(1, place_BK))
+
+    return score
