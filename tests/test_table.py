@@ -168,10 +168,13 @@ def test_metadata_column_that_the_table_cannot_take_is_refused(tmp_path: Path, n
 
 def test_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = made(str(tmp_path / "pins"), 1)
-    monkeypatch.setattr(opened.lance, "add", lambda rows: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    full = "lance error: LanceError(IO): No space left on device (os error 28), /x/lance-13.0.0/src/writer.rs:191:9"
+    monkeypatch.setattr(opened.lance, "add", lambda rows: (_ for _ in ()).throw(RuntimeError(full)))
     writer = TableWriter(opened, FailureTable(opened.address), commit_rows=1, commit_s=60)
 
-    with pytest.raises(TableError, match=r"cannot be written: .*No space left on device") as caught:
+    with pytest.raises(
+        TableError, match=r"cannot be written: LanceError.IO.: No space left on device .os error 28.$"
+    ) as caught:
         writer.add(row(2))
 
     assert "free disk space" in caught.value.remedy

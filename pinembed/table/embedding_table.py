@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from pinembed.table.schema import REFERENCE_KEY, VECTOR, stored_spec, table_sche
 
 IDS_PER_CONDITION = 500
 REFINE_FACTOR = 10
+RUST_PLACE = re.compile(r",? *(/\S+)?\.rs:\d+:\d+.*$")
 LANCE_ERRORS = (RuntimeError, OSError, ValueError)  # what the Rust core raises, and what its wrappers add
 
 
@@ -233,7 +235,9 @@ def id_conditions(ids: Sequence[str], column: str = "id") -> list[str]:
 
 
 def first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n", 1)[0][:300]
+    """What an error says, without Lance's note of where in its own source it was raised."""
+    line = str(error).strip().split("\n", 1)[0]
+    return RUST_PLACE.sub("", line).removeprefix("lance error: ")[:300]
 
 
 def _names(address: TableAddress) -> list[str]:
