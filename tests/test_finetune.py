@@ -390,3 +390,56 @@ def test_a_convolutional_tower_trains_at_a_smaller_side_and_a_transformer_at_its
     transformer = load_encoder(str(tiny_encoder)).model
     assert smaller_side(transformer, 224) is None
     assert activation_bytes(convolutional, 128) > 3 * activation_bytes(convolutional, 64)
+
+
+SMALL_TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
+TOWERS = {
+    "siglip": {
+        "embed_dim": 32,
+        "init_logit_bias": -10.0,
+        "custom_text": True,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
+        "text_cfg": {**SMALL_TEXT, "no_causal_mask": True, "pool_type": "last", "proj_bias": True},
+    },
+    "convnext": {
+        "embed_dim": 32,
+        "vision_cfg": {"timm_model_name": "test_convnext", "timm_pool": "avg", "timm_proj": "linear", "image_size": 64},
+        "text_cfg": SMALL_TEXT,
+    },
+    "resnet with attention pooling": {
+        "embed_dim": 32,
+        "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "patch_size": None, "head_width": 64},
+        "text_cfg": SMALL_TEXT,
+    },
+    "timm transformer": {
+        "embed_dim": 32,
+        "vision_cfg": {"timm_model_name": "test_vit", "timm_pool": "", "timm_proj": "linear", "image_size": 64},
+        "text_cfg": SMALL_TEXT,
+    },
+}
+
+
+@pytest.mark.parametrize("name", TOWERS)
+def test_every_kind_of_tower_trains_and_is_stored(tmp_path: Path, name: str) -> None:
+    from pinembed.encoder.encoder import build_encoder, load_encoder
+    from pinembed.encoder.locate import EncoderFiles
+    from pinembed.encoder.save import save_encoder
+    from pinembed.jobs.finetune import finetune
+
+    files = EncoderFiles(
+        reference=name, architecture=name, weights=None, folder=None, model_cfg=TOWERS[name], preprocess_cfg={}
+    )
+    (tmp_path / "base").mkdir()
+    save_encoder(build_encoder(files), tmp_path / "base")
+    report = finetune(
+        data=write_catalogue(tmp_path / "data", views=5),
+        base=str(tmp_path / "base"),
+        out=tmp_path / "out",
+        group="color",
+        epochs=4,
+        lr=1e-3,
+    )
+    assert report.stopped is None
+    losses = [record.loss for record in report.epochs[1:]]
+    assert losses[-1] < losses[0]
+    assert load_encoder(str(tmp_path / "out")).spec.fingerprint == report.fingerprint

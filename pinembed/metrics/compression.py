@@ -49,7 +49,7 @@ def measure_stored_forms(split: SplitEmbeddings) -> tuple[StoredScores, ...]:
         ("fp32", 4 * dim, _products(image_ND)),
         ("fp16", 2 * dim, _products(image_ND.half().float())),
         ("int8", int8_bytes, _products(_int8(image_ND))),
-        (f"binary, then int8", (dim + 7) // 8 + int8_bytes, _rescored(image_ND)),
+        ("binary, then int8", (dim + 7) // 8 + int8_bytes, _rescored(image_ND)),
         *((f"fp16, first {part} of {dim}", 2 * part, _first(image_ND, part)) for part in (dim // 2, dim // 4)),
     ]
     found = []
