@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -53,17 +54,20 @@ def make_source(folder: Path, count: int = 25, *, ids: Sequence[str] | None = No
 
 def edit_manifest(folder: Path, edit: Any, *, fix_checksum: bool = True) -> None:
     """Change manifest.json by a function of its object; with a fitting SHA256SUMS, as a careful attacker would."""
-    import hashlib
-
     path = folder / "manifest.json"
     stored = json.loads(path.read_text())
     edit(stored)
     path.write_text(json.dumps(stored))
     if fix_checksum:
-        sums = folder / "SHA256SUMS"
-        lines = [line for line in sums.read_text().splitlines() if not line.endswith("  manifest.json")]
-        lines.append(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  manifest.json")
-        sums.write_text("\n".join(lines) + "\n")
+        fix_manifest_checksum(folder)
+
+
+def fix_manifest_checksum(folder: Path) -> None:
+    """Write the manifest's checksum as it is now into SHA256SUMS."""
+    sums = folder / "SHA256SUMS"
+    lines = [line for line in sums.read_bytes().split(b"\n") if line and not line.endswith(b"  manifest.json")]
+    lines.append(hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest().encode() + b"  manifest.json")
+    sums.write_bytes(b"\n".join(lines) + b"\n")
 
 
 def refresh_entry(folder: Path, file: str) -> None:

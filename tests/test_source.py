@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -20,7 +21,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from pinembed import EmbeddingSource
-from pinembed.errors import NonFiniteEmbeddingError, SourceError, UnknownItemError
+from pinembed.errors import NonFiniteEmbeddingError, PinembedError, SourceError, UnknownItemError
+from pinembed.jobs.verify import verify
 from pinembed.source import id_hash, id_index, writer
 from pinembed.source.writer import write_source
 from tests.source_material import (
@@ -29,6 +31,7 @@ from tests.source_material import (
     SPEC,
     edit_manifest,
     embeddings,
+    fix_manifest_checksum,
     in_batches,
     item_ids,
     make_source,
@@ -480,3 +483,34 @@ def test_source_writer_refuses_another_number_of_rows(tmp_path: Path, count: int
 def test_source_writer_refuses_another_shape_or_type(tmp_path: Path, rows: Any) -> None:
     with pytest.raises(SourceError, match=r"Rows came as float\d\d of shape .*; wanted float16 of shape \(7, 8\)"):
         refused_write(tmp_path, item_ids(20), rows, 20)
+
+
+# --- anything at all
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_source_with_any_damage_gives_rows_or_an_error_in_words(tmp_path: Path, seed: int) -> None:
+    """Bytes changed, cut or put in, and checksums made to fit: no traceback, no crash, no other kind of error."""
+    draw = np.random.default_rng(seed)
+    folder = make_source(tmp_path / "source", 12)
+    path = sorted(folder.iterdir())[seed % 5]
+    content = bytearray(path.read_bytes())
+    for _ in range(int(draw.integers(1, 4))):
+        place = int(draw.integers(0, len(content)))
+        match int(draw.integers(0, 3)):
+            case 0:
+                content[place] = int(draw.integers(0, 256))
+            case 1:
+                del content[place : place + int(draw.integers(1, 40))]
+            case 2:
+                content[place:place] = draw.bytes(int(draw.integers(1, 40)))
+    path.write_bytes(content)
+    if path.suffix == ".safetensors":
+        refresh_entry(folder, path.name)
+    else:
+        fix_manifest_checksum(folder)
+    with contextlib.suppress(PinembedError), EmbeddingSource.open(folder) as source:
+        assert source.get([item_id for item_id in item_ids(12) if item_id in source]).dtype == np.float16
+        assert sum(len(ids) for ids, _ in source.batches()) == 12
+    with contextlib.suppress(PinembedError):
+        verify(folder=folder)

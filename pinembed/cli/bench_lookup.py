@@ -41,6 +41,7 @@ def command(
             f"< {GATHER_P99_MS:g} ms",
             report.gather_p99_ms < GATHER_P99_MS,
         ),
+        (f"gather {report.ids_per_gather} ids, p99, CPU", f"{report.gather_cpu_p99_ms:.3f} ms", "", True),
         ("resident memory, growth", f"{growth_mb:.1f} MB", f"< {GROWTH_MB:g} MB", growth_mb < GROWTH_MB),
         (
             "export",

@@ -16,7 +16,6 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pinembed.errors import OutputError
 from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
@@ -43,6 +42,7 @@ class _Lookups:
 
     open_ms: float
     gather_ms: tuple[float, ...]
+    gather_cpu_ms: tuple[float, ...]
     resident_growth_bytes: int
 
 
@@ -90,6 +90,7 @@ def bench_lookup(
         open_ms=found.open_ms,
         gather_p50_ms=float(np.percentile(found.gather_ms, 50)),
         gather_p99_ms=float(np.percentile(found.gather_ms, 99)),
+        gather_cpu_p99_ms=float(np.percentile(found.gather_cpu_ms, 99)),
         resident_growth_bytes=found.resident_growth_bytes,
         write_bytes_per_s=size_bytes / seconds,
         disk_bytes_per_s=statistics.mean((before, after)),
@@ -131,10 +132,15 @@ def _rows(items: int, dim: int, seed: int, progress: Progress) -> Iterator[Rows]
     """One drawn block again and again: what is written does not change the time."""
     block = np.random.default_rng(seed).standard_normal((BATCH_ROWS, dim), np.float32) / dim**0.5
     block_fp16 = block.astype(np.float16)
-    for start in range(0, items, BATCH_ROWS):
-        ids = [_item_id(number) for number in range(start, min(start + BATCH_ROWS, items))]
-        yield ids, block_fp16[: len(ids)]
-        progress.advance(len(ids))
+    ids = [_item_id(number) for number in range(items)]
+
+    def batches() -> Iterator[Rows]:
+        for start in range(0, items, BATCH_ROWS):
+            batch_ids = ids[start : start + BATCH_ROWS]
+            yield batch_ids, block_fp16[: len(batch_ids)]
+            progress.advance(len(batch_ids))
+
+    return batches()
 
 
 def _item_id(number: int) -> str:
@@ -161,12 +167,13 @@ def _look_up(folder: Path, gathers: int, seed: int) -> _Lookups:
     resident_before = _resident_bytes()
     open_ms = statistics.median(_milliseconds_to_open(folder) for _ in range(OPENS))
     source = EmbeddingSource.open(folder)
-    gather_ms = [
-        _milliseconds_to_gather(source, draw.integers(0, len(source), IDS_PER_GATHER)) for _ in range(WARM_UP + gathers)
-    ]
+    for _ in range(WARM_UP):
+        _timed_gather(source, draw)
+    wall_ms, cpu_ms = zip(*(_timed_gather(source, draw) for _ in range(gathers)), strict=True)
     return _Lookups(
         open_ms=open_ms,
-        gather_ms=tuple(gather_ms[WARM_UP:]),
+        gather_ms=wall_ms,
+        gather_cpu_ms=cpu_ms,
         resident_growth_bytes=_resident_bytes() - resident_before,
     )
 
@@ -177,11 +184,12 @@ def _milliseconds_to_open(folder: Path) -> float:
         return 1000 * (time.perf_counter() - began)
 
 
-def _milliseconds_to_gather(source: EmbeddingSource, row_M: NDArray[np.int64]) -> float:
-    ids = [_item_id(row) for row in row_M.tolist()]
-    began = time.perf_counter()
+def _timed_gather(source: EmbeddingSource, draw: np.random.Generator) -> tuple[float, float]:
+    """Milliseconds of one gather: wall, CPU."""
+    ids = [_item_id(row) for row in draw.integers(0, len(source), IDS_PER_GATHER).tolist()]
+    began, cpu_began = time.perf_counter(), time.thread_time()
     source.get(ids)
-    return 1000 * (time.perf_counter() - began)
+    return 1000 * (time.perf_counter() - began), 1000 * (time.thread_time() - cpu_began)
 
 
 def _resident_bytes() -> int:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Rows = tuple[Sequence[str], NDArray[np.float16]]
-_EXPONENT = np.uint16(0x7C00)
+_MAGNITUDE = np.uint16(0x7FFF)
+_INFINITY = 0x7C00
 _SHOWN = 5
 
 
@@ -72,11 +73,11 @@ def checked_rows(batches: Iterable[Rows], *, dim: int, count: int) -> Iterator[R
 
 
 def non_finite_rows(embedding_ND: NDArray[np.float16]) -> NDArray[np.intp]:
-    """Numbers of the rows that hold NaN or inf; all bits of such a float's exponent are set."""
-    bits_ND = embedding_ND.view(np.uint16)
-    if not ((bits_ND & _EXPONENT) == _EXPONENT).any():
+    """Numbers of the rows that hold NaN or inf: without the sign these are the largest bit patterns of all."""
+    magnitude_ND = embedding_ND.view(np.uint16) & _MAGNITUDE
+    if int(magnitude_ND.max(initial=0)) < _INFINITY:  # several times faster than isfinite, and nearly always the end
         return np.empty(0, np.intp)
-    return np.flatnonzero(((bits_ND & _EXPONENT) == _EXPONENT).any(axis=1))
+    return np.flatnonzero((magnitude_ND >= _INFINITY).any(axis=1))
 
 
 def refuse_non_finite(ids: Sequence[str], embedding_ND: NDArray[np.float16]) -> None:
