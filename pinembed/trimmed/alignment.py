@@ -1,7 +1,7 @@
 """Training of the projector, and where asked of the language model, on dialogues about stored embeddings.
 
 Shape legend: N items, I items of a batch's questions in order, D floats of one embedding, m soft tokens of one item,
-B questions, T tokens, V vocabulary.
+B questions, T tokens, A tokens of all answers, V vocabulary.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pinembed.errors import TrainingError
 from pinembed.nouns.align_report import AlignEpoch, AlignSettings
@@ -112,7 +113,7 @@ class Alignment:
         if not math.isfinite(told):
             raise TrainingError(
                 f"The loss is {told} at step {self.standing.step}; it must stay finite.",
-                remedy="Lower --lr and --language-lr, or train in float32 with --dtype float32.",
+                remedy="Lower --lr and --language-lr.",
             )
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -154,16 +155,8 @@ class Alignment:
         return True
 
     def _loss(self, dialogues: Sequence[Dialogue], embeddings_ID: Tensor, tokens: int) -> Tensor:
-        batch = self.model.writer.write(
-            [dialogue.question for dialogue in dialogues],
-            [len(dialogue.rows) for dialogue in dialogues],
-            tokens=tokens,
-            answers=[dialogue.answer for dialogue in dialogues],
-        )
-        soft_ImH = self.model.soft_tokens(embeddings_ID, tokens=tokens)
-        labels_BT = batch.to(self.model.device).labels_BT
-        loss: Tensor = self.model.model(**self.model.inputs(batch, soft_ImH), labels=labels_BT, use_cache=False).loss
-        return loss
+        labels_BT, logits_AV = _answered(self.model, dialogues, embeddings_ID, tokens)
+        return F.cross_entropy(logits_AV, labels_BT[labels_BT != IGNORED])
 
 
 @torch.inference_mode()
@@ -183,20 +176,38 @@ def right_answers(
     m = model.require_projector().checked_tokens(tokens)
     for start in range(0, len(dialogues), JUDGED_TOGETHER):
         chunk = dialogues[start : start + JUDGED_TOGETHER]
-        batch = model.writer.write(
-            [dialogue.question for dialogue in chunk],
-            [len(dialogue.rows) for dialogue in chunk],
-            tokens=m,
-            answers=[dialogue.answer for dialogue in chunk],
-        ).to(model.device)
         rows = [row for dialogue in chunk for row in dialogue.rows]
-        logits_BTV = model.model(**model.inputs(batch, model.soft_tokens(embeddings_ND[rows], tokens=m))).logits
-        assert batch.labels_BT is not None
-        labels_BT = batch.labels_BT[:, 1:]
+        labels_BT, logits_AV = _answered(model, chunk, embeddings_ND[rows], m)
+        said_BT = labels_BT.masked_scatter(labels_BT != IGNORED, logits_AV.argmax(dim=-1))
+        right_BT = said_BT == labels_BT
         if begins:
-            labels_BT = labels_BT.masked_fill(labels_BT == model.writer.tokenizer.eos_token_id, IGNORED)
-        right_BT = (logits_BTV[:, :-1].argmax(dim=-1) == labels_BT) | (labels_BT == IGNORED)
+            right_BT |= labels_BT == model.writer.tokenizer.eos_token_id
         yield from right_BT.all(dim=1).tolist()
+
+
+def _answered(
+    model: TrimmedModel, dialogues: Sequence[Dialogue], embeddings_ID: Tensor, tokens: int
+) -> tuple[Tensor, Tensor]:
+    """One pass with the right answers in place.
+
+    Logits are made where an answer is due only: with a vocabulary of 152,000 those of the whole prompts would take more
+    memory than the model.
+
+    Returns:
+        (B, T - 1) labels of the places 1 to T, and (A, V) float32 logits of the A places whose label is not IGNORED.
+    """
+    batch = model.writer.write(
+        [dialogue.question for dialogue in dialogues],
+        [len(dialogue.rows) for dialogue in dialogues],
+        tokens=tokens,
+        answers=[dialogue.answer for dialogue in dialogues],
+    ).to(model.device)
+    soft_ImH = model.soft_tokens(embeddings_ID, tokens=tokens)
+    hidden_BTH = model.model.model(**model.inputs(batch, soft_ImH), use_cache=False).last_hidden_state
+    assert batch.labels_BT is not None
+    labels_BT = batch.labels_BT[:, 1:]
+    logits_AV: Tensor = model.model.lm_head(hidden_BTH[:, :-1][labels_BT != IGNORED])
+    return labels_BT, logits_AV.float()
 
 
 def _parameters_of(groups: Sequence[dict[str, Any]]) -> list[nn.Parameter]:
