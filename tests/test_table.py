@@ -154,10 +154,28 @@ def test_table_that_pinembed_did_not_make_is_refused(tmp_path: Path) -> None:
 
 
 def test_table_folder_that_is_damaged_is_explained(tmp_path: Path) -> None:
-    (tmp_path / "pins.lance").mkdir()
+    made(str(tmp_path / "pins"), 1)
+    for manifest in (tmp_path / "pins.lance/_versions").glob("*.manifest"):
+        manifest.write_bytes(b"damaged")
 
     with pytest.raises(TableError, match="cannot be opened"):
         EmbeddingTable.open(str(tmp_path / "pins"))
+
+
+def test_table_that_was_killed_in_its_first_commit_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "pins.lance/_versions").mkdir(parents=True)
+
+    with pytest.raises(TableError, match="There is no table"):
+        EmbeddingTable.open(str(tmp_path / "pins"))
+
+    assert made(str(tmp_path / "pins"), 1).count_rows() == 1
+
+
+def test_table_has_its_primary_key_from_the_first_version_on(tmp_path: Path) -> None:
+    opened = EmbeddingTable.create(str(tmp_path / "pins"), SPEC, SCHEMA)
+
+    assert opened.lance.version == 1
+    assert opened.schema.field("id").metadata == {b"lance-schema:unenforced-primary-key:position": b"1"}
 
 
 @pytest.mark.parametrize("name", ["vector", "id", "a.b", ""])

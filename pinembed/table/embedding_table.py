@@ -82,7 +82,6 @@ class EmbeddingTable:
             if address.folder is not None:
                 Path(address.database).mkdir(parents=True, exist_ok=True)
             lance = lancedb.connect(address.database).create_table(address.name, schema=schema)
-            lance.set_unenforced_primary_key("id")
         return cls(address, lance)
 
     @property
@@ -220,9 +219,12 @@ def writing(address: TableAddress) -> Iterator[None]:
 
 
 def table_exists(address: TableAddress) -> bool:
-    """Whether a database holds a table of this name; nothing is created."""
+    """Whether a database holds a table of this name; nothing is created.
+
+    A folder without a version is what a run leaves that was killed in its first commit: no table yet.
+    """
     if address.folder is not None:
-        return address.folder.is_dir()
+        return any((address.folder / "_versions").glob("*.manifest"))
     with reading(address):
         return address.name in _names(address)
 

@@ -12,10 +12,11 @@ import pyarrow as pa
 
 from pinembed.table.address import TableAddress
 from pinembed.table.embedding_table import id_conditions, reading, table_exists, writing
+from pinembed.table.schema import PRIMARY_KEY
 
 SCHEMA = pa.schema(
     [
-        pa.field("id", pa.string(), nullable=False),
+        pa.field("id", pa.string(), nullable=False, metadata=PRIMARY_KEY),
         pa.field("folder", pa.string()),
         pa.field("file_name", pa.string()),
         pa.field("size_bytes", pa.int64()),
@@ -90,7 +91,6 @@ class FailureTable:
         with writing(self.address):
             if self._lance is None:
                 self._lance = lancedb.connect(self.address.database).create_table(self.address.name, schema=SCHEMA)
-                self._lance.set_unenforced_primary_key("id")
             merge = self._lance.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
             merge.execute(pa.Table.from_pylist(rows, schema=SCHEMA))
 

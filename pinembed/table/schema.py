@@ -25,8 +25,10 @@ from pinembed.errors import DataError, TableError
 from pinembed.nouns.encoder_spec import EncoderSpec
 
 VECTOR = "vector"
+# Lance's own mark of a primary key; in the schema from the first commit on, so that no kill leaves a table without it
+PRIMARY_KEY = {b"lance-schema:unenforced-primary-key:position": b"1"}
 FILE_FIELDS = (
-    pa.field("id", pa.string(), nullable=False),
+    pa.field("id", pa.string(), nullable=False, metadata=PRIMARY_KEY),
     pa.field("folder", pa.string()),
     pa.field("file_name", pa.string()),
     pa.field("sha256", pa.string()),
