@@ -488,7 +488,7 @@ def test_source_writer_refuses_another_shape_or_type(tmp_path: Path, rows: Any) 
 # --- anything at all
 
 
-@pytest.mark.parametrize("seed", range(150))
+@pytest.mark.parametrize("seed", range(60))
 def test_source_with_any_damage_gives_rows_or_an_error_in_words(tmp_path: Path, seed: int) -> None:
     """Bytes changed, cut or put in, and checksums made to fit: no traceback, no crash, no other kind of error."""
     draw = np.random.default_rng(seed)
