@@ -84,7 +84,11 @@ def bench_vlm(
                 trimmed=_cost(count, trimmed, bench.flops(count, full=False), price_per_hour),
             )
         )
-        progress.advance(1, f"{count} images: {comparisons[-1].first_token_ratio:.0f} x sooner")
+        progress.advance()
+        progress.say(
+            f"{count} image(s): first token after {full.first_token_s:.2f} s with the tower, "
+            f"{trimmed.first_token_s:.2f} s without"
+        )
     progress.finish()
     vision = sum(parameter.numel() for parameter in loaded.model.visual.parameters())
     total = sum(parameter.numel() for parameter in loaded.parameters())
