@@ -5,6 +5,7 @@ Shape legend: N images, T distinct texts, M labelled images, C classes, D embedd
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,8 +13,10 @@ import torch
 from torch import Tensor
 
 from pinembed.metrics.retrieval import BLOCK_SCORES, QueryScores, score_queries
+from pinembed.nouns.evaluation import METRICS
 
 NEIGHBOURS = 5
+MAP = METRICS.index("map")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,13 @@ class SplitScores:
         """Mean average precision over the directions that have queries: what training selects by."""
         measured = [scores.mean("map") for scores in self.directions if scores.queries]
         return sum(measured) / len(measured)
+
+    @property
+    def mean_map_error(self) -> float:
+        """Standard error of `mean_map`, as far as the queries' spread tells it."""
+        measured = [scores.values_QM[:, MAP] for scores in self.directions if scores.queries > 1]
+        variance = sum(float(values_Q.var()) / len(values_Q) for values_Q in measured)
+        return math.sqrt(variance) / max(len(measured), 1)
 
     @property
     def directions(self) -> tuple[QueryScores, QueryScores, QueryScores]:

@@ -37,7 +37,7 @@ class TrainedRun:
     Attributes:
         records: validation figures, the base first.
         losses: of every step.
-        best_epoch: the trained epoch with the best mean mAP; 0 where none was measured.
+        best_epoch: the last trained epoch within a standard error of the best mean mAP; 0 where none was measured.
         base_scores: of the base on the validation split.
         base_weights: state dict before the first step.
         best_weights: state dict of the best trained epoch.
@@ -146,7 +146,9 @@ class Epochs:
             scores, spread = self._judge.measure(f"measuring epoch {epoch}")
         record = self._told(epoch_record(epoch, scores, loss=loss, seconds=time.monotonic() - self._started_s))
         self._records.append(record)
-        if self._best_epoch == 0 or record.mean_map > self._records[self._best_epoch].mean_map:
+        highest = max(trained.mean_map for trained in self._records[1:])
+        if record.mean_map >= highest - scores.mean_map_error:
+            # as good as any, as far as validation can tell; the later epoch has the lower rate and the longer average
             self._best_epoch, self._best_weights = epoch, self._trainer.averaged_weights()
         if spread.has_collapsed(base_spread):
             self._stopped = f"the embeddings collapsed in epoch {epoch}: {spread}, the base's {base_spread}."
