@@ -29,10 +29,16 @@ def command(
     """Measure decoding, every backend, and both together; say what limits the machine and how near encode comes."""
     from pinembed.jobs.bench_encode import bench_encode
 
-    stop_on_signals()
+    stop = stop_on_signals()
     console = Console(json_output=json_output, quiet=quiet)
     report = bench_encode(
-        images, encoder=encoder, count=count, device=device, batch_size=batch_size, progress=console.progress
+        images,
+        encoder=encoder,
+        count=count,
+        device=device,
+        batch_size=batch_size,
+        progress=console.progress,
+        stop=stop,
     )
     rows = [("decode alone", f"{report.decode_images_per_s:.1f}", "")]
     rows += [

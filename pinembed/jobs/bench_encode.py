@@ -23,6 +23,7 @@ from pinembed.jobs.encode.job import IMAGE_LIMIT_S, LOADED_AHEAD, encode, usable
 from pinembed.nouns.bench_encode_report import BackendSpeed, BenchEncodeReport
 from pinembed.nouns.encoder_spec import Preprocessing
 from pinembed.nouns.progress import SILENT, Progress
+from pinembed.nouns.stop import Stop
 
 
 def bench_encode(
@@ -33,6 +34,7 @@ def bench_encode(
     device: str = "auto",
     batch_size: int | None = None,
     progress: Progress = SILENT,
+    stop: Stop | None = None,
 ) -> BenchEncodeReport:
     """Measure a folder and an encoder on this machine; nothing is left behind.
 
@@ -43,6 +45,7 @@ def bench_encode(
         device: torch device.
         batch_size: images that the encoder takes at once; None chooses by device.
         progress: is told what is being measured.
+        stop: asked after the backends, because an exporter may swallow the signal's exception.
 
     Raises:
         DataError: no images, or none that can be read.
@@ -64,6 +67,8 @@ def bench_encode(
         for found in measure_all(loaded, pixels_BCHW, size)
     )
     del loaded
+    if stop is not None:
+        stop.check()
     best = max((speed for speed in speeds if speed.min_cosine >= MIN_COSINE), key=lambda speed: speed.images_per_s)
     shared = on.type == "cpu"  # decoding and encoding take each other's time
     alone = (1 / decode_images_per_s, 1 / best.images_per_s)

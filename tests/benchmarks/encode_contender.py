@@ -89,9 +89,11 @@ def run_peer(name: str, images: Path, weights: Path, out: Path, threads: int) ->
 
 
 def run_pinembed(images: Path, weights: Path, out: Path) -> dict[str, float]:
+    from pinembed.encoder.backends import choose
     from pinembed.jobs.encode import encode
     from pinembed.jobs.encode.backend import BackendOfRun
 
+    choose.CALIBRATE_FROM_IMAGES = 1  # few files stand for a large folder here
     begun: dict[str, float] = {}
     load = BackendOfRun._load
 
