@@ -10,7 +10,7 @@ import numpy as np
 from canvas import Array, Rgb, Sprite, leaf_outline, round_light, tint
 from PIL import Image, ImageDraw, ImageFilter
 
-IMAGE_PX = 176
+IMAGE_PX = 128
 # Scenes are drawn at three times their final size.
 SCENE_PX = 3 * IMAGE_PX
 

@@ -13,11 +13,11 @@ from furniture import draw_chair, draw_clock, draw_cushion, draw_lamp, draw_rug
 from patterns import COLORS, MATERIALS, PATTERNS, Look
 from vessels import draw_basket, draw_candle, draw_mug, draw_plant, draw_vase
 
-PRODUCTS_PER_CATEGORY = 7
+PRODUCTS_PER_CATEGORY = 14
 VIEWS_PER_PRODUCT = 5
-# Products held back: one or two of each category for the test, fewer for validation.
-TEST_PRODUCTS = 16
-VAL_PRODUCTS = 8
+# Products held back of each category.
+TEST_PRODUCTS_PER_CATEGORY = 3
+VAL_PRODUCTS_PER_CATEGORY = 2
 # A value that training shows less often than this could not be learned apart from the products that carry it.
 MIN_TRAIN_PRODUCTS_PER_VALUE = 3
 
@@ -219,10 +219,8 @@ def _choose_splits(rng: random.Random, chosen: list[tuple[str, Look]]) -> list[s
     while True:
         order = rng.sample(range(count), count)
         by_category = {name: [place for place in order if chosen[place][0] == name] for name in categories}
-        test = [by_category[name].pop() for name in categories]
-        extra = rng.sample(categories, TEST_PRODUCTS - len(categories))
-        test += [by_category[name].pop() for name in extra]
-        val = [by_category[name].pop() for name in rng.sample(categories, VAL_PRODUCTS)]
+        test = [by_category[name].pop() for name in categories for _ in range(TEST_PRODUCTS_PER_CATEGORY)]
+        val = [by_category[name].pop() for name in categories for _ in range(VAL_PRODUCTS_PER_CATEGORY)]
         splits = ["test" if place in test else "val" if place in val else "train" for place in range(count)]
         if _is_fair(chosen, splits):
             return splits

@@ -35,12 +35,12 @@ from pinembed.outfolder import claimed_folder, staged_folder
 
 BASE = "pinembed-tiny"
 SAMPLES = Path(__file__).parents[2] / "sample_images"
-TEXT = ("title", "category", "color", "pattern", "style")
+TEXT = ("category", "color", "pattern")
 GROUP = "product"
-FIELDS = ("category", "color", "pattern")
-EPOCHS = 40
+FIELDS = TEXT
+EPOCHS = 36
 # a model of a million parameters from scratch takes higher rates than a pretrained one
-ALIGN_EPOCHS, ALIGN_BATCH, ALIGN_RATE, ALIGN_NOISE = 25, 64, 3e-3, 0.5
+ALIGN_EPOCHS, ALIGN_BATCH, ALIGN_RATE, ALIGN_NOISE = 12, 64, 3e-3, 0.5
 SEARCH_TEXT = "a teal mug"
 SEED = 0
 
