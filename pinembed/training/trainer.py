@@ -57,7 +57,6 @@ class Trainer:
         self._generator = torch.Generator()
         self._trained = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
         self._average = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-        self._warm_up_steps = max(1, round(recipe.warm_up * total_steps))
         self.step_count = 0
 
     def start_epoch(self, epoch: int) -> None:
@@ -88,7 +87,8 @@ class Trainer:
         Raises:
             TrainingError: the loss is NaN or infinite.
         """
-        share = cosine_share(self.step_count, self.total_steps, self._warm_up_steps)
+        warm_up_steps = max(1, round(self.recipe.warm_up * self.total_steps))  # the budget may have cut the steps
+        share = cosine_share(self.step_count, self.total_steps, warm_up_steps)
         set_rate(self.optimiser, share)
         views_BCHW = augment(pixels_BCHW, self._generator, image_px=self.recipe.train_px)
         positive_BB = positives(group_B, text_B).to(tokens_BT.device)

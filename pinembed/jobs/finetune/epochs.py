@@ -25,7 +25,7 @@ from pinembed.training.batches import epoch_batches
 from pinembed.training.recipe import Recipe
 from pinembed.training.trainer import Trainer
 
-TIMED_STEPS = 5
+TIMED_STEPS = (5, 10, 20, 40, 80)
 SENTINEL_SHARE = 0.5
 """Training that loses this much of the base's validation mAP has gone wrong and will not come back."""
 
@@ -109,6 +109,7 @@ class Epochs:
         self._best_weights = self._base_weights
         self._stopped: str | None = None
         self._training_s = 0.0
+        self._timed = (0, 0.0)
         self._shown = 0
         self._started_s = time.monotonic()
         self._validation_s = 0.0
@@ -193,14 +194,18 @@ class Epochs:
         return float(np.mean(losses))
 
     def _fit_budget(self) -> None:
-        """After some steps, cut the run to the number of steps that the time allows."""
-        if self._budget_s is None or self._trainer.step_count != TIMED_STEPS:
+        """Fit the number of steps to the time; several times early on, for first steps are slow and machines shared."""
+        done = self._trainer.step_count
+        if self._budget_s is None or done not in TIMED_STEPS:
             return
-        step_s = self._training_s / TIMED_STEPS
+        timed_step, timed_s = self._timed
+        self._timed = (done, self._training_s)
+        step_s = (self._training_s - timed_s) / (done - timed_step)
         epoch_s = step_s * self._steps_per_epoch + self._validation_s
         left_s = self._budget_s - (time.monotonic() - self._started_s)
-        steps = TIMED_STEPS + int(max(left_s, 0) / epoch_s * self._steps_per_epoch)
-        if steps < self._trainer.total_steps:
+        fitting = done + int(max(left_s, 0) / epoch_s * self._steps_per_epoch)
+        steps = min(fitting, self._recipe.epochs * self._steps_per_epoch)
+        if steps != self._trainer.total_steps:
             self._trainer.total_steps = steps
             self._progress.say(f"--minutes allows {steps} steps, {steps / self._steps_per_epoch:.1f} epochs")
 
