@@ -177,7 +177,7 @@ def test_align_writes_the_run_and_its_curves(aligned: AlignReport) -> None:
 
 
 def test_right_answers_are_those_that_greedy_generation_gives(aligned: AlignReport, shop: Path, source: Path) -> None:
-    from pinembed.jobs.align_material import read_material
+    from pinembed.jobs.align.material import read_material
 
     model = TrimmedModel.load(aligned.out)
     held_out = read_material(shop, source, group=None).held_out

@@ -86,7 +86,7 @@ def command(
 
 
 def _questions(text: str | None, items: list[str], each: bool, jsonl: str | None) -> list[Question]:
-    from pinembed.jobs.ask_lines import parse_questions
+    from pinembed.jobs.ask.lines import parse_questions
     from pinembed.nouns.ask_report import Question
 
     if jsonl is not None:

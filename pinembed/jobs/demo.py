@@ -15,7 +15,7 @@ from pinembed.encoder.encoder import load_encoder
 from pinembed.encoder.save import save_encoder
 from pinembed.errors import DataError
 from pinembed.jobs.align import align
-from pinembed.jobs.align_scratch import write_scratch_model
+from pinembed.jobs.align.scratch import write_scratch_model
 from pinembed.jobs.ask import ask
 from pinembed.jobs.encode import encode
 from pinembed.jobs.evaluate import evaluate

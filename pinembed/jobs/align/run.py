@@ -11,12 +11,12 @@ from pathlib import Path
 
 from pinembed.encoder.device import choose_device
 from pinembed.errors import UsageError
-from pinembed.jobs.align_dialogues import OwnDialogue, about, read_dialogues
-from pinembed.jobs.align_judge import judge, own_share, quick_accuracy
-from pinembed.jobs.align_material import Material, read_material
-from pinembed.jobs.align_projector import adapt_projector, give_projector
-from pinembed.jobs.align_train import train
-from pinembed.jobs.align_write import write_model
+from pinembed.jobs.align.dialogues import OwnDialogue, about, read_dialogues
+from pinembed.jobs.align.judge import judge, own_share, quick_accuracy
+from pinembed.jobs.align.material import Material, read_material
+from pinembed.jobs.align.projector import adapt_projector, give_projector
+from pinembed.jobs.align.train import train
+from pinembed.jobs.align.write import write_model
 from pinembed.nouns.align_report import AlignReport, AlignSettings
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.nouns.stop import Stop

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from pinembed.errors import ModelError
-from pinembed.jobs.align_material import Material, Rows
+from pinembed.jobs.align.material import Material, Rows
 from pinembed.source.embedding_source import EmbeddingSource
 from pinembed.trimmed.adapter import fit_adapter, mean_cosine
 from pinembed.trimmed.model import TrimmedModel

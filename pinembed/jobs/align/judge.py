@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pinembed.jobs.align_material import Material, Rows
+from pinembed.jobs.align.material import Material, Rows
 from pinembed.nouns.align_report import FieldScore, TokensScore
 from pinembed.trimmed.alignment import right_answers
 from pinembed.trimmed.model import TrimmedModel
