@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +50,7 @@ def staged_folder(out: Path, *, kind: str, overwrite: bool = False) -> Iterator[
         try:
             yield staging
             _write_marker(staging, kind)
+            _share_as_folder(staging)
             _sync(staging)
             with _locked(out.parent):
                 check_output(out, overwrite=overwrite)
@@ -133,6 +135,16 @@ def _marked_files(folder: Path) -> set[str]:
 def _write_marker(folder: Path, kind: str) -> None:
     marker = {"kind": kind, "pinembed": __version__, "files": sorted(_files_in(folder))}
     (folder / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
+
+
+def _share_as_folder(folder: Path) -> None:
+    """Who may read the folder may read its files: safetensors writes them for the owner alone, whatever the umask."""
+    mode = folder.stat().st_mode & 0o666
+    for name in _files_in(folder):
+        status = (folder / name).lstat()
+        # a file of two names belongs to another folder too, which set its mode
+        if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+            (folder / name).chmod(status.st_mode & 0o777 | mode)
 
 
 def _sync(folder: Path) -> None:

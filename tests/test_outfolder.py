@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pinembed.errors import OutputError, OutputExistsError, StoppedError
-from pinembed.outfolder import check_output, staged_folder
+from pinembed.outfolder import check_output, claimed_folder, staged_folder
 
 
 def write(out: Path, text: str = "new", *, overwrite: bool = False) -> None:
@@ -224,3 +224,45 @@ def test_output_folder_works_where_the_file_system_has_no_locks(
     write(tmp_path / "out", "old")
     write(tmp_path / "out", overwrite=True)
     assert (tmp_path / "out" / "content.txt").read_text() == "new"
+
+
+def test_files_written_for_the_owner_alone_are_shared_as_the_folder_is(tmp_path: Path) -> None:
+    previous = os.umask(0o022)
+    try:
+        with staged_folder(tmp_path / "out", kind="test") as folder:
+            (folder / "weights.safetensors").touch(mode=0o600)
+    finally:
+        os.umask(previous)
+    assert (tmp_path / "out" / "weights.safetensors").stat().st_mode & 0o777 == 0o644
+
+
+def test_claimed_folder_is_ours_with_all_that_is_in_it_at_the_end(tmp_path: Path) -> None:
+    with claimed_folder(tmp_path / "out", kind="test") as folder:
+        (folder / "deep").mkdir()
+        (folder / "deep" / "content.txt").write_text("old")
+    with claimed_folder(tmp_path / "out", kind="test", overwrite=True) as folder:
+        assert names(folder) == []
+
+
+def test_claimed_folder_of_an_interrupted_run_can_be_claimed_again(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with claimed_folder(tmp_path / "out", kind="test") as folder:
+            (folder / "content.txt").write_text("half")
+            raise StoppedError(2)
+
+    with pytest.raises(StoppedError):
+        interrupted()
+    with claimed_folder(tmp_path / "out", kind="test", overwrite=True) as folder:
+        assert names(folder) == []
+
+
+def test_claimed_folder_with_a_strangers_file_is_refused_and_kept(tmp_path: Path) -> None:
+    with claimed_folder(tmp_path / "out", kind="test"):
+        pass
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with (
+        pytest.raises(OutputExistsError, match=r"holds 1 file\(s\) that pinembed did not write: mine.txt"),
+        claimed_folder(tmp_path / "out", kind="test", overwrite=True),
+    ):
+        pass
+    assert (tmp_path / "out" / "mine.txt").read_text() == "mine"

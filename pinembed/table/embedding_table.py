@@ -104,7 +104,7 @@ class EmbeddingTable:
         raise EncoderMismatchError(
             f"Table {self.address} holds {_named(self.spec)} embeddings of {self.spec.dim} floats; "
             f"this run makes {_named(spec)} ones of {spec.dim}.",
-            remedy="Give another --table, or run `pinembed refresh` to move the table to the new encoder.",
+            remedy="Give another --table for the new encoder; the old table stays usable until you switch.",
         )
 
     def count_rows(self, where: str | None = None) -> int:
