@@ -234,7 +234,8 @@ def _architecture(reference: str, random_init: bool) -> EncoderFiles:
     if not random_init:
         raise UsageError(
             f"{reference} is an architecture without weights; its embeddings would be random.",
-            remedy=f"Give {reference}/PRETRAINED, or add --random-init where you want to train from scratch.",
+            remedy="Add --random-init to train it from scratch"
+            + ("." if own.is_file() else f", or give {reference}/PRETRAINED of open_clip's list."),
         )
     return EncoderFiles(
         reference=reference,
