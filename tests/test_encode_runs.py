@@ -32,7 +32,7 @@ def test_other_encoder_is_refused_with_the_remedy(
     assert result.exit_code == 1
     assert f"Table {table} holds tiny" in result.words
     assert "embeddings of 16 floats; this run makes other" in result.words
-    assert "Give another --table, or run `pinembed refresh`" in result.words
+    assert "Give another --table for the new encoder; the old table stays usable" in result.words
     with pytest.raises(EncoderMismatchError):
         run(encoder=str(other_encoder))
 
