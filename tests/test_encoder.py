@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
+import platform
 import shutil
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from PIL import Image
 
 from pinembed.encoder.encoder import as_local_dir, build_encoder, load_encoder, unit_rows
 from pinembed.encoder.locate import encoder_spec, locate_encoder
+from pinembed.encoder.memory import keep_freed_memory
 from pinembed.encoder.save import save_encoder
 from pinembed.errors import EncoderError, InstallationError, NonFiniteEmbeddingError, UsageError
 from pinembed.images.preprocess import preprocess
@@ -223,3 +226,16 @@ def test_grey_picture_is_refused_nowhere(tiny_encoder) -> None:
     encoder = load_encoder(str(tiny_encoder))
     pixels_CHW = preprocess(Image.new("L", (40, 40), 128).convert("RGB"), encoder.preprocessing)
     assert torch.isfinite(encoder.embed_images(torch.from_numpy(pixels_CHW)[None])).all()
+
+
+def test_freed_memory_is_kept_where_the_c_library_is_glibc() -> None:
+    assert keep_freed_memory() is (platform.libc_ver()[0] == "glibc")
+
+
+def test_convolutional_tower_gives_open_clips_embeddings() -> None:
+    encoder = load_encoder("pinembed-tiny", random_init=True)
+    pixels_BCHW = random_pixels(4, 96)
+    with torch.inference_mode():
+        plain = copy.deepcopy(encoder.model).to(memory_format=torch.contiguous_format)
+        expected_BD = plain.encode_image(encoder.standardise(pixels_BCHW), normalize=True)
+    assert torch.allclose(encoder.embed_images(pixels_BCHW), expected_BD, atol=1e-5)
