@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pinembed.cli.console import Console
-from pinembed.cli.options import Device, EncoderOption, Json, Quiet
+from pinembed.cli.options import BatchSize, Device, EncoderOption, Json, Quiet
 from pinembed.cli.signals import stop_on_signals
 
 
@@ -17,12 +17,7 @@ def command(
     encoder: EncoderOption,
     count: Annotated[int, typer.Option("--images", min=16, help="Images to read, spread over the folder.")] = 1000,
     device: Device = "auto",
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            "--batch-size", min=1, help="Images that the encoder takes at once; chosen by device if not given."
-        ),
-    ] = None,
+    batch_size: BatchSize = None,
     json_output: Json = False,
     quiet: Quiet = False,
 ) -> None:

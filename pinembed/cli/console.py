@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pinembed.errors import PinembedError
-from pinembed.nouns.progress import Progress
+from pinembed.nouns.progress import SILENT, Progress
 
 CRON_LINE_EVERY_S = 60.0
 
@@ -42,7 +42,7 @@ class Console:
     def progress(self) -> Progress:
         """A Progress for the job: bars, lines or nothing."""
         if self.quiet:
-            return _Errors()
+            return SILENT
         return _Bars() if sys.stderr.isatty() else _Lines()
 
     def say(self, text: str = "", *, style: str | None = None) -> None:
@@ -93,15 +93,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value
-
-
-class _Errors:
-    """--quiet: nothing but errors."""
-
-    def start(self, stage: str, total: int | None = None, unit: str = "it") -> None: ...
-    def advance(self, n: int = 1, note: str = "") -> None: ...
-    def finish(self) -> None: ...
-    def say(self, text: str) -> None: ...
 
 
 class _Bars:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pinembed.cli.console import Console, print_error
-from pinembed.cli.options import Device, EncoderOption, Json, Quiet, Table
+from pinembed.cli.options import BatchSize, Device, EncoderOption, Json, Quiet, Table
 from pinembed.cli.signals import stop_on_signals
 from pinembed.errors import TooManyFailuresError
 
@@ -50,12 +50,7 @@ def command(
         ),
     ] = "auto",
     device: Device = "auto",
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            "--batch-size", min=1, help="Images that the encoder takes at once; chosen by device if not given."
-        ),
-    ] = None,
+    batch_size: BatchSize = None,
     json_output: Json = False,
     quiet: Quiet = False,
 ) -> None:

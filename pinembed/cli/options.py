@@ -52,6 +52,10 @@ GroupOption = Annotated[
         show_default=False,
     ),
 ]
+BatchSize = Annotated[
+    int | None,
+    typer.Option("--batch-size", min=1, help="Images that the encoder takes at once; chosen by device if not given."),
+]
 
 
 def columns(value: str | None) -> tuple[str, ...]:

@@ -18,8 +18,9 @@ from pinembed.encoder.locate import locate_encoder
 from pinembed.errors import DataError
 from pinembed.images.loading import LoadedImage, LoadRequest, WorkerSetup
 from pinembed.images.pool import LoadingPool
+from pinembed.jobs.cores import usable_cores
 from pinembed.jobs.encode.backend import BATCH_SIZES
-from pinembed.jobs.encode.job import IMAGE_LIMIT_S, LOADED_AHEAD, encode, usable_cores
+from pinembed.jobs.encode.job import IMAGE_LIMIT_S, LOADED_AHEAD, encode
 from pinembed.nouns.bench_encode_report import BackendSpeed, BenchEncodeReport
 from pinembed.nouns.encoder_spec import Preprocessing
 from pinembed.nouns.progress import SILENT, Progress

@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 from pinembed.errors import InstallationError
+from pinembed.jobs.cores import usable_cores
 from pinembed.nouns.doctor_report import Check, DoctorReport
 from pinembed.version import __version__
 
@@ -105,11 +106,10 @@ def _devices() -> list[Check]:
         import torch
     except (ImportError, OSError):
         return []
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     capabilities = _cpu_capabilities()
     native = [name for name, has in capabilities.items() if has]
     checks = [
-        Check(name="CPU", found=f"{cores} core(s), torch uses {torch.get_num_threads()} thread(s)"),
+        Check(name="CPU", found=f"{usable_cores()} core(s), torch uses {torch.get_num_threads()} thread(s)"),
         Check(
             name="CPU bf16 / int8",
             found=", ".join(native) if native else "no native bf16 or int8",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from pinembed.encoder.locate import EncoderFiles, encoder_spec, locate_encoder
 from pinembed.errors import UsageError
 from pinembed.images.loading import WorkerSetup
 from pinembed.images.pool import LoadingPool
+from pinembed.jobs.cores import usable_cores
 from pinembed.jobs.encode.backend import BackendOfRun
 from pinembed.jobs.encode.inputs import Inputs, find_inputs
 from pinembed.jobs.encode.plan import Plan, make_plan
@@ -153,11 +153,6 @@ def encode(
         dry_run=dry_run,
         max_failure_rate=max_failure_rate,
     )
-
-
-def usable_cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, kw_only=True)
