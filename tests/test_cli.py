@@ -94,3 +94,21 @@ def test_error_under_json_is_one_object_on_standard_output(cli, monkeypatch) -> 
 
 def test_doctor_command_is_registered_under_its_own_name() -> None:
     assert COMMANDS["pinembed doctor"].callback.__module__ == doctor_command.__name__
+
+
+def test_process_ends_with_the_commands_exit_code_though_a_library_would_abort_at_teardown() -> None:
+    code = (
+        "import atexit, os, sys\n"
+        "from pinembed import __main__ as process\n"
+        "class Library:\n"
+        "    def __del__(self, abort=os.abort): abort()\n"
+        "sys.library = Library()\n"
+        "def main():\n"
+        "    atexit.register(print, 'cleaned up')\n"
+        "    print('result', end='')\n"
+        "    sys.exit(4)\n"
+        "process.main = main\n"
+        "process.run()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (4, "resultcleaned up\n")

@@ -125,6 +125,6 @@ def test_interrupt_commits_and_ends_with_130(photos: Path, tmp_path: Path, tiny_
 
     words = process.communicate()[1]
 
-    assert process.returncode == 130
+    assert process.returncode == 130, words
     assert "What was committed is whole; run the same command again to go on." in " ".join(words.split())
     assert encode(photos, table=table, encoder=str(tiny_encoder), workers=1).rows == IMAGES

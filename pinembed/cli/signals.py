@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import sys
 from types import FrameType
 
 from pinembed.errors import StoppedError
@@ -19,7 +19,8 @@ def stop_on_signals() -> Stop:
             stop.signum = signum
             raise StoppedError(signum)
         stop.signum = signum
-        sys.stderr.write("\nStopping after this step; once more to stop at once.\n")
+        # not sys.stderr.write: the signal may come while a progress line is written through the same buffer
+        os.write(2, b"\nStopping after this step; once more to stop at once.\n")
 
     signal.signal(signal.SIGINT, handle)
     signal.signal(signal.SIGTERM, handle)
