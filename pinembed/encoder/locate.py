@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pinembed.encoder.fusion import read_fusion
 from pinembed.errors import EncoderError, UsageError
 from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
+from pinembed.nouns.fusion import Fusion
 
 CONFIG_NAME = "open_clip_config.json"
 WEIGHTS_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors")
@@ -37,6 +39,7 @@ class EncoderFiles:
         preprocess_cfg: open_clip's preprocess_cfg; keys that are missing take open_clip's defaults.
         weights: the safetensors file; None for an architecture without weights.
         folder: the local-dir folder; None when the files lie in a download cache.
+        fusion: metadata that is part of an item's vector; None where the image alone makes it.
     """
 
     reference: str
@@ -45,6 +48,7 @@ class EncoderFiles:
     preprocess_cfg: dict[str, Any]
     weights: Path | None
     folder: Path | None
+    fusion: Fusion | None = None
 
 
 def locate_encoder(reference: str, *, random_init: bool = False) -> EncoderFiles:
@@ -92,6 +96,7 @@ def encoder_spec(files: EncoderFiles) -> EncoderSpec:
         weights_sha256=_sha256_of_file(files.weights),
         dim=int(files.model_cfg["embed_dim"]),
         preprocessing=preprocessing_of(files),
+        fusion=files.fusion,
     )
 
 
@@ -143,6 +148,7 @@ def _in_folder(folder: Path, reference: str) -> EncoderFiles:
         preprocess_cfg=config.get("preprocess_cfg") or {},
         weights=weights,
         folder=folder,
+        fusion=read_fusion(folder),
     )
 
 

@@ -12,18 +12,23 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pinembed.encoder.encoder import Encoder
+from pinembed.encoder.fusion import write_fusion
 from pinembed.encoder.locate import CONFIG_NAME, WEIGHTS_NAMES
+from pinembed.nouns.fusion import Fusion
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt")
 
 
-def save_encoder(encoder: Encoder, folder: Path, *, weights: Mapping[str, Tensor] | None = None) -> None:
+def save_encoder(
+    encoder: Encoder, folder: Path, *, weights: Mapping[str, Tensor] | None = None, fusion: Fusion | None = None
+) -> None:
     """Write configuration, weights and tokenizer files; `open_clip.create_model("local-dir:...")` loads the folder.
 
     Args:
         encoder: gives the configuration, and the weights where none are handed over.
         folder: exists; files of the same names are replaced.
         weights: a state dict of the encoder's model to store instead, such as the best checkpoint's.
+        fusion: metadata that is part of an item's vector; None where the image alone makes it.
     """
     state = encoder.model.state_dict() if weights is None else weights
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
@@ -41,6 +46,7 @@ def save_encoder(encoder: Encoder, folder: Path, *, weights: Mapping[str, Tensor
         },
     }
     (folder / CONFIG_NAME).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    write_fusion(folder, fusion)
     _save_tokenizer(encoder, folder)
 
 

@@ -8,6 +8,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from pinembed.nouns.fusion import Fusion
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preprocessing:
@@ -32,7 +34,7 @@ class Preprocessing:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EncoderSpec:
-    """Everything that decides what vector an image gets.
+    """Everything that decides what vector an item gets.
 
     Attributes:
         architecture: for people: the folder's name, `NAME/PRETRAINED` or `hf-hub:...`. Not part of the fingerprint.
@@ -41,6 +43,7 @@ class EncoderSpec:
         dim: D, floats of one embedding.
         preprocessing: image file to pixels.
         normalise: embeddings have L2 norm 1.
+        fusion: metadata that is part of an item's vector; None where the image alone makes it.
     """
 
     architecture: str
@@ -49,6 +52,7 @@ class EncoderSpec:
     dim: int
     preprocessing: Preprocessing
     normalise: bool = True
+    fusion: Fusion | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -58,17 +62,22 @@ class EncoderSpec:
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, ready for `json.dumps`."""
-        return dataclasses.asdict(self)
+        """Plain values, ready for `json.dumps`; without fusion there is no such entry, as before there was any."""
+        plain = dataclasses.asdict(self)
+        if self.fusion is None:
+            del plain["fusion"]
+        return plain
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> EncoderSpec:
         """The inverse of `to_json`.
 
         Raises:
-            KeyError, TypeError: a field is missing or unknown; readers turn it into their own error.
+            KeyError, TypeError, ValueError: a field is missing, unknown or of no use; readers turn it into their own
+                error.
         """
         preprocessing = dict(stored["preprocessing"])
         for channelwise in ("mean", "std"):
             preprocessing[channelwise] = tuple(preprocessing[channelwise])
-        return cls(**{**stored, "preprocessing": Preprocessing(**preprocessing)})
+        fusion = Fusion.from_json(stored["fusion"]) if "fusion" in stored else None
+        return cls(**{**stored, "preprocessing": Preprocessing(**preprocessing), "fusion": fusion})
