@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from pinembed.errors import ModelError, UsageError
+from pinembed.errors import ModelError, StoppedError, UsageError
 from pinembed.jobs.bench_vlm import bench_vlm
 from pinembed.trimmed.flops import VisionShape, prefill_flops
-from pinembed.trimmed.measure import Bench, random_model
+from pinembed.trimmed.measure import Bench, Timing, random_model
 from pinembed.trimmed.model import load_parts
 from pinembed.trimmed.projector import new_projector
 from pinembed.trimmed.shapes import SHAPES, shape_config
@@ -57,6 +57,54 @@ def test_bench_compares_the_two_models_for_every_number_of_images(tiny_qwen3vl: 
     assert not report.random_weights
     assert report.item_bytes == 16
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_bench_leaves_out_what_would_take_too_long_and_names_it(
+    cli: Callable[..., CliResult], tiny_qwen3vl: Path
+) -> None:
+    result = cli("bench", "vlm", tiny_qwen3vl, "--minutes", "0", "--image-px", "64", "--dim", "8", "--repeats", "2")
+
+    assert result.exit_code == 0
+    assert "2 images are left out: they would take about" in result.words
+    assert "Not measured: 2, 4, 8, 16 images." in result.words
+
+
+def test_bench_that_is_stopped_reports_what_it_measured(
+    tiny_qwen3vl: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = Bench.full
+
+    def full(bench: Bench, images: int) -> Timing:
+        if images > 1:
+            raise StoppedError(2)
+        return measure(bench, images)
+
+    monkeypatch.setattr(Bench, "full", full)
+
+    report = bench_vlm(model=tiny_qwen3vl, images=(1, 2), image_px=64, dim=8, plot=tmp_path / "p.png")
+
+    assert [comparison.full.images for comparison in report.comparisons] == [1]
+    assert report.left_out == (2,)
+    assert (tmp_path / "p.png").is_file()
+
+
+def test_bench_that_is_stopped_before_its_first_measurement_has_nothing_to_report(
+    tiny_qwen3vl: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(bench: Bench, images: int) -> Timing:
+        raise StoppedError(15)
+
+    monkeypatch.setattr(Bench, "full", stopped)
+    with pytest.raises(StoppedError):
+        bench_vlm(model=tiny_qwen3vl, images=(64, 65), image_px=64, dim=8)
+
+
+def test_bench_measures_as_often_as_it_is_told(tiny_qwen3vl: Path) -> None:
+    [comparison] = bench_vlm(model=tiny_qwen3vl, images=(1,), image_px=64, dim=8, repeats=2).comparisons
+
+    assert (comparison.full.runs, comparison.trimmed.runs) == (2, 2)
+    assert comparison.full.requests_per_s == pytest.approx(1 / comparison.full.request_s)
+    assert comparison.full.prefill_share == pytest.approx(1 - comparison.full.vision_s / comparison.full.first_token_s)
 
 
 def test_bench_counts_what_the_flop_counter_of_torch_counts(tiny_qwen3vl: Path) -> None:

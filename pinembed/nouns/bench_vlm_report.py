@@ -12,7 +12,8 @@ class RequestCost:
     Attributes:
         images: in the prompt.
         prompt_tokens: T, image tokens or soft tokens included.
-        vision_s: of the tower; 0 for the trimmed model.
+        runs: how often it was measured; the times are those of the fastest run.
+        vision_s: of the tower, or of the projector in the trimmed model.
         first_token_s: tower or projector, and prefill, to the first token.
         request_s: the same and the rest of the answer.
         flops: to the first token, counted.
@@ -22,12 +23,28 @@ class RequestCost:
 
     images: int
     prompt_tokens: int
+    runs: int
     vision_s: float
     first_token_s: float
     request_s: float
     flops: int
     peak_bytes: int | None
     usd_per_million: float
+
+    @property
+    def prefill_s(self) -> float:
+        """Of the language model's pass over the prompt."""
+        return self.first_token_s - self.vision_s
+
+    @property
+    def prefill_share(self) -> float:
+        """Of the time to the first token: what stays where the tower falls away and the prompt's length does not."""
+        return self.prefill_s / self.first_token_s
+
+    @property
+    def requests_per_s(self) -> float:
+        """One after the other."""
+        return 1 / self.request_s
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +83,7 @@ class BenchVlmReport:
         vision_bytes: weights of the tower.
         item_bytes: of one stored embedding.
         comparisons: by number of images.
+        left_out: numbers of images that were not measured, for want of time or because the run was stopped.
         plot: PNG that was written, None for none.
     """
 
@@ -83,4 +101,5 @@ class BenchVlmReport:
     vision_bytes: int
     item_bytes: int
     comparisons: tuple[Comparison, ...]
+    left_out: tuple[int, ...]
     plot: str | None

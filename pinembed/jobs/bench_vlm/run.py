@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,8 @@ from typing import Any
 import torch
 
 from pinembed.encoder.device import choose_device
-from pinembed.errors import MissingExtraError, ModelError, UsageError
+from pinembed.errors import ModelError, StoppedError, UsageError
+from pinembed.jobs.bench_vlm.plot import check_plot, draw
 from pinembed.nouns.bench_vlm_report import BenchVlmReport, Comparison, RequestCost
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.trimmed.checkpoint import read_checkpoint
@@ -20,19 +23,23 @@ from pinembed.trimmed.projector import new_projector
 FLOAT_BYTES = 2  # a stored embedding is fp16
 MILLION = 1_000_000
 WARM_UP_PX = 64
+IMAGES = (1, 2, 4, 8, 16)
+MINUTES = 10.0
+MOST_RUNS, REPEAT_S = 5, 10.0
 
 
 def bench_vlm(
     *,
     model: Path | None = None,
     shape: str | None = None,
-    images: Sequence[int] = (1, 2, 4, 8),
+    images: Sequence[int] | None = None,
     image_px: int = 1024,
     dim: int = 512,
     tokens: int = 4,
     answer_tokens: int = 8,
     price_per_hour: float = 1.0,
-    repeats: int = 1,
+    repeats: int | None = None,
+    minutes: float | None = None,
     dtype: str = "bfloat16",
     device: str = "auto",
     plot: Path | None = None,
@@ -41,18 +48,21 @@ def bench_vlm(
     """Time to the first token, tokens, operations, memory and cost, with the vision tower and with stored embeddings.
 
     Both requests use the same language model, so one set of weights is in memory. Loading and decoding of images is
-    not counted; the full model would pay for that too.
+    not counted; the full model would pay for that too. Each measurement is told as it comes; a stopped run reports
+    those that it made.
 
     Args:
         model: folder of a Qwen3-VL checkpoint with its tower; or give `shape`.
         shape: `2B`, `4B` or `8B`, with drawn weights.
-        images: numbers of images in a prompt.
+        images: numbers of images in a prompt; None for IMAGES, as far as `minutes` reach.
         image_px: side of the square images.
         dim: D of the stored embeddings.
         tokens: K, soft tokens of one item.
         answer_tokens: of every answer, the first one included.
         price_per_hour: of this machine, in US dollars.
-        repeats: of every measurement; the fastest counts.
+        repeats: of every measurement; the fastest counts. None for as many as fit into REPEAT_S, one at least.
+        minutes: a number of images that would go beyond it is left out; None for no limit, or MINUTES without
+            `images`.
         dtype: of the weights, `bfloat16`, `float16` or `float32`.
         device: `auto`, `cpu`, `cuda` ...
         plot: PNG to write.
@@ -61,9 +71,15 @@ def bench_vlm(
     Raises:
         UsageError: neither or both of model and shape, or numbers that cannot be meant.
         ModelError: no Qwen3-VL checkpoint, or a trimmed one.
+        StoppedError: a signal before anything was measured.
         MissingExtraError: the extra `vlm`, or for the plot `report`, is missing.
     """
-    _check(model, shape, images, image_px, (dim, tokens, answer_tokens, repeats), price_per_hour, dtype)
+    counts = sorted(set(IMAGES if images is None else images))
+    _check(model, shape, counts, image_px, (dim, tokens, answer_tokens, repeats or 1), price_per_hour, dtype)
+    if plot is not None:
+        check_plot()
+    limit_s = 60 * (minutes if minutes is not None else MINUTES if images is None else math.inf)
+    began = time.perf_counter()
     chosen = choose_device(device)
     progress.start("making the model" if shape else "loading the model")
     loaded = _load(model, shape, dtype, chosen)
@@ -73,22 +89,9 @@ def bench_vlm(
     small = Bench(loaded, projector, image_px=WARM_UP_PX, answer_tokens=2)
     small.full(1), small.trimmed(1)
     bench = Bench(loaded, projector, image_px=image_px, answer_tokens=answer_tokens)
-    progress.start("measuring", len(images), "prompts")
-    comparisons = []
-    for count in sorted(set(images)):
-        full = min((bench.full(count) for _ in range(repeats)), key=lambda timing: timing.request_s)
-        trimmed = min((bench.trimmed(count) for _ in range(max(repeats, 3))), key=lambda timing: timing.request_s)
-        comparisons.append(
-            Comparison(
-                full=_cost(count, full, bench.flops(count, full=True), price_per_hour),
-                trimmed=_cost(count, trimmed, bench.flops(count, full=False), price_per_hour),
-            )
-        )
-        progress.advance()
-        progress.say(
-            f"{count} image(s): first token after {full.first_token_s:.2f} s with the tower, "
-            f"{trimmed.first_token_s:.2f} s without"
-        )
+    run = _Run(bench, price_per_hour, repeats, deadline=began + limit_s, progress=progress)
+    progress.start("measuring", len(counts), "prompts")
+    comparisons = run.measure(counts)
     progress.finish()
     vision = sum(parameter.numel() for parameter in loaded.model.visual.parameters())
     total = sum(parameter.numel() for parameter in loaded.parameters())
@@ -108,6 +111,7 @@ def bench_vlm(
         vision_bytes=vision * item_size,
         item_bytes=FLOAT_BYTES * dim,
         comparisons=tuple(comparisons),
+        left_out=tuple(count for count in counts if count not in {made.full.images for made in comparisons}),
         plot=None if plot is None else str(plot),
     )
     if plot is not None:
@@ -115,42 +119,89 @@ def bench_vlm(
     return report
 
 
-def draw(report: BenchVlmReport, path: Path) -> None:
-    """Time to the first token over the number of images, both models, on a logarithmic scale.
+class _Run:
+    """The measurements, from few images to many, as long as there is time.
 
-    Raises:
-        MissingExtraError: matplotlib is not installed.
+    Args:
+        bench: what is measured.
+        price_per_hour: for the cost.
+        repeats: of every measurement; None for as many as fit into REPEAT_S.
+        deadline: on time.perf_counter's clock.
+        progress: told each measurement.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("--plot", extra="report", package="matplotlib") from error
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    images = [comparison.full.images for comparison in report.comparisons]
-    full = [comparison.full for comparison in report.comparisons]
-    trimmed = [comparison.trimmed for comparison in report.comparisons]
-    axes.plot(images, [cost.first_token_s for cost in full], marker="o", label="full: tower and prefill")
-    axes.plot(images, [cost.first_token_s - cost.vision_s for cost in full], ":", label="full: prefill alone")
-    axes.plot(images, [cost.first_token_s for cost in trimmed], marker="o", label="trimmed: stored embeddings")
-    for comparison in report.comparisons:
-        axes.annotate(
-            f"{comparison.first_token_ratio:.0f} x",
-            (comparison.trimmed.images, comparison.trimmed.first_token_s),
-            textcoords="offset points",
-            xytext=(0, 8),
-            ha="center",
+
+    def __init__(
+        self, bench: Bench, price_per_hour: float, repeats: int | None, *, deadline: float, progress: Progress
+    ) -> None:
+        self._bench = bench
+        self._price_per_hour = price_per_hour
+        self._repeats = repeats
+        self._deadline = deadline
+        self._progress = progress
+        self._s_per_flop = 0.0
+
+    def measure(self, counts: Sequence[int]) -> list[Comparison]:
+        """Those for which there is time, the first one in any case.
+
+        Raises:
+            StoppedError: a signal before the first was through.
+        """
+        made: list[Comparison] = []
+        for count in counts:
+            left_s, wanted_s = self._deadline - time.perf_counter(), self._expected_s(count)
+            if made and wanted_s > left_s:
+                self._progress.say(
+                    f"{count} images are left out: they would take about {wanted_s:.0f} s, "
+                    f"{max(left_s, 0):.0f} s are left"
+                )
+                continue
+            try:
+                made.append(self._compare(count))
+            except StoppedError:
+                if not made:
+                    raise
+                break
+            self._progress.advance()
+        return made
+
+    def _compare(self, count: int) -> Comparison:
+        trimmed = self._cost(count, full=False)
+        self._progress.say(f"{count} image(s) without the tower: first token after {trimmed.first_token_s:.2f} s")
+        full = self._cost(count, full=True)
+        self._s_per_flop = full.request_s / full.flops
+        made = Comparison(full=full, trimmed=trimmed)
+        self._progress.say(
+            f"{count} image(s) with the tower: {full.first_token_s:.2f} s, "
+            f"{full.prefill_share:.0%} of it the language model; {made.first_token_ratio:.1f} x sooner without"
         )
-    axes.set(
-        title=f"{report.model}, {report.dtype} on {report.device}, {report.image_px} px images",
-        xlabel="images in the prompt",
-        ylabel="seconds to the first token",
-        yscale="log",
-        xticks=images,
-    )
-    axes.legend(fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+        return made
+
+    def _expected_s(self, count: int) -> float:
+        return self._bench.flops(count, full=True) * self._s_per_flop
+
+    def _cost(self, count: int, *, full: bool) -> RequestCost:
+        """The fastest of the runs: as often as was asked for, or until REPEAT_S are over."""
+        timings: list[Timing] = []
+        began = time.perf_counter()
+        while not self._is_enough(len(timings), time.perf_counter() - began):
+            timings.append(self._bench.full(count) if full else self._bench.trimmed(count))
+        fastest = min(timings, key=lambda timing: timing.first_token_s)
+        return RequestCost(
+            images=count,
+            prompt_tokens=fastest.prompt_tokens,
+            runs=len(timings),
+            vision_s=fastest.vision_s,
+            first_token_s=fastest.first_token_s,
+            request_s=fastest.request_s,
+            flops=self._bench.flops(count, full=full),
+            peak_bytes=fastest.peak_bytes,
+            usd_per_million=MILLION * fastest.request_s / 3600 * self._price_per_hour,
+        )
+
+    def _is_enough(self, runs: int, spent_s: float) -> bool:
+        if self._repeats is not None:
+            return runs >= self._repeats
+        return runs >= MOST_RUNS or (runs > 0 and spent_s * (runs + 1) / runs > REPEAT_S)
 
 
 def _check(
@@ -187,16 +238,3 @@ def _load(model: Path | None, shape: str | None, dtype: str, device: torch.devic
             remedy="Give the checkpoint that it was trimmed from.",
         )
     return load_parts(model, dtype=dtype)[0].to(device)
-
-
-def _cost(images: int, timing: Timing, flops: int, price_per_hour: float) -> RequestCost:
-    return RequestCost(
-        images=images,
-        prompt_tokens=timing.prompt_tokens,
-        vision_s=timing.vision_s,
-        first_token_s=timing.first_token_s,
-        request_s=timing.request_s,
-        flops=flops,
-        peak_bytes=timing.peak_bytes,
-        usd_per_million=MILLION * timing.request_s / 3600 * price_per_hour,
-    )
