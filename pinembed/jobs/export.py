@@ -21,6 +21,7 @@ from pinembed.source.parquet import write_parquet
 from pinembed.source.rows import rows_of_batch
 from pinembed.source.writer import write_source
 from pinembed.table.embedding_table import EmbeddingTable
+from pinembed.table.schema import IMAGE_VECTOR
 
 PLAIN_FORMATS = ("source", "parquet", "npy")
 SERVING_FORMATS = {"vllm": VLLM_FORMAT, "sglang": SGLANG_FORMAT}
@@ -128,8 +129,10 @@ def _write(
 ) -> Manifest:
     count = table.count_rows()
     if format == "parquet":
-        batches = _counted(table, table.schema.names, PARQUET_GROUP_ROWS, progress)
-        return write_parquet(folder, table.spec, batches, schema=table.schema, count=count, shard_bytes=shard_bytes)
+        kept = [field for field in table.schema if field.name != IMAGE_VECTOR]  # a part of the vector, not of the item
+        schema = pa.schema(kept, metadata=table.schema.metadata)
+        batches = _counted(table, schema.names, PARQUET_GROUP_ROWS, progress)
+        return write_parquet(folder, table.spec, batches, schema=schema, count=count, shard_bytes=shard_bytes)
     batch_rows = BATCH_ROWS if lines_of is None else SERVING_BATCH_ROWS
     rows = map(rows_of_batch, _counted(table, ("id", "vector"), batch_rows, progress))
     if lines_of is not None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pinembed.errors import EncoderMismatchError, TableError, UnknownItemError, UsageError
 from pinembed.nouns.encoder_spec import EncoderSpec
 from pinembed.table.address import TableAddress, parse_address
-from pinembed.table.schema import REFERENCE_KEY, VECTOR, stored_spec, table_schema
+from pinembed.table.schema import IMAGE_VECTOR, REFERENCE_KEY, VECTOR, stored_spec, table_schema
 
 IDS_PER_CONDITION = 500
 REFINE_FACTOR = 10
@@ -176,7 +176,8 @@ class EmbeddingTable:
                 query = query.where(where, prefilter=True)
             found = query.to_arrow()
         score = pa.array([1.0 - distance for distance in found["_distance"].to_pylist()], pa.float32())
-        return found.drop_columns(["_distance", VECTOR]).append_column("score", score)
+        dropped = [name for name in ("_distance", IMAGE_VECTOR, VECTOR) if name in found.column_names]
+        return found.drop_columns(dropped).append_column("score", score)
 
 
 @contextmanager

@@ -12,6 +12,7 @@
 | height_px  | int32                  | of the upright picture                                             |
 | split      | string                 | only where the catalogue has splits                                |
 | ...        | as in the metadata     | one column for each metadata column                                |
+| image_vector | fixed_size_list<half> | only where the encoder fuses: what the image alone gives           |
 | vector     | fixed_size_list<half>  | D floats of L2 norm 1                                              |
 """
 
@@ -25,6 +26,7 @@ from pinembed.errors import DataError, TableError
 from pinembed.nouns.encoder_spec import EncoderSpec
 
 VECTOR = "vector"
+IMAGE_VECTOR = "image_vector"
 # Lance's own mark of a primary key; in the schema from the first commit on, so that no kill leaves a table without it
 PRIMARY_KEY = {b"lance-schema:unenforced-primary-key:position": b"1"}
 FILE_FIELDS = (
@@ -37,7 +39,7 @@ FILE_FIELDS = (
     pa.field("width_px", pa.int32()),
     pa.field("height_px", pa.int32()),
 )
-OWN_COLUMNS = (*(field.name for field in FILE_FIELDS), VECTOR)
+OWN_COLUMNS = (*(field.name for field in FILE_FIELDS), IMAGE_VECTOR, VECTOR)
 SPEC_KEY = b"pinembed.encoder"
 FINGERPRINT_KEY = b"pinembed.fingerprint"
 REFERENCE_KEY = b"pinembed.encoder_reference"
@@ -54,13 +56,15 @@ def table_schema(spec: EncoderSpec, metadata_schema: pa.Schema, *, reference: st
     Raises:
         DataError: a metadata column has the name of one of the table's own columns, or a name with a dot in it.
     """
-    vector = pa.field(VECTOR, pa.list_(pa.float16(), spec.dim), nullable=False)
+    kind = pa.list_(pa.float16(), spec.dim)
+    names = (VECTOR,) if spec.fusion is None else (IMAGE_VECTOR, VECTOR)
+    vectors = [pa.field(name, kind, nullable=False) for name in names]
     stored = {
         SPEC_KEY: json.dumps(spec.to_json()).encode(),
         FINGERPRINT_KEY: spec.fingerprint.encode(),
         REFERENCE_KEY: reference.encode(),
     }
-    return pa.schema([*FILE_FIELDS, *metadata_fields(metadata_schema), vector], metadata=stored)
+    return pa.schema([*FILE_FIELDS, *metadata_fields(metadata_schema), *vectors], metadata=stored)
 
 
 def metadata_fields(metadata_schema: pa.Schema) -> list[pa.Field]:

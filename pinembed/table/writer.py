@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from pinembed.errors import TableError
 from pinembed.table.embedding_table import EmbeddingTable, id_conditions, reading, writing
 from pinembed.table.failures import Failure, FailureTable
-from pinembed.table.schema import OWN_COLUMNS, VECTOR
+from pinembed.table.schema import IMAGE_VECTOR, OWN_COLUMNS, VECTOR
+
+Fuse = Callable[[Sequence[Mapping[str, Any]], NDArray[np.float32]], NDArray[np.float32]]
+"""Metadata of N items and their image embeddings (N, D) to item vectors (N, D)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +34,7 @@ class EmbeddingRow:
         width_px: of the upright picture; not used where `vector_D` is None.
         height_px: of the upright picture; not used where `vector_D` is None.
         fields: metadata columns, `split` among them.
-        vector_D: float32 of norm 1; None takes the vector of a stored row with the same content.
+        vector_D: of the image, float32 of norm 1; None takes that of a stored row with the same content.
         is_new: the table holds no row of this id.
     """
 
@@ -50,6 +53,8 @@ class EmbeddingRow:
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
+    """What a content gives, whatever item it belongs to."""
+
     width_px: int
     height_px: int
     vector_D: NDArray[np.float16]
@@ -63,9 +68,23 @@ class TableWriter:
         failures: of the same table.
         commit_rows: at most this many rows wait for a commit.
         commit_s: at most this long.
+        fuse: makes item vectors; wanted where the table's encoder fuses. It sees image embeddings as they are stored,
+            so that an item's vector depends on content and metadata alone, not on the run that met the content first.
     """
 
-    def __init__(self, table: EmbeddingTable, failures: FailureTable, *, commit_rows: int, commit_s: float) -> None:
+    def __init__(
+        self,
+        table: EmbeddingTable,
+        failures: FailureTable,
+        *,
+        commit_rows: int,
+        commit_s: float,
+        fuse: Fuse | None = None,
+    ) -> None:
+        self._fusion = table.spec.fusion
+        self._fuse = fuse
+        if (self._fusion is None) != (fuse is None):
+            raise ValueError("a table needs a way to fuse exactly where its encoder does")
         self._table = table
         self._failures = failures
         self._commit_rows = commit_rows
@@ -125,11 +144,12 @@ class TableWriter:
             if row.vector_D is not None
         }
         lacking = sorted({row.sha256 for row in rows} - pictures.keys())
-        columns = ["sha256", "width_px", "height_px", VECTOR]
+        content_vector = VECTOR if self._fusion is None else IMAGE_VECTOR
+        columns = ["sha256", "width_px", "height_px", content_vector]
         for condition in id_conditions(lacking, "sha256"):
             with reading(self._table.address):
                 found = self._table.lance.to_lance().to_table(columns=columns, filter=condition)
-            vectors_BD = found[VECTOR].combine_chunks().flatten().to_numpy().reshape(found.num_rows, -1)
+            vectors_BD = _matrix(found, content_vector)
             described = zip(*(found[name].to_pylist() for name in columns[:3]), strict=True)
             for vector_D, (sha256, width_px, height_px) in zip(vectors_BD, described, strict=True):
                 pictures[sha256] = _Picture(width_px, height_px, vector_D)
@@ -139,11 +159,12 @@ class TableWriter:
         """Rows as the table's schema wants them."""
         schema = self._table.schema
         described = [pictures[row.sha256] for row in rows]
+        dim = self._table.spec.dim
+        vectors = self._vectors(rows, np.stack([picture.vector_D for picture in described]))
         columns = []
         for field in schema:
-            if field.name == VECTOR:
-                flat = pa.array(np.concatenate([picture.vector_D for picture in described]))
-                column: pa.Array = pa.FixedSizeListArray.from_arrays(flat, self._table.spec.dim)
+            if field.name in vectors:
+                column: pa.Array = pa.FixedSizeListArray.from_arrays(pa.array(vectors[field.name].ravel()), dim)
             elif field.name in ("width_px", "height_px"):
                 column = pa.array([getattr(picture, field.name) for picture in described], field.type)
             elif field.name in OWN_COLUMNS:
@@ -152,6 +173,46 @@ class TableWriter:
                 column = _cast([row.fields.get(field.name) for row in rows], field)
             columns.append(column)
         return pa.Table.from_arrays(columns, schema=schema)
+
+    def _vectors(self, rows: Sequence[EmbeddingRow], image_ND: NDArray[np.float16]) -> dict[str, NDArray[np.float16]]:
+        """The table's vector columns."""
+        if self._fuse is None:
+            return {VECTOR: image_ND}
+        item_ND = np.empty_like(image_ND)
+        known = self._known_items([row for row in rows if not row.is_new and row.vector_D is None])
+        wanted = [place for place, row in enumerate(rows) if row.id not in known]
+        if wanted:
+            fields = [rows[place].fields for place in wanted]
+            item_ND[wanted] = self._fuse(fields, image_ND[wanted].astype(np.float32)).astype(np.float16)
+        for place, row in enumerate(rows):
+            if row.id in known:
+                item_ND[place] = known[row.id]
+        return {IMAGE_VECTOR: image_ND, VECTOR: item_ND}
+
+    def _known_items(self, rows: Sequence[EmbeddingRow]) -> dict[str, NDArray[np.float16]]:
+        """Vectors of stored items whose content and fused texts are what they were: a new price changes nothing."""
+        assert self._fusion is not None
+        by_id = {row.id: row for row in rows}
+        names = [name for name in self._fusion.names if name in self._table.schema.names]
+        known = {}
+        for condition in id_conditions(sorted(by_id)):
+            with reading(self._table.address):
+                found = self._table.lance.to_lance().to_table(
+                    columns=["id", "sha256", *names, VECTOR], filter=condition
+                )
+            stored = zip(found["id"].to_pylist(), found["sha256"].to_pylist(), _matrix(found, VECTOR), strict=True)
+            texts = {name: found[name].to_pylist() for name in names}
+            for place, (item_id, sha256, vector_D) in enumerate(stored):
+                row = by_id[item_id]
+                is_same = all(texts[name][place] == row.fields.get(name) for name in names)
+                if sha256 == row.sha256 and is_same:
+                    known[item_id] = vector_D
+        return known
+
+
+def _matrix(found: pa.Table, column: str) -> NDArray[np.float16]:
+    flat: NDArray[np.float16] = found[column].combine_chunks().flatten().to_numpy()
+    return flat.reshape(-1, found.schema.field(column).type.list_size)
 
 
 def _cast(values: list[Any], field: pa.Field) -> pa.Array:

@@ -16,6 +16,7 @@ from pinembed.images.loading import WorkerSetup
 from pinembed.images.pool import LoadingPool
 from pinembed.jobs.cores import usable_cores
 from pinembed.jobs.encode.backend import BackendOfRun
+from pinembed.jobs.encode.fuse import ItemFuser
 from pinembed.jobs.encode.inputs import Inputs, find_inputs
 from pinembed.jobs.encode.plan import Plan, make_plan
 from pinembed.jobs.encode.run import EncodeRun, Tally
@@ -216,9 +217,15 @@ class _Work:
         )
         if plan.load or plan.rewrite:
             fit_columns(table, self.inputs.schema)
-        writer = TableWriter(table, FailureTable(self.address), commit_rows=self.commit_rows, commit_s=self.commit_s)
+        fuser = self._fuser()
+        writer = TableWriter(
+            table, FailureTable(self.address), commit_rows=self.commit_rows, commit_s=self.commit_s, fuse=fuser
+        )
         with stop.deferred():
             outcome = self._run(plan, writer, stop)
+            if fuser is not None:  # the text tower works while the writer waits
+                outcome.tally.encode_s += fuser.seconds
+                outcome = dataclasses.replace(outcome, write_s=outcome.write_s - fuser.seconds)
             if not stop.requested:
                 self._forget_obsolete(plan, outcome.tally.failures)
                 table.remove(plan.gone)
@@ -264,6 +271,17 @@ class _Work:
             images=images,
             progress=self.progress,
         )
+
+    def _fuser(self) -> ItemFuser | None:
+        """What makes item vectors; None where they are the images' own."""
+        fusion = self.spec.fusion
+        if fusion is None:
+            return None
+        self.progress.say(f"an item's vector is the mean of {fusion}")
+        lacking = [name for name in fusion.names if name not in self.inputs.schema.names]
+        if lacking:
+            self.progress.say(f"the metadata has no column {', '.join(lacking)}; items are fused without.")
+        return ItemFuser(self.files, fusion, device=self.device)
 
     def _open(self) -> EmbeddingTable | None:
         return EmbeddingTable.open(str(self.address)) if table_exists(self.address) else None
