@@ -22,7 +22,7 @@ PREPROCESSING = Preprocessing(image_px=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 
 def pictures(folder: Path, names: list[str]) -> list[LoadRequest]:
     for name in names:
         draw_item("red", "circle", 0).save(folder / f"{name}.png")
-    return [LoadRequest(place=place, path=folder / f"{name}.png") for place, name in enumerate(names)]
+    return [LoadRequest(place=place, image=folder / f"{name}.png") for place, name in enumerate(names)]
 
 
 def pool(*, workers: int = 1, image_limit_s: float = 30, ahead: int = 4, fast_jpeg: bool = False) -> LoadingPool:
@@ -47,7 +47,7 @@ def test_pool_does_not_decode_a_known_content(tmp_path: Path) -> None:
     request = pictures(tmp_path, ["p"])[0]
     with pool() as loading:
         sha256 = next(answer.sha256 for answer in loading.load([request]) if isinstance(answer, LoadedImage))
-    again = LoadRequest(place=0, path=request.path, known_sha256=("other", sha256))
+    again = LoadRequest(place=0, image=request.image, known_sha256=("other", sha256))
 
     with pool() as loading:
         answer = next(loading.load([again]))
@@ -141,7 +141,7 @@ def test_pool_left_early_ends_its_processes(tmp_path: Path) -> None:
 def test_pool_with_the_fast_jpeg_path_gives_the_same_pixels(tmp_path: Path) -> None:
     draw_item("red", "circle", 0, side_px=120).save(tmp_path / "a.jpg", quality=90)
     draw_item("blue", "square", 1, side_px=120).save(tmp_path / "b.png")
-    requests = [LoadRequest(place=place, path=tmp_path / name) for place, name in enumerate(["a.jpg", "b.png"])]
+    requests = [LoadRequest(place=place, image=tmp_path / name) for place, name in enumerate(["a.jpg", "b.png"])]
 
     with pool() as loading:
         plain = {answer.place: answer for answer in loading.load(requests)}

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from pinembed.images import worker
 from pinembed.images.loading import LoadedImage, LoadJpeg, LoadRequest, load_image
@@ -14,9 +15,9 @@ from pinembed.nouns.encoder_spec import Preprocessing
 
 
 def troubled_load(request: LoadRequest, preprocessing: Preprocessing, load_jpeg: LoadJpeg | None = None) -> LoadedImage:
-    if "crash" in request.path.name:
+    if "crash" in Path(str(request.image)).name:
         os.kill(os.getpid(), signal.SIGSEGV)
-    if "endless" in request.path.name:
+    if "endless" in Path(str(request.image)).name:
         time.sleep(3600)
     return load_image(request, preprocessing, load_jpeg)
 

@@ -8,6 +8,7 @@ Convention: https://huggingface.co/docs/datasets/image_dataset#imagefolder
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -76,8 +77,15 @@ def read_catalogue(root: Path, *, metadata: Path | None = None) -> Catalogue:
     return scan.catalogue
 
 
-def scan_catalogue(root: Path, *, metadata: Path | None = None) -> CatalogueScan:
+def scan_catalogue(
+    root: Path, *, metadata: Path | None = None, listed: Mapping[str, ScannedFile] | None = None
+) -> CatalogueScan:
     """Join a folder's image files with its metadata; without metadata every image file is an item.
+
+    Args:
+        root: the folder.
+        metadata: a metadata file elsewhere; its `file_name`s are relative to `root`.
+        listed: the only files that count, instead of all images of the folder; other metadata rows do not matter then.
 
     Raises:
         DataError: no such folder, no image in it, unreadable metadata, no `file_name` column, an id that occurs twice.
@@ -85,9 +93,9 @@ def scan_catalogue(root: Path, *, metadata: Path | None = None) -> CatalogueScan
     if not root.is_dir():
         found = "is a file" if root.exists() else "does not exist"
         raise DataError(f"{root} {found}; wanted a folder of images.", remedy="Check the path.")
-    files = {scanned.file_name: scanned for scanned in scan_images(root)}
+    files = {scanned.file_name: scanned for scanned in scan_images(root)} if listed is None else dict(listed)
     tables = _metadata_tables(root, metadata)
-    if not files:
+    if not files and listed is None:
         raise DataError(
             f"{root} holds no image file.", remedy="Check the path; images lie in it or in folders below it."
         )
@@ -99,7 +107,8 @@ def scan_catalogue(root: Path, *, metadata: Path | None = None) -> CatalogueScan
         bare = Catalogue(root=root, items=items, schema=pa.schema([]), metadata=None)
         return CatalogueScan(catalogue=bare, rows_without_file=(), files_without_row=(), files=files)
     table = pa.concat_tables([table for _, table in tables], promote_options="permissive")
-    return _join(root, tables[0][0], table, files)
+    scan = _join(root, tables[0][0], table, files)
+    return scan if listed is None else dataclasses.replace(scan, rows_without_file=())
 
 
 def shown(names: Sequence[str], limit: int = 3) -> str:

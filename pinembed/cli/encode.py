@@ -1,4 +1,4 @@
-"""`pinembed encode`: a folder of images into a LanceDB table, and nothing twice."""
+"""`pinembed encode`: images into a LanceDB table, and nothing twice."""
 
 from __future__ import annotations
 
@@ -21,12 +21,36 @@ SHOWN = 10
 
 
 def command(
-    images: Annotated[Path, typer.Argument(help="Folder of images, with or without metadata.csv, .jsonl or .parquet.")],
+    images: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of images, with or without metadata.csv, .jsonl or .parquet; or a WebDataset .tar, or a "
+            ".parquet file with a column of image bytes; or a folder of tars or Parquet files."
+        ),
+    ],
     table: Table,
     encoder: EncoderOption,
     metadata: Annotated[
         Path | None,
         typer.Option("--metadata", help="Metadata file elsewhere; its file_name column is relative to IMAGES."),
+    ] = None,
+    files_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--files-from",
+            help="Take only the files that this list names, one a line, relative to IMAGES; - reads standard input. "
+            "With it --prune removes only rows whose files are no longer there.",
+            show_default=False,
+        ),
+    ] = None,
+    null: Annotated[
+        bool, typer.Option("--null", "-0", help="Names in --files-from end in NUL, as `find -print0` writes them.")
+    ] = False,
+    image_column: Annotated[
+        str | None,
+        typer.Option(
+            "--image-column", help="Column of the images in Parquet, where several hold bytes.", show_default=False
+        ),
     ] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Read images again that failed before and did not change.")
@@ -54,7 +78,7 @@ def command(
     json_output: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Encode a folder of images into a table; what is there and unchanged is left alone."""
+    """Encode images into a table; what is there and unchanged is left alone."""
     from pinembed.jobs.encode import encode
 
     console = Console(json_output=json_output, quiet=quiet)
@@ -63,6 +87,9 @@ def command(
         table=table,
         encoder=encoder,
         metadata=metadata,
+        files_from=files_from,
+        null_separated=null,
+        image_column=image_column,
         retry_failed=retry_failed,
         max_failure_rate=max_failure_rate,
         prune=prune,

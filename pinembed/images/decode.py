@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from pinembed.errors import ImageError, MissingExtraError
-from pinembed.images.read import read_file
+from pinembed.images.inside import locate_image
+from pinembed.images.read import read_content
 
 FORMATS = frozenset(
     ["JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "TGA", "AVIF", "JPEG2000", "MPO", "HEIF", "ICO"]
@@ -42,10 +43,13 @@ DAMAGE = (
 def read_image(path: Path) -> Image.Image:
     """The picture in a file: RGB, 8 bit, upright; the first frame of an animation.
 
+    Args:
+        path: of the file, or one that leads through a tar or Parquet file, as a table's rows name it.
+
     Raises:
         ImageError: the file is missing, unreadable, empty, truncated, too large or no image.
     """
-    return decode_image(read_file(path).content, name=str(path))
+    return decode_image(read_content(locate_image(path)).content, name=str(path))
 
 
 def decode_image(content: bytes, *, name: str) -> Image.Image:

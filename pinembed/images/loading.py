@@ -1,19 +1,19 @@
-"""One image file to what the encoder and the table need of it."""
+"""One image to what the encoder and the table need of it."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pinembed.images.decode import decode_image
 from pinembed.images.preprocess import preprocess
-from pinembed.images.read import read_file
+from pinembed.images.read import read_content
 from pinembed.nouns.encoder_spec import Preprocessing
+from pinembed.nouns.locator import Locator
 
 Picture = tuple[NDArray[np.uint8], int, int]  # pixels_CHW, and width and height of the upright picture
 LoadJpeg = Callable[[bytes, Preprocessing], Picture | None]
@@ -21,27 +21,27 @@ LoadJpeg = Callable[[bytes, Preprocessing], Picture | None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadRequest:
-    """One file to load.
+    """One image to load.
 
     Attributes:
         place: the caller's own number of this request.
-        path: the file.
-        known_sha256: hashes of contents whose vector is already stored; a file with one of them is not decoded.
+        image: where its bytes lie.
+        known_sha256: hashes of contents whose vector is already stored; an image with one of them is not decoded.
     """
 
     place: int
-    path: Path
+    image: Locator
     known_sha256: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedImage:
-    """A file that was read.
+    """An image that was read.
 
     Attributes:
         place: of the request.
         sha256: of the bytes that were decoded.
-        size_bytes: of the file.
+        size_bytes: number of them.
         mtime_ns: of the file when it was read.
         width_px: of the upright picture; 0 when the content is known.
         height_px: of the upright picture; 0 when the content is known.
@@ -61,7 +61,7 @@ class LoadedImage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FailedLoad:
-    """A file that could not be turned into pixels.
+    """An image that could not be turned into pixels.
 
     Attributes:
         place: of the request.
@@ -88,17 +88,17 @@ class WorkerSetup:
 
 
 def load_image(request: LoadRequest, preprocessing: Preprocessing, load_jpeg: LoadJpeg | None = None) -> LoadedImage:
-    """Read, hash, and where the content is new decode and preprocess one file.
+    """Read, hash, and where the content is new decode and preprocess one image.
 
     Args:
-        request: the file.
+        request: the image.
         preprocessing: of the encoder.
         load_jpeg: a faster way for JPEG, asked before Pillow; None where there is none.
 
     Raises:
-        ImageError: the file cannot be read or decoded.
+        ImageError: it cannot be read or decoded.
     """
-    file = read_file(request.path)
+    file = read_content(request.image)
     sha256 = hashlib.sha256(file.content).hexdigest()
     width_px = height_px = 0
     pixels_CHW = None
@@ -107,7 +107,7 @@ def load_image(request: LoadRequest, preprocessing: Preprocessing, load_jpeg: Lo
         if fast is not None:
             pixels_CHW, width_px, height_px = fast
         else:
-            image = decode_image(file.content, name=str(request.path))
+            image = decode_image(file.content, name=str(request.image))
             width_px, height_px = image.size
             pixels_CHW = preprocess(image, preprocessing)
     return LoadedImage(

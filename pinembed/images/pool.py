@@ -156,10 +156,10 @@ class _Worker:
                 answer: Answer = self._line.recv()
                 return answer
         except (EOFError, OSError):
-            message = f"{request.path} ended the decoder with {self._ending()}."
+            message = f"{request.image} ended the decoder with {self._ending()}."
             return FailedLoad(place=request.place, reason="decoder_crash", message=message)
         self.kill()
-        message = f"{request.path} was not decoded within {limit_s:g} s."
+        message = f"{request.image} was not decoded within {limit_s:g} s."
         return FailedLoad(place=request.place, reason="timeout", message=message)
 
     def kill(self) -> None:

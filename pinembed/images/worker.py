@@ -49,7 +49,7 @@ def answer(request: LoadRequest, preprocessing: Preprocessing, load_jpeg: LoadJp
     except ImageError as error:
         return FailedLoad(place=request.place, reason=error.reason, message=error.message)
     except MemoryError:
-        message = f"{request.path} needs more memory than is free."
+        message = f"{request.image} needs more memory than is free."
         return FailedLoad(place=request.place, reason="too_large", message=message)
     return dataclasses.replace(loaded, seconds=time.perf_counter() - started_s)
 

@@ -99,7 +99,7 @@ def _decode(
 ) -> tuple[float, NDArray[np.uint8]]:
     """Images by second with every core decoding, and a batch of their pixels."""
     setup = WorkerSetup(preprocessing=preprocessing, fast_jpeg=True)
-    requests = [LoadRequest(place=place, path=file.path) for place, file in enumerate(files)]
+    requests = [LoadRequest(place=place, image=file.path) for place, file in enumerate(files)]
     progress.start("decode", total=len(requests), unit="img")
     kept: list[NDArray[np.uint8]] = []
     with LoadingPool(setup, workers=cores, image_limit_s=IMAGE_LIMIT_S, ahead=LOADED_AHEAD) as pool:

@@ -1,4 +1,4 @@
-"""The encode job: images of a folder to rows of a table, and nothing twice."""
+"""The encode job: images to rows of a table, and nothing twice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pinembed.images.pool import LoadingPool
 from pinembed.jobs.cores import usable_cores
 from pinembed.jobs.encode.backend import BackendOfRun
 from pinembed.jobs.encode.fuse import ItemFuser
-from pinembed.jobs.encode.inputs import Inputs, find_inputs
+from pinembed.jobs.encode.inputs import InputChoice, Inputs, find_inputs
 from pinembed.jobs.encode.plan import Plan, make_plan
 from pinembed.jobs.encode.run import EncodeRun, Tally
 from pinembed.nouns.encode_report import EncodeReport, EncodeStages, FailedImage
@@ -37,6 +37,7 @@ COMMIT_S = 20.0
 IMAGE_LIMIT_S = 60.0
 SHOWN_FAILURES = 20
 LOADED_AHEAD = 64  # images; at 224 px they are 10 MB
+USUAL_IMAGE_BYTES = 100_000  # where only reading would tell
 FAST_JPEG_FROM_BYTES = 64 << 20  # less is decoded by Pillow before a worker has loaded torch
 
 
@@ -46,6 +47,9 @@ def encode(
     table: str,
     encoder: str,
     metadata: Path | None = None,
+    files_from: Path | None = None,
+    null_separated: bool = False,
+    image_column: str | None = None,
     retry_failed: bool = False,
     max_failure_rate: float = 0.5,
     prune: bool = False,
@@ -61,13 +65,17 @@ def encode(
     progress: Progress = SILENT,
     stop: Stop | None = None,
 ) -> EncodeReport:
-    """Bring a table up to date with a folder of images.
+    """Bring a table up to date with images.
 
     Args:
-        images: folder of images, with or without metadata.
+        images: folder of images, with or without metadata; a WebDataset tar or a Parquet file with a column of image
+            bytes; or a folder of tars or Parquet files.
         table: DATABASE/NAME; made where it is missing.
         encoder: reference of the encoder.
         metadata: metadata file; None takes the folder's own where there is one.
+        files_from: list of the files to take, relative to `images`; `-` reads it from standard input.
+        null_separated: the list's names end in NUL instead of a line break.
+        image_column: column of the images in Parquet; None looks for it.
         retry_failed: read images that failed before again although their file is the same.
         max_failure_rate: share of failed items above which `EncodeReport.exit_code` is 3.
         prune: remove the rows whose files are gone.
@@ -100,7 +108,15 @@ def encode(
     address = parse_address(table)
     files = locate_encoder(encoder)
     progress.start("scan")
-    inputs = find_inputs(images, metadata)
+    inputs = find_inputs(
+        InputChoice(
+            images=images,
+            metadata=metadata,
+            files_from=files_from,
+            null_separated=null_separated,
+            image_column=image_column,
+        )
+    )
     work = _Work(
         address=address,
         files=files,
@@ -186,11 +202,8 @@ class _Work:
 
     def plan(self, *, retry_failed: bool, prune: bool, force: bool) -> Plan:
         """Compare the folder with the table, after making sure that the table is this encoder's."""
-        if self.inputs.files_without_row:
-            self.progress.say(
-                f"{self.inputs.files_without_row} image(s) have no row in the metadata; "
-                "they are encoded under their file names, with empty columns."
-            )
+        for note in self.inputs.notes:
+            self.progress.say(note)
         table = self._open()
         if table is not None:
             table.check_encoder(self.spec)
@@ -199,7 +212,7 @@ class _Work:
 
     def foreseen(self, plan: Plan) -> _Outcome:
         """The outcome of a dry run: what the plan says, where nothing fails and no contents are equal."""
-        new = sum(candidate.item.id not in plan.stored for candidate in plan.load)
+        new = sum(candidate.id not in plan.stored for candidate in plan.load)
         tally = Tally(added=new, updated=len(plan.load) - new + len(plan.rewrite))
         return _Outcome(tally=tally, rows=len(plan.stored) + new - len(plan.gone))
 
@@ -257,7 +270,7 @@ class _Work:
         return _Outcome(tally=run.tally, rows=0, backend=backend, write_s=writer.seconds, pipeline_s=pipeline_s)
 
     def _pool(self, plan: Plan) -> LoadingPool:
-        size_bytes = sum(candidate.file.size_bytes for candidate in plan.load)
+        size_bytes = sum(candidate.size_bytes or USUAL_IMAGE_BYTES for candidate in plan.load)
         setup = WorkerSetup(preprocessing=self.spec.preprocessing, fast_jpeg=size_bytes >= FAST_JPEG_FROM_BYTES)
         return LoadingPool(setup, workers=self.workers, image_limit_s=self.image_limit_s, ahead=LOADED_AHEAD)
 
@@ -293,9 +306,12 @@ class _Work:
     def _forget_obsolete(self, plan: Plan, failures: Sequence[Failure]) -> None:
         """Take failures of this folder out that are none any more: mended, or gone."""
         table = FailureTable(self.address)
+        here = {candidate.id for candidate in self.inputs.candidates}
         failing = {failure.id for failure in (*plan.failures, *plan.not_retried, *failures)}
         table.forget(
             failure.id
             for failure in table.known().values()
-            if failure.folder == self.inputs.folder and failure.id not in failing
+            if failure.folder == self.inputs.folder
+            and failure.id not in failing
+            and (failure.id in here or self.inputs.would_have_seen(failure.file_name))
         )

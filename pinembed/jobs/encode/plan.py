@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from pinembed.errors import DataError
 from pinembed.images.loading import LoadRequest
-from pinembed.jobs.encode.inputs import Candidate, Inputs
+from pinembed.jobs.encode.inputs import Inputs
+from pinembed.nouns.candidate import Candidate
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.failures import Failure
 from pinembed.table.schema import OWN_COLUMNS
@@ -69,20 +71,28 @@ class Plan:
         """What the loading pool is asked for; `place` is the place in `load`.
 
         A stored content of the same size may be the file's own, or that of a file that was renamed or copied: such a
-        file is hashed and not decoded. Contents of rows that are read again themselves do not count, because their
-        vector may be replaced before it is copied.
+        file is hashed and not decoded. Where only reading tells the size, the item's own content is all that is tried.
         """
-        reread = {candidate.item.id for candidate in self.load}
-        by_size: dict[int, set[str]] = defaultdict(set)
+        for place, candidate in enumerate(self.load):
+            known = set(self._lasting.get(candidate.size_bytes, ()))
+            own = self.stored.get(candidate.id)
+            if own is not None:
+                known.add(own.sha256)
+            yield LoadRequest(place=place, image=candidate.image, known_sha256=tuple(known))
+
+    def has_vector_of(self, sha256: str, size_bytes: int) -> bool:
+        """Whether the table holds this content, in a row that stays as it is."""
+        return sha256 in self._lasting.get(size_bytes, ())
+
+    @cached_property
+    def _lasting(self) -> Mapping[int | None, set[str]]:
+        """Stored contents by size, without those of rows that are read again: their vector may be replaced."""
+        reread = {candidate.id for candidate in self.load}
+        by_size: dict[int | None, set[str]] = defaultdict(set)
         for item_id, stored in self.stored.items():
             if item_id not in reread:
                 by_size[stored.size_bytes].add(stored.sha256)
-        for place, candidate in enumerate(self.load):
-            known = set(by_size.get(candidate.file.size_bytes, ()))
-            own = self.stored.get(candidate.item.id)
-            if own is not None:
-                known.add(own.sha256)
-            yield LoadRequest(place=place, path=candidate.file.path, known_sha256=tuple(known))
+        return dict(by_size)
 
 
 def make_plan(
@@ -113,8 +123,8 @@ def make_plan(
     load: list[Candidate] = []
     not_retried: list[Failure] = []
     for candidate in inputs.candidates:
-        known = stored.get(candidate.item.id)
-        failed = known_failures.get(candidate.item.id)
+        known = stored.get(candidate.id)
+        failed = known_failures.get(candidate.id)
         if known is not None and _is_same_file(known, candidate):
             (same if known.folder == inputs.folder else moved).append(candidate)
         elif failed is not None and not retry_failed and _failed_like_this(failed, candidate):
@@ -125,7 +135,7 @@ def make_plan(
     new_failures = [failure for failure in inputs.failures if not _is_known(failure, known_failures)]
     return Plan(
         unchanged=len(same) - len(changed),
-        rewrite=[_row(candidate, stored[candidate.item.id], inputs.folder) for candidate in (*changed, *moved)],
+        rewrite=[_row(candidate, stored[candidate.id], inputs.folder) for candidate in (*changed, *moved)],
         load=load,
         stored=stored,
         failures=new_failures,
@@ -147,16 +157,18 @@ def _stored_files(table: EmbeddingTable | None) -> dict[str, StoredFile]:
 
 
 def _is_same_file(known: StoredFile, candidate: Candidate) -> bool:
-    file = candidate.file
-    return (known.file_name, known.size_bytes, known.mtime_ns) == (file.file_name, file.size_bytes, file.mtime_ns)
+    return _is_same(known.file_name, known.size_bytes, known.mtime_ns, candidate)
 
 
 def _failed_like_this(failed: Failure, candidate: Candidate) -> bool:
     """Whether the file itself is to blame and is still the same; a lost disk or a missing extra may be back."""
-    if failed.reason in OF_THE_MOMENT:
-        return False
-    file = candidate.file
-    return (failed.file_name, failed.size_bytes, failed.mtime_ns) == (file.file_name, file.size_bytes, file.mtime_ns)
+    is_lasting = failed.reason not in OF_THE_MOMENT
+    return is_lasting and _is_same(failed.file_name, failed.size_bytes, failed.mtime_ns, candidate)
+
+
+def _is_same(file_name: str, size_bytes: int, mtime_ns: int, candidate: Candidate) -> bool:
+    is_same_size = candidate.size_bytes is None or candidate.size_bytes == size_bytes
+    return is_same_size and (file_name, mtime_ns) == (candidate.file_name, candidate.mtime_ns)
 
 
 def _is_known(failure: Failure, known_failures: Mapping[str, Failure]) -> bool:
@@ -175,7 +187,7 @@ def _with_changed_fields(
     if not columns:
         return [candidate for candidate in candidates if _has_value(candidate, lacking)]
     rows = pa.Table.from_batches(list(table.batches(columns, batch_rows=65536)))
-    places = pa.array([stored[candidate.item.id].place for candidate in candidates])
+    places = pa.array([stored[candidate.id].place for candidate in candidates])
     changed = {place for place, candidate in enumerate(candidates) if _has_value(candidate, lacking)}
     for name in columns:
         here = [candidate.fields.get(name) for candidate in candidates]
@@ -198,12 +210,12 @@ def _differing_places(there: Sequence[Any], here: Sequence[Any]) -> set[int]:
 def _row(candidate: Candidate, known: StoredFile, folder: str) -> EmbeddingRow:
     """The row of a known content under the item's metadata and place of today."""
     return EmbeddingRow(
-        id=candidate.item.id,
+        id=candidate.id,
         folder=folder,
-        file_name=candidate.file.file_name,
+        file_name=candidate.file_name,
         sha256=known.sha256,
-        size_bytes=candidate.file.size_bytes,
-        mtime_ns=candidate.file.mtime_ns,
+        size_bytes=known.size_bytes if candidate.size_bytes is None else candidate.size_bytes,
+        mtime_ns=candidate.mtime_ns,
         width_px=0,
         height_px=0,
         fields=candidate.fields,
@@ -213,13 +225,16 @@ def _row(candidate: Candidate, known: StoredFile, folder: str) -> EmbeddingRow:
 
 
 def _gone(inputs: Inputs, stored: Mapping[str, StoredFile], *, force: bool) -> list[str]:
-    """Rows that are not of this folder's items, and whose file is in no other folder either."""
-    here = {candidate.item.id for candidate in inputs.candidates}
+    """Rows that are not of these inputs' items, and whose file is nowhere else either."""
+    here = {candidate.id for candidate in inputs.candidates}
     gone = sorted(
         item_id
         for item_id, known in stored.items()
         if item_id not in here
-        and (known.folder == inputs.folder or not (Path(known.folder) / known.file_name).exists())
+        and (
+            (known.folder == inputs.folder and inputs.would_have_seen(known.file_name))
+            or not _may_be_there(Path(known.folder), known.file_name)
+        )
     )
     if len(gone) * PRUNE_LIMIT > len(stored) and not force:
         raise DataError(
@@ -228,3 +243,9 @@ def _gone(inputs: Inputs, stored: Mapping[str, StoredFile], *, force: bool) -> l
             "add --force where the files are meant to be gone.",
         )
     return gone
+
+
+def _may_be_there(folder: Path, file_name: str) -> bool:
+    """Whether the file exists, or the tar or Parquet file in which it was: only a run over that one can tell."""
+    path = folder / file_name
+    return path.exists() or any((folder / parent).is_file() for parent in PurePosixPath(file_name).parents)

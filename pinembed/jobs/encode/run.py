@@ -108,7 +108,8 @@ class EncodeRun:
 
     def _take(self, image: LoadedImage) -> None:
         self.tally.decode_s += image.seconds
-        if image.pixels_CHW is not None and image.sha256 not in self._seen:
+        is_new = not self._plan.has_vector_of(image.sha256, image.size_bytes) and image.sha256 not in self._seen
+        if image.pixels_CHW is not None and is_new:
             self._seen.add(image.sha256)
             self._batch[image.sha256] = image
         self._waiting.append(dataclasses.replace(image, pixels_CHW=None))
@@ -120,14 +121,14 @@ class EncodeRun:
             vector_D = vectors.pop(image.sha256, None)
             if vector_D is None and image.sha256 in self._non_finite:
                 candidate = self._plan.load[image.place]
-                self._fail(image.place, "non_finite", f"The encoder gave NaN or inf for {candidate.file.path}.")
+                self._fail(image.place, "non_finite", f"The encoder gave NaN or inf for {candidate.image}.")
             else:
                 self._store(image, vector_D)
         self._batch, self._waiting = {}, []
 
     def _store(self, image: LoadedImage, vector_D: NDArray[np.float32] | None) -> None:
         candidate = self._plan.load[image.place]
-        stored = self._plan.stored.get(candidate.item.id)
+        stored = self._plan.stored.get(candidate.id)
         if vector_D is None and (stored is None or stored.sha256 != image.sha256):
             self.tally.duplicate += 1
         elif stored is None:
@@ -136,9 +137,9 @@ class EncodeRun:
             self.tally.updated += 1
         self._writer.add(
             EmbeddingRow(
-                id=candidate.item.id,
+                id=candidate.id,
                 folder=self._folder,
-                file_name=candidate.file.file_name,
+                file_name=candidate.file_name,
                 sha256=image.sha256,
                 size_bytes=image.size_bytes,
                 mtime_ns=image.mtime_ns,
@@ -167,11 +168,11 @@ class EncodeRun:
     def _fail(self, place: int, reason: str, message: str) -> None:
         candidate = self._plan.load[place]
         failure = Failure(
-            id=candidate.item.id,
+            id=candidate.id,
             folder=self._folder,
-            file_name=candidate.file.file_name,
-            size_bytes=candidate.file.size_bytes,
-            mtime_ns=candidate.file.mtime_ns,
+            file_name=candidate.file_name,
+            size_bytes=candidate.size_bytes or 0,
+            mtime_ns=candidate.mtime_ns,
             reason=reason,
             message=message,
         )
