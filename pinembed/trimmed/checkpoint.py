@@ -18,6 +18,19 @@ from pinembed.errors import ModelError
 MODEL_TYPES = ("qwen3_vl", "qwen3_vl_moe")
 SINGLE_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
+TEXT_SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+VISION_SIZES = (
+    "depth",
+    "hidden_size",
+    "in_channels",
+    "intermediate_size",
+    "num_heads",
+    "out_hidden_size",
+    "patch_size",
+    "spatial_merge_size",
+    "temporal_patch_size",
+)
+LARGEST_SIZE = 1_000_000
 PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
@@ -131,7 +144,34 @@ def _read_config(folder: Path) -> dict[str, Any]:
             raise ModelError(
                 f"{path} has no {part}; wanted a whole Qwen3-VL config.", remedy="Download the checkpoint again."
             )
+    _check_sizes(config, path)
     return config
+
+
+def _check_sizes(config: dict[str, Any], path: Path) -> None:
+    """Refuse sizes that no model has, before anything is counted or made with them."""
+    text, vision = config["text_config"], config["vision_config"]
+    sizes = {f"text_config.{name}": text.get(name) for name in TEXT_SIZES}
+    sizes |= {f"vision_config.{name}": vision[name] for name in VISION_SIZES if name in vision}
+    for name, size in sizes.items():
+        lowest = 0 if name == "vision_config.depth" else 1
+        if not isinstance(size, int) or isinstance(size, bool) or not lowest <= size <= LARGEST_SIZE:
+            raise ModelError(
+                f"{path} gives {name} as {size!r}; wanted a number from {lowest} to {LARGEST_SIZE}.",
+                remedy="Bring config.json back from where the checkpoint came from.",
+            )
+    rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
+    lists = {
+        "vision_config.deepstack_visual_indexes": vision.get("deepstack_visual_indexes", []),
+        "text_config's mrope_section": rope.get("mrope_section", [0] * 3) if isinstance(rope, dict) else rope,
+    }
+    for name, numbers in lists.items():
+        wanted = len(numbers) if name.startswith("vision") and isinstance(numbers, list) else 3
+        if not isinstance(numbers, list) or [type(number) for number in numbers] != [int] * wanted:
+            raise ModelError(
+                f"{path} gives {name} as {numbers!r}; wanted a list of whole numbers.",
+                remedy="Bring config.json back from where the checkpoint came from.",
+            )
 
 
 def read_json(path: Path, *, wanted: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -24,7 +25,20 @@ from pinembed.trimmed.prompts import PromptBatch, PromptWriter
 
 Embeddings = Tensor | np.ndarray
 DTYPES = ("auto", "float32", "bfloat16", "float16")
-LOAD_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError, SafetensorError)
+LOAD_ERRORS = (  # what transformers raises on a damaged or edited folder
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SafetensorError,
+    StrictDataclassError,
+    TypeError,
+    ValueError,
+)
 
 
 class TrimmedModel:
@@ -262,7 +276,26 @@ def load_parts(folder: Path, *, dtype: str = "auto") -> tuple[Any, PromptWriter]
             f"{folder} lacks {len(missing)} tensor(s) of the language model: {', '.join(missing[:3])}.",
             remedy="Trim the checkpoint again from a whole one.",
         )
-    return model.eval(), PromptWriter(tokenizer, folder)
+    _check_ends(model.generation_config.eos_token_id, model.config.text_config.vocab_size, folder)
+    writer = PromptWriter(tokenizer, folder)
+    if model.config.image_token_id != writer.pad_id:
+        raise ModelError(
+            f"{folder} puts images at the token {model.config.image_token_id}, "
+            f"its tokenizer writes {writer.pad_id} for them.",
+            remedy="Bring config.json and the tokenizer back from one checkpoint.",
+        )
+    return model.eval(), writer
+
+
+def _check_ends(ends: Any, vocabulary: int, folder: Path) -> None:
+    """Refuse token ids of the end of a turn that no token has."""
+    for end in ends if isinstance(ends, list | tuple) else [] if ends is None else [ends]:
+        if not isinstance(end, int) or not 0 <= end < vocabulary:
+            raise ModelError(
+                f"generation_config.json in {folder} ends answers at the token {end!r}; "
+                f"wanted numbers below {vocabulary}.",
+                remedy="Copy the file of the checkpoint into the folder.",
+            )
 
 
 def _streamer(transformers: ModuleType, tokenizer: Any, on_text: Callable[[str], None]) -> Any:

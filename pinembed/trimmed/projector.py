@@ -174,11 +174,14 @@ def load_projector(folder: Path) -> Projector | None:
             remedy="Run `pinembed align` again with this version of pinembed.",
         )
     try:
-        projector = Projector(_config_of(stored))
-        projector.load_state_dict(load_file(folder / PROJECTOR_NAME))
-    except (SafetensorError, OSError, RuntimeError, TypeError, ValueError) as error:
+        weights = load_file(folder / PROJECTOR_NAME)
+        with torch.device("meta"):  # the sizes may be anybody's; the file's tensors take their place or do not fit
+            projector = Projector(_config_of(stored))
+        projector.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, assign=True)
+    except (SafetensorError, OSError, RuntimeError, TypeError, ValueError, KeyError) as error:
+        missing = "no entry " if isinstance(error, KeyError) else ""
         raise ModelError(
-            f"{folder} holds a damaged projector: {str(error).splitlines()[0]}",
+            f"{folder} holds a damaged projector: {missing}{str(error).splitlines()[0]}",
             remedy="Run `pinembed align` again, or bring the folder back from a copy.",
         ) from error
     if not all(bool(torch.isfinite(tensor).all()) for tensor in projector.state_dict().values()):

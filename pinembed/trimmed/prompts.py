@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jinja2 import TemplateError
 from torch import Tensor
 
 from pinembed.errors import ModelError, UsageError
@@ -58,7 +59,7 @@ class PromptWriter:
         folder: of the checkpoint, named in errors; may hold the older chat_template.json.
 
     Raises:
-        ModelError: no chat template, or a tokenizer without the image pad.
+        ModelError: no chat template, one that writes no prompt, or a tokenizer without the image pad.
     """
 
     def __init__(self, tokenizer: Any, folder: Path) -> None:
@@ -70,6 +71,13 @@ class PromptWriter:
                 remedy="Copy the tokenizer files of the checkpoint into the folder.",
             )
         self.template = tokenizer.chat_template or _older_template(folder)
+        try:
+            self.prompt_ids("?", items=1, tokens=1)
+        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"Tokenizer and chat template in {folder} write no prompt: {' '.join(str(error).split())[:240]}",
+                remedy="Copy the tokenizer files and the chat template of the checkpoint into the folder.",
+            ) from error
 
     def write(
         self, questions: Sequence[str], items: Sequence[int], *, tokens: int, answers: Sequence[str] | None = None
