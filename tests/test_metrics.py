@@ -16,13 +16,11 @@ from pinembed.metrics.compression import measure_stored_forms
 from pinembed.metrics.retrieval import SCORE_STEP, QueryScores, score_queries
 from pinembed.metrics.split import (
     SplitEmbeddings,
-    SplitScores,
     measure_split,
     nearest_neighbours_right,
     zero_shot_right,
 )
-from pinembed.metrics.verdict import decide
-from pinembed.nouns.evaluation import DIRECTIONS, METRICS
+from pinembed.nouns.evaluation import METRICS
 
 
 def unit(*shape: int, seed: int = 0) -> Tensor:
@@ -143,85 +141,20 @@ def test_an_interval_is_seeded_and_holds_the_mean_and_narrows_with_queries() -> 
 def test_a_paired_difference_is_narrower_than_the_figures_it_compares() -> None:
     rng = np.random.default_rng(0)
     hard_Q1 = torch.tensor(rng.random((200, 1)))
-    first = QueryScores(values_QM=hard_Q1.repeat(1, len(METRICS)), cluster_Q=torch.arange(200), gallery=10)
-    second = QueryScores(values_QM=(hard_Q1 - 0.05).repeat(1, len(METRICS)), cluster_Q=torch.arange(200), gallery=10)
+    first = QueryScores(
+        values_QM=hard_Q1.repeat(1, len(METRICS)), cluster_Q=torch.arange(200), place_Q=torch.arange(200), gallery=10
+    )
+    second = QueryScores(
+        values_QM=(hard_Q1 - 0.05).repeat(1, len(METRICS)),
+        cluster_Q=torch.arange(200),
+        place_Q=torch.arange(200),
+        gallery=10,
+    )
     difference, alone = retrieval_scores(first, second), retrieval_scores(first)
     assert difference is not None
     assert alone is not None
     assert difference.map.value == pytest.approx(0.05)
     assert difference.map.high - difference.map.low < 1e-9 < alone.map.high - alone.map.low
-
-
-def answered(values: Tensor, clusters: Tensor) -> QueryScores:
-    return QueryScores(values_QM=values[:, None].repeat(1, len(METRICS)), cluster_Q=clusters, gallery=50)
-
-
-def three_directions(text_to_image: Tensor, image_to_text: Tensor, image_to_image: Tensor) -> SplitScores:
-    clusters = torch.arange(len(text_to_image)) % 20
-    return SplitScores(
-        text_to_image=answered(text_to_image, clusters),
-        image_to_text=answered(image_to_text, clusters),
-        image_to_image=answered(image_to_image, clusters),
-    )
-
-
-def noisy(mean: float, seed: int) -> Tensor:
-    return mean + 0.1 * torch.randn(200, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def test_a_challenger_that_is_better_everywhere_is_promoted() -> None:
-    base = three_directions(noisy(0.4, 1), noisy(0.4, 2), noisy(0.4, 3))
-    better = three_directions(noisy(0.5, 4), noisy(0.5, 5), noisy(0.5, 6))
-    verdict = decide(better, base)
-    assert verdict.promoted
-    assert verdict.clusters == 20
-    assert verdict.mean_map.low > 0
-
-
-def test_a_copy_of_the_champion_is_not_promoted() -> None:
-    base = three_directions(noisy(0.4, 1), noisy(0.4, 2), noisy(0.4, 3))
-    verdict = decide(base, base)
-    assert not verdict.promoted
-    assert "not higher with confidence" in verdict.reason
-
-
-def test_a_challenger_that_loses_one_direction_is_not_promoted() -> None:
-    base = three_directions(noisy(0.4, 1), noisy(0.4, 2), noisy(0.4, 3))
-    verdict = decide(three_directions(noisy(0.7, 4), noisy(0.3, 5), noisy(0.7, 6)), base)
-    assert not verdict.promoted
-    assert "image to text mAP is lower by" in verdict.reason
-
-
-def test_a_challenger_that_only_finds_images_by_images_better_is_not_promoted() -> None:
-    base = three_directions(noisy(0.4, 1), noisy(0.4, 2), noisy(0.4, 3))
-    same_texts = [direction.values_QM[:, 0] for direction in base.directions[:2]]
-    verdict = decide(three_directions(*same_texts, noisy(0.7, 6)), base)
-    assert not verdict.promoted
-    assert "texts find them no better" in verdict.reason
-
-
-def test_equal_encoders_of_noisy_queries_are_rarely_promoted() -> None:
-    promoted = [
-        decide(
-            three_directions(*(noisy(0.4, 10 * run + place) for place in range(3))),
-            three_directions(*(noisy(0.4, 10 * run + place) for place in range(3, 6))),
-            seed=run,
-        ).promoted
-        for run in range(40)
-    ]
-    assert sum(promoted) <= 2
-
-
-def test_views_of_one_product_are_not_independent_witnesses() -> None:
-    # one product of six gains, with many views; query by query that looks certain
-    gain_Q = torch.zeros(600, dtype=torch.float64)
-    gain_Q[:500] = 0.2
-    cluster_Q = torch.cat([torch.zeros(500, dtype=torch.int64), torch.arange(100) % 5 + 1])
-    base = SplitScores(**{name: answered(torch.full((600,), 0.4), cluster_Q) for name in DIRECTIONS})
-    tuned = SplitScores(**{name: answered(0.4 + gain_Q, cluster_Q) for name in DIRECTIONS})
-    verdict = decide(tuned, base)
-    assert not verdict.promoted
-    assert verdict.mean_map.value == pytest.approx(0.2 * 500 / 600)
 
 
 def test_spread_tells_directions_from_a_collapse() -> None:

@@ -38,7 +38,7 @@ def command(
 
 def _show(console: Console, report: DemoReport) -> None:
     evaluation = report.evaluation
-    base = None if evaluation.against is None else evaluation.against.scores
+    base = evaluation.comparisons[0].against.scores if evaluation.comparisons else None
     rows = [
         [title, _figure(base, direction, figure), _figure(evaluation.encoder.scores, direction, figure)]
         for title, direction, figure in (

@@ -1,28 +1,48 @@
-"""`pinembed evaluate`: how well an encoder finds the right items, alone or beside another."""
+"""`pinembed evaluate`: how well an encoder finds the right items, alone or beside others."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pinembed.cli.comparison import interval, show_slice_changes
 from pinembed.cli.console import Console
-from pinembed.cli.options import DataArgument, Device, EncoderOption, GroupOption, Json, Quiet, TextOption, columns
+from pinembed.cli.options import (
+    DataArgument,
+    Device,
+    EncoderOption,
+    GroupOption,
+    Json,
+    Quiet,
+    SliceOption,
+    TextOption,
+    columns,
+)
 from pinembed.errors import GateError
 
 if TYPE_CHECKING:
-    from pinembed.nouns.evaluation import Accuracy, Estimate, EvaluateReport, RetrievalScores, Scores, StoredForm
+    from pinembed.nouns.evaluate_report import EvaluateReport, StoredForm
+    from pinembed.nouns.evaluation import Accuracy, Estimate, RetrievalScores, Scores
+    from pinembed.nouns.slices import SliceScores
 
 HEADINGS = {"text_to_image": "text > image", "image_to_text": "image > text", "image_to_image": "image > image"}
 CLASS_HEADINGS = {"knn5": "5-NN", "label_zero_shot": "zero-shot"}
+NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+SHOWN_SLICES = 12
 
 
 def command(
     folder: DataArgument,
     encoder: EncoderOption,
     against: Annotated[
-        str | None,
-        typer.Option("--against", help="The encoder in use: shows both, the paired difference, and whether to change."),
+        list[str] | None,
+        typer.Option(
+            "--against",
+            help="The encoder in use: shows both, the paired difference, and whether to change. May be given several "
+            "times, e.g. for the champion and the base; then the encoder has to win against each.",
+        ),
     ] = None,
     split: Annotated[
         str,
@@ -30,10 +50,19 @@ def command(
     ] = "test",
     group: GroupOption = None,
     text: TextOption = None,
+    slices: SliceOption = None,
     stored_forms: Annotated[
         bool,
         typer.Option("--stored-forms", help="Also show what fp16, int8, binary and fewer dimensions would cost."),
     ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot",
+            help="PNG to write of the differences by direction and slice; needs --against.",
+            show_default=False,
+        ),
+    ] = None,
     device: Device = "auto",
     seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap intervals.")] = 0,
     json_output: Json = False,
@@ -41,7 +70,7 @@ def command(
 ) -> None:
     """Measure text-to-image, image-to-text and image-to-image retrieval of an encoder on a split of DATA.
 
-    With --against the exit code is 4 where the other encoder should keep its place.
+    With --against the exit code is 4 where another encoder should keep its place.
     """
     from pinembed.jobs.evaluate import evaluate
 
@@ -49,18 +78,20 @@ def command(
     report = evaluate(
         data=folder,
         encoder=encoder,
-        against=against,
+        against=against or (),
         split=split,
         group=group,
         text=columns(text),
+        slices=slices or (),
         stored_forms=stored_forms,
+        plot=plot,
         device=device,
         seed=seed,
         progress=console.progress,
     )
     _show(console, report)
     console.report(report)
-    if report.verdict is not None and not report.verdict.promoted:
+    if report.comparisons and not report.promoted:
         raise typer.Exit(GateError.exit_code)
 
 
@@ -69,8 +100,9 @@ def _show(console: Console, report: EvaluateReport) -> None:
     console.say(f"{report.data}, split {report.split}: {report.images} images, {report.texts} texts, {group}")
     if report.broken:
         console.say(f"{len(report.broken)} image(s) could not be decoded and take no part: {report.broken[0]} ...")
-    if report.against is not None:
-        console.say(f"A = {report.encoder.encoder}\nB = {report.against.encoder}")
+    if report.comparisons:
+        compared = (report.encoder, *(found.against for found in report.comparisons))
+        console.say("\n".join(f"{name} = {found.encoder}" for name, found in zip(NAMES, compared, strict=False)))
     named = _named_scores(report)
     for direction, heading in HEADINGS.items():
         found: RetrievalScores | None = getattr(report.encoder.scores, direction)
@@ -84,21 +116,30 @@ def _show(console: Console, report: EvaluateReport) -> None:
     classes = [row for field in CLASS_HEADINGS for row in _class_rows(field, named)]
     if classes:
         console.table("Groups as classes", ["", "", "queries", "gallery", "accuracy", "95 %"], classes, numeric_from=2)
+    _show_slices(console, report)
     if report.stored_forms:
         console.table(
             "Stored forms of the image embeddings",
             ["", "bytes", "text > image mAP", "R@10", "image > image mAP", "R@10"],
             [_form_row(form) for form in report.stored_forms],
         )
-    if report.verdict is not None:
-        console.say(("A is better. " if report.verdict.promoted else "B stays. ") + report.verdict.reason)
+    for name, comparison in zip(NAMES[1:], report.comparisons, strict=False):
+        verdict = comparison.verdict
+        console.say((f"A is better than {name}. " if verdict.promoted else f"{name} stays. ") + verdict.reason)
+    if report.plot is not None:
+        console.say(f"{report.plot}: differences by direction and slice")
 
 
 def _named_scores(report: EvaluateReport) -> list[tuple[str, Scores, str]]:
     """Name of the row, figures, sign format."""
-    if report.against is None or report.difference is None:
+    if not report.comparisons:
         return [("", report.encoder.scores, "")]
-    return [("A", report.encoder.scores, ""), ("B", report.against.scores, ""), ("A-B", report.difference, "+")]
+    rivals = list(zip(NAMES[1:], report.comparisons, strict=False))
+    return [
+        ("A", report.encoder.scores, ""),
+        *((name, found.against.scores, "") for name, found in rivals),
+        *((f"A-{name}", found.difference, "+") for name, found in rivals),
+    ]
 
 
 def _retrieval_rows(direction: str, named: list[tuple[str, Scores, str]]) -> list[list[str]]:
@@ -108,7 +149,7 @@ def _retrieval_rows(direction: str, named: list[tuple[str, Scores, str]]) -> lis
         if found is not None:
             figures = [f"{estimate.value:{sign}.3f}" for estimate in found.estimates]
             heading = HEADINGS[direction] if place == 0 else ""
-            rows.append([heading, name, *figures, _interval(found.map, sign)])
+            rows.append([heading, name, *figures, interval(found.map, sign)])
     return rows
 
 
@@ -120,8 +161,28 @@ def _class_rows(field: str, named: list[tuple[str, Scores, str]]) -> list[list[s
             gallery = f"{found.gallery:,} {found.gallery_split + ' images' if found.gallery_split else 'names'}"
             figure = f"{found.accuracy.value:{sign}.3f}"
             heading = CLASS_HEADINGS[field] if place == 0 else ""
-            rows.append([heading, name, f"{found.queries:,}", gallery, figure, _interval(found.accuracy, sign)])
+            rows.append([heading, name, f"{found.queries:,}", gallery, figure, interval(found.accuracy, sign)])
     return rows
+
+
+def _show_slices(console: Console, report: EvaluateReport) -> None:
+    for name, comparison in zip(NAMES[1:], report.comparisons, strict=False):
+        show_slice_changes(console, comparison.verdict, challenger="A", champion=name)
+    if report.slices and not report.comparisons:
+        shown = sorted(report.slices, key=lambda found: -found.images)[:SHOWN_SLICES]
+        rows = [_slice_row(found) for found in report.slices if found in shown]
+        hidden = len(report.slices) - len(rows)
+        title = "Slices, mAP" + (f" ({hidden} smaller ones only in --json)" if hidden else "")
+        console.table(title, ["", "images", *HEADINGS.values()], rows)
+
+
+def _slice_row(found: SliceScores) -> list[str]:
+    figures: list[Estimate | None] = [getattr(found, direction) for direction in HEADINGS]
+    return [
+        found.name,
+        f"{found.images:,}",
+        *("none" if figure is None else f"{figure.value:.3f}" for figure in figures),
+    ]
 
 
 def _form_row(form: StoredForm) -> list[str]:
@@ -131,7 +192,3 @@ def _form_row(form: StoredForm) -> list[str]:
         for estimate in ((scores.map, scores.recall_at_10) if scores else (None, None))
     ]
     return [form.form, f"{form.bytes_per_item:,}", *figures]
-
-
-def _interval(estimate: Estimate, sign: str) -> str:
-    return f"{estimate.low:{sign}.2f}..{estimate.high:{sign}.2f}"

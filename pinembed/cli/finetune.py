@@ -6,14 +6,30 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pinembed.cli.comparison import show_slice_changes
 from pinembed.cli.console import Console
-from pinembed.cli.options import DataArgument, Device, GroupOption, Json, Out, Overwrite, Quiet, TextOption, columns
+from pinembed.cli.options import (
+    DataArgument,
+    Device,
+    GroupOption,
+    Json,
+    Out,
+    Overwrite,
+    Quiet,
+    SliceOption,
+    TextOption,
+    columns,
+)
 from pinembed.cli.signals import stop_on_signals
 from pinembed.errors import GateError
 from pinembed.nouns.evaluation import DIRECTIONS
 
 if TYPE_CHECKING:
+    from pinembed.nouns.evaluation import Scores
     from pinembed.nouns.finetune_report import FinetuneReport, GateReport
+    from pinembed.nouns.verdict import Comparison
+
+KEPT = {"tuned": "Tuned", "base": "The base stays", "champion": "The champion stays"}
 
 
 def command(
@@ -33,6 +49,16 @@ def command(
     ] = False,
     text: TextOption = None,
     group: GroupOption = None,
+    champion: Annotated[
+        str | None,
+        typer.Option(
+            "--champion",
+            help="The encoder in use: it has to be beaten at the gate as well as the base, and comes back where it is "
+            "not.",
+            show_default=False,
+        ),
+    ] = None,
+    slices: SliceOption = None,
     epochs: Annotated[
         int | None,
         typer.Option("--epochs", min=1, help="Passes over the training split; by default as its size wants."),
@@ -55,8 +81,8 @@ def command(
 ) -> None:
     """Tune an encoder on the images and texts of DATA, or get the base back where tuning does not help.
 
-    The val split chooses the weights, the test split is the gate. The exit code is 4 where the base stays. A run that
-    was interrupted goes on when the same command is given again.
+    The val split chooses the weights, the test split is the gate. The exit code is 4 where the base, or the champion,
+    stays. A run that was interrupted goes on when the same command is given again.
     """
     from pinembed.jobs.finetune import finetune
 
@@ -69,6 +95,8 @@ def command(
         random_init=random_init,
         text=columns(text),
         group=group,
+        champion=champion,
+        slices=slices or (),
         epochs=epochs,
         seed=seed,
         minutes=minutes,
@@ -100,7 +128,7 @@ def _show(console: Console, report: FinetuneReport) -> None:
     console.table(f"Validation split, {report.val_images} images", ["", "base", name], rows)
     if report.gate is not None:
         _show_gate(console, report.gate)
-    console.say(f"{'Tuned' if report.promoted else 'The base stays'}: {report.reason.removeprefix('The base stays: ')}")
+    console.say(f"{KEPT[report.kept]}: {report.reason.removeprefix(f'{KEPT[report.kept]}: ')}")
     console.say(
         f"{report.out}: fingerprint {report.fingerprint}; {report.images_per_s:.0f} training images/s, "
         f"{report.seconds:.0f} s in all"
@@ -110,17 +138,34 @@ def _show(console: Console, report: FinetuneReport) -> None:
 
 
 def _show_gate(console: Console, gate: GateReport) -> None:
+    title = f"Gate: split {gate.split}, {gate.images:,} images that took no part"
     rows = []
     for direction in DIRECTIONS:
         before, after = getattr(gate.base, direction), getattr(gate.tuned, direction)
         if before is not None:
+            heading = direction.replace("_to_", " > ") + " mAP"
+            queries = f"{before.queries:,} of {before.gallery:,}"
             change = getattr(gate.difference, direction).map
             interval = f"{change.low:+.3f} to {change.high:+.3f}"
-            queries = f"{before.queries:,} of {before.gallery:,}"
-            heading = direction.replace("_to_", " > ") + " mAP"
             rows.append([heading, queries, _figure(before.map.value), _figure(after.map.value), interval])
-    columns = ["", "queries", "base", "tuned", "change, 95 %"]
-    console.table(f"Gate: split {gate.split}, {gate.images:,} images that took no part", columns, rows)
+    console.table(title, ["", "queries", "base", "tuned", "change, 95 %"], rows)
+    show_slice_changes(console, gate.verdict, challenger="tuned", champion="base")
+    if gate.champion is not None:
+        _show_champion(console, gate.champion, gate.tuned)
+
+
+def _show_champion(console: Console, beside: Comparison, tuned: Scores) -> None:
+    rows = []
+    for direction in DIRECTIONS:
+        before, after = getattr(beside.against.scores, direction), getattr(tuned, direction)
+        if before is not None:
+            heading = direction.replace("_to_", " > ") + " mAP"
+            change = getattr(beside.difference, direction).map
+            interval = f"{change.low:+.3f} to {change.high:+.3f}"
+            rows.append([heading, _figure(before.map.value), _figure(after.map.value), interval])
+    columns = ["", "champion", "tuned", "change, 95 %"]
+    console.table(f"Gate: beside the champion {beside.against.encoder}", columns, rows)
+    show_slice_changes(console, beside.verdict, challenger="tuned", champion="champion")
 
 
 def _figure(value: float | None) -> str:

@@ -52,6 +52,15 @@ GroupOption = Annotated[
         show_default=False,
     ),
 ]
+SliceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slice",
+        help="Metadata column whose values cut the split into slices; may be given several times; default: category or "
+        "another column of a usual name, else that of --group, with at most 50 values.",
+        show_default=False,
+    ),
+]
 BatchSize = Annotated[
     int | None,
     typer.Option("--batch-size", min=1, help="Images that the encoder takes at once; chosen by device if not given."),

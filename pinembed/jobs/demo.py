@@ -28,7 +28,7 @@ from pinembed.nouns.align_report import AlignReport
 from pinembed.nouns.ask_report import AskReport, Question
 from pinembed.nouns.demo_report import DemoReport, DemoStep
 from pinembed.nouns.encode_report import EncodeReport
-from pinembed.nouns.evaluation import EvaluateReport
+from pinembed.nouns.evaluate_report import EvaluateReport
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.nouns.stop import Stop
 from pinembed.outfolder import claimed_folder, staged_folder

@@ -19,12 +19,12 @@ from pinembed.jobs.cores import usable_cores
 from pinembed.nouns.doctor_report import Check, DoctorReport
 from pinembed.version import __version__
 
-CORE = ("open_clip_torch", "lancedb", "pylance", "pyarrow", "pillow", "safetensors", "numpy")
+CORE = ("open_clip_torch", "lancedb", "pylance", "pyarrow", "pillow", "safetensors", "numpy", "scipy", "ImageHash")
 EXTRAS = {
     "vlm": ("transformers", "accelerate", "peft"),
     "fast": ("openvino", "onnxruntime", "onnx", "onnxscript", "pillow-heif"),
     "ray": ("ray", "lance-ray"),
-    "report": ("matplotlib", "scipy", "ImageHash"),
+    "report": ("matplotlib",),
 }
 WANTED_FREE_GIB = 5.0
 INSTALL_PAIR = 'Install both in one call: pip install "torch==2.15.0" "torchvision==0.29.2"'

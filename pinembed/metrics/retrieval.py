@@ -33,11 +33,13 @@ class QueryScores:
     Attributes:
         values_QM: float64; a row for each query that has a right answer.
         cluster_Q: code of the query's group; queries of one group are no independent witnesses.
+        place_Q: place of the query among those that were asked, with and without a right answer.
         gallery: candidates of a query.
     """
 
     values_QM: Tensor
     cluster_Q: Tensor
+    place_Q: Tensor
     gallery: int
 
     @property
@@ -47,6 +49,16 @@ class QueryScores:
     def mean(self, metric: str) -> float:
         """Over all queries; NaN without any."""
         return float(self.values_QM[:, METRICS.index(metric)].mean())
+
+    def of(self, is_wanted: Tensor) -> QueryScores:
+        """The queries whose place among those that were asked is wanted; `is_wanted` is a bool for each place."""
+        chosen_Q = is_wanted[self.place_Q]
+        return QueryScores(
+            values_QM=self.values_QM[chosen_Q],
+            cluster_Q=self.cluster_Q[chosen_Q],
+            place_Q=self.place_Q[chosen_Q],
+            gallery=self.gallery,
+        )
 
 
 def score_queries(
@@ -71,7 +83,7 @@ def score_queries(
     gallery = len(gallery_GD)
     block = max(1, BLOCK_SCORES // max(gallery, 1))
     rows = [torch.empty(0, len(METRICS), dtype=torch.float64)]
-    clusters = [cluster_Q[:0]]
+    places = [torch.empty(0, dtype=torch.int64)]
     for start in range(0, len(query_QD), block):
         stop = min(start + block, len(query_QD))
         query_BD = query_QD[start:stop]
@@ -83,8 +95,11 @@ def score_queries(
             relevant_BG[places_B, start + places_B] = False
         answered_B = relevant_BG.any(dim=1)
         rows.append(_metrics(scores_BG[answered_B], relevant_BG[answered_B]))
-        clusters.append(cluster_Q[start:stop][answered_B])
-    return QueryScores(values_QM=torch.cat(rows), cluster_Q=torch.cat(clusters), gallery=gallery - skip_self)
+        places.append(start + answered_B.nonzero().squeeze(1))
+    place_Q = torch.cat(places)
+    return QueryScores(
+        values_QM=torch.cat(rows), cluster_Q=cluster_Q[place_Q], place_Q=place_Q, gallery=gallery - skip_self
+    )
 
 
 def _metrics(scores_BG: Tensor, relevant_BG: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pinembed.nouns.align_report import FieldScore
 from pinembed.nouns.ask_report import Answer
-from pinembed.nouns.evaluation import EvaluateReport
+from pinembed.nouns.evaluate_report import EvaluateReport
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

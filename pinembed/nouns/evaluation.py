@@ -98,25 +98,6 @@ class Scores:
     label_zero_shot: Accuracy | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
-    """Whether a challenger takes the champion's place.
-
-    Attributes:
-        promoted: it does.
-        reason: why, or why not; a sentence.
-        clusters: groups that were resampled.
-        mean_map: difference of the mean mAP over all directions, with its paired 95 % interval.
-        text_mean_map: the same over the two directions that involve text; None where neither has a query.
-    """
-
-    promoted: bool
-    reason: str
-    clusters: int
-    mean_map: Estimate
-    text_mean_map: Estimate | None
-
-
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """One encoder's figures.
@@ -130,79 +111,12 @@ class Evaluation:
     fingerprint: str
     scores: Scores
 
-
-@dataclass(frozen=True, kw_only=True)
-class StoredForm:
-    """What retrieval costs when image embeddings are stored in this form; queries stay fp32.
-
-    Attributes:
-        form: e.g. `fp16` or `int8`.
-        bytes_per_item: of one image.
-        text_to_image: None where no query has a right answer; image_to_image alike.
-    """
-
-    form: str
-    bytes_per_item: int
-    text_to_image: RetrievalScores | None
-    image_to_image: RetrievalScores | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateReport:
-    """What `pinembed evaluate` measured.
-
-    Attributes:
-        data: the DATA folder.
-        split: name of the split.
-        group: the column whose equal values are right answers; None: equal item or equal text.
-        text: columns that make the text of an item.
-        images: images of the split that were embedded.
-        texts: distinct texts of the split.
-        broken: file names of images that could not be decoded; they take no part.
-        encoder: the encoder's figures.
-        against: the other encoder's, where one was given.
-        difference: encoder minus against on the same queries, with paired intervals.
-        verdict: whether the encoder should take the place of against.
-        stored_forms: the encoder's figures by the form in which embeddings are stored; empty unless asked for.
-    """
-
-    data: str
-    split: str
-    group: str | None
-    text: tuple[str, ...]
-    images: int
-    texts: int
-    broken: tuple[str, ...]
-    encoder: Evaluation
-    against: Evaluation | None
-    difference: Scores | None
-    verdict: Verdict | None
-    stored_forms: tuple[StoredForm, ...]
-
     def to_json(self) -> dict[str, Any]:
-        """The first encoder's figures stand at the top level."""
+        """The figures stand beside the name."""
         return {
-            "data": self.data,
-            "split": self.split,
-            "group": self.group,
-            "text": self.text,
-            "images": self.images,
-            "texts": self.texts,
-            "broken": self.broken,
-            **_flat(self.encoder),
-            "against": None if self.against is None else _flat(self.against),
-            "difference": self.difference,
-            "verdict": self.verdict,
-            "stored_forms": self.stored_forms,
+            "encoder": self.encoder,
+            "fingerprint": self.fingerprint,
+            **{direction: getattr(self.scores, direction) for direction in DIRECTIONS},
+            "knn5": self.scores.knn5,
+            "label_zero_shot": self.scores.label_zero_shot,
         }
-
-
-def _flat(evaluation: Evaluation) -> dict[str, Any]:
-    scores = evaluation.scores
-    return {
-        "encoder": evaluation.encoder,
-        "fingerprint": evaluation.fingerprint,
-        **{direction: getattr(scores, direction) for direction in DIRECTIONS},
-        "knn5": scores.knn5,
-        "label_zero_shot": scores.label_zero_shot,
-    }

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinembed.nouns.evaluation import Scores, Verdict
+from pinembed.nouns.evaluation import Scores
+from pinembed.nouns.verdict import Comparison, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +15,7 @@ class FinetuneSettings:
 
     data: str
     base: str
+    champion: str | None
     random_init: bool
     text: tuple[str, ...]
     group: str | None
@@ -50,7 +52,7 @@ class EpochRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class GateReport:
-    """The chosen weights against the base on a split that neither trained nor selected.
+    """The chosen weights against the base, and a champion, on a split that neither trained nor selected.
 
     Attributes:
         split: its name.
@@ -59,6 +61,7 @@ class GateReport:
         tuned: figures of the chosen weights.
         difference: tuned minus base on the same queries, with paired intervals.
         verdict: whether the tuned encoder takes the base's place.
+        champion: the tuned encoder beside the one in use; None where none was named.
     """
 
     split: str
@@ -67,6 +70,12 @@ class GateReport:
     tuned: Scores
     difference: Scores
     verdict: Verdict
+    champion: Comparison | None
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """All that have to be won."""
+        return (self.verdict,) if self.champion is None else (self.verdict, self.champion.verdict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +97,8 @@ class FinetuneReport:
 
     Attributes:
         out: the encoder folder that was written.
-        promoted: it holds tuned weights; False: the base's.
+        promoted: it holds tuned weights; False: those of `kept`.
+        kept: `tuned`, `base` or `champion`.
         reason: why; a sentence.
         fingerprint: of the encoder in it.
         settings: what the run was told.
@@ -105,11 +115,13 @@ class FinetuneReport:
         stopped: why training ended early; None where it did not.
         seconds: the complete run, over all its starts.
         images_per_s: shown per second of training, without evaluation.
-        curves: the plot; None where the extra `report` is not installed.
+        curves: the plot of the run; None where the extra `report` is not installed.
+        gate_plot: the plot of the gate; None where that is missing, or there was no gate.
     """
 
     out: Path
     promoted: bool
+    kept: str
     reason: str
     fingerprint: str
     settings: FinetuneSettings
@@ -127,6 +139,7 @@ class FinetuneReport:
     seconds: float
     images_per_s: float
     curves: Path | None
+    gate_plot: Path | None
 
     @property
     def base(self) -> EpochRecord:

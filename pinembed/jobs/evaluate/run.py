@@ -1,206 +1,112 @@
-"""The evaluate job.
-
-Shape legend: N images of the split, M labelled images of the training split, D embedding floats.
-"""
+"""The evaluate job."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from pinembed.catalogue.captions import Captioner, make_captioner
+from pinembed.catalogue.captions import make_captioner
 from pinembed.catalogue.metadata import read_catalogue
-from pinembed.catalogue.splits import (
-    ALL,
-    TRAIN,
-    LabelledItems,
-    check_group,
-    group_name,
-    items_of_split,
-    label_items,
-    split_items,
-)
+from pinembed.catalogue.slices import make_slices, slice_columns
+from pinembed.catalogue.splits import ALL, TRAIN, check_group, items_of_split, split_items
 from pinembed.encoder.device import choose_device
-from pinembed.encoder.encoder import Encoder, load_encoder
-from pinembed.jobs.evaluate.embed import embed_items
-from pinembed.jobs.pixels import refuse_all_broken
+from pinembed.encoder.encoder import load_encoder
+from pinembed.jobs.evaluate.ask import Answers, Questions, ask, make_questions
+from pinembed.jobs.evaluate.plot import check_plot, draw_comparisons
 from pinembed.metrics.bootstrap import accuracy, retrieval_scores
 from pinembed.metrics.compression import measure_stored_forms
-from pinembed.metrics.split import (
-    SplitEmbeddings,
-    SplitScores,
-    measure_split,
-    nearest_neighbours_right,
-    zero_shot_right,
-)
+from pinembed.metrics.slices import SplitPart, slice_scores, split_parts
+from pinembed.metrics.split import SplitEmbeddings
 from pinembed.metrics.verdict import decide
-from pinembed.nouns.evaluation import Accuracy, EvaluateReport, Evaluation, Scores, StoredForm
-from pinembed.nouns.item import Item
+from pinembed.nouns.evaluate_report import EvaluateReport, StoredForm
+from pinembed.nouns.evaluation import Accuracy, Evaluation, Scores
 from pinembed.nouns.progress import SILENT, Progress
-
-
-@dataclass(frozen=True, kw_only=True)
-class Questions:
-    """What every encoder of the comparison is asked.
-
-    Attributes:
-        items: of the split.
-        labelled: the same items with texts and groups.
-        class_N: groups as codes in the order of their names; -1 for an item without one.
-        voters: items whose images vote in knn5; empty where those of the split vote for each other.
-        voter_class_M: their groups in the same codes.
-        voter_split: name of the voters' split.
-    """
-
-    items: tuple[Item, ...]
-    labelled: LabelledItems
-    class_N: Tensor
-    voters: tuple[Item, ...]
-    voter_class_M: Tensor
-    voter_split: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answers:
-    """What one encoder answered, query by query."""
-
-    encoder: str
-    fingerprint: str
-    embedded: SplitEmbeddings
-    retrieval: SplitScores
-    knn5_right_N: Tensor | None
-    zero_shot_right_N: Tensor | None
-    voters: int
-    images: int
-    broken: tuple[str, ...]
+from pinembed.nouns.verdict import Comparison
 
 
 def evaluate(
     *,
     data: Path,
     encoder: str,
-    against: str | None = None,
+    against: str | Sequence[str] = (),
     split: str = "test",
     group: str | None = None,
     text: Sequence[str] = (),
+    slices: Sequence[str] = (),
     stored_forms: bool = False,
+    plot: Path | None = None,
     device: str = "auto",
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> EvaluateReport:
-    """Measure an encoder on a split; with `against`, both on the same queries, their difference and a verdict.
+    """Measure an encoder on a split; with `against`, all on the same queries, the differences and a verdict for each.
 
     Args:
         data: DATA folder with metadata.
         encoder: ENCODER reference.
-        against: a second ENCODER.
+        against: other ENCODERs, e.g. the champion and the base.
         split: name of the split, or `all`. Without a split column: train, val or test by the hash of the group.
         group: column whose equal values are right answers to each other.
         text: columns that make an item's text; by default those of a usual name.
+        slices: columns whose values cut the split into slices; by default one that says what kind of thing an item is.
         stored_forms: also measure the encoder with its embeddings stored in fewer bytes.
+        plot: PNG to write of the differences by direction and slice.
         device: torch device or `auto`.
         seed: of the bootstrap.
         progress: who watches.
 
     Raises:
         DataError: the folder or its metadata cannot be used, or no image can be decoded.
-        UsageError: an unknown column, split or device.
+        UsageError: an unknown column, split or device, or a plot without `against`.
         EncoderError: an encoder cannot be loaded, or gives NaN.
+        MissingExtraError: a plot is wanted and matplotlib is not installed.
     """
+    rivals = (against,) if isinstance(against, str) else tuple(against or ())
+    if plot is not None:
+        check_plot(plot, rivals)
     catalogue = read_catalogue(data)
     captioner = make_captioner(catalogue, text)
     check_group(catalogue, group)
+    columns = slice_columns(catalogue, slices, group=group)
     items = items_of_split(catalogue, split, group=group)
-    voters = () if split in {ALL, TRAIN} else split_items(catalogue, group=group).get(TRAIN, ())
-    questions = _questions(items, voters, captioner, group=group, split=split)
+    trained = () if split in {ALL, TRAIN} else split_items(catalogue, group=group).get(TRAIN, ())
+    questions = make_questions(items, trained, captioner, group=group, split=split)
     torch_device = choose_device(device)
-    answers = [
-        _ask(load_encoder(reference, device=torch_device), questions, split=split, progress=progress)
-        for reference in ([encoder] if against is None else [encoder, against])
-    ]
-    first, second = answers[0], answers[1] if against else None
+    first, *others = (
+        ask(load_encoder(reference, device=torch_device), questions, split=split, progress=progress)
+        for reference in (encoder, *rivals)
+    )
+    found = make_slices(first.items, captioner, columns=columns, group=group, trained=trained)
+    parts = split_parts(found, first.embedded.text_of_N, len(first.embedded.text_TD))
+    comparisons = tuple(_comparison(first, other, parts, questions, seed=seed) for other in others)
+    if plot is not None:
+        draw_comparisons([(found.against.encoder, found.verdict) for found in comparisons], plot)
     return EvaluateReport(
         data=str(data),
         split=split,
         group=group,
         text=captioner.fields,
-        images=first.images,
+        images=len(first.items),
         texts=len(questions.labelled.texts),
         broken=first.broken,
         encoder=_evaluation(first, questions, seed=seed),
-        against=None if second is None else _evaluation(second, questions, seed=seed),
-        difference=None if second is None else _scores(first, second, questions, seed=seed),
-        verdict=None if second is None else decide(first.retrieval, second.retrieval, seed=seed),
+        slices=tuple(slice_scores(part, first.retrieval, seed=seed) for part in parts),
+        comparisons=comparisons,
         stored_forms=_stored_forms(first.embedded, seed=seed) if stored_forms else (),
+        plot=plot,
     )
 
 
-def _questions(
-    items: tuple[Item, ...], voters: tuple[Item, ...], captioner: Captioner, *, group: str | None, split: str
-) -> Questions:
-    """Training images vote in knn5 where they know most of the split's groups; else the split votes for itself."""
-    voters = tuple(item for item in voters if group_name(item, group))
-    names = sorted({group_name(item, group) for item in (*items, *voters)} - {""})
-    codes = {name: code for code, name in enumerate(names)}
-    class_N, voter_class_M = (
-        torch.tensor([codes.get(group_name(item, group), -1) for item in some], dtype=torch.int64)
-        for some in (items, voters)
+def _comparison(
+    first: Answers, other: Answers, parts: Sequence[SplitPart], questions: Questions, *, seed: int
+) -> Comparison:
+    return Comparison(
+        against=_evaluation(other, questions, seed=seed),
+        difference=_scores(first, other, questions, seed=seed),
+        verdict=decide(first.retrieval, other.retrieval, parts, seed=seed),
     )
-    is_known = bool(torch.isin(class_N, voter_class_M).double().mean() > 0.5)
-    return Questions(
-        items=items,
-        labelled=label_items(items, captioner, group=group),
-        class_N=class_N,
-        voters=voters if is_known else (),
-        voter_class_M=voter_class_M,
-        voter_split=TRAIN if is_known else split,
-    )
-
-
-def _ask(encoder: Encoder, questions: Questions, *, split: str, progress: Progress) -> Answers:
-    name = encoder.files.architecture
-    found = embed_items(encoder, questions.items, stage=f"{name}: {split} images", progress=progress)
-    refuse_all_broken(questions.items, found.broken, split)
-    labelled = questions.labelled
-    group_N = labelled.group_of_N[found.place_N]
-    text_TD = encoder.embed_texts(labelled.texts)
-    embedded = SplitEmbeddings(
-        image_ND=found.image_ND, text_TD=text_TD, text_of_N=labelled.text_of_N[found.place_N], group_of_N=group_N
-    )
-    knn5, zero_shot, voters = None, None, 0
-    if labelled.groups:
-        is_named_N = group_N < len(labelled.groups)
-        image_ND, place_N = found.image_ND[is_named_N], found.place_N[is_named_N]
-        zero_shot = zero_shot_right(image_ND, group_N[is_named_N], encoder.embed_texts(labelled.groups))
-        knn5, voters = _knn5(encoder, questions, image_ND, questions.class_N[place_N], progress)
-    return Answers(
-        encoder=encoder.files.reference,
-        fingerprint=encoder.spec.fingerprint,
-        embedded=embedded,
-        retrieval=measure_split(embedded),
-        knn5_right_N=knn5,
-        zero_shot_right_N=zero_shot,
-        voters=voters,
-        images=len(found.image_ND),
-        broken=found.broken,
-    )
-
-
-def _knn5(
-    encoder: Encoder, questions: Questions, image_ND: Tensor, class_N: Tensor, progress: Progress
-) -> tuple[Tensor | None, int]:
-    if not questions.voters:
-        if len(image_ND) < 2:
-            return None, 0
-        return nearest_neighbours_right(image_ND, class_N, image_ND, class_N, skip_self=True), len(image_ND) - 1
-    stage = f"{encoder.files.architecture}: {questions.voter_split} images"
-    voting = embed_items(encoder, questions.voters, stage=stage, progress=progress)
-    class_M = questions.voter_class_M[voting.place_N]
-    return nearest_neighbours_right(image_ND, class_N, voting.image_ND, class_M), len(class_M)
 
 
 def _stored_forms(embedded: SplitEmbeddings, *, seed: int) -> tuple[StoredForm, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pinembed.catalogue.captions import Captioner, make_captioner
 from pinembed.catalogue.metadata import read_catalogue
+from pinembed.catalogue.slices import slice_columns
 from pinembed.catalogue.splits import TEST, TRAIN, VALIDATION, LabelledItems, check_group, label_items, split_items
 from pinembed.errors import DataError, UsageError
 from pinembed.jobs.pixels import PixelStore
@@ -27,6 +28,7 @@ class Texts:
     Attributes:
         captioner: items to texts.
         group: column of the groups.
+        slices: columns whose values cut the test split into slices.
         train: items with a text.
         val: all items of the validation split.
         test: all items of the test split, which only the gate sees.
@@ -34,6 +36,7 @@ class Texts:
 
     captioner: Captioner
     group: str | None
+    slices: tuple[str, ...]
     train: tuple[Item, ...]
     val: tuple[Item, ...]
     test: tuple[Item, ...]
@@ -47,7 +50,7 @@ class Examples:
     pixels: PixelStore
 
 
-def read_texts(data: Path, *, text: Sequence[str], group: str | None) -> Texts:
+def read_texts(data: Path, *, text: Sequence[str], group: str | None, slices: Sequence[str] = ()) -> Texts:
     """Items of the training and the validation split, checked for what a run needs.
 
     Raises:
@@ -67,6 +70,7 @@ def read_texts(data: Path, *, text: Sequence[str], group: str | None) -> Texts:
     found = Texts(
         captioner=captioner,
         group=group,
+        slices=slice_columns(catalogue, slices, group=group),
         train=train,
         val=splits.get(VALIDATION, ()),
         test=splits.get(TEST, ()),

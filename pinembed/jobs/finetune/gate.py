@@ -1,18 +1,26 @@
-"""The gate: the chosen weights against the base on a split that neither trained nor selected."""
+"""The gate: the chosen weights against base and champion on a split that neither trained nor selected."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 from torch import Tensor
 
+from pinembed.catalogue.slices import make_slices
+from pinembed.catalogue.splits import TEST
+from pinembed.encoder.encoder import Encoder
+from pinembed.jobs.finetune.examples import Examples, Texts, load_examples
 from pinembed.jobs.finetune.judge import Judge
 from pinembed.metrics.bootstrap import retrieval_scores
+from pinembed.metrics.slices import SplitPart, split_parts
 from pinembed.metrics.split import SplitScores
 from pinembed.metrics.verdict import decide
-from pinembed.nouns.evaluation import Scores
+from pinembed.nouns.evaluation import Evaluation, Scores
 from pinembed.nouns.finetune_report import GateReport
 from pinembed.nouns.item import Item
+from pinembed.nouns.progress import Progress
+from pinembed.nouns.verdict import Comparison
 
 MOST_IMAGES = 2000
 
@@ -25,29 +33,94 @@ def gate_items(items: tuple[Item, ...]) -> tuple[Item, ...]:
     return tuple(sorted(chosen, key=lambda item: item.file_name))
 
 
-def pass_gate(
-    judge: Judge, base: dict[str, Tensor], tuned: dict[str, Tensor], *, split: str, images: int, seed: int
-) -> GateReport:
-    """Measure both and decide."""
-    base_scores = judge.measure_weights(base, "gate: the base")
-    tuned_scores = judge.measure_weights(tuned, "gate: the tuned encoder")
-    return GateReport(
-        split=split,
-        images=images,
-        base=_scores(base_scores, None, seed),
-        tuned=_scores(tuned_scores, None, seed),
-        difference=_scores(tuned_scores, base_scores, seed),
-        verdict=decide(tuned_scores, base_scores, seed=seed),
-    )
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """What the parties are asked.
+
+    Attributes:
+        encoder: the base's; takes the weights that are judged.
+        champion: the encoder in use; None where the base is the only rival.
+        examples: the gate split.
+        parts: its slices.
+        texts: all splits.
+        seed: of the bootstrap.
+        progress: who watches.
+    """
+
+    encoder: Encoder
+    champion: Encoder | None
+    examples: Examples
+    parts: tuple[SplitPart, ...]
+    texts: Texts
+    seed: int
+    progress: Progress
+
+    def judge(self, base: dict[str, Tensor], tuned: dict[str, Tensor]) -> GateReport:
+        """Measure all parties and decide."""
+        judge = Judge(self.encoder, self.examples, self.progress)
+        base_scores = judge.measure_weights(base, "gate: the base")
+        tuned_scores = judge.measure_weights(tuned, "gate: the tuned encoder")
+        return GateReport(
+            split=TEST,
+            images=len(self.examples.pixels),
+            base=self._scores(base_scores),
+            tuned=self._scores(tuned_scores),
+            difference=self._scores(tuned_scores, base_scores),
+            verdict=decide(tuned_scores, base_scores, self.parts, seed=self.seed),
+            champion=None if self.champion is None else self._beside_champion(self.champion, tuned_scores),
+        )
+
+    def _beside_champion(self, champion: Encoder, tuned: SplitScores) -> Comparison:
+        """The champion reads the same pictures as its own preprocessing wants them."""
+        examples = self.examples
+        if champion.preprocessing != self.encoder.preprocessing:
+            examples = load_examples(
+                self.examples.labelled.items, self.texts, champion.preprocessing, split=TEST, progress=self.progress
+            )
+        scores, _ = Judge(champion, examples, self.progress).measure("gate: the champion")
+        return Comparison(
+            against=Evaluation(
+                encoder=champion.files.reference, fingerprint=champion.spec.fingerprint, scores=self._scores(scores)
+            ),
+            difference=self._scores(tuned, scores),
+            verdict=decide(tuned, scores, self.parts, seed=self.seed),
+        )
+
+    def _scores(self, scores: SplitScores, minus: SplitScores | None = None) -> Scores:
+        pairs = zip(scores.directions, minus.directions if minus else (None, None, None), strict=True)
+        text_to_image, image_to_text, image_to_image = (
+            retrieval_scores(ours, theirs, seed=self.seed) for ours, theirs in pairs
+        )
+        return Scores(
+            text_to_image=text_to_image,
+            image_to_text=image_to_text,
+            image_to_image=image_to_image,
+            knn5=None,
+            label_zero_shot=None,
+        )
 
 
-def _scores(scores: SplitScores, minus: SplitScores | None, seed: int) -> Scores:
-    pairs = zip(scores.directions, minus.directions if minus else (None, None, None), strict=True)
-    text_to_image, image_to_text, image_to_image = (retrieval_scores(ours, theirs, seed=seed) for ours, theirs in pairs)
-    return Scores(
-        text_to_image=text_to_image,
-        image_to_text=image_to_text,
-        image_to_image=image_to_image,
-        knn5=None,
-        label_zero_shot=None,
+def open_gate(
+    encoder: Encoder,
+    texts: Texts,
+    *,
+    champion: Encoder | None,
+    seed: int,
+    progress: Progress,
+) -> Gate | None:
+    """Read the gate split and cut it into slices; None where there is no such split."""
+    items = gate_items(texts.test)
+    if not items:
+        return None
+    examples = load_examples(items, texts, encoder.preprocessing, split=TEST, progress=progress)
+    labelled = examples.labelled
+    slices = make_slices(labelled.items, texts.captioner, columns=texts.slices, group=texts.group, trained=texts.train)
+    return Gate(
+        encoder=encoder,
+        champion=champion,
+        examples=examples,
+        parts=split_parts(slices, labelled.text_of_N, len(labelled.texts)),
+        texts=texts,
+        seed=seed,
+        progress=progress,
     )

@@ -14,13 +14,15 @@ from pinembed.encoder.device import choose_device
 from pinembed.encoder.encoder import Encoder, load_encoder
 from pinembed.jobs.finetune.blend import Blend, choose_blend
 from pinembed.jobs.finetune.card import write_card
+from pinembed.jobs.finetune.champion import keep_champion, load_champion
 from pinembed.jobs.finetune.checkpoint import Checkpoint, key_of
+from pinembed.jobs.finetune.decision import CHAMPION, decide_run
 from pinembed.jobs.finetune.epochs import Epochs, TrainedRun, epoch_record
 from pinembed.jobs.finetune.examples import Examples, Texts, load_examples, read_texts
-from pinembed.jobs.finetune.gate import gate_items, pass_gate
+from pinembed.jobs.finetune.gate import open_gate
 from pinembed.jobs.finetune.judge import Judge
 from pinembed.jobs.finetune.leaks import find_leaks
-from pinembed.jobs.finetune.write import CURVES_NAME, write_curves, write_encoder, write_run
+from pinembed.jobs.finetune.write import CURVES_NAME, GATE_NAME, write_curves, write_encoder, write_gate_plot, write_run
 from pinembed.nouns.finetune_report import FinetuneReport, FinetuneSettings, GateReport
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import check_output, staged_folder
@@ -36,6 +38,8 @@ def finetune(
     random_init: bool = False,
     text: Sequence[str] = (),
     group: str | None = None,
+    champion: str | None = None,
+    slices: Sequence[str] = (),
     epochs: int | None = None,
     seed: int = 0,
     minutes: float | None = None,
@@ -59,6 +63,8 @@ def finetune(
         random_init: start from random weights drawn from `seed`.
         text: columns that make an item's text; by default those of a usual name.
         group: column whose equal values are right answers to each other.
+        champion: ENCODER in use; it has to be beaten at the gate as well, and comes back where it is not.
+        slices: columns whose values cut the test split into slices, none of which may become worse.
         epochs: passes over the training split; by default as many as its size wants.
         seed: of everything random.
         minutes: time for training; the epochs are cut to it.
@@ -71,13 +77,14 @@ def finetune(
     Raises:
         DataError: the data cannot be used.
         UsageError: an unknown column, split or device.
-        EncoderError: the base cannot be loaded.
+        EncoderError: the base or the champion cannot be loaded.
         OutputExistsError: `out` holds something.
     """
     started_s = time.monotonic()
     check_output(out, overwrite=overwrite)
-    texts = read_texts(data, text=text, group=group)
+    texts = read_texts(data, text=text, group=group, slices=slices)
     encoder = load_encoder(base, random_init=random_init, seed=seed, device=choose_device(device))
+    in_use = None if champion is None else load_champion(champion, encoder.device)
     train = load_examples(texts.train, texts, encoder.preprocessing, split=TRAIN, progress=progress)
     val = load_examples(texts.val, texts, encoder.preprocessing, split=VALIDATION, progress=progress)
     recipe = make_recipe(
@@ -92,6 +99,7 @@ def finetune(
     settings = FinetuneSettings(
         data=str(data),
         base=base,
+        champion=champion,
         random_init=random_init,
         text=texts.captioner.fields,
         group=group,
@@ -123,15 +131,26 @@ def finetune(
         progress=progress,
     ).run()
     blend = _blend(run, judge, random_init=random_init, progress=progress)
-    gate = _gate(encoder, texts, run, blend, seed=seed, progress=progress)
-    promoted, reason = _decision(blend, gate, run, random_init=random_init)
+    gate = _gate(encoder, in_use, texts, run, blend, seed=seed, progress=progress)
+    decision = decide_run(
+        gate,
+        has_candidate=blend.alpha > 0,
+        stopped=run.stopped,
+        random_init=random_init,
+        has_champion=in_use is not None,
+    )
     with staged_folder(out, kind="encoder", overwrite=overwrite) as folder:
-        spec = write_encoder(folder, encoder, blend.weights if promoted else run.base_weights)
+        if decision.kept == CHAMPION and in_use is not None:
+            spec = keep_champion(folder, in_use)
+        else:
+            spec = write_encoder(folder, encoder, blend.weights if decision.promoted else run.base_weights)
         has_curves = write_curves(folder, run, progress)
+        has_gate_plot = write_gate_plot(folder, gate, progress)
         report = FinetuneReport(
             out=out,
-            promoted=promoted,
-            reason=reason,
+            promoted=decision.promoted,
+            kept=decision.kept,
+            reason=decision.reason,
             fingerprint=spec.fingerprint,
             settings=settings,
             train_images=len(train.pixels),
@@ -148,6 +167,7 @@ def finetune(
             seconds=time.monotonic() - started_s,
             images_per_s=run.shown / run.training_s if run.shown else 0.0,
             curves=out / CURVES_NAME if has_curves else None,
+            gate_plot=out / GATE_NAME if has_gate_plot else None,
         )
         write_run(folder, report, recipe, spec, encoder, run.losses)
         write_card(folder, report, encoder.files.folder)
@@ -185,23 +205,17 @@ def _blend(run: TrainedRun, judge: Judge, *, random_init: bool, progress: Progre
 
 
 def _gate(
-    encoder: Encoder, texts: Texts, run: TrainedRun, blend: Blend, *, seed: int, progress: Progress
+    encoder: Encoder,
+    champion: Encoder | None,
+    texts: Texts,
+    run: TrainedRun,
+    blend: Blend,
+    *,
+    seed: int,
+    progress: Progress,
 ) -> GateReport | None:
     """The last word, where there is a split for it and something other than the base to judge."""
-    items = gate_items(texts.test)
-    if blend.alpha == 0 or not items:
-        return None
-    examples = load_examples(items, texts, encoder.preprocessing, split=TEST, progress=progress)
-    judge = Judge(encoder, examples, progress)
-    return pass_gate(judge, run.base_weights, blend.weights, split=TEST, images=len(examples.pixels), seed=seed)
-
-
-def _decision(blend: Blend, gate: GateReport | None, run: TrainedRun, *, random_init: bool) -> tuple[bool, str]:
     if blend.alpha == 0:
-        why = run.stopped or "no epoch, and no blend with the base, was better on validation in every direction."
-        return False, f"The base stays: {why}"
-    if random_init:
-        return True, "Trained from random weights; there is no base to keep."
-    if gate is None:
-        return True, "Chosen on the validation split; there is no test split for the gate to judge on."
-    return gate.verdict.promoted, gate.verdict.reason
+        return None
+    gate = open_gate(encoder, texts, champion=champion, seed=seed, progress=progress)
+    return None if gate is None else gate.judge(run.base_weights, blend.weights)

@@ -16,16 +16,18 @@ from pinembed.encoder.encoder import Encoder
 from pinembed.encoder.locate import encoder_spec, locate_encoder
 from pinembed.encoder.save import save_encoder
 from pinembed.errors import EncoderError, MissingExtraError
+from pinembed.jobs.evaluate.plot import draw_comparisons
 from pinembed.jobs.finetune.curves import draw_curves
 from pinembed.jobs.finetune.epochs import TrainedRun
 from pinembed.nouns.encoder_spec import EncoderSpec
 from pinembed.nouns.evaluation import DIRECTIONS
 from pinembed.nouns.finetune_report import FinetuneReport, GateReport
 from pinembed.nouns.progress import Progress
+from pinembed.nouns.verdict import Comparison
 from pinembed.training.recipe import Recipe
 from pinembed.version import __version__
 
-RUN_NAME, CURVES_NAME = "run.json", "curves.png"
+RUN_NAME, CURVES_NAME, GATE_NAME = "run.json", "curves.png", "gate.png"
 
 
 def write_encoder(folder: Path, encoder: Encoder, weights: dict[str, Tensor]) -> EncoderSpec:
@@ -40,6 +42,21 @@ def write_curves(folder: Path, run: TrainedRun, progress: Progress) -> bool:
         draw_curves(run.records, run.losses, run.best_epoch, folder / CURVES_NAME)
     except MissingExtraError as error:
         progress.say(f"No {CURVES_NAME}: {error.message} {error.remedy}")
+        return False
+    return True
+
+
+def write_gate_plot(folder: Path, gate: GateReport | None, progress: Progress) -> bool:
+    """Draw what the gate saw, by direction and slice, where matplotlib is there and there was a gate."""
+    if gate is None:
+        return False
+    rivals = [("the base", gate.verdict)]
+    if gate.champion is not None:
+        rivals.append((gate.champion.against.encoder, gate.champion.verdict))
+    try:
+        draw_comparisons(rivals, folder / GATE_NAME)
+    except MissingExtraError as error:
+        progress.say(f"No {GATE_NAME}: {error.message}")
         return False
     return True
 
@@ -67,6 +84,7 @@ def write_run(
         "leaks": {leak.split: list(leak.file_names) for leak in report.leaks},
         "metrics": {"base": dataclasses.asdict(report.base), "chosen": dataclasses.asdict(report.chosen)},
         "promoted": report.promoted,
+        "kept": report.kept,
         "reason": report.reason,
         "best_epoch": report.best_epoch,
         "alpha": report.alpha,
@@ -101,4 +119,18 @@ def _plain(gate: GateReport) -> dict[str, Any]:
             for name, directions in figures.items()
         },
         "verdict": dataclasses.asdict(gate.verdict),
+        "champion": None if gate.champion is None else _beside(gate.champion),
+    }
+
+
+def _beside(champion: Comparison) -> dict[str, Any]:
+    """The tuned encoder beside the one in use."""
+    return {
+        "encoder": champion.against.encoder,
+        "fingerprint": champion.against.fingerprint,
+        **{
+            name: {direction: (found := getattr(scores, direction)) and found.to_json() for direction in DIRECTIONS}
+            for name, scores in (("scores", champion.against.scores), ("difference", champion.difference))
+        },
+        "verdict": dataclasses.asdict(champion.verdict),
     }

@@ -1,0 +1,116 @@
+"""Parts of a split that deserve figures of their own: kinds of items, rare and new ones, items with little text."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from pinembed.catalogue.captions import Captioner, words
+from pinembed.catalogue.splits import group_name
+from pinembed.errors import UsageError
+from pinembed.nouns.item import Catalogue, FieldValue, Item
+from pinembed.nouns.slices import Slice
+
+USUAL_COLUMNS = ("category", "coarse_label", "department", "type", "kind", "class", "label")
+MOST_VALUES = 50
+SHORT_TEXT_WORDS = 2
+RARE_IMAGES = 2
+
+
+def slice_columns(catalogue: Catalogue, columns: Sequence[str], *, group: str | None) -> tuple[str, ...]:
+    """The columns that were named, or one that says what kind of thing an item is.
+
+    By default the first column of a usual name, else the group's, that has between 2 and 50 values.
+
+    Raises:
+        UsageError: a column that the metadata does not have.
+    """
+    known = catalogue.schema.names
+    for name in columns:
+        if name not in known:
+            raise UsageError(
+                f"--slice names {name}, which {catalogue.metadata} does not have; "
+                f"its columns are {', '.join(known) or 'none'}.",
+                remedy="Name columns that say what kind of thing an item is, each with its own --slice.",
+            )
+    if columns:
+        return tuple(columns)
+    candidates = [name for name in (*USUAL_COLUMNS, group or "") if name in known]
+    return tuple(name for name in candidates if 2 <= len(_values(catalogue, name)) <= MOST_VALUES)[:1]
+
+
+def make_slices(
+    items: Sequence[Item],
+    captioner: Captioner,
+    *,
+    columns: Sequence[str],
+    group: str | None,
+    trained: Sequence[Item],
+) -> tuple[Slice, ...]:
+    """Slices of some items, in the order in which they are shown.
+
+    A slice without an item is left out, and so is one that holds all of them: it says what the whole says.
+
+    Args:
+        items: what is cut up; places in slices are places in it.
+        captioner: tells whose text is missing or short.
+        columns: a slice for each value of these, the 50 most frequent; the others of a column are one slice.
+        group: column of the groups; without it none is rare or new.
+        trained: items of the training split; empty where nothing is known about it.
+    """
+    found: dict[str, list[int]] = {}
+    for column in columns:
+        found |= _by_value(items, column)
+    found |= _by_group(items, group, trained)
+    found |= _by_text(items, captioner)
+    return tuple(
+        Slice(name=name, places=tuple(places)) for name, places in found.items() if 0 < len(places) < len(items)
+    )
+
+
+def _by_value(items: Sequence[Item], column: str) -> dict[str, list[int]]:
+    places = defaultdict(list)
+    for place, item in enumerate(items):
+        for value in _said(item.fields.get(column)):
+            places[value].append(place)
+    by_size = sorted(places, key=lambda value: (-len(places[value]), value))
+    kept, others = by_size[:MOST_VALUES], by_size[MOST_VALUES:]
+    slices = {f"{column}: {value}": places[value] for value in kept}
+    if others:
+        slices[f"{column}: {len(others)} others"] = sorted({place for value in others for place in places[value]})
+    without = [place for place, item in enumerate(items) if not _said(item.fields.get(column))]
+    return {**slices, f"{column}: missing": without}
+
+
+def _by_group(items: Sequence[Item], group: str | None, trained: Sequence[Item]) -> dict[str, list[int]]:
+    """By how many training images show the same product."""
+    if group is None or not trained:
+        return {}
+    shown = Counter(group_name(item, group) for item in trained)
+    named = [(place, name) for place, item in enumerate(items) if (name := group_name(item, group))]
+    return {
+        f"{group}: new, no training image": [place for place, name in named if shown[name] == 0],
+        f"{group}: rare, at most {RARE_IMAGES} training images": [
+            place for place, name in named if 0 < shown[name] <= RARE_IMAGES
+        ],
+    }
+
+
+def _by_text(items: Sequence[Item], captioner: Captioner) -> dict[str, list[int]]:
+    lengths = [len(captioner.caption(item).split()) for item in items]
+    return {
+        "text: missing": [place for place, length in enumerate(lengths) if length == 0],
+        f"text: short, at most {SHORT_TEXT_WORDS} words": [
+            place for place, length in enumerate(lengths) if 0 < length <= SHORT_TEXT_WORDS
+        ],
+    }
+
+
+def _said(value: FieldValue) -> list[str]:
+    """A list of tags puts its item into a slice for each."""
+    parts: Iterable[FieldValue] = value if isinstance(value, list | tuple) else [value]
+    return [said for said in dict.fromkeys(map(words, parts)) if said]
+
+
+def _values(catalogue: Catalogue, column: str) -> set[str]:
+    return {said for item in catalogue for said in _said(item.fields.get(column))}

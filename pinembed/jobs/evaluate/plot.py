@@ -1,0 +1,104 @@
+"""Differences of two encoders by direction and slice as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pinembed.errors import MissingExtraError, OutputError, UsageError
+from pinembed.nouns.evaluation import Estimate
+from pinembed.nouns.slices import SliceChange
+from pinembed.nouns.verdict import Verdict
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_SLICES = 30
+WORSE, BETTER, UNSURE = "tab:red", "tab:green", "0.45"
+
+
+def check_plot(path: Path, rivals: Sequence[str]) -> None:
+    """Refuse a plot that could not be drawn at the end.
+
+    Raises:
+        UsageError: there is nothing to compare with, or the place is none for a file.
+        MissingExtraError: matplotlib is not installed.
+    """
+    if not rivals:
+        raise UsageError(
+            "--plot shows differences between encoders, and there is only one.", remedy="Name another with --against."
+        )
+    if path.is_dir() or not path.parent.is_dir():
+        found = "is a folder" if path.is_dir() else f"lies in {path.parent}, which is no folder"
+        raise UsageError(f"--plot {path} {found}; wanted a file to write.", remedy="Give the name of a new PNG file.")
+    _figure_class()
+
+
+def draw_comparisons(verdicts: Sequence[tuple[str, Verdict]], path: Path) -> None:
+    """Write a PNG: a panel for each rival, with the difference in mAP of each direction and slice and its interval.
+
+    Args:
+        verdicts: name of the rival, and what was decided about it.
+        path: the file.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        OutputError: the file cannot be written.
+    """
+    rows = max(len(_rows(verdict)) for _, verdict in verdicts)
+    figure = _figure_class()(figsize=(6.5 * len(verdicts) + 1, 1.6 + 0.28 * rows), layout="constrained")
+    for axes, (name, verdict) in zip(figure.subplots(1, len(verdicts), squeeze=False)[0], verdicts, strict=True):
+        _draw(axes, name, verdict)
+    try:
+        figure.savefig(path, dpi=120, format="png")
+    except OSError as error:
+        raise OutputError(
+            f"{path} could not be written: {error.strerror or error}.", remedy="Give --plot another place."
+        ) from error
+
+
+def _draw(axes: Axes, name: str, verdict: Verdict) -> None:
+    rows = _rows(verdict)
+    for place, (_, estimate, weight) in enumerate(rows):
+        color = WORSE if estimate.high < 0 else BETTER if estimate.low > 0 else UNSURE
+        axes.plot([estimate.low, estimate.high], [place, place], color=color, linewidth=1.2 * weight)
+        axes.plot([estimate.value], [place], "o", color=color, markersize=3.5 * weight)
+        axes.text(1.01, place, f"{estimate.value:+.3f}", transform=axes.get_yaxis_transform(), va="center", fontsize=7)
+    axes.axvline(0, color="0.3", linewidth=0.8)
+    axes.set_yticks(range(len(rows)), [label for label, _, _ in rows], fontsize=8)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.grid(axis="x", color="0.9")
+    decided = "promoted" if verdict.promoted else "not promoted"
+    axes.set_title(f"against {_short(name)}: {decided}", fontsize=10, loc="left")
+    axes.set_xlabel("change of mAP, 95 % interval; thin: a slice too small to decide", fontsize=8)
+
+
+def _rows(verdict: Verdict) -> list[tuple[str, Estimate, float]]:
+    """Label, difference, weight of the line."""
+    whole = [("mean of directions", verdict.mean_map, 2.0)]
+    directions = [(name.replace("_", " "), found, 1.5) for name, found in verdict.directions.items()]
+    slices = [
+        (f"{_short(found.name)} ({found.images:,})", found.difference, 1.2 if found.large else 0.6)
+        for found in most_telling(verdict.slices, MOST_SLICES)
+    ]
+    return [*whole, *directions, *slices]
+
+
+def most_telling(slices: Sequence[SliceChange], count: int) -> list[SliceChange]:
+    """At most so many, in their order: those that are worse before the large before the others, by size."""
+    ranked = sorted(slices, key=lambda found: (not found.worse, not found.large, -found.images))[:count]
+    return [found for found in slices if found in ranked]
+
+
+def _short(name: str, limit: int = 40) -> str:
+    return name if len(name) <= limit else f"...{name[-limit + 3 :]}"
+
+
+def _figure_class() -> type[Figure]:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("The plot of a comparison", extra="report", package="matplotlib") from error
+    return Figure

@@ -1,0 +1,42 @@
+"""The encoder in use: measured at the gate beside the base, and handed back file for file where it keeps its place."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import torch
+
+from pinembed.encoder.encoder import Encoder, load_encoder
+from pinembed.encoder.locate import encoder_spec, locate_encoder
+from pinembed.encoder.save import save_encoder
+from pinembed.nouns.encoder_spec import EncoderSpec
+from pinembed.outfolder import MARKER
+
+ORIGIN = "champion"
+"""Folder for the papers of the run that made the champion, beside those of the run that it survived."""
+PAPERS = ("README.md", "run.json", "curves.png", "gate.png")
+
+
+def load_champion(reference: str, device: torch.device) -> Encoder:
+    """Load it early: a champion that cannot be read must not cost a run.
+
+    Raises:
+        EncoderError: it cannot be found or read.
+    """
+    return load_encoder(reference, device=device)
+
+
+def keep_champion(folder: Path, champion: Encoder) -> EncoderSpec:
+    """Fill the output folder with the champion's files; its fingerprint, which tables carry, stays what it was."""
+    held = champion.files.folder
+    if held is None:
+        save_encoder(champion, folder, fusion=champion.files.fusion)
+        return encoder_spec(locate_encoder(str(folder)))
+    shutil.copytree(held, folder, ignore=shutil.ignore_patterns(MARKER, *PAPERS), dirs_exist_ok=True)
+    papers = [held / name for name in PAPERS if (held / name).is_file()]
+    if papers and not (held / ORIGIN).is_dir():
+        (folder / ORIGIN).mkdir()
+        for paper in papers:
+            shutil.copyfile(paper, folder / ORIGIN / paper.name)
+    return encoder_spec(locate_encoder(str(folder)))
