@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -14,12 +15,14 @@ from pinembed.images.loading import LoadedImage, LoadJpeg, LoadRequest, load_ima
 from pinembed.nouns.encoder_spec import Preprocessing
 
 
-def troubled_load(request: LoadRequest, preprocessing: Preprocessing, load_jpeg: LoadJpeg | None = None) -> LoadedImage:
+def troubled_load(
+    request: LoadRequest, preprocessing: Preprocessing, shortcuts: Sequence[LoadJpeg] = ()
+) -> LoadedImage:
     if "crash" in Path(str(request.image)).name:
         os.kill(os.getpid(), signal.SIGSEGV)
     if "endless" in Path(str(request.image)).name:
         time.sleep(3600)
-    return load_image(request, preprocessing, load_jpeg)
+    return load_image(request, preprocessing, shortcuts)
 
 
 if __name__ == "__main__":

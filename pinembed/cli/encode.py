@@ -73,6 +73,15 @@ def command(
             "embeddings agree with torch in fp32; the choice is remembered for the encoder and the machine.",
         ),
     ] = "auto",
+    reduced_decode: Annotated[
+        bool,
+        typer.Option(
+            "--reduced-decode",
+            help="Decode JPEGs at a half, a quarter or an eighth of their size where that is still twice what the "
+            "encoder needs: twice as fast for 12 megapixels, and pixels differ by 0.2 of 255 on average. Rows that are "
+            "stored keep their vectors; `inspect` shows which runs had it.",
+        ),
+    ] = False,
     device: Device = "auto",
     batch_size: BatchSize = None,
     json_output: Json = False,
@@ -96,6 +105,7 @@ def command(
         force=force,
         dry_run=dry_run,
         backend=backend,
+        reduced_decode=reduced_decode,
         device=device,
         batch_size=batch_size,
         progress=console.progress,

@@ -67,7 +67,7 @@ def decode_image(content: bytes, *, name: str) -> Image.Image:
         if opened.width * opened.height > MAX_PIXELS:
             raise _too_large(name, f"{opened.width} x {opened.height} pixels")
         opened.load()
-        return _upright(_to_rgb(opened), _orientation(opened))
+        return upright(to_rgb(opened), orientation_of(opened))
     except Image.DecompressionBombError as error:
         raise _too_large(name, "far too many pixels") from error
     except MemoryError as error:
@@ -106,7 +106,7 @@ def _register_heif(name: str) -> None:
     register_heif_opener()
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
     """8-bit RGB of any mode; what is transparent shows white."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
@@ -137,7 +137,7 @@ def _scaled_to_8_bit(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.rint(scaled).astype(np.uint8))
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
     """The EXIF orientation after loading (some decoders turn the picture themselves); 1 where EXIF is damaged."""
     try:
         return int(image.getexif().get(ORIENTATION_TAG, 1))
@@ -145,7 +145,8 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _upright(image: Image.Image, orientation: int) -> Image.Image:
+def upright(image: Image.Image, orientation: int) -> Image.Image:
+    """The picture as its EXIF orientation wants it shown."""
     return image.transpose(UPRIGHT_BY[orientation]) if orientation in UPRIGHT_BY else image
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,19 +81,21 @@ class WorkerSetup:
     Attributes:
         preprocessing: of the encoder.
         fast_jpeg: load torch for the fast JPEG path.
+        reduced: decode large JPEGs at a part of their size.
     """
 
     preprocessing: Preprocessing
     fast_jpeg: bool
+    reduced: bool = False
 
 
-def load_image(request: LoadRequest, preprocessing: Preprocessing, load_jpeg: LoadJpeg | None = None) -> LoadedImage:
+def load_image(request: LoadRequest, preprocessing: Preprocessing, shortcuts: Sequence[LoadJpeg] = ()) -> LoadedImage:
     """Read, hash, and where the content is new decode and preprocess one image.
 
     Args:
         request: the image.
         preprocessing: of the encoder.
-        load_jpeg: a faster way for JPEG, asked before Pillow; None where there is none.
+        shortcuts: faster ways for JPEG, asked in this order; what none of them takes is decoded by Pillow.
 
     Raises:
         ImageError: it cannot be read or decoded.
@@ -103,9 +105,10 @@ def load_image(request: LoadRequest, preprocessing: Preprocessing, load_jpeg: Lo
     width_px = height_px = 0
     pixels_CHW = None
     if sha256 not in request.known_sha256:
-        fast = load_jpeg(file.content, preprocessing) if load_jpeg is not None else None
-        if fast is not None:
-            pixels_CHW, width_px, height_px = fast
+        answers = (shortcut(file.content, preprocessing) for shortcut in shortcuts)
+        picture = next((answer for answer in answers if answer is not None), None)
+        if picture is not None:
+            pixels_CHW, width_px, height_px = picture
         else:
             image = decode_image(file.content, name=str(request.image))
             width_px, height_px = image.size

@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
@@ -28,24 +29,35 @@ def serve(connection: Connection) -> None:
     warnings.simplefilter("ignore")  # Pillow's remarks about odd files; what matters comes as an ImageError
     with suppress(EOFError, OSError):  # the parent has closed the line, or was killed
         setup: WorkerSetup = connection.recv()
-        load_jpeg = _fast_jpeg() if setup.fast_jpeg else None
+        shortcuts = _shortcuts(setup)
         connection.send("ready")
         while True:
             request: LoadRequest = connection.recv()
-            connection.send(answer(request, setup.preprocessing, load_jpeg))
+            connection.send(answer(request, setup.preprocessing, shortcuts))
 
 
-def _fast_jpeg() -> LoadJpeg | None:
-    from pinembed.images import fast_jpeg
+def _shortcuts(setup: WorkerSetup) -> list[LoadJpeg]:
+    """The faster ways for JPEG, the fastest first."""
+    shortcuts: list[LoadJpeg] = []
+    if setup.reduced:
+        from pinembed.images import reduced_jpeg
 
-    return fast_jpeg.load_jpeg if fast_jpeg.prepare() else None
+        shortcuts.append(reduced_jpeg.load_jpeg)
+    if setup.fast_jpeg:
+        from pinembed.images import fast_jpeg
+
+        if fast_jpeg.prepare():
+            shortcuts.append(fast_jpeg.load_jpeg)
+    return shortcuts
 
 
-def answer(request: LoadRequest, preprocessing: Preprocessing, load_jpeg: LoadJpeg | None) -> LoadedImage | FailedLoad:
+def answer(
+    request: LoadRequest, preprocessing: Preprocessing, shortcuts: Sequence[LoadJpeg]
+) -> LoadedImage | FailedLoad:
     """The image, or the reason why there is none."""
     started_s = time.perf_counter()
     try:
-        loaded = load_image(request, preprocessing, load_jpeg)
+        loaded = load_image(request, preprocessing, shortcuts)
     except ImageError as error:
         return FailedLoad(place=request.place, reason=error.reason, message=error.message)
     except MemoryError:

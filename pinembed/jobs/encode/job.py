@@ -60,6 +60,7 @@ def encode(
     batch_size: int | None = None,
     workers: int | None = None,
     image_limit_s: float = IMAGE_LIMIT_S,
+    reduced_decode: bool = False,
     commit_rows: int = COMMIT_ROWS,
     commit_s: float = COMMIT_S,
     progress: Progress = SILENT,
@@ -86,6 +87,7 @@ def encode(
         batch_size: images that the encoder takes at once; None chooses by device.
         workers: processes that decode; None takes one for each CPU core.
         image_limit_s: time limit for reading and decoding one image.
+        reduced_decode: decode large JPEGs at a part of their size; vectors differ a little, stored ones stay.
         commit_rows: commit after this many rows,
         commit_s: or after this many seconds.
         progress: is told what happens.
@@ -127,6 +129,7 @@ def encode(
         batch_size=batch_size,
         workers=workers or usable_cores(),
         image_limit_s=image_limit_s,
+        reduced_decode=reduced_decode,
         commit_rows=commit_rows,
         commit_s=commit_s,
         progress=progress,
@@ -196,6 +199,7 @@ class _Work:
     batch_size: int | None
     workers: int
     image_limit_s: float
+    reduced_decode: bool
     commit_rows: int
     commit_s: float
     progress: Progress
@@ -271,7 +275,11 @@ class _Work:
 
     def _pool(self, plan: Plan) -> LoadingPool:
         size_bytes = sum(candidate.size_bytes or USUAL_IMAGE_BYTES for candidate in plan.load)
-        setup = WorkerSetup(preprocessing=self.spec.preprocessing, fast_jpeg=size_bytes >= FAST_JPEG_FROM_BYTES)
+        setup = WorkerSetup(
+            preprocessing=self.spec.preprocessing,
+            fast_jpeg=size_bytes >= FAST_JPEG_FROM_BYTES,
+            reduced=self.reduced_decode,
+        )
         return LoadingPool(setup, workers=self.workers, image_limit_s=self.image_limit_s, ahead=LOADED_AHEAD)
 
     def _backend(self, images: int) -> BackendOfRun:
