@@ -8,6 +8,7 @@ import typer
 
 from pinembed.cli.comparison import show_slice_changes
 from pinembed.cli.console import Console
+from pinembed.cli.fusion import show_fusion
 from pinembed.cli.options import (
     DataArgument,
     Device,
@@ -59,6 +60,14 @@ def command(
         ),
     ] = None,
     slices: SliceOption = None,
+    fusion: Annotated[
+        str,
+        typer.Option(
+            "--fusion",
+            help="Metadata in an item's vector: auto where that finds items better for certain, off, or weights such as "
+            "image=.9,title=.1.",
+        ),
+    ] = "auto",
     epochs: Annotated[
         int | None,
         typer.Option("--epochs", min=1, help="Passes over the training split; by default as its size wants."),
@@ -97,6 +106,7 @@ def command(
         group=group,
         champion=champion,
         slices=slices or (),
+        fusion=fusion,
         epochs=epochs,
         seed=seed,
         minutes=minutes,
@@ -128,6 +138,8 @@ def _show(console: Console, report: FinetuneReport) -> None:
     console.table(f"Validation split, {report.val_images} images", ["", "base", name], rows)
     if report.gate is not None:
         _show_gate(console, report.gate)
+    if report.fusion is not None:
+        show_fusion(console, report.fusion)
     console.say(f"{KEPT[report.kept]}: {report.reason.removeprefix(f'{KEPT[report.kept]}: ')}")
     console.say(
         f"{report.out}: fingerprint {report.fingerprint}; {report.images_per_s:.0f} training images/s, "

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinembed.nouns.evaluation import Scores
+from pinembed.nouns.fusion_report import FusionReport
 from pinembed.nouns.verdict import Comparison, Verdict
 
 
@@ -112,6 +113,7 @@ class FinetuneReport:
         alpha: share of the tuned weights in the blend with the base; 0 is the base.
         chosen: validation figures of the chosen weights.
         gate: the last word; None where there is no split to judge on, or nothing but the base to judge.
+        fusion: metadata in an item's vector; None where nothing was asked about it, or the base or champion stays.
         stopped: why training ended early; None where it did not.
         seconds: the complete run, over all its starts.
         images_per_s: shown per second of training, without evaluation.
@@ -135,6 +137,7 @@ class FinetuneReport:
     alpha: float
     chosen: EpochRecord
     gate: GateReport | None
+    fusion: FusionReport | None
     stopped: str | None
     seconds: float
     images_per_s: float

@@ -36,7 +36,7 @@ class Judge:
         """
         self._encoder.model.eval()
         labelled = self._examples.labelled
-        image_ND = self._image_embeddings(stage)
+        image_ND = self.embed_images(stage)
         scores = measure_split(
             SplitEmbeddings(
                 image_ND=image_ND,
@@ -52,7 +52,8 @@ class Judge:
         self._encoder.model.load_state_dict(weights)
         return self.measure(stage)[0]
 
-    def _image_embeddings(self, stage: str) -> Tensor:
+    def embed_images(self, stage: str) -> Tensor:
+        """The split's images under the weights of the moment; (N, D) unit rows."""
         pixels = self._examples.pixels
         self._progress.start(stage, len(pixels), "img")
         rows = []

@@ -19,11 +19,12 @@ from pinembed.jobs.finetune.checkpoint import Checkpoint, key_of
 from pinembed.jobs.finetune.decision import CHAMPION, decide_run
 from pinembed.jobs.finetune.epochs import Epochs, TrainedRun, epoch_record
 from pinembed.jobs.finetune.examples import Examples, Texts, load_examples, read_texts
-from pinembed.jobs.finetune.gate import open_gate
+from pinembed.jobs.finetune.fusion import FusionStep, read_wish
+from pinembed.jobs.finetune.gate import Gate, open_gate
 from pinembed.jobs.finetune.judge import Judge
 from pinembed.jobs.finetune.leaks import find_leaks
 from pinembed.jobs.finetune.write import CURVES_NAME, GATE_NAME, write_curves, write_encoder, write_gate_plot, write_run
-from pinembed.nouns.finetune_report import FinetuneReport, FinetuneSettings, GateReport
+from pinembed.nouns.finetune_report import FinetuneReport, FinetuneSettings
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import check_output, staged_folder
 from pinembed.training.recipe import Recipe, make_recipe
@@ -40,6 +41,7 @@ def finetune(
     group: str | None = None,
     champion: str | None = None,
     slices: Sequence[str] = (),
+    fusion: str = "auto",
     epochs: int | None = None,
     seed: int = 0,
     minutes: float | None = None,
@@ -65,6 +67,8 @@ def finetune(
         group: column whose equal values are right answers to each other.
         champion: ENCODER in use; it has to be beaten at the gate as well, and comes back where it is not.
         slices: columns whose values cut the test split into slices, none of which may become worse.
+        fusion: `auto` makes metadata a part of an item's vector where that finds items better for certain, `off` never
+            does, and `image=.9,title=.1` gives the weights.
         epochs: passes over the training split; by default as many as its size wants.
         seed: of everything random.
         minutes: time for training; the epochs are cut to it.
@@ -83,6 +87,7 @@ def finetune(
     started_s = time.monotonic()
     check_output(out, overwrite=overwrite)
     texts = read_texts(data, text=text, group=group, slices=slices)
+    wish = read_wish(fusion, texts)
     encoder = load_encoder(base, random_init=random_init, seed=seed, device=choose_device(device))
     in_use = None if champion is None else load_champion(champion, encoder.device)
     train = load_examples(texts.train, texts, encoder.preprocessing, split=TRAIN, progress=progress)
@@ -131,7 +136,8 @@ def finetune(
         progress=progress,
     ).run()
     blend = _blend(run, judge, random_init=random_init, progress=progress)
-    gate = _gate(encoder, in_use, texts, run, blend, seed=seed, progress=progress)
+    opened = _gate(encoder, in_use, texts, blend, seed=seed, progress=progress)
+    gate = None if opened is None else opened.judge(run.base_weights, blend.weights)
     decision = decide_run(
         gate,
         has_candidate=blend.alpha > 0,
@@ -139,11 +145,15 @@ def finetune(
         random_init=random_init,
         has_champion=in_use is not None,
     )
+    items = FusionStep(encoder, texts, wish, seed=seed, progress=progress)
+    fused = items.decide(blend.weights, val, opened) if decision.promoted else None
     with staged_folder(out, kind="encoder", overwrite=overwrite) as folder:
         if decision.kept == CHAMPION and in_use is not None:
             spec = keep_champion(folder, in_use)
         else:
-            spec = write_encoder(folder, encoder, blend.weights if decision.promoted else run.base_weights)
+            weights = blend.weights if decision.promoted else run.base_weights
+            stored = encoder.files.fusion if not decision.promoted else None if fused is None else fused.fusion
+            spec = write_encoder(folder, encoder, weights, stored)
         has_curves = write_curves(folder, run, progress)
         has_gate_plot = write_gate_plot(folder, gate, progress)
         report = FinetuneReport(
@@ -163,6 +173,7 @@ def finetune(
             alpha=blend.alpha,
             chosen=epoch_record(run.best_epoch if blend.alpha else 0, blend.scores, seconds=run.records[-1].seconds),
             gate=gate,
+            fusion=fused,
             stopped=run.stopped,
             seconds=time.monotonic() - started_s,
             images_per_s=run.shown / run.training_s if run.shown else 0.0,
@@ -208,14 +219,12 @@ def _gate(
     encoder: Encoder,
     champion: Encoder | None,
     texts: Texts,
-    run: TrainedRun,
     blend: Blend,
     *,
     seed: int,
     progress: Progress,
-) -> GateReport | None:
+) -> Gate | None:
     """The last word, where there is a split for it and something other than the base to judge."""
     if blend.alpha == 0:
         return None
-    gate = open_gate(encoder, texts, champion=champion, seed=seed, progress=progress)
-    return None if gate is None else gate.judge(run.base_weights, blend.weights)
+    return open_gate(encoder, texts, champion=champion, seed=seed, progress=progress)

@@ -22,6 +22,7 @@ from pinembed.jobs.finetune.epochs import TrainedRun
 from pinembed.nouns.encoder_spec import EncoderSpec
 from pinembed.nouns.evaluation import DIRECTIONS
 from pinembed.nouns.finetune_report import FinetuneReport, GateReport
+from pinembed.nouns.fusion import Fusion
 from pinembed.nouns.progress import Progress
 from pinembed.nouns.verdict import Comparison
 from pinembed.training.recipe import Recipe
@@ -30,9 +31,9 @@ from pinembed.version import __version__
 RUN_NAME, CURVES_NAME, GATE_NAME = "run.json", "curves.png", "gate.png"
 
 
-def write_encoder(folder: Path, encoder: Encoder, weights: dict[str, Tensor]) -> EncoderSpec:
-    """Store weights in open_clip's local-dir layout and tell their identity."""
-    save_encoder(encoder, folder, weights=weights)
+def write_encoder(folder: Path, encoder: Encoder, weights: dict[str, Tensor], fusion: Fusion | None) -> EncoderSpec:
+    """Store weights in open_clip's local-dir layout, and what items are made of; tell their identity."""
+    save_encoder(encoder, folder, weights=weights, fusion=fusion)
     return encoder_spec(locate_encoder(str(folder)))
 
 
@@ -89,6 +90,7 @@ def write_run(
         "best_epoch": report.best_epoch,
         "alpha": report.alpha,
         "gate": None if report.gate is None else _plain(report.gate),
+        "fusion": None if report.fusion is None else dataclasses.asdict(report.fusion),
         "stopped": report.stopped,
         "epochs": [dataclasses.asdict(record) for record in report.epochs],
         "step_losses": [round(loss, 5) for loss in losses],

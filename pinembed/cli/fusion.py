@@ -1,0 +1,41 @@
+"""What evaluate and finetune show of fused items beside images alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pinembed.cli.console import Console
+
+if TYPE_CHECKING:
+    from pinembed.nouns.evaluation import RetrievalScores
+    from pinembed.nouns.fusion_report import FusionReport, ItemScores
+
+
+def show_items(console: Console, title: str, scores: ItemScores) -> None:
+    """A table of both directions; says who asked."""
+    rows = []
+    for heading, name in (("text > item", "text_to_item"), ("image > item", "image_to_item")):
+        before: RetrievalScores | None = getattr(scores.image_only, name)
+        after: RetrievalScores | None = getattr(scores.fused, name)
+        change: RetrievalScores | None = getattr(scores.difference, name)
+        if before is not None and after is not None and change is not None:
+            interval = f"{change.map.low:+.3f} to {change.map.high:+.3f}"
+            figures = [f"{found.map.value:.3f}" for found in (before, after)]
+            recalls = [f"{found.recall_at_1.value:.3f}" for found in (before, after)]
+            rows.append([heading, f"{before.queries:,} of {before.gallery:,}", *figures, interval, *recalls])
+    columns = ["", "queries", "image only mAP", "fused", "change, 95 %", "image only R@1", "fused"]
+    console.table(title, columns, rows)
+    asked = ", ".join(scores.query_fields) or "none"
+    console.say(f"{scores.fusion}; texts that asked: {asked}, each of items that did not carry it")
+
+
+def show_fusion(console: Console, report: FusionReport) -> None:
+    for split, scores in (("val, which chose", report.val), ("test, which judged", report.test)):
+        if scores is not None:
+            console_title = f"Items: image and metadata, split {split}; {scores.items:,} items"
+            show_items(console, console_title, scores)
+    console.say(f"Items {'are fused' if report.fusion else 'stay images'}: {_bare(report.reason)}")
+
+
+def _bare(reason: str) -> str:
+    return reason.removeprefix("Items are their images alone: ")

@@ -1,0 +1,85 @@
+"""Search among item vectors: texts and images ask, items answer.
+
+Shape legend: N items, T distinct texts, G groups, D embedding floats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pinembed.metrics.retrieval import QueryScores, score_queries
+from pinembed.nouns.evaluation import METRICS
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextQueries:
+    """Texts that ask for items.
+
+    Attributes:
+        text_TD: unit rows.
+        text_of_N: which text an item goes by; -1 for none.
+    """
+
+    text_TD: Tensor
+    text_of_N: Tensor
+
+
+def texts_to_items(queries: TextQueries, item_ND: Tensor, group_of_N: Tensor) -> QueryScores:
+    """Each text asks all items; those that go by it, and all of their groups, are right.
+
+    Args:
+        queries: the texts.
+        item_ND: unit rows.
+        group_of_N: code of the item's group.
+    """
+    texts = len(queries.text_TD)
+    codes_G, group_N = torch.unique(group_of_N, return_inverse=True)
+    has_text_N = queries.text_of_N >= 0
+    group_goes_by_TG = torch.zeros(texts, len(codes_G), dtype=torch.bool)
+    group_goes_by_TG[queries.text_of_N[has_text_N], group_N[has_text_N]] = True
+    cluster_T = torch.full((texts,), -1, dtype=torch.int64)
+    cluster_T[queries.text_of_N[has_text_N]] = group_of_N[has_text_N]
+    return score_queries(
+        queries.text_TD, item_ND, lambda start, stop: group_goes_by_TG[start:stop][:, group_N], cluster_T
+    )
+
+
+def images_to_items(image_ND: Tensor, item_ND: Tensor, group_of_N: Tensor, text_of_N: Tensor) -> QueryScores:
+    """Each item's image asks all other items; those of its group, or of equal text, are right.
+
+    Args:
+        image_ND: unit rows.
+        item_ND: unit rows, the vectors of the same items.
+        group_of_N: code of the item's group.
+        text_of_N: which text an item has; -1 for none.
+    """
+
+    def same(start: int, stop: int) -> Tensor:
+        text_B1 = text_of_N[start:stop, None]
+        return (group_of_N[start:stop, None] == group_of_N) | ((text_B1 == text_of_N) & (text_B1 >= 0))
+
+    return score_queries(image_ND, item_ND, same, group_of_N, skip_self=True)
+
+
+def pooled(scores: Sequence[QueryScores], gallery: int) -> QueryScores:
+    """Several rounds of queries over one gallery as one."""
+    starts = [0]
+    for found in scores[:-1]:
+        starts.append(starts[-1] + int(found.place_Q.max()) + 1 if found.queries else starts[-1])
+    return QueryScores(
+        values_QM=torch.cat(
+            [torch.empty(0, len(METRICS), dtype=torch.float64), *(found.values_QM for found in scores)]
+        ),
+        cluster_Q=torch.cat([torch.empty(0, dtype=torch.int64), *(found.cluster_Q for found in scores)]),
+        place_Q=torch.cat(
+            [
+                torch.empty(0, dtype=torch.int64),
+                *(start + found.place_Q for start, found in zip(starts, scores, strict=False)),
+            ]
+        ),
+        gallery=gallery,
+    )

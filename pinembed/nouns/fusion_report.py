@@ -1,0 +1,74 @@
+"""FusionReport: how fused items are found beside images alone, and which of the two an encoder stores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pinembed.nouns.evaluation import RetrievalScores
+from pinembed.nouns.fusion import Fusion
+
+ITEM_DIRECTIONS = ("text_to_item", "image_to_item")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemFigures:
+    """Search among items.
+
+    Attributes:
+        text_to_item: texts of the metadata ask, none of them one that the item carries. None where no honest query can
+            be made.
+        image_to_item: each item's bare image asks the other items. None where none has a right answer.
+    """
+
+    text_to_item: RetrievalScores | None
+    image_to_item: RetrievalScores | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemScores:
+    """Items under a fusion beside the same items as images alone, asked by the same queries.
+
+    Attributes:
+        fusion: the weights.
+        items: that were searched.
+        query_fields: columns whose values asked, each while the items did not carry it.
+        fused: figures of the fused items.
+        image_only: figures of the images alone.
+        difference: fused minus image-only, with paired intervals.
+    """
+
+    fusion: Fusion
+    items: int
+    query_fields: tuple[str, ...]
+    fused: ItemFigures
+    image_only: ItemFigures
+    difference: ItemFigures
+
+    def to_json(self) -> dict[str, Any]:
+        """The fused items' figures stand at the top level."""
+        return {
+            "fusion": self.fusion,
+            "items": self.items,
+            "query_fields": self.query_fields,
+            **{direction: getattr(self.fused, direction) for direction in ITEM_DIRECTIONS},
+            "image_only": self.image_only,
+            "difference": self.difference,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusionReport:
+    """What `pinembed finetune` did about the metadata in an item's vector.
+
+    Attributes:
+        fusion: that the encoder stores; None for vectors of the image alone.
+        reason: why; a sentence.
+        val: figures of the best weights on the validation split; None where nothing could be measured.
+        test: figures of the chosen weights on the gate split; None where there was nothing to judge, or no split.
+    """
+
+    fusion: Fusion | None
+    reason: str
+    val: ItemScores | None
+    test: ItemScores | None
