@@ -20,6 +20,7 @@ from pinembed.cli import (
     finetune,
     inspect,
     search,
+    teach,
     trim,
     verify,
 )
@@ -67,6 +68,7 @@ app.command("search")(search.command)
 app.command("export")(export.command)
 app.command("verify")(verify.command)
 app.command("trim")(trim.command)
+app.command("teach")(teach.command)
 app.command("align")(align.command)
 app.command("ask")(ask.command)
 app.add_typer(bench.app, name="bench")

@@ -21,6 +21,7 @@ from pinembed.trimmed.low_rank import LowRank
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.prompts import IGNORED
 from pinembed.trimmed.questions import Dialogue, QuestionMaker
+from pinembed.trimmed.teacher_loss import divergence
 from pinembed.trimmed.training_state import Standing, read_state, write_state
 
 WARM_UP = 0.05
@@ -29,6 +30,7 @@ CLIP_NORM = 1.0
 WEIGHT_DECAY = 0.05
 BETAS = (0.9, 0.98)
 JUDGED_TOGETHER = 128
+TEACHER_WEIGHT = 2.0  # xRAG: Cheng et al. 2024, arXiv:2405.13792
 
 
 class Alignment:
@@ -155,8 +157,11 @@ class Alignment:
         return True
 
     def _loss(self, dialogues: Sequence[Dialogue], embeddings_ID: Tensor, tokens: int) -> Tensor:
-        labels_BT, logits_AV = _answered(self.model, dialogues, embeddings_ID, tokens)
-        return F.cross_entropy(logits_AV, labels_BT[labels_BT != IGNORED])
+        labels_BT, logits_AV = answered(self.model, dialogues, embeddings_ID, tokens)
+        loss = F.cross_entropy(logits_AV, labels_BT[labels_BT != IGNORED])
+        if any(dialogue.taught for dialogue in dialogues):
+            loss = loss + TEACHER_WEIGHT * divergence(dialogues, labels_BT, logits_AV)
+        return loss
 
 
 @torch.inference_mode()
@@ -177,7 +182,7 @@ def right_answers(
     for start in range(0, len(dialogues), JUDGED_TOGETHER):
         chunk = dialogues[start : start + JUDGED_TOGETHER]
         rows = [row for dialogue in chunk for row in dialogue.rows]
-        labels_BT, logits_AV = _answered(model, chunk, embeddings_ND[rows], m)
+        labels_BT, logits_AV = answered(model, chunk, embeddings_ND[rows], m)
         said_BT = labels_BT.masked_scatter(labels_BT != IGNORED, logits_AV.argmax(dim=-1))
         right_BT = said_BT == labels_BT
         if begins:
@@ -185,7 +190,7 @@ def right_answers(
         yield from right_BT.all(dim=1).tolist()
 
 
-def _answered(
+def answered(
     model: TrimmedModel, dialogues: Sequence[Dialogue], embeddings_ID: Tensor, tokens: int
 ) -> tuple[Tensor, Tensor]:
     """One pass with the right answers in place.

@@ -117,6 +117,11 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     return checkpoint
 
 
+def file_stamps(folder: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of change of a folder's safetensors files: whether they are still those of a stopped run."""
+    return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(folder.glob("*.safetensors"))]
+
+
 def _read_config(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         state = "is a file" if folder.exists() else "does not exist"

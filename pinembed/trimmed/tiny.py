@@ -24,6 +24,8 @@ SPECIAL_TOKENS = (
     "<|image_pad|>",
     "<|video_pad|>",
 )
+HALVES = (0.5, 0.5, 0.5)
+MIN_PIXELS = 32 * 32
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
     "<|im_start|>{{ message.role + '\\n' }}"
@@ -92,6 +94,16 @@ def write_tiny_qwen3vl(
     with without_bars(transformers):
         model.save_pretrained(folder, max_shard_size=max_shard)
     tokenizer.save_pretrained(folder)
+    vision = config.vision_config
+    with without_bars(transformers):
+        transformers.Qwen2VLImageProcessor(
+            patch_size=vision.patch_size,
+            temporal_patch_size=vision.temporal_patch_size,
+            merge_size=vision.spatial_merge_size,
+            image_mean=list(HALVES),
+            image_std=list(HALVES),
+            min_pixels=MIN_PIXELS,
+        ).save_pretrained(folder)
 
 
 def _train_tokenizer(transformers: Any, texts: Sequence[str], vocabulary: int) -> Any:

@@ -15,6 +15,7 @@ from pinembed.jobs.align.dialogues import OwnDialogue, about, read_dialogues
 from pinembed.jobs.align.judge import judge, own_share, quick_accuracy
 from pinembed.jobs.align.material import Material, read_material
 from pinembed.jobs.align.projector import adapt_projector, give_projector
+from pinembed.jobs.align.teacher import taught_dialogues
 from pinembed.jobs.align.train import train
 from pinembed.jobs.align.write import write_model
 from pinembed.nouns.align_report import AlignReport, AlignSettings
@@ -22,6 +23,7 @@ from pinembed.nouns.progress import SILENT, Progress
 from pinembed.nouns.stop import Stop
 from pinembed.outfolder import check_output, staged_folder
 from pinembed.trimmed.alignment import Alignment
+from pinembed.trimmed.checkpoint import file_stamps
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.questions import QuestionMaker, choose_fields
 
@@ -39,6 +41,7 @@ def align(
     out: Path,
     fields: Sequence[str] = (),
     dialogues: Path | None = None,
+    teacher: Path | None = None,
     group: str | None = None,
     old_source: Path | None = None,
     epochs: int | None = None,
@@ -68,6 +71,8 @@ def align(
         fields: metadata columns to ask about; by default those of short values that repeat.
         dialogues: JSON lines of `items`, `question` and `answer` that are trained on beside the made ones; those about
             held-out items judge.
+        teacher: folder that `teach` wrote; its answers are trained on as well, with how likely the untrimmed model
+            found their tokens.
         group: column by which DATA without a split column is divided.
         old_source: source that the model's projector was trained on; a linear map from `source` to it, fitted on the
             training items of both, takes the place of the training unless `epochs` asks for more.
@@ -120,15 +125,18 @@ def align(
         minutes=minutes,
     )
     _check_settings(settings, fewest_epochs=0 if old_source is not None else 1)
+    taught = [] if teacher is None else taught_dialogues(teacher, material.train.items, trimmed.writer)
     run = Alignment(
         trimmed,
         material.train.embeddings_ND,
-        QuestionMaker(material.train.items, chosen, seed=seed, own=about(own, material.train.items)),
+        QuestionMaker(material.train.items, chosen, seed=seed, own=[*about(own, material.train.items), *taught]),
         settings,
     )
     trained = sum(parameter.numel() for parameter in run.parameters)
     state = out.parent / f".{out.name}.align-state.safetensors"
-    earlier_s = _train(run, material, state, _key(settings, material, model, own, old_source), progress, stop or Stop())
+    earlier_s = _train(
+        run, material, state, _key(settings, material, model, own, old_source, teacher), progress, stop or Stop()
+    )
     progress.start("judging on held-out items")
     scores, comparisons, by_tokens = judge(trimmed, material, chosen, seed=seed)
     report = AlignReport(
@@ -203,16 +211,21 @@ def _check_settings(settings: AlignSettings, *, fewest_epochs: int) -> None:
 
 
 def _key(
-    settings: AlignSettings, material: Material, model: Path, own: Sequence[OwnDialogue], old_source: Path | None
+    settings: AlignSettings,
+    material: Material,
+    model: Path,
+    own: Sequence[OwnDialogue],
+    old_source: Path | None,
+    teacher: Path | None,
 ) -> str:
     """What a stored state must agree with before a run goes on from it."""
-    weights = sorted(model.glob("*.safetensors"))
     identity = [
         asdict(settings),
         material.fingerprint,
         [item.id for item in material.train.items],
-        [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in weights],
+        file_stamps(model),
         [asdict(dialogue) for dialogue in own],
         None if old_source is None else str(old_source.resolve()),
+        [] if teacher is None else file_stamps(teacher),
     ]
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,220 @@
+"""Teach: what an untrimmed Qwen3-VL says about the training images, stored token by token.
+
+The only step in the making of a trimmed model that opens images, and a step that can be left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from pinembed.catalogue.metadata import read_catalogue
+from pinembed.catalogue.splits import TEST, TRAIN, VALIDATION, split_items
+from pinembed.encoder.device import choose_device
+from pinembed.errors import DataError, ImageError, UsageError
+from pinembed.images.decode import read_image
+from pinembed.nouns.item import Item
+from pinembed.nouns.progress import SILENT, Progress
+from pinembed.nouns.stop import Stop
+from pinembed.nouns.teach_report import TeachReport
+from pinembed.outfolder import check_output, staged_folder
+from pinembed.trimmed.checkpoint import file_stamps
+from pinembed.trimmed.questions import ASK, choose_fields, spoken, value_of
+from pinembed.trimmed.taught import Taught, read_part, write_part
+from pinembed.trimmed.teacher import Teacher
+
+QUESTION = "What does the picture show?"
+TOP, IMAGE_PX, MAX_NEW_TOKENS = 32, 512, 64
+ITEMS_PER_PART = 64
+
+
+def teach(
+    *,
+    data: Path,
+    model: Path,
+    out: Path,
+    fields: Sequence[str] = (),
+    questions: Sequence[str] = (QUESTION,),
+    group: str | None = None,
+    top: int = TOP,
+    image_px: int = IMAGE_PX,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    overwrite: bool = False,
+    device: str = "auto",
+    dtype: str = "auto",
+    progress: Progress = SILENT,
+    stop: Stop | None = None,
+) -> TeachReport:
+    """Let an untrimmed model look at the training images, and store what it says.
+
+    For each item it weighs the true value of every field, and answers `questions` in its own words; at every place of
+    an answer the `top` likeliest tokens are kept. A run that was stopped goes on where it was.
+
+    Args:
+        data: DATA folder with images and metadata.
+        model: folder of a Qwen3-VL checkpoint with its tower, of the tokenizer that the trimmed model has.
+        out: folder to write; `align --teacher` takes it.
+        fields: metadata columns to ask about; by default those of short values that repeat.
+        questions: that the teacher answers itself.
+        group: column by which DATA without a split column is divided.
+        top: likeliest tokens to keep for each place.
+        image_px: images are brought to at most this side.
+        max_new_tokens: longest answer of the teacher's own.
+        overwrite: replace an `out` that pinembed wrote.
+        device: `auto`, `cpu`, `cuda` ...
+        dtype: `auto` for the type of the stored weights, or a torch type's name.
+        progress: told each item.
+        stop: asked after each part.
+
+    Raises:
+        DataError: no metadata, no training items, no field to ask about, or no image that can be read.
+        UsageError: an unknown field, or numbers that cannot be meant.
+        ModelError: no untrimmed Qwen3-VL, or one without an image processor.
+        StoppedError: a signal; what is done is stored.
+        OutputExistsError, MissingExtraError: as elsewhere.
+    """
+    began = time.perf_counter()
+    if min(top, max_new_tokens) < 1 or image_px < 32:
+        raise UsageError(
+            f"{top} tokens, {max_new_tokens} new ones and {image_px} px; wanted 1 or more, and 32 px or more.",
+            remedy="Leave the options out for their defaults.",
+        )
+    check_output(out, overwrite=overwrite)
+    splits = split_items(read_catalogue(data), group=group)
+    items = list(splits.get(TRAIN, ()))
+    if not items:
+        raise DataError(f"{data} has no {TRAIN} items.", remedy="Add a split column with train, val and test.")
+    chosen = choose_fields(items, splits.get(TEST) or splits.get(VALIDATION) or items, wanted=fields, place=data)
+    progress.start("loading the teacher")
+    teacher = Teacher.load(model, device=choose_device(device), dtype=dtype, image_px=image_px, top=top)
+    book = _Book(
+        out.parent / f".{out.name}.teach-state",
+        key=_key(items, chosen, questions, model, (top, image_px, max_new_tokens)),
+    )
+    lesson = _Lesson(teacher, chosen, questions, max_new_tokens)
+    progress.start("teaching", len(items), "images")
+    with (stop := stop or Stop()).deferred():
+        for number, start in enumerate(range(0, len(items), ITEMS_PER_PART)):
+            part = items[start : start + ITEMS_PER_PART]
+            if book.has(number, part):
+                progress.advance(len(part))
+            else:
+                book.add(number, part, lesson.give(part, progress))
+            stop.check()
+    if not book.dialogues:
+        raise DataError(
+            f"None of the {len(items)} images of {data} can be read.", remedy="Run `pinembed encode` to see why."
+        )
+    with staged_folder(out, kind="teacher's answers", overwrite=overwrite) as folder:
+        size_bytes = book.bind(folder)
+    progress.finish()
+    return TeachReport(
+        out=str(out),
+        teacher=str(model),
+        fields=tuple(chosen),
+        questions=tuple(questions),
+        top=top,
+        items=len(items) - len(book.failed),
+        dialogues=book.dialogues,
+        answer_tokens=book.answer_tokens,
+        resumed=book.resumed,
+        failed=tuple(book.failed),
+        size_bytes=size_bytes,
+        seconds=time.perf_counter() - began,
+    )
+
+
+class _Book:
+    """The parts that are done, in a folder beside the output; a stopped run leaves them there.
+
+    Attributes:
+        dialogues: stored so far.
+        answer_tokens: of their answers.
+        resumed: items of parts that an earlier run left.
+        failed: items without a dialogue.
+    """
+
+    def __init__(self, folder: Path, *, key: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._key = key
+        self._parts: list[Path] = []
+        self.dialogues = self.answer_tokens = self.resumed = 0
+        self.failed: list[str] = []
+
+    def has(self, number: int, items: Sequence[Item]) -> bool:
+        """Whether a run of the same kind left this part, whole; it is counted then."""
+        path = self._path(number)
+        try:
+            taught = read_part(path, key=self._key)
+        except DataError:  # cut short by whatever stopped that run: it is made again
+            return False
+        if taught:
+            self.resumed += len(items)
+            self._count(path, items, taught)
+        return bool(taught)
+
+    def add(self, number: int, items: Sequence[Item], taught: Sequence[Taught]) -> None:
+        """Store a part; one without any dialogue leaves no file."""
+        if taught:
+            write_part(self._path(number), taught, key=self._key)
+        self._count(self._path(number), items, taught)
+
+    def bind(self, folder: Path) -> int:
+        """Bring the parts into the output folder; returns their bytes."""
+        for part in self._parts:
+            shutil.copyfile(part, folder / part.name)
+        shutil.rmtree(self._folder)
+        return sum((folder / part.name).stat().st_size for part in self._parts)
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"part-{number:06d}.safetensors"
+
+    def _count(self, path: Path, items: Sequence[Item], taught: Sequence[Taught]) -> None:
+        if taught:
+            self._parts.append(path)
+        told = {one.item for one in taught}
+        self.failed += [item.id for item in items if item.id not in told]
+        self.dialogues += len(taught)
+        self.answer_tokens += sum(len(one.token_A) for one in taught)
+
+
+class _Lesson:
+    """One teacher and what it is asked about every item."""
+
+    def __init__(self, teacher: Teacher, fields: Sequence[str], questions: Sequence[str], max_new_tokens: int) -> None:
+        self._teacher = teacher
+        self._fields = fields
+        self._questions = list(questions)
+        self._max_new_tokens = max_new_tokens
+
+    def give(self, items: Sequence[Item], progress: Progress) -> list[Taught]:
+        """Look at some items; one whose image cannot be read is told and left out."""
+        taught: list[Taught] = []
+        for item in items:
+            try:
+                seen = self._teacher.look(read_image(item.path))
+            except ImageError as error:
+                progress.say(f"{item.id}: {error.message}")
+            else:
+                said = self._teacher.answer(seen, self._questions, max_new_tokens=self._max_new_tokens)
+                true = [
+                    (ASK[0].format(field=spoken(field)), value)
+                    for field in self._fields
+                    if (value := value_of(item, field))
+                ]
+                taught += self._teacher.weigh(seen, item.id, [*true, *zip(self._questions, said, strict=True)])
+            progress.advance()
+        return taught
+
+
+def _key(
+    items: Sequence[Item], fields: Sequence[str], questions: Sequence[str], model: Path, numbers: tuple[int, ...]
+) -> str:
+    """What a stored part must agree with before it is taken over."""
+    identity = [[item.id for item in items], list(fields), list(questions), file_stamps(model), list(numbers)]
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
