@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from pinembed.encoder.backends import choose, with_torch
-from pinembed.encoder.backends.choose import BackendMeasure, choose_backend, measure_backends
-from pinembed.encoder.backends.tower import Pixels, Vectors
+from pinembed.encoder.backends import candidates, choose, trial_process, trial_worker
+from pinembed.encoder.backends.candidates import check_backend, open_converted, promising
+from pinembed.encoder.backends.choose import BackendChoice
+from pinembed.encoder.backends.contract import Pixels, Vectors
+from pinembed.encoder.backends.converted import KEPT_MODELS, remembered
+from pinembed.encoder.backends.tower import ImageTower, load_tower
+from pinembed.encoder.backends.trial import ConvertedTrial, Refused, TorchTrial, Trial
 from pinembed.encoder.backends.with_torch import TorchBackend
 from pinembed.encoder.encoder import Encoder, load_encoder
+from pinembed.encoder.locate import locate_encoder
 from pinembed.errors import EncoderError, MissingExtraError, NonFiniteEmbeddingError
+from pinembed.jobs.encode import backend as backend_of_run
 from pinembed.jobs.encode import encode
+from pinembed.nouns.bench_encode_report import BackendSpeed
+from pinembed.nouns.stop import Stop
 from tests.conftest import CliResult
 
 BATCH = 4
 Cli = Callable[..., CliResult]
+Measured = Callable[[list[BackendSpeed]], None]
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of its own, and trials in this process, where they begin at once."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(choose, "MEASURE_S", 0.02)
-    return tmp_path / "cache"
+    monkeypatch.setattr(trial_process, "answers_of", lambda trial, stop=None: trial_worker.run_trial(trial))
+    return tmp_path / "cache/pinembed"
 
 
 @pytest.fixture(scope="module")
@@ -37,136 +49,257 @@ def encoder(tiny_encoder: Path) -> Encoder:
 
 
 @pytest.fixture(scope="module")
+def tower(tiny_encoder: Path) -> ImageTower:
+    return load_tower(locate_encoder(str(tiny_encoder)))
+
+
+@pytest.fixture(scope="module")
 def pixels(encoder: Encoder) -> Pixels:
     side_px = encoder.preprocessing.image_px
     return np.random.default_rng(0).integers(0, 256, (6, 3, side_px, side_px), np.uint8)
 
 
-def chosen(name: str, encoder: Encoder, pixels: Pixels, said: list[str] | None = None) -> str:
-    say = [] if said is None else said
-    return choose_backend(name, encoder, pixels, fingerprint="f", batch_size=BATCH, say=say.append).name
+@pytest.fixture
+def choice(tiny_encoder: Path) -> BackendChoice:
+    files = locate_encoder(str(tiny_encoder))
+    return BackendChoice(wanted="auto", files=files, fingerprint="f", device="cpu", batch_size=BATCH, cores=2)
 
 
-@pytest.mark.parametrize("name", ["torch fp32", "torch bf16", "openvino fp32", "onnx fp32"])
-def test_backend_agrees_with_the_encoder_for_any_number_of_images(name: str, encoder: Encoder, pixels: Pixels) -> None:
-    package = {"openvino fp32": "openvino", "onnx fp32": "onnxruntime"}.get(name, "torch")
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> Measured:
+    """Take these measurements for the machine's."""
+
+    def take(speeds: list[BackendSpeed]) -> None:
+        monkeypatch.setattr(BackendChoice, "measure", lambda *args: iter(speeds))
+
+    return take
+
+
+def speed(backend: str, images_per_s: float, min_cosine: float = 1.0) -> BackendSpeed:
+    return BackendSpeed(backend=backend, images_per_s=images_per_s, min_cosine=min_cosine)
+
+
+def wanting(choice: BackendChoice, name: str) -> BackendChoice:
+    return dataclasses.replace(choice, wanted=name)
+
+
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [("torch fp32", 0.99999), ("torch bf16", 0.999), ("openvino fp32", 0.99999), ("onnx fp32", 0.99999)],
+)
+def test_backend_agrees_with_the_encoder_for_any_number_of_images(
+    name: str, least: float, encoder: Encoder, tower: ImageTower, pixels: Pixels, choice: BackendChoice
+) -> None:
+    kind, precision = name.split()
+    package = {"openvino": "openvino", "onnx": "onnxruntime"}.get(kind, "torch")
     if importlib.util.find_spec(package) is None:  # importing it here would wake OpenVINO's telemetry
         pytest.skip(f"{package} is not installed")
-    if name == "torch bf16":
-        backend = TorchBackend(encoder, BATCH, torch.bfloat16)
+    if kind == "torch":
+        backend = TorchBackend(tower, BATCH, precision)
     else:
-        backend = choose._builders(encoder, BATCH)[name]()
+        trial = torch_trial(choice, pixels)
+        trial_worker._convert(name, tower, trial)
+        backend = open_converted(name, trial.folder, 2)
     expected = encoder.embed_images(torch.from_numpy(pixels)).numpy()
 
-    for count in (1, BATCH, 6):
-        vectors = backend.embed(pixels[:count])
+    waiting = [(count, backend.submit(pixels[:count])) for count in (1, BATCH, 6)]
+
+    assert backend.name.startswith(name)
+    for count, pending in waiting:
+        vectors = pending.result()
         assert vectors.shape == (count, encoder.dim)
-        assert (vectors * expected[:count]).sum(axis=1).min() > 0.999
+        assert (vectors * expected[:count]).sum(axis=1).min() > least
 
 
-def test_vector_does_not_depend_on_the_batch_that_it_came_in(encoder: Encoder, pixels: Pixels) -> None:
-    backend = TorchBackend(encoder, BATCH)
+def torch_trial(choice: BackendChoice, pixels: Pixels) -> TorchTrial:
+    return choice._torch_trial(pixels)
+
+
+def test_image_tower_alone_has_the_weights_of_the_encoder(encoder: Encoder, tower: ImageTower) -> None:
+    whole = encoder.model.visual.state_dict()
+
+    assert {name: tensor.shape for name, tensor in tower.visual.state_dict().items()} == {
+        name: tensor.shape for name, tensor in whole.items()
+    }
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in tower.visual.state_dict().items())
+
+
+def test_vector_does_not_depend_on_the_batch_that_it_came_in(tower: ImageTower, pixels: Pixels) -> None:
+    backend = TorchBackend(tower, BATCH)
 
     together, alone = backend.embed(pixels[:BATCH]), [backend.embed(pixels[n : n + 1])[0] for n in range(BATCH)]
 
     np.testing.assert_array_equal(together, np.stack(alone))
 
 
-def test_auto_takes_the_fastest_that_agrees(encoder: Encoder, pixels: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
-    measures = [
-        BackendMeasure(backend="torch fp32", images_per_s=20, min_cosine=1.0),
-        BackendMeasure(backend="torch bf16", images_per_s=80, min_cosine=0.9),
-        BackendMeasure(backend="openvino bf16", images_per_s=50, min_cosine=0.9999),
-    ]
-    monkeypatch.setattr(choose, "measure_backends", lambda builders, pixels_BCHW: measures)
-    monkeypatch.setattr(choose, "_builders", lambda encoder, batch: dict.fromkeys(BUILT, Named))
-    said: list[str] = []
+def test_auto_takes_the_fastest_that_agrees(choice: BackendChoice, pixels: Pixels, measured: Measured) -> None:
+    measured([speed("torch fp32", 20), speed("torch bf16", 80, 0.9), speed("torch fp16", 50, 0.9999)])
 
-    assert chosen("auto", encoder, pixels, said) == "built"
-    assert said[1] == "torch bf16: 80 images/s, cosine to fp32 torch 0.90000"
-    assert choose._remembered().popitem()[1] == "openvino bf16"
+    assert choice.choose(pixels, print) == "torch fp16"
+    assert list(remembered().values()) == ["torch fp16"]
 
 
-BUILT = ("torch fp32", "torch bf16", "openvino fp32", "openvino bf16", "onnx fp32")
+def test_auto_prefers_what_needs_no_torch_within_the_noise(
+    choice: BackendChoice, pixels: Pixels, measured: Measured
+) -> None:
+    measured([speed("torch fp32", 20), speed("torch bf16", 80), speed("openvino bf16", 76)])
+
+    assert choice.choose(pixels, print) == "openvino bf16"
 
 
-class Named:
-    """A backend that only has a name."""
+def test_auto_never_takes_int8(choice: BackendChoice, pixels: Pixels, measured: Measured) -> None:
+    measured([speed("torch fp32", 20), speed("onnx int8", 100)])
 
-    name = "built"
-
-    def embed(self, pixels_BCHW: Pixels) -> Vectors:
-        raise AssertionError("nobody asked for embeddings")
+    assert choice.choose(pixels, print) == "torch fp32"
 
 
 def test_auto_tries_onnx_only_where_openvino_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    builders = dict.fromkeys(BUILT, Named)
-
-    with_it = choose._promising(builders)
-    monkeypatch.setattr(choose.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(candidates, "is_installed", lambda kind: True)
+    with_it = promising("auto", ("fp32", "bf16"), "cpu")
+    monkeypatch.setattr(candidates, "is_installed", lambda kind: kind == "onnx")
 
     assert with_it == ["torch fp32", "torch bf16", "openvino bf16"]
-    assert choose._promising(builders) == ["torch fp32", "torch bf16", "openvino bf16", "onnx fp32"]
+    assert promising("auto", ("fp32", "bf16"), "cpu") == ["torch fp32", "torch bf16", "onnx fp32"]
+    assert promising("auto", ("fp32", "fp16"), "cuda") == ["torch fp32", "torch fp16"]
 
 
-def test_choice_is_remembered_for_the_encoder_and_the_machine(
-    encoder: Encoder, pixels: Pixels, monkeypatch: pytest.MonkeyPatch, cache: Path
+def test_measure_tells_speed_and_agreement_as_they_come(choice: BackendChoice, pixels: Pixels) -> None:
+    said: list[str] = []
+
+    first = next(wanting(choice, "torch").measure(pixels, said.append))
+
+    assert (first.backend, first.images_per_s > 0) == ("torch fp32", True)
+    assert first.min_cosine == pytest.approx(1, abs=1e-5)
+    assert said[0].endswith("images/s, cosine to fp32 torch 1.00000")
+
+
+def test_choice_is_remembered_and_its_converted_model_opens_without_torch(
+    choice: BackendChoice, pixels: Pixels, measured: Measured
 ) -> None:
-    first = chosen("torch", encoder, pixels)
-    monkeypatch.setattr(choose, "measure_backends", lambda *args: pytest.fail("measured again"))
+    pytest.importorskip("onnxruntime")
+    trial_worker._convert("onnx fp32", load_tower(choice.files), torch_trial(choice, pixels))
+    measured([speed("torch fp32", 20), speed("onnx fp32", 60)])
+    choice.choose(pixels, print)
 
-    assert chosen("torch", encoder, pixels) == first
-    assert (cache / "pinembed/backends.json").is_file()
+    again = dataclasses.replace(choice)
+
+    assert again.known() == "onnx fp32"
+    assert again.open("onnx fp32").name == "onnx fp32"
+    for file in again._folder.iterdir():
+        file.unlink()
+    assert again.known() is None
 
 
-def test_memory_that_is_damaged_is_measured_anew(encoder: Encoder, pixels: Pixels, cache: Path) -> None:
-    (cache / "pinembed").mkdir(parents=True)
-    (cache / "pinembed/backends.json").write_text("[half")
+def test_choice_does_not_hold_for_another_encoder(choice: BackendChoice, pixels: Pixels, measured: Measured) -> None:
+    measured([speed("torch fp32", 20)])
+    choice.choose(pixels, print)
 
-    assert chosen("torch", encoder, pixels).startswith("torch")
+    assert (choice.known(), dataclasses.replace(choice, fingerprint="g").known()) == ("torch fp32", None)
 
 
-def test_measure_tells_speed_and_agreement_and_leaves_out_what_does_not_work(encoder: Encoder, pixels: Pixels) -> None:
-    def broken() -> TorchBackend:
-        raise EncoderError("no", remedy="no")
+def test_memory_that_is_damaged_is_measured_anew(choice: BackendChoice, cache: Path) -> None:
+    cache.mkdir(parents=True)
+    (cache / "backends.json").write_text("[half")
 
-    builders = {"torch fp32": lambda: TorchBackend(encoder, BATCH), "broken": broken}
+    assert choice.known() is None
 
-    (measure,) = measure_backends(builders, pixels)
 
-    assert measure.backend == "torch fp32"
-    assert measure.images_per_s > 0
-    assert measure.min_cosine == pytest.approx(1, abs=1e-5)
+def test_converted_models_of_the_encoders_used_last_are_kept(
+    choice: BackendChoice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choose, "open_converted", lambda name, folder, cores: folder)
+    encoders = [dataclasses.replace(choice, fingerprint=f"{number}") for number in range(KEPT_MODELS + 2)]
+
+    folders = [encoder.open("onnx fp32") for encoder in encoders]
+
+    assert [folder.is_dir() for folder in folders] == [False, False, *[True] * KEPT_MODELS]  # type: ignore[attr-defined]
+
+
+def test_what_lost_leaves_no_converted_model(choice: BackendChoice, pixels: Pixels, measured: Measured) -> None:
+    for name in ("openvino-bf16.xml", "openvino-bf16.bin"):
+        (choice._folder / name).touch()
+    measured([speed("torch fp32", 90), speed("openvino bf16", 20)])
+
+    choice.choose(pixels, print)
+
+    assert list(choice._folder.iterdir()) == []
 
 
 def test_named_backend_that_does_not_agree_is_refused(
-    encoder: Encoder, pixels: Pixels, monkeypatch: pytest.MonkeyPatch
+    choice: BackendChoice, pixels: Pixels, measured: Measured
 ) -> None:
-    measures = [BackendMeasure(backend="torch fp32", images_per_s=20, min_cosine=1.0)]
-    measures.append(BackendMeasure(backend="onnx fp32", images_per_s=80, min_cosine=0.97))
-    monkeypatch.setattr(choose, "measure_backends", lambda builders, pixels_BCHW: measures)
-    monkeypatch.setattr(choose, "_builders", lambda encoder, batch: dict.fromkeys(BUILT, Named))
+    measured([speed("torch fp32", 20), speed("onnx fp32", 80, 0.97)])
 
     with pytest.raises(EncoderError, match=r"--backend onnx differ from torch in fp32: cosine 0\.9700, wanted 0\.999"):
-        chosen("onnx", encoder, pixels)
+        wanting(choice, "onnx").choose(pixels, print)
 
 
 @pytest.mark.parametrize(("name", "package"), [("openvino", "openvino"), ("onnx", "onnxruntime")])
 def test_named_backend_without_its_package_names_the_extra(
-    encoder: Encoder, pixels: Pixels, monkeypatch: pytest.MonkeyPatch, name: str, package: str
+    monkeypatch: pytest.MonkeyPatch, name: str, package: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
 
     with pytest.raises(MissingExtraError, match=f"--backend {name} needs the package {package}") as caught:
-        chosen(name, encoder, pixels)
+        check_backend(name, "cpu")
 
     assert "pinembed[fast]" in caught.value.remedy
 
 
-def test_gpu_memory_that_runs_out_halves_the_batch(
-    encoder: Encoder, pixels: Pixels, monkeypatch: pytest.MonkeyPatch
+def test_backend_that_cannot_take_the_encoder_is_left_out_by_auto_and_explained_where_named(
+    choice: BackendChoice, pixels: Pixels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backend = TorchBackend(encoder, 6)
+    def answers(trial: Trial, stop: Stop | None = None) -> Iterator[object]:
+        yield from (
+            answer
+            for answer in trial_worker.run_trial(trial)
+            if isinstance(answer, BackendSpeed | trial_worker.Reference)
+        )
+        yield Refused(name="openvino bf16", message="No such operation.", remedy="Use --backend torch.")
+
+    monkeypatch.setattr(trial_process, "answers_of", answers)
+    monkeypatch.setattr(trial_worker, "promising", lambda *args: [])
+    said: list[str] = []
+
+    assert choice.choose(pixels, said.append) == "torch fp32"
+    assert said[-1] == "openvino bf16 is left out: No such operation."
+    with pytest.raises(EncoderError, match="No such operation"):
+        wanting(choice, "openvino").choose(pixels, print)
+
+
+def test_trial_process_answers_and_names_its_crash(
+    choice: BackendChoice, pixels: Pixels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.undo()
+    vectors = np.zeros((6, 16), dtype=np.float32)
+    trial = ConvertedTrial(
+        name="onnx fp32",
+        batch_size=4,
+        pixels_BCHW=pixels,
+        reference_BD=vectors,
+        folder=tmp_path,
+        cores=1,
+        measure_s=0.1,
+    )
+
+    (refused,) = trial_process.answers_of(trial)
+    monkeypatch.setattr(trial_process, "TRIAL", "tests.troubled_trial")
+    (crashed,) = trial_process.answers_of(trial)
+    stop = Stop()
+    stop.signum = 15
+
+    assert isinstance(refused, Refused)
+    assert "ONNX Runtime" in refused.message
+    assert isinstance(crashed, Refused)
+    assert crashed.message == "The process that measures the backends ended with SIGSEGV."
+    assert list(trial_process.answers_of(trial, stop)) == []
+
+
+def test_gpu_memory_that_runs_out_halves_the_batch_for_good(
+    tower: ImageTower, pixels: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = TorchBackend(tower, 6)
+    expected = backend.embed(pixels)
     honest, sizes = backend._tower.forward, []
 
     def forward(pixels_BCHW: torch.Tensor) -> torch.Tensor:
@@ -177,17 +310,16 @@ def test_gpu_memory_that_runs_out_halves_the_batch(
 
     monkeypatch.setattr(backend._tower, "forward", forward)
 
-    vectors = backend.embed(pixels)
+    vectors = [backend.embed(pixels), backend.embed(pixels)]
 
-    assert sizes[:2] == [6, 3]
-    assert max(sizes[2:]) == 1
-    np.testing.assert_allclose(vectors, TorchBackend(encoder, 6).embed(pixels), atol=1e-5)
+    assert sizes == [6, 3, *[1] * 6, *[1] * 6]
+    np.testing.assert_allclose(vectors[0], expected, atol=1e-5)
 
 
 def test_gpu_memory_too_small_for_one_image_is_a_sentence(
-    encoder: Encoder, pixels: Pixels, monkeypatch: pytest.MonkeyPatch
+    tower: ImageTower, pixels: Pixels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backend = TorchBackend(encoder, 2)
+    backend = TorchBackend(tower, 2)
     monkeypatch.setattr(
         backend._tower, "forward", lambda pixels_BCHW: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA"))
     )
@@ -196,22 +328,68 @@ def test_gpu_memory_too_small_for_one_image_is_a_sentence(
         backend.embed(pixels)
 
 
-def test_backend_that_gives_nan_says_where(encoder: Encoder, pixels: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(with_torch.ImageTower, "forward", lambda self, pixels_BCHW: torch.full((BATCH, 16), torch.nan))
+def test_backend_that_gives_nan_says_where(tower: ImageTower, pixels: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageTower, "forward", lambda self, pixels_BCHW: torch.full((BATCH, 16), torch.nan))
 
     with pytest.raises(NonFiniteEmbeddingError, match="NaN or inf for 2 of 2 inputs"):
-        TorchBackend(encoder, BATCH).embed(pixels[:2])
+        TorchBackend(tower, BATCH).embed(pixels[:2])
+
+
+@pytest.fixture
+def encode_shop(catalogue_folder: Path, tmp_path: Path, tiny_encoder: Path) -> Callable[..., object]:
+    return lambda: encode(catalogue_folder, table=str(tmp_path / "db/t"), encoder=str(tiny_encoder), workers=1)
 
 
 def test_small_run_uses_the_reference_and_measures_nothing(
-    catalogue_folder: Path, tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+    encode_shop: Callable[..., object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choose, "measure_backends", lambda *args: pytest.fail("measured"))
+    monkeypatch.setattr(BackendChoice, "measure", lambda *args: pytest.fail("measured"))
 
-    report = encode(catalogue_folder, table=str(tmp_path / "db/t"), encoder=str(tiny_encoder), workers=1)
+    report = encode_shop()
 
-    assert report.backend == "torch fp32 cpu"
-    assert report.stages.calibrate == 0
+    assert report.backend == "torch fp32 cpu"  # type: ignore[attr-defined]
+    assert report.stages.calibrate == 0  # type: ignore[attr-defined]
+
+
+def test_small_run_uses_what_a_large_one_chose(
+    encode_shop: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Remembered:
+        name = "remembered"
+
+        def submit(self, pixels_BCHW: Pixels) -> Remembered:
+            self.count = len(pixels_BCHW)
+            return self
+
+        def done(self) -> bool:
+            return True
+
+        def result(self) -> Vectors:
+            return np.eye(self.count, 16, dtype=np.float32)
+
+    monkeypatch.setattr(BackendChoice, "known", lambda self: "onnx fp32")
+    monkeypatch.setattr(BackendChoice, "open", lambda self, name: Remembered())
+
+    assert encode_shop().backend == "remembered"  # type: ignore[attr-defined]
+
+
+def test_large_run_measures_on_its_own_images(
+    encode_shop: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend_of_run, "CALIBRATE_FROM_IMAGES", 10)
+    monkeypatch.setattr(trial_worker, "promising", lambda *args: ["torch fp32"])
+    shapes = []
+    choose_on = BackendChoice.choose
+    monkeypatch.setattr(
+        BackendChoice,
+        "choose",
+        lambda self, pixels_BCHW, *rest: (shapes.append(pixels_BCHW.shape), choose_on(self, pixels_BCHW, *rest))[1],
+    )
+
+    report = encode_shop()
+
+    assert (report.backend, report.added) == ("torch fp32 cpu", 24)  # type: ignore[attr-defined]
+    assert shapes[0][1:] == (3, 32, 32)
 
 
 @pytest.mark.parametrize(

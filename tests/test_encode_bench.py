@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pinembed.encoder.backends import choose
+from pinembed.encoder.backends import choose, trial_process, trial_worker
 from tests.conftest import CliResult
 
 Cli = Callable[..., CliResult]
@@ -16,6 +16,8 @@ Cli = Callable[..., CliResult]
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(choose, "MEASURE_S", 0.02)
+    monkeypatch.setattr(trial_worker, "every", lambda *args: ["torch fp32", "openvino fp32"])
+    monkeypatch.setattr(trial_process, "answers_of", lambda trial, stop=None: trial_worker.run_trial(trial))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 

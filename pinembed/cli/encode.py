@@ -70,7 +70,8 @@ def command(
         typer.Option(
             "--backend",
             help="auto, torch, openvino or onnx. auto measures them on 500 images or more and takes the fastest whose "
-            "embeddings agree with torch in fp32; the choice is remembered for the encoder and the machine.",
+            "embeddings agree with torch in fp32; the choice, and the model as converted for it, are kept in the cache "
+            "folder for the encoder and the machine.",
         ),
     ] = "auto",
     reduced_decode: Annotated[

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-import torch
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pinembed.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+GPU_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/nvmap", "/dev/nvhost-gpu", "/dev/kfd")
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -13,6 +21,8 @@ def choose_device(name: str = "auto") -> torch.device:
     Raises:
         UsageError: the device that was named is not there.
     """
+    import torch
+
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -26,3 +36,20 @@ def choose_device(name: str = "auto") -> torch.device:
             remedy="Give auto, cpu, or a device that `pinembed doctor` lists.",
         ) from error
     return device
+
+
+def device_name(name: str = "auto") -> str:
+    """Name of the device that `choose_device` gives; where it can only be the CPU, without loading torch.
+
+    Raises:
+        UsageError: the device that was named is not there.
+    """
+    if name == "cpu" or (name == "auto" and _has_no_gpu()):
+        return "cpu"
+    return str(choose_device(name))
+
+
+def _has_no_gpu() -> bool:
+    """Whether no driver of a GPU is there; False where that cannot be told by looking at files."""
+    is_hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"} and not Path("/dev/kfd").exists()
+    return sys.platform == "linux" and (is_hidden or not any(Path(file).exists() for file in GPU_FILES))

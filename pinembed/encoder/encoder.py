@@ -28,6 +28,7 @@ from pinembed.encoder.locate import (
     preprocessing_of,
 )
 from pinembed.encoder.memory import keep_freed_memory
+from pinembed.encoder.weights import fill_from
 from pinembed.errors import EncoderError, NonFiniteEmbeddingError
 from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
 
@@ -149,22 +150,55 @@ def load_encoder(
 def build_encoder(files: EncoderFiles, *, seed: int = 0, device: str | torch.device = "cpu") -> Encoder:
     """The encoder that these files describe; errors as for `load_encoder`."""
     open_clip = import_open_clip()
-    with as_local_dir(files) as local_dir, torch.random.fork_rng(devices=[]), _quiet_logging():
+    with _open_clip_folder(files) as local_dir, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        model = open_clip.create_model(f"local-dir:{local_dir}", load_weights=files.weights is not None)
+        tokenizer = open_clip.get_tokenizer(_tokenizer_name(files, local_dir))
+    _check_two_towers(model, files)
+    return Encoder(model.float(), tokenizer, files, torch.device(device))
+
+
+def build_visual(files: EncoderFiles, *, device: str | torch.device = "cpu") -> nn.Module:
+    """The image tower alone, in fp32 evaluation mode; never more than one model in memory.
+
+    Raises:
+        EncoderError: unreadable, or weights that do not fit the configuration.
+        InstallationError: open_clip does not load.
+    """
+    open_clip = import_open_clip()
+    own_text = "hf_model_name" not in files.model_cfg.get("text_cfg", {})
+    with _open_clip_folder(files) as local_dir:
+        name = f"local-dir:{local_dir}"
+        model = open_clip.create_model(name, load_weights=False, pretrained_text=False) if own_text else None
+        if model is None or files.weights is None or not fill_from(files.weights, model):
+            model = open_clip.create_model(name, load_weights=files.weights is not None)
+    _check_two_towers(model, files)
+    visual = cast(nn.Module, model.visual).float().to(device).eval()
+    if torch.device(device).type == "cpu":
+        keep_freed_memory()
+        return cast(nn.Module, cast(Any, visual).to(memory_format=torch.channels_last))
+    return visual
+
+
+@contextmanager
+def _open_clip_folder(files: EncoderFiles) -> Iterator[Path]:
+    """The folder to load from; what goes wrong while it is loaded is explained."""
+    with as_local_dir(files) as local_dir, _quiet_logging():
         try:
-            model = open_clip.create_model(f"local-dir:{local_dir}", load_weights=files.weights is not None)
-            tokenizer = open_clip.get_tokenizer(_tokenizer_name(files, local_dir))
+            yield local_dir
         except _LOAD_ERRORS as error:
             raise EncoderError(
                 f"open_clip cannot load {files.reference}: {_shortened(error)}",
                 remedy=f"Check that {CONFIG_NAME} and the weights belong together and that both files are whole.",
             ) from error
+
+
+def _check_two_towers(model: nn.Module, files: EncoderFiles) -> None:
     if not hasattr(model, "logit_scale") or hasattr(model, "text_decoder"):
         raise EncoderError(
             f"{files.reference} is a {type(model).__name__}; pinembed takes models of two towers.",
             remedy="Give a CLIP or SigLIP model.",
         )
-    return Encoder(model.float(), tokenizer, files, torch.device(device))
 
 
 _LOAD_ERRORS = (RuntimeError, OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, SafetensorError)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 import time
 from collections.abc import Sequence
@@ -11,16 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinembed.catalogue.scan import ScannedFile, scan_images
-from pinembed.encoder.backends.choose import MIN_COSINE, measure_all
-from pinembed.encoder.device import choose_device
-from pinembed.encoder.encoder import build_encoder
-from pinembed.encoder.locate import locate_encoder
+from pinembed.encoder.backends.choose import BackendChoice
+from pinembed.encoder.device import device_name
+from pinembed.encoder.locate import encoder_spec, locate_encoder
 from pinembed.errors import DataError
 from pinembed.images.loading import LoadedImage, LoadRequest, WorkerSetup
 from pinembed.images.pool import LoadingPool
 from pinembed.jobs.cores import usable_cores
 from pinembed.jobs.encode.backend import BATCH_SIZES
-from pinembed.jobs.encode.job import IMAGE_LIMIT_S, LOADED_AHEAD, encode
+from pinembed.jobs.encode.job import FAST_JPEG_FROM_BYTES, IMAGE_LIMIT_S, LOADED_AHEAD, encode
 from pinembed.nouns.bench_encode_report import BackendSpeed, BenchEncodeReport
 from pinembed.nouns.encoder_spec import Preprocessing
 from pinembed.nouns.progress import SILENT, Progress
@@ -46,47 +46,55 @@ def bench_encode(
         device: torch device.
         batch_size: images that the encoder takes at once; None chooses by device.
         progress: is told what is being measured.
-        stop: asked after the backends, because an exporter may swallow the signal's exception.
+        stop: ends it early.
 
     Raises:
         DataError: no images, or none that can be read.
         EncoderError: the encoder cannot be loaded.
+        StoppedError: `stop` was asked for.
     """
     chosen = _spread(sorted(scan_images(images), key=lambda file: file.file_name), count)
     if not chosen:
         raise DataError(f"{images} holds no image file.", remedy="Check the path.")
     files = locate_encoder(encoder)
-    on = choose_device(device)
-    size = batch_size or BATCH_SIZES.get(on.type, 32)
-    progress.start("load encoder")
-    loaded = build_encoder(files, device=on)
+    spec = encoder_spec(files)
+    on = device_name(device)
+    size = batch_size or BATCH_SIZES.get(on.partition(":")[0], 32)
     cores = usable_cores()
-    decode_images_per_s, pixels_BCHW = _decode(chosen, loaded.preprocessing, cores, size, progress)
+    decode_images_per_s, pixels_BCHW = _decode(chosen, spec.preprocessing, cores, size, progress)
+    progress.say(f"decode: {decode_images_per_s:.0f} images/s on {cores} core(s)")
     progress.start("backends")
-    speeds = tuple(
-        BackendSpeed(backend=found.backend, images_per_s=found.images_per_s, min_cosine=found.min_cosine)
-        for found in measure_all(loaded, pixels_BCHW, size)
+    choice = BackendChoice(
+        wanted="auto", files=files, fingerprint=spec.fingerprint, device=on, batch_size=size, cores=cores
     )
-    del loaded
-    if stop is not None:
-        stop.check()
-    best = max((speed for speed in speeds if speed.min_cosine >= MIN_COSINE), key=lambda speed: speed.images_per_s)
-    shared = on.type == "cpu"  # decoding and encoding take each other's time
+    speeds = _backends(choice, pixels_BCHW, progress, stop)
+    best = next(speed for speed in speeds if speed.backend == choice.settle(speeds))
+    images_per_s, stored = _end_to_end(chosen, encoder, device, size, progress, stop)
     alone = (1 / decode_images_per_s, 1 / best.images_per_s)
-    images_per_s, stored = _end_to_end(chosen, encoder, best.backend.split()[0], device, size, progress)
     return BenchEncodeReport(
         encoder=files.architecture,
-        device=str(on),
+        device=on,
         cores=cores,
         images=len(chosen),
         size_bytes=sum(file.size_bytes for file in chosen),
         decode_images_per_s=decode_images_per_s,
         backends=speeds,
         backend=best.backend,
-        limit_images_per_s=1 / (sum(alone) if shared else max(alone)),
+        # on a CPU, decoding and encoding take each other's time
+        limit_images_per_s=1 / (sum(alone) if on == "cpu" else max(alone)),
         images_per_s=images_per_s,
         stored_images=stored,
     )
+
+
+def _backends(
+    choice: BackendChoice, pixels_BCHW: NDArray[np.uint8], progress: Progress, stop: Stop | None
+) -> tuple[BackendSpeed, ...]:
+    """Every backend that is installed."""
+    speeds = tuple(dataclasses.replace(choice, wanted="every").measure(pixels_BCHW, progress.say, stop))
+    if stop is not None:
+        stop.check()
+    return speeds
 
 
 def _spread(files: Sequence[ScannedFile], count: int) -> list[ScannedFile]:
@@ -98,7 +106,8 @@ def _decode(
     files: Sequence[ScannedFile], preprocessing: Preprocessing, cores: int, batch_size: int, progress: Progress
 ) -> tuple[float, NDArray[np.uint8]]:
     """Images by second with every core decoding, and a batch of their pixels."""
-    setup = WorkerSetup(preprocessing=preprocessing, fast_jpeg=True)
+    fast_jpeg = sum(file.size_bytes for file in files) >= FAST_JPEG_FROM_BYTES  # as encode decides it
+    setup = WorkerSetup(preprocessing=preprocessing, fast_jpeg=fast_jpeg)
     requests = [LoadRequest(place=place, image=file.path) for place, file in enumerate(files)]
     progress.start("decode", total=len(requests), unit="img")
     kept: list[NDArray[np.uint8]] = []
@@ -122,7 +131,7 @@ def _decode(
 
 
 def _end_to_end(
-    files: Sequence[ScannedFile], encoder: str, backend: str, device: str, batch_size: int, progress: Progress
+    files: Sequence[ScannedFile], encoder: str, device: str, batch_size: int, progress: Progress, stop: Stop | None
 ) -> tuple[float, int]:
     """Images by second from files to committed rows, in a table that is thrown away."""
     with tempfile.TemporaryDirectory(prefix="pinembed-bench-") as made:
@@ -134,10 +143,10 @@ def _end_to_end(
             folder,
             table=f"{made}/db/bench",
             encoder=encoder,
-            backend=backend,
             device=device,
             batch_size=batch_size,
             max_failure_rate=1.0,
             progress=progress,
+            stop=stop,
         )
     return report.images_per_s, report.encoded

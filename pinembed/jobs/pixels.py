@@ -5,7 +5,6 @@ Shape legend: N items, B batch, C channels (3), H = W = image_px.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from torch import Tensor
 from pinembed.errors import DataError, ImageError
 from pinembed.images.decode import read_image
 from pinembed.images.preprocess import preprocess
+from pinembed.jobs.cores import usable_cores
 from pinembed.nouns.encoder_spec import Preprocessing
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import Progress
@@ -46,7 +46,7 @@ def decoded_batches(
 ) -> Iterator[DecodedBatch]:
     """Decode all items in order, two batches ahead of the one that is being used."""
     starts = range(0, len(items), batch_size)
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(max_workers=usable_cores()) as pool:
         waiting: list[tuple[int, list[Future[NDArray[np.uint8] | None]]]] = []
         for start in starts:
             batch = items[start : start + batch_size]
@@ -102,7 +102,7 @@ class PixelStore:
     ) -> None:
         side_px = preprocessing.image_px
         self._preprocessing = preprocessing
-        self._pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
+        self._pool = ThreadPoolExecutor(max_workers=usable_cores())
         kept = min(len(items), limit_bytes // (3 * side_px * side_px))
         self._pixels_NCHW = torch.empty(kept, 3, side_px, side_px, dtype=torch.uint8)
         whole: list[Item] = []

@@ -9,53 +9,36 @@ import copy
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, cast
+from typing import cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pinembed.encoder.encoder import Encoder, unit_rows
-
-Pixels = NDArray[np.uint8]
-Vectors = NDArray[np.float32]
-
-
-class ImageBackend(Protocol):
-    """Computes embeddings of preprocessed images.
-
-    Attributes:
-        name: what computes and in which precision, such as `openvino bf16`.
-    """
-
-    name: str
-
-    def embed(self, pixels_BCHW: Pixels) -> Vectors:
-        """(B, 3, H, W) uint8 to (B, D) float32 of norm 1, of any B.
-
-        Raises:
-            NonFiniteEmbeddingError: a row holds NaN or inf.
-        """
+from pinembed.encoder.encoder import build_visual
+from pinembed.encoder.locate import EncoderFiles, preprocessing_of
+from pinembed.nouns.encoder_spec import Preprocessing
 
 
 class ImageTower(nn.Module):
-    """Standardisation and image tower of an encoder, without its text tower.
+    """Standardisation and image tower, without a text tower.
 
     Args:
-        encoder: gives weights and preprocessing.
-        dtype: of weights and activations.
+        visual: open_clip's image tower.
+        preprocessing: gives the standardisation.
     """
 
-    def __init__(self, encoder: Encoder, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, visual: nn.Module, preprocessing: Preprocessing) -> None:
         super().__init__()
-        std_C = torch.tensor(encoder.preprocessing.std, device=encoder.device).view(1, 3, 1, 1)
-        mean_C = torch.tensor(encoder.preprocessing.mean, device=encoder.device).view(1, 3, 1, 1)
+        weight = next(visual.parameters())
+        std_C = torch.tensor(preprocessing.std, device=weight.device).view(1, 3, 1, 1)
+        mean_C = torch.tensor(preprocessing.mean, device=weight.device).view(1, 3, 1, 1)
         self.register_buffer("scale_C", 1 / (255 * std_C))
         self.register_buffer("shift_C", mean_C / std_C)
-        visual = cast(Any, encoder.model).visual
-        self.visual = visual if dtype == torch.float32 else copy.deepcopy(visual).to(dtype)
-        self.dtype = dtype
+        self.visual = visual
+        self.image_px = preprocessing.image_px
+        self.preprocessing = preprocessing
+        self.device = weight.device
+        self.dtype = weight.dtype
         self.eval()
 
     def forward(self, pixels_BCHW: Tensor) -> Tensor:
@@ -64,20 +47,29 @@ class ImageTower(nn.Module):
         features_BD: Tensor = self.visual(standardised_BCHW.to(self.dtype))
         return features_BD.float()
 
+    def in_precision(self, dtype: torch.dtype) -> ImageTower:
+        """The same tower with weights and activations of another type; this one stays as it is."""
+        if dtype == self.dtype:
+            return self
+        tensors = (*self.visual.parameters(), *self.visual.buffers())
+        # deepcopy takes what is in here instead of copying it, so that there is never a second tower in fp32
+        lowered = {id(tensor): _lowered(tensor, dtype) for tensor in tensors if tensor.is_floating_point()}
+        return ImageTower(copy.deepcopy(self.visual, lowered), self.preprocessing)
 
-def of_fixed_size(pixels_BCHW: Pixels, batch_size: int) -> Pixels:
-    """A short batch filled up with its last image: the kernels, and so the last bits, are always the same."""
-    lacking = batch_size - len(pixels_BCHW)
-    return np.concatenate([pixels_BCHW, np.repeat(pixels_BCHW[-1:], lacking, axis=0)]) if lacking > 0 else pixels_BCHW
 
-
-def normalised(features_BD: Tensor) -> Vectors:
-    """Features to embeddings.
+def load_tower(files: EncoderFiles, *, device: str | torch.device = "cpu") -> ImageTower:
+    """The image tower that these files describe, in fp32.
 
     Raises:
-        NonFiniteEmbeddingError: a row holds NaN or inf.
+        EncoderError: unreadable, or weights that do not fit the configuration.
+        InstallationError: open_clip does not load.
     """
-    return unit_rows(features_BD).cpu().numpy()
+    return ImageTower(build_visual(files, device=device), preprocessing_of(files))
+
+
+def _lowered(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    lowered = tensor.detach().to(dtype)
+    return nn.Parameter(lowered, requires_grad=False) if isinstance(tensor, nn.Parameter) else lowered
 
 
 @contextmanager

@@ -1,66 +1,124 @@
-"""Embeddings by ONNX Runtime on the CPU, in fp32."""
+"""Embeddings by ONNX Runtime on the CPU, in fp32 or int8, from an exported model and without torch."""
 
 from __future__ import annotations
 
 import logging
+import tempfile
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from pinembed.encoder.backends.tower import ImageTower, Pixels, Vectors, normalised, of_fixed_size, plain_attention
-from pinembed.encoder.encoder import Encoder
+from pinembed.encoder.backends.contract import Pixels, Vectors, of_fixed_size, pieces_of, unit_vectors
 from pinembed.errors import EncoderError, MissingExtraError
+
+if TYPE_CHECKING:
+    from pinembed.encoder.backends.tower import ImageTower
 
 
 class OnnxBackend:
-    """The image tower exported to ONNX for one batch size and run by ONNX Runtime.
+    """An exported image tower, computed piece by piece by one thread for each core.
 
     Args:
-        encoder: loaded, on the CPU.
-        batch_size: images at once.
+        path: what `convert_to_onnx` wrote.
+        precision: `fp32` or `int8`.
+        threads: pieces that are computed at the same time.
+
+    Raises:
+        MissingExtraError: onnxruntime is not installed.
+        EncoderError: ONNX Runtime cannot load the model.
+    """
+
+    def __init__(self, path: Path, precision: str, threads: int) -> None:
+        onnxruntime = _import_onnxruntime(precision)
+
+        self.name = f"onnx {precision}"
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = 1  # threads that wait for each other lose most where decoding takes a core
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+        except _load_errors() as error:
+            raise EncoderError(
+                f"ONNX Runtime cannot load {path}: {str(error).strip().splitlines()[0]}", remedy="Use --backend torch."
+            ) from error
+        self._input = self._session.get_inputs()[0]
+        self._pieces = ThreadPoolExecutor(threads, thread_name_prefix="pinembed-onnx")
+        self._batches = ThreadPoolExecutor(1, thread_name_prefix="pinembed-onnx-batch")
+
+    def submit(self, pixels_BCHW: Pixels) -> Future[Vectors]:
+        """See ImageBackend."""
+        running = [self._pieces.submit(self._features, piece) for piece in pieces_of(pixels_BCHW, self._input.shape[0])]
+        return self._batches.submit(
+            lambda: unit_vectors(np.concatenate([features_BD.result() for features_BD in running]))
+        )
+
+    def embed(self, pixels_BCHW: Pixels) -> Vectors:
+        """See ImageBackend."""
+        return self.submit(pixels_BCHW).result()
+
+    def _features(self, piece_BCHW: Pixels) -> Vectors:
+        filled_BCHW = of_fixed_size(piece_BCHW, self._input.shape[0])
+        (features_BD,) = self._session.run(None, {self._input.name: filled_BCHW})
+        return np.asarray(features_BD[: len(piece_BCHW)])
+
+
+def convert_to_onnx(tower: ImageTower, *, piece_images: int, precision: str, path: Path) -> None:
+    """Write an image tower as an .onnx, its weights inside; needs torch.
+
+    With `int8`, the matrices of weights become 8-bit numbers, and activations are quantised as they come.
 
     Raises:
         MissingExtraError: onnxruntime or the exporter is not installed.
         EncoderError: the tower cannot be exported.
     """
+    import torch
 
-    def __init__(self, encoder: Encoder, batch_size: int) -> None:
-        try:
-            import onnxruntime
-            import onnxscript  # noqa: F401  (torch's exporter imports it)
-        except ImportError as error:
-            raise MissingExtraError("--backend onnx", extra="fast", package=str(error.name)) from error
-        self.name = "onnx fp32"
-        self._batch_size = batch_size
-        try:
-            content = _exported(encoder, batch_size)
-            self._session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-        except (RuntimeError, TypeError, ValueError, torch.onnx.OnnxExporterError) as error:
-            raise EncoderError(
-                f"{encoder.files.reference} cannot be exported to ONNX: {str(error).strip().splitlines()[0]}",
-                remedy="Use --backend torch.",
-            ) from error
-        self._input = self._session.get_inputs()[0].name
+    from pinembed.encoder.backends.tower import plain_attention
 
-    def embed(self, pixels_BCHW: Pixels) -> Vectors:
-        """See ImageBackend."""
-        pieces = []
-        for start in range(0, len(pixels_BCHW), self._batch_size):
-            piece_BCHW = pixels_BCHW[start : start + self._batch_size]
-            (features_BD,) = self._session.run(None, {self._input: of_fixed_size(piece_BCHW, self._batch_size)})
-            pieces.append(features_BD[: len(piece_BCHW)])
-        return normalised(torch.from_numpy(np.concatenate(pieces)))
-
-
-def _exported(encoder: Encoder, batch_size: int) -> bytes:
-    side_px = encoder.preprocessing.image_px
-    example_BCHW = torch.zeros((batch_size, 3, side_px, side_px), dtype=torch.uint8)
+    _import_onnxruntime(precision, exporting=True)
+    example_BCHW = torch.zeros((piece_images, 3, tower.image_px, tower.image_px), dtype=torch.uint8)
     previous = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with plain_attention():
-            program = torch.onnx.export(ImageTower(encoder), (example_BCHW,), dynamo=True, verbose=False)
+        with plain_attention(), tempfile.TemporaryDirectory(dir=path.parent) as made:
+            exported = path if precision == "fp32" else Path(made) / "fp32.onnx"
+            program: Any = torch.onnx.export(tower, (example_BCHW,), dynamo=True, verbose=False)
+            program.save(exported, external_data=False)
+            if precision == "int8":
+                _quantise(exported, path)
+    except (RuntimeError, TypeError, ValueError, torch.onnx.OnnxExporterError) as error:
+        raise EncoderError(
+            f"The image tower cannot be exported to ONNX: {str(error).strip().splitlines()[0]}",
+            remedy="Use --backend torch.",
+        ) from error
     finally:
         logging.disable(previous)
-    assert program is not None  # without a file name torch returns it
-    return bytes(program.model_proto.SerializeToString())
+
+
+def _quantise(exported: Path, path: Path) -> None:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantize_dynamic(
+        exported, path, weight_type=QuantType.QInt8, per_channel=True, op_types_to_quantize=["MatMul", "Gemm"]
+    )
+
+
+def _load_errors() -> tuple[type[Exception], ...]:
+    """ONNX Runtime's own errors, which have no common class but Exception."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile", "NotImplemented")
+    return (RuntimeError, ValueError, state.RuntimeException, *(getattr(state, name) for name in names))
+
+
+def _import_onnxruntime(precision: str, *, exporting: bool = False) -> Any:
+    feature = "--backend onnx" if precision == "fp32" else f"--backend onnx-{precision}"
+    try:
+        import onnxruntime
+
+        if exporting:
+            import onnxscript  # noqa: F401  (torch's exporter imports it)
+    except ImportError as error:
+        raise MissingExtraError(feature, extra="fast", package=str(error.name)) from error
+    return onnxruntime

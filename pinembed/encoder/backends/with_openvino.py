@@ -1,60 +1,121 @@
-"""Embeddings by OpenVINO on the CPU, in fp32 or bf16."""
+"""Embeddings by OpenVINO on the CPU, in fp32 or bf16, from a converted model and without torch."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from pinembed.encoder.backends.tower import ImageTower, Pixels, Vectors, normalised, of_fixed_size, plain_attention
-from pinembed.encoder.encoder import Encoder
+from pinembed.encoder.backends.contract import Pixels, Vectors, of_fixed_size, pieces_of, unit_vectors
 from pinembed.errors import EncoderError, MissingExtraError
+
+if TYPE_CHECKING:
+    from pinembed.encoder.backends.tower import ImageTower
+
+HINTS = {"fp32": "f32", "bf16": "bf16"}
 
 
 class OpenVinoBackend:
-    """The image tower compiled by OpenVINO for one batch size.
+    """A converted image tower, with one stream of one thread for each core.
+
+    Streams do not wait for each other, as the threads of one computation do: where decoding takes a core for a moment,
+    only that core's piece is late.
 
     Args:
-        encoder: loaded, on the CPU.
-        batch_size: images at once.
-        precision: `f32` or `bf16`.
+        path: what `convert_to_openvino` wrote.
+        precision: `fp32` or `bf16`.
+        streams: pieces that are computed at the same time.
+
+    Raises:
+        MissingExtraError: openvino is not installed.
+        EncoderError: OpenVINO cannot load the model.
+    """
+
+    def __init__(self, path: Path, precision: str, streams: int) -> None:
+        openvino = _import_openvino()
+        self.name = f"openvino {precision}"
+        hints = {
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "PERFORMANCE_HINT": "THROUGHPUT",
+            "NUM_STREAMS": str(streams),
+            "INFERENCE_NUM_THREADS": str(streams),
+            "ENABLE_CPU_PINNING": "NO",  # the decoders need the cores too, and the kernel knows which one is free
+        }
+        try:
+            self._compiled: Any = openvino.Core().compile_model(str(path), "CPU", hints)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise EncoderError(
+                f"OpenVINO cannot load {path}: {str(error).strip().splitlines()[0]}", remedy="Use --backend torch."
+            ) from error
+        self._piece_images = int(self._compiled.inputs[0].shape[0])
+        self._idle: deque[Any] = deque()
+
+    def submit(self, pixels_BCHW: Pixels) -> OpenVinoPending:
+        """See ImageBackend."""
+        running = []
+        for piece_BCHW in pieces_of(pixels_BCHW, self._piece_images):
+            request = self._idle.popleft() if self._idle else self._compiled.create_infer_request()
+            request.start_async({0: of_fixed_size(piece_BCHW, self._piece_images)})
+            running.append((request, len(piece_BCHW)))
+        return OpenVinoPending(running, self._idle)
+
+    def embed(self, pixels_BCHW: Pixels) -> Vectors:
+        """See ImageBackend."""
+        return self.submit(pixels_BCHW).result()
+
+
+class OpenVinoPending:
+    """See Pending.
+
+    Args:
+        running: a request for each piece, and how many images it really holds.
+        idle: takes the requests back.
+    """
+
+    def __init__(self, running: list[tuple[Any, int]], idle: deque[Any]) -> None:
+        self._running = running
+        self._idle = idle
+
+    def done(self) -> bool:
+        return all(request.wait_for(0) for request, _ in self._running)
+
+    def result(self) -> Vectors:
+        pieces = []
+        for request, images in self._running:
+            request.wait()
+            pieces.append(np.array(request.get_output_tensor(0).data[:images], dtype=np.float32))
+            self._idle.append(request)
+        return unit_vectors(np.concatenate(pieces))
+
+
+def convert_to_openvino(tower: ImageTower, *, piece_images: int, precision: str, path: Path) -> None:
+    """Write an image tower as path, an .xml, and its weights beside it as .bin; needs torch.
 
     Raises:
         MissingExtraError: openvino is not installed.
         EncoderError: OpenVINO cannot convert the tower.
     """
+    import torch
 
-    def __init__(self, encoder: Encoder, batch_size: int, precision: str) -> None:
-        openvino = _import_openvino()
-        self.name = f"openvino {precision.replace('f32', 'fp32')}"
-        self._batch_size = batch_size
-        side_px = encoder.preprocessing.image_px
-        shape = (batch_size, 3, side_px, side_px)
-        hints = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
-        try:
-            with plain_attention():
-                example_BCHW = torch.zeros(shape, dtype=torch.uint8)
-                traced: Any = torch.jit.trace(  # type: ignore[no-untyped-call]
-                    ImageTower(encoder), example_BCHW, check_trace=False
-                )
-                model = openvino.convert_model(traced, example_input=example_BCHW, input=[shape])
-            self._compiled: Any = openvino.Core().compile_model(model, "CPU", hints)
-        except (RuntimeError, TypeError, ValueError) as error:
-            raise EncoderError(
-                f"OpenVINO cannot convert {encoder.files.reference}: {str(error).strip().splitlines()[0]}",
-                remedy="Use --backend torch.",
-            ) from error
+    from pinembed.encoder.backends.tower import plain_attention
 
-    def embed(self, pixels_BCHW: Pixels) -> Vectors:
-        """See ImageBackend."""
-        pieces = []
-        for start in range(0, len(pixels_BCHW), self._batch_size):
-            piece_BCHW = pixels_BCHW[start : start + self._batch_size]
-            features_BD = self._compiled(of_fixed_size(piece_BCHW, self._batch_size))[0]
-            pieces.append(np.array(features_BD[: len(piece_BCHW)], dtype=np.float32))
-        return normalised(torch.from_numpy(np.concatenate(pieces)))
+    openvino = _import_openvino()
+    shape = (piece_images, 3, tower.image_px, tower.image_px)
+    try:
+        with plain_attention():
+            example_BCHW = torch.zeros(shape, dtype=torch.uint8)
+            traced: Any = torch.jit.trace(tower, example_BCHW, check_trace=False)  # type: ignore[no-untyped-call]
+            model = openvino.convert_model(traced, example_input=example_BCHW, input=[shape])
+        # fp16 keeps all bits of a bf16 weight's mantissa, and takes half the memory; the agreement is measured anyway
+        openvino.save_model(model, str(path), compress_to_fp16=precision == "bf16")
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise EncoderError(
+            f"OpenVINO cannot convert the image tower: {str(error).strip().splitlines()[0]}",
+            remedy="Use --backend torch.",
+        ) from error
 
 
 def _import_openvino() -> Any:

@@ -1,36 +1,44 @@
-"""The encoder of one run: loaded when the first image needs it, and its backend chosen on the run's own first batch."""
+"""The backend of one run: remembered, or measured on the run's own images, and opened when the first batch comes."""
 
 from __future__ import annotations
 
-import gc
 import time
-from typing import TYPE_CHECKING
 
+from pinembed.encoder.backends.candidates import REFERENCE, check_backend
+from pinembed.encoder.backends.choose import BackendChoice
+from pinembed.encoder.backends.contract import ImageBackend, Pending, Pixels, Vectors
+from pinembed.encoder.device import device_name
 from pinembed.encoder.locate import EncoderFiles
+from pinembed.errors import EncoderError
+from pinembed.jobs.cores import usable_cores
 from pinembed.nouns.progress import Progress
-
-if TYPE_CHECKING:  # these load torch, which a run without new contents does not need
-    from pinembed.encoder.backends.tower import ImageBackend, Pixels, Vectors
-    from pinembed.encoder.encoder import Encoder
+from pinembed.nouns.stop import Stop
 
 BATCH_SIZES = {"cuda": 256, "mps": 64, "cpu": 32}
+CALIBRATE_FROM_IMAGES = 500  # fewer are encoded by the reference before anything else is measured and converted
+RECALL_IMAGES = 256  # among which the neighbours of int8 vectors are compared with those of fp32 ones
 
 
 class BackendOfRun:
-    """Embeds the images of one run.
+    """Embeds the images of one run. It loads torch only where torch is what computes.
 
     Args:
         files: the encoder.
         fingerprint: of the encoder.
-        name: `auto`, `torch`, `openvino` or `onnx`.
+        name: `auto`, `torch`, `openvino`, `onnx` or `onnx-int8`.
         device: torch device, or `auto`.
         batch_size: images at once; None chooses by device.
         images: how many there may be to encode.
-        progress: is told what was loaded and measured.
+        progress: is told what was measured.
 
     Attributes:
-        load_s: loading torch and the encoder.
+        batch_size: images at once.
+        load_s: opening the backend, torch included where it is needed.
         calibrate_s: measuring the backends, where that was due.
+
+    Raises:
+        UsageError: there is no such device or backend.
+        MissingExtraError: the package of the named backend is not installed.
     """
 
     def __init__(
@@ -46,15 +54,23 @@ class BackendOfRun:
     ) -> None:
         self.load_s = 0.0
         self.calibrate_s = 0.0
-        self._files = files
-        self._fingerprint = fingerprint
-        self._wanted = name
-        self._device = device
-        self._batch_size = batch_size
-        self._images = images
+        resolved = device_name(device)
+        kind = resolved.partition(":")[0]
+        check_backend(name, kind)
+        self.batch_size = batch_size or BATCH_SIZES.get(kind, 32)
+        self._choice = BackendChoice(
+            wanted=name,
+            files=files,
+            fingerprint=fingerprint,
+            device=resolved,
+            batch_size=self.batch_size,
+            cores=usable_cores(),
+        )
         self._progress = progress
-        self._encoder: Encoder | None = None
         self._backend: ImageBackend | None = None
+        self._chosen = self._choice.known()
+        if self._chosen is None and name == "auto" and images < CALIBRATE_FROM_IMAGES:
+            self._chosen = REFERENCE
 
     @property
     def name(self) -> str:
@@ -62,57 +78,58 @@ class BackendOfRun:
         return self._backend.name if self._backend is not None else ""
 
     @property
-    def batch_size(self) -> int:
-        """Images at once; loads the encoder on the first use.
+    def calibration_images(self) -> int:
+        """How many images `calibrate` needs; 0 where the choice is made."""
+        if self._chosen is not None:
+            return 0
+        return RECALL_IMAGES if self._choice.wanted == "onnx-int8" else self.batch_size
+
+    def calibrate(self, pixels_BCHW: Pixels, stop: Stop | None = None) -> None:
+        """Measure the backends on some of the run's images, each in a process of its own, and choose.
+
+        Args:
+            pixels_BCHW: `calibration_images` of them, or as many as there are.
+            stop: ends it early, with nothing chosen.
+
+        Raises:
+            EncoderError: the encoder cannot be loaded, or the named backend cannot take it, or does not agree.
+        """
+        started_s = time.perf_counter()
+        self._chosen = self._choice.choose(pixels_BCHW, self._progress.say, stop)
+        self.calibrate_s += time.perf_counter() - started_s
+
+    def submit(self, pixels_BCHW: Pixels) -> Pending:
+        """Begin to embed (B, 3, H, W) uint8; the next batch may be submitted before this one's result is taken.
 
         Raises:
             EncoderError: the encoder cannot be loaded.
-            UsageError: there is no such device or backend.
         """
-        if self._encoder is None and self._backend is None:
-            self._load()
-        assert self._batch_size is not None
-        return self._batch_size
+        if self._backend is None:
+            self._backend = self._opened(pixels_BCHW)
+        return self._backend.submit(pixels_BCHW)
 
     def embed(self, pixels_BCHW: Pixels) -> Vectors:
-        """(B, 3, H, W) uint8 to (B, D) float32 of norm 1; measures the backends on the first use.
+        """(B, 3, H, W) uint8 to (B, D) float32 of norm 1.
 
         Raises:
             NonFiniteEmbeddingError: a row holds NaN or inf.
-            MissingExtraError: the package of the named backend is not installed.
+            EncoderError: the encoder cannot be loaded.
         """
-        if self._backend is None:
-            self._backend = self._chosen(pixels_BCHW, self.batch_size)
-            self._encoder = None  # the backend has what it needs; the text tower and the fp32 weights can go
-            gc.collect()
-        return self._backend.embed(pixels_BCHW)
+        return self.submit(pixels_BCHW).result()
 
-    def _load(self) -> None:
+    def _opened(self, pixels_BCHW: Pixels) -> ImageBackend:
+        if self._chosen is None:
+            self.calibrate(pixels_BCHW)
+        assert self._chosen is not None
         started_s = time.perf_counter()
-        from pinembed.encoder.backends.choose import check_backend
-        from pinembed.encoder.device import choose_device
-        from pinembed.encoder.encoder import build_encoder
-
-        device = choose_device(self._device)
-        check_backend(self._wanted, device)
-        self._encoder = build_encoder(self._files, device=device)
-        self._batch_size = self._batch_size or BATCH_SIZES.get(device.type, 32)
-        self.load_s = time.perf_counter() - started_s
-
-    def _chosen(self, pixels_BCHW: Pixels, batch_size: int) -> ImageBackend:
-        from pinembed.encoder.backends.choose import CALIBRATE_FROM_IMAGES, choose_backend, reference_backend
-
-        assert self._encoder is not None
-        if self._wanted == "auto" and self._images < CALIBRATE_FROM_IMAGES:
-            return reference_backend(self._encoder, batch_size)
-        started_s = time.perf_counter()
-        backend = choose_backend(
-            self._wanted,
-            self._encoder,
-            pixels_BCHW,
-            fingerprint=self._fingerprint,
-            batch_size=batch_size,
-            say=self._progress.say,
-        )
-        self.calibrate_s = time.perf_counter() - started_s
-        return backend
+        try:
+            return self._choice.open(self._chosen)
+        except EncoderError as error:
+            if self._chosen == REFERENCE:
+                raise
+            self._progress.say(f"{self._chosen} cannot be opened any more ({error.message}); measuring again")
+            self.calibrate(pixels_BCHW)
+            assert self._chosen is not None
+            return self._choice.open(self._chosen)
+        finally:
+            self.load_s += time.perf_counter() - started_s
