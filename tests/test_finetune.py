@@ -113,8 +113,11 @@ def test_finetune_tells_which_pictures_lie_on_both_sides(
     result = cli(
         "finetune", catalogue_folder, "--base", tiny_encoder, "--out", tmp_path / "out", "--epochs", "1", "--json"
     )
-    assert result.json["leaks"] == [{"split": "test", "file_names": ["images/red-circle-2.png"]}]
-    assert "1 image(s) of test are also in train, e.g. images/red-circle-2.png" in result.stderr
+    (leak,) = [found for found in result.json["data"]["leaks"] if found["pairs"][0]["identical"]]
+    pair = {"file_name": "images/red-circle-2.png", "seen_as": "images/blue-square-0.png", "identical": True}
+    assert (leak["split"], leak["also_in"]) == ("test", "train")
+    assert pair in leak["pairs"]
+    assert "of test are also in train, 1 of them byte for byte, e.g." in result.stderr
 
 
 def test_finetune_keeps_the_base_where_the_gate_says_so(

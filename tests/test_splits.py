@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from pinembed.catalogue.captions import Captioner
-from pinembed.catalogue.splits import check_group, items_of_split, label_items, split_items
+from pinembed.catalogue.splits import check_group, is_hashed, items_of_split, label_items, split_items
 from pinembed.errors import DataError, UsageError
 from pinembed.nouns.item import Catalogue, Item
 
@@ -46,6 +46,43 @@ def test_a_hashed_split_stays_the_same_when_items_arrive() -> None:
     assert before == {name for name in after if int(name[1:]) < 1000}
 
 
+def test_groups_that_share_a_picture_lie_on_one_side() -> None:
+    shop = catalogue(2000)
+    alike = [(place, place + 601) for place in range(0, 1200, 6)]
+    splits = split_items(shop, group="product", alike=alike)
+    side = {item.id: name for name, items in splits.items() for item in items}
+    assert all(side[shop.items[one].id] == side[shop.items[other].id] for one, other in alike)
+    products = {name: {item.fields["product"] for item in items} for name, items in splits.items()}
+    assert not products["train"] & (products["val"] | products["test"])
+    assert {name: round(len(items) / 2000, 1) for name, items in splits.items()} == {
+        "train": 0.8,
+        "val": 0.1,
+        "test": 0.1,
+    }
+
+
+def test_copies_that_arrive_later_move_nothing_that_was_there() -> None:
+    older, newer = catalogue(600), catalogue(1200)  # ids i0, i1, ... as a shop counts them up
+    copies = [(place, 600 + place) for place in range(0, 600, 3)]
+    before = {item.id: name for name, items in split_items(older, group="product").items() for item in items}
+    after = {
+        item.id: name for name, items in split_items(newer, group="product", alike=copies).items() for item in items
+    }
+    assert {identity: after[identity] for identity in before} == before
+    assert all(after[f"i{one}"] == after[f"i{other}"] for one, other in copies)
+
+
+def test_an_item_that_links_two_older_groups_brings_the_later_one_over() -> None:
+    shop = catalogue(400, per_product=1)
+    sides = {item.id: name for name, items in split_items(shop, group=None).items() for item in items}
+    trained = next(place for place in range(400) if sides[f"i{place}"] == "train")
+    judged = next(place for place in range(trained, 399) if sides[f"i{place}"] == "test")
+    linked = split_items(shop, group=None, alike=[(trained, 399), (judged, 399)])
+    moved = {item.id: name for name, items in linked.items() for item in items}
+    assert moved[f"i{trained}"] == moved[f"i{judged}"] == moved["i399"] == "train"
+    assert sum(moved[identity] != sides[identity] for identity in sides) <= 2
+
+
 def test_a_split_column_is_respected() -> None:
     splits = split_items(catalogue(30, splits=("train", "val", "test")), group=None)
     assert {name: len(items) for name, items in splits.items()} == {"train": 10, "val": 10, "test": 10}
@@ -56,6 +93,14 @@ def test_a_train_split_without_val_gives_a_tenth_of_its_groups() -> None:
     assert len(splits["test"]) == 2000
     assert len(splits["val"]) == pytest.approx(200, rel=0.3)
     assert not {item.fields["product"] for item in splits["val"]} & {item.fields["product"] for item in splits["train"]}
+
+
+def test_a_given_split_is_not_changed_by_pictures_that_lie_on_both_sides() -> None:
+    shop = catalogue(30, splits=("train", "val", "test"))
+    assert split_items(shop, group=None, alike=[(0, 1), (0, 2)]) == split_items(shop, group=None)
+    assert not is_hashed(shop)
+    assert is_hashed(catalogue(4))
+    assert is_hashed(catalogue(4, splits=("train", "test")))
 
 
 def test_an_unknown_split_is_refused_with_the_known_ones() -> None:

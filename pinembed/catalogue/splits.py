@@ -1,16 +1,23 @@
 """Which items train, which select, which judge.
 
 A split column or split folder is respected. Without one the hash of an item's group decides, 80/10/10, so a group lies
-on one side and stays there as the catalogue grows.
+on one side and stays there as the catalogue grows. Groups that share a picture lie on one side too: that of the item
+with the smallest id, numbers in ids compared as numbers. New items with higher ids therefore move nothing; only one
+that shows the same as two older groups on different sides brings the later group over.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from pinembed.catalogue.captions import Captioner, words
@@ -58,22 +65,54 @@ def check_group(catalogue: Catalogue, group: str | None) -> None:
         )
 
 
-def split_items(catalogue: Catalogue, *, group: str | None) -> dict[str, tuple[Item, ...]]:
-    """Items by split. A catalogue with a train but no val split gives a tenth of train's groups to val."""
+def is_hashed(catalogue: Catalogue) -> bool:
+    """Whether a hash decides on the side of any item."""
+    splits = set(catalogue.splits)
+    return not splits or (TRAIN in splits and VALIDATION not in splits)
+
+
+def split_items(
+    catalogue: Catalogue, *, group: str | None, alike: Sequence[tuple[int, int]] = ()
+) -> dict[str, tuple[Item, ...]]:
+    """Items by split. A catalogue with a train but no val split gives a tenth of train's groups to val.
+
+    Args:
+        catalogue: the items.
+        group: column whose equal values stay on one side.
+        alike: pairs of places in the catalogue whose pictures show the same; they stay on one side as well.
+    """
     found: dict[str, list[Item]] = defaultdict(list)
     splits = set(catalogue.splits)
-    for item in catalogue:
+    for item, key in zip(catalogue, deciding_keys(catalogue.items, group, alike), strict=True):
         if not splits:
-            found[_hashed_split(_key(item, group))].append(item)
+            found[_hashed_split(key)].append(item)
         elif item.split == TRAIN and VALIDATION not in splits:
-            bucket = _bucket(_key(item, group))
+            bucket = _bucket(key)
             found[VALIDATION if TRAIN_BUCKETS <= bucket < VALIDATION_BUCKETS else TRAIN].append(item)
         elif item.split is not None:
             found[item.split].append(item)
     return {name: tuple(items) for name, items in found.items()}
 
 
-def items_of_split(catalogue: Catalogue, split: str, *, group: str | None) -> tuple[Item, ...]:
+def deciding_keys(items: Sequence[Item], group: str | None, alike: Sequence[tuple[int, int]]) -> list[str]:
+    """What is hashed for each item: its group or id, or that of the first item which it is tied to."""
+    keys = [_key(item, group) for item in items]
+    if not alike:
+        return keys
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    number_N = np.array([numbers[key] for key in keys])
+    tied_2P = number_N[np.array(alike).T]
+    ties = coo_matrix((np.ones(tied_2P.shape[1]), tuple(tied_2P)), shape=(len(numbers), len(numbers)))
+    _, tied_of_key = connected_components(ties, directed=False)
+    first: dict[int, str] = {}
+    for place in sorted(range(len(items)), key=lambda place: _natural(items[place].id)):
+        first.setdefault(int(tied_of_key[number_N[place]]), keys[place])
+    return [first[int(tied_of_key[number])] for number in number_N]
+
+
+def items_of_split(
+    catalogue: Catalogue, split: str, *, group: str | None, alike: Sequence[tuple[int, int]] = ()
+) -> tuple[Item, ...]:
     """The items of one split; `all` for the complete catalogue.
 
     Raises:
@@ -82,7 +121,7 @@ def items_of_split(catalogue: Catalogue, split: str, *, group: str | None) -> tu
     """
     if split == ALL:
         return catalogue.items
-    splits = split_items(catalogue, group=group)
+    splits = split_items(catalogue, group=group, alike=alike)
     if split in splits:
         return splits[split]
     if not catalogue.splits and split in {TRAIN, VALIDATION, TEST}:
@@ -125,6 +164,11 @@ def group_name(item: Item, group: str | None) -> str:
 
 def _key(item: Item, group: str | None) -> str:
     return group_name(item, group) or item.id
+
+
+def _natural(identity: str) -> tuple[str | int, ...]:
+    """Sorts item 9 before item 10."""
+    return tuple(int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", identity)))
 
 
 def _bucket(key: str) -> int:

@@ -52,12 +52,13 @@ def read_image(path: Path) -> Image.Image:
     return decode_image(read_content(locate_image(path)).content, name=str(path))
 
 
-def decode_image(content: bytes, *, name: str) -> Image.Image:
+def decode_image(content: bytes, *, name: str, at_least_px: int | None = None) -> Image.Image:
     """The picture in the bytes of a file: RGB, 8 bit, upright; the first frame of an animation.
 
     Args:
         content: of the file.
         name: of the file, for messages.
+        at_least_px: a coarse look is enough; a JPEG may come at a fraction of its size, but no side below this.
 
     Raises:
         ImageError: truncated, too large, no image, or of a kind that cannot be decoded.
@@ -66,6 +67,8 @@ def decode_image(content: bytes, *, name: str) -> Image.Image:
         opened = _opened(content, name)
         if opened.width * opened.height > MAX_PIXELS:
             raise _too_large(name, f"{opened.width} x {opened.height} pixels")
+        if at_least_px is not None:
+            opened.draft("RGB", (at_least_px, at_least_px))
         opened.load()
         return upright(to_rgb(opened), orientation_of(opened))
     except Image.DecompressionBombError as error:

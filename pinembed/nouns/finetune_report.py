@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pinembed.nouns.data_report import DataReport
 from pinembed.nouns.evaluation import Scores
 from pinembed.nouns.fusion_report import FusionReport
 from pinembed.nouns.verdict import Comparison, Verdict
@@ -80,19 +81,6 @@ class GateReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Leak:
-    """Pictures of a judging split that training shows as well, byte for byte.
-
-    Attributes:
-        split: the judging split.
-        file_names: its files.
-    """
-
-    split: str
-    file_names: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class FinetuneReport:
     """What `pinembed finetune` did.
 
@@ -107,7 +95,7 @@ class FinetuneReport:
         val_images: images that selected.
         texts: distinct texts of the training split.
         broken: file names of images that could not be decoded.
-        leaks: pictures that training shares with the other splits.
+        data: what there was to learn from and to be judged by.
         epochs: validation figures, the base first.
         best_epoch: the epoch whose weights were chosen; 0 is the base.
         alpha: share of the tuned weights in the blend with the base; 0 is the base.
@@ -131,7 +119,7 @@ class FinetuneReport:
     val_images: int
     texts: int
     broken: tuple[str, ...]
-    leaks: tuple[Leak, ...]
+    data: DataReport
     epochs: tuple[EpochRecord, ...]
     best_epoch: int
     alpha: float

@@ -10,9 +10,10 @@ from torch import Tensor
 from pinembed.catalogue.captions import make_captioner
 from pinembed.catalogue.metadata import read_catalogue
 from pinembed.catalogue.slices import make_slices, slice_columns
-from pinembed.catalogue.splits import ALL, TRAIN, check_group, items_of_split, split_items
+from pinembed.catalogue.splits import ALL, TRAIN, check_group, is_hashed, items_of_split, split_items
 from pinembed.encoder.device import choose_device
 from pinembed.encoder.encoder import load_encoder
+from pinembed.jobs.alike import find_alike
 from pinembed.jobs.evaluate.ask import Answers, Questions, ask, make_questions
 from pinembed.jobs.evaluate.plot import check_plot, draw_comparisons
 from pinembed.metrics.bootstrap import accuracy, retrieval_scores
@@ -70,8 +71,9 @@ def evaluate(
     captioner = make_captioner(catalogue, text)
     check_group(catalogue, group)
     columns = slice_columns(catalogue, slices, group=group)
-    items = items_of_split(catalogue, split, group=group)
-    trained = () if split in {ALL, TRAIN} else split_items(catalogue, group=group).get(TRAIN, ())
+    alike = find_alike(catalogue.items, progress=progress).pairs if is_hashed(catalogue) and split != ALL else ()
+    items = items_of_split(catalogue, split, group=group, alike=alike)
+    trained = () if split in {ALL, TRAIN} else split_items(catalogue, group=group, alike=alike).get(TRAIN, ())
     questions = make_questions(items, trained, captioner, group=group, split=split)
     torch_device = choose_device(device)
     first, *others = (

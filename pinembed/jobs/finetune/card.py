@@ -35,7 +35,7 @@ def write_card(folder: Path, report: FinetuneReport, base_folder: Path | None) -
         f"- {report.train_images:,} images trained, {report.val_images:,} selected"
         + (f", {report.gate.images:,} judged." if report.gate else "."),
         f"- {len(report.broken)} images could not be decoded and took no part.",
-        *(f"- {len(leak.file_names)} images of {leak.split} are also in train." for leak in report.leaks),
+        *(f"- {len(leak.file_names)} images of {leak.split} are also in {leak.also_in}." for leak in report.data.leaks),
         "",
         "## Validation, mAP (it chose the weights, so these figures are kind)",
         "",

@@ -11,13 +11,17 @@ from pinembed.catalogue.metadata import read_catalogue
 from pinembed.catalogue.slices import slice_columns
 from pinembed.catalogue.splits import TEST, TRAIN, VALIDATION, LabelledItems, check_group, label_items, split_items
 from pinembed.errors import DataError, UsageError
+from pinembed.jobs.alike import find_alike
+from pinembed.jobs.finetune.data_report import report_data, tell_data
 from pinembed.jobs.pixels import PixelStore
+from pinembed.nouns.data_report import DataReport
 from pinembed.nouns.encoder_spec import Preprocessing
 from pinembed.nouns.item import Item
-from pinembed.nouns.progress import Progress
+from pinembed.nouns.progress import SILENT, Progress
 
 FEWEST_TRAINING_IMAGES = 8
 FEWEST_TRAINING_TEXTS = 2
+FEWEST_JUDGING_IMAGES = 5
 PIXEL_BYTES = 2 << 30
 
 
@@ -32,6 +36,7 @@ class Texts:
         train: items with a text.
         val: all items of the validation split.
         test: all items of the test split, which only the gate sees.
+        report: what there is in the three of them.
     """
 
     captioner: Captioner
@@ -40,6 +45,7 @@ class Texts:
     train: tuple[Item, ...]
     val: tuple[Item, ...]
     test: tuple[Item, ...]
+    report: DataReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +56,10 @@ class Examples:
     pixels: PixelStore
 
 
-def read_texts(data: Path, *, text: Sequence[str], group: str | None, slices: Sequence[str] = ()) -> Texts:
-    """Items of the training and the validation split, checked for what a run needs.
+def read_texts(
+    data: Path, *, text: Sequence[str], group: str | None, slices: Sequence[str] = (), progress: Progress = SILENT
+) -> Texts:
+    """Items of the three splits, counted, told, and checked for what a run needs.
 
     Raises:
         DataError: no metadata, an empty split, or too little to learn from or to judge by.
@@ -60,7 +68,8 @@ def read_texts(data: Path, *, text: Sequence[str], group: str | None, slices: Se
     catalogue = read_catalogue(data)
     captioner = make_captioner(catalogue, text)
     check_group(catalogue, group)
-    splits = split_items(catalogue, group=group)
+    alike = find_alike(catalogue.items, progress=progress)
+    splits = split_items(catalogue, group=group, alike=alike.pairs)
     if catalogue.splits and TRAIN not in splits:
         raise UsageError(
             f"The splits of {data} are {', '.join(sorted(splits))}; training needs one called {TRAIN}.",
@@ -74,7 +83,9 @@ def read_texts(data: Path, *, text: Sequence[str], group: str | None, slices: Se
         train=train,
         val=splits.get(VALIDATION, ()),
         test=splits.get(TEST, ()),
+        report=report_data(catalogue.items, splits, alike, captioner, group=group),
     )
+    tell_data(found.report, progress)
     _check_sizes(found, data)
     return found
 
@@ -117,4 +128,10 @@ def _check_sizes(texts: Texts, data: Path) -> None:
             f"The validation split of {data} has {len(texts.val)} item(s) with fewer than {FEWEST_TRAINING_TEXTS} "
             "distinct texts; the best weights cannot be chosen on it.",
             remedy="Mark more items as val in a split column, or bring more groups.",
+        )
+    if 0 < len(texts.test) < FEWEST_JUDGING_IMAGES:
+        raise DataError(
+            f"The test split of {data} has {len(texts.test)} item(s); with fewer than {FEWEST_JUDGING_IMAGES} the gate "
+            "can promote nothing, so training would be in vain.",
+            remedy="Mark more items as test in a split column, or bring more groups.",
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from pinembed.catalogue.splits import TEST, TRAIN, VALIDATION
+from pinembed.catalogue.splits import TRAIN, VALIDATION
 from pinembed.encoder.device import choose_device
 from pinembed.encoder.encoder import Encoder, load_encoder
 from pinembed.jobs.finetune.blend import Blend, choose_blend
@@ -22,7 +22,6 @@ from pinembed.jobs.finetune.examples import Examples, Texts, load_examples, read
 from pinembed.jobs.finetune.fusion import FusionStep, read_wish
 from pinembed.jobs.finetune.gate import Gate, open_gate
 from pinembed.jobs.finetune.judge import Judge
-from pinembed.jobs.finetune.leaks import find_leaks
 from pinembed.jobs.finetune.write import CURVES_NAME, GATE_NAME, write_curves, write_encoder, write_gate_plot, write_run
 from pinembed.nouns.finetune_report import FinetuneReport, FinetuneSettings
 from pinembed.nouns.progress import SILENT, Progress
@@ -86,7 +85,7 @@ def finetune(
     """
     started_s = time.monotonic()
     check_output(out, overwrite=overwrite)
-    texts = read_texts(data, text=text, group=group, slices=slices)
+    texts = read_texts(data, text=text, group=group, slices=slices, progress=progress)
     wish = read_wish(fusion, texts)
     encoder = load_encoder(base, random_init=random_init, seed=seed, device=choose_device(device))
     in_use = None if champion is None else load_champion(champion, encoder.device)
@@ -119,9 +118,6 @@ def finetune(
         f"{len(train.pixels):,} training images with {len(train.labelled.texts):,} texts, {len(val.pixels):,} for "
         f"validation; {recipe.epochs} epochs of batches of {recipe.batch_size}, rate {recipe.rates.image:.1e}"
     )
-    leaks = find_leaks(train.pixels.items, {VALIDATION: val.pixels.items, TEST: texts.test})
-    for leak in leaks:
-        progress.say(f"{len(leak.file_names)} image(s) of {leak.split} are also in train, e.g. {leak.file_names[0]}")
     checkpoint = Checkpoint(out, _key(settings, recipe, encoder, train, val))
     judge = Judge(encoder, val, progress)
     run = Epochs(
@@ -167,7 +163,7 @@ def finetune(
             val_images=len(val.pixels),
             texts=len(train.labelled.texts),
             broken=(*train.pixels.broken, *val.pixels.broken),
-            leaks=leaks,
+            data=texts.report,
             epochs=run.records,
             best_epoch=run.best_epoch if blend.alpha else 0,
             alpha=blend.alpha,

@@ -82,7 +82,7 @@ def write_run(
             "texts": report.texts,
             "broken": list(report.broken),
         },
-        "leaks": {leak.split: list(leak.file_names) for leak in report.leaks},
+        "data": dataclasses.asdict(report.data),
         "metrics": {"base": dataclasses.asdict(report.base), "chosen": dataclasses.asdict(report.chosen)},
         "promoted": report.promoted,
         "kept": report.kept,
