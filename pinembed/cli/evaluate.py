@@ -9,6 +9,7 @@ import typer
 
 from pinembed.cli.comparison import interval, show_slice_changes
 from pinembed.cli.console import Console
+from pinembed.cli.fusion import show_items
 from pinembed.cli.options import (
     DataArgument,
     Device,
@@ -117,6 +118,8 @@ def _show(console: Console, report: EvaluateReport) -> None:
     if classes:
         console.table("Groups as classes", ["", "", "queries", "gallery", "accuracy", "95 %"], classes, numeric_from=2)
     _show_slices(console, report)
+    if report.fused_items is not None:
+        show_items(console, "Items as encode stores them, image and metadata", report.fused_items)
     if report.stored_forms:
         console.table(
             "Stored forms of the image embeddings",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pinembed.nouns.evaluation import Evaluation, RetrievalScores
+from pinembed.nouns.fusion_report import ItemScores
 from pinembed.nouns.slices import SliceScores
 from pinembed.nouns.verdict import Comparison
 
@@ -39,7 +40,8 @@ class EvaluateReport:
         images: images of the split that were embedded.
         texts: distinct texts of the split.
         broken: file names of images that could not be decoded; they take no part.
-        encoder: the encoder's figures.
+        encoder: the encoder's figures, those of images and texts, whatever its items are made of.
+        fused_items: figures of its items as `encode` stores them; None where they are their images alone.
         slices: the encoder's figures on parts of the split.
         comparisons: the encoder beside each rival, in the order in which they were given; empty without one.
         stored_forms: the encoder's figures by the form in which embeddings are stored; empty unless asked for.
@@ -54,6 +56,7 @@ class EvaluateReport:
     texts: int
     broken: tuple[str, ...]
     encoder: Evaluation
+    fused_items: ItemScores | None
     slices: tuple[SliceScores, ...]
     comparisons: tuple[Comparison, ...]
     stored_forms: tuple[StoredForm, ...]
@@ -76,6 +79,7 @@ class EvaluateReport:
             "texts": self.texts,
             "broken": self.broken,
             **self.encoder.to_json(),
+            "fused_items": self.fused_items,
             "slices": self.slices,
             "against": first and first.against,
             "difference": first and first.difference,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pinembed.nouns.evaluation import RetrievalScores
@@ -23,6 +23,9 @@ class ItemFigures:
 
     text_to_item: RetrievalScores | None
     image_to_item: RetrievalScores | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: (found := getattr(self, name)) and found.to_json() for name in ITEM_DIRECTIONS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +51,12 @@ class ItemScores:
     def to_json(self) -> dict[str, Any]:
         """The fused items' figures stand at the top level."""
         return {
-            "fusion": self.fusion,
+            "fusion": asdict(self.fusion),
             "items": self.items,
-            "query_fields": self.query_fields,
-            **{direction: getattr(self.fused, direction) for direction in ITEM_DIRECTIONS},
-            "image_only": self.image_only,
-            "difference": self.difference,
+            "query_fields": list(self.query_fields),
+            **self.fused.to_json(),
+            "image_only": self.image_only.to_json(),
+            "difference": self.difference.to_json(),
         }
 
 
@@ -72,3 +75,11 @@ class FusionReport:
     reason: str
     val: ItemScores | None
     test: ItemScores | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "fusion": None if self.fusion is None else asdict(self.fusion),
+            "reason": self.reason,
+            "val": None if self.val is None else self.val.to_json(),
+            "test": None if self.test is None else self.test.to_json(),
+        }

@@ -15,6 +15,7 @@ from pinembed.encoder.device import choose_device
 from pinembed.encoder.encoder import load_encoder
 from pinembed.jobs.alike import find_alike
 from pinembed.jobs.evaluate.ask import Answers, Questions, ask, make_questions
+from pinembed.jobs.evaluate.items import ask_items
 from pinembed.jobs.evaluate.plot import check_plot, draw_comparisons
 from pinembed.metrics.bootstrap import accuracy, retrieval_scores
 from pinembed.metrics.compression import measure_stored_forms
@@ -76,10 +77,14 @@ def evaluate(
     trained = () if split in {ALL, TRAIN} else split_items(catalogue, group=group, alike=alike).get(TRAIN, ())
     questions = make_questions(items, trained, captioner, group=group, split=split)
     torch_device = choose_device(device)
-    first, *others = (
+    loaded = load_encoder(encoder, device=torch_device)
+    first = ask(loaded, questions, split=split, progress=progress)
+    fused = ask_items(loaded, first, captioner, seed=seed)
+    del loaded  # rivals come one at a time
+    others = [
         ask(load_encoder(reference, device=torch_device), questions, split=split, progress=progress)
-        for reference in (encoder, *rivals)
-    )
+        for reference in rivals
+    ]
     found = make_slices(first.items, captioner, columns=columns, group=group, trained=trained)
     parts = split_parts(found, first.embedded.text_of_N, len(first.embedded.text_TD))
     comparisons = tuple(_comparison(first, other, parts, questions, seed=seed) for other in others)
@@ -94,6 +99,7 @@ def evaluate(
         texts=len(questions.labelled.texts),
         broken=first.broken,
         encoder=_evaluation(first, questions, seed=seed),
+        fused_items=fused,
         slices=tuple(slice_scores(part, first.retrieval, seed=seed) for part in parts),
         comparisons=comparisons,
         stored_forms=_stored_forms(first.embedded, seed=seed) if stored_forms else (),

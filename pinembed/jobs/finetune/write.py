@@ -90,7 +90,7 @@ def write_run(
         "best_epoch": report.best_epoch,
         "alpha": report.alpha,
         "gate": None if report.gate is None else _plain(report.gate),
-        "fusion": None if report.fusion is None else dataclasses.asdict(report.fusion),
+        "fusion": None if report.fusion is None else report.fusion.to_json(),
         "stopped": report.stopped,
         "epochs": [dataclasses.asdict(record) for record in report.epochs],
         "step_losses": [round(loss, 5) for loss in losses],

@@ -16,6 +16,7 @@ LADDER = (0.0, 0.03, 0.06, 0.12, 0.25, 0.5, 1.0)  # weight of a field's text bes
 ROUNDS = 4
 NEAR = 0.003  # mAP; of weights this close to each other the ones with more of the image are taken
 CHECKED = 12
+LEAST_GAIN = 0.01  # mAP; less is not worth tying vectors to metadata and running the text tower over every item
 FEWEST_QUERIES = 8
 
 Rungs = tuple[int, ...]
@@ -40,8 +41,8 @@ def choose_fusion(material: FusionMaterial, *, seed: int = 0) -> FusionChoice:
     """The weights under which texts and images find items best, if they do so for certain.
 
     Coordinate search from the best of equal weights and of single fields, among weights that lower neither direction.
-    Accepted are the first of the best whose mean mAP is higher than that of the images alone with 95 % confidence, and
-    that lower no direction with confidence where half of the items lack every text.
+    Accepted are the first of the best whose mean mAP is higher than that of the images alone, by LEAST_GAIN and with
+    95 % confidence, and that lower no direction with confidence where half of the items lack every text.
     """
     obstacle = _obstacle(material)
     if obstacle is not None:
@@ -56,11 +57,13 @@ def choose_fusion(material: FusionMaterial, *, seed: int = 0) -> FusionChoice:
         fusion = _fusion(fields, rungs)
         found = material.search(fusion)
         lost = find_loss(found, alone, seed=seed, must_gain=True)
+        gain = found.mean_map - alone.mean_map
+        if lost is None and gain < LEAST_GAIN:
+            lost = f"the best weights find items better by {gain:.3f} mAP only, less than {LEAST_GAIN}."
         if lost is None:
             lost = find_loss(halved.search(fusion), alone, seed=seed, must_gain=False)
             lost = lost and f"where half of the items lack their texts, {lost}"
         if lost is None:
-            gain = found.mean_map - alone.mean_map
             reason = f"Texts and images find fused items better: mean mAP {found.mean_map:.3f}, by {gain:.3f}."
             return FusionChoice(fusion=fusion, reason=reason, best=fusion)
         refusal = refusal or lost

@@ -40,6 +40,7 @@ def find_loss(fused: ItemSearch, alone: ItemSearch, *, seed: int, must_gain: boo
 
 def item_scores(material: FusionMaterial, fusion: Fusion, *, seed: int) -> ItemScores:
     """Figures of a fusion on a split."""
+    material = material.asked_by_others(fusion)
     fused, alone = material.search(fusion), material.search(None)
     return ItemScores(
         fusion=fusion,

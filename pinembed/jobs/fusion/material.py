@@ -72,6 +72,11 @@ class FusionMaterial:
         keep_N1 = (~is_bare_N).numpy()[:, None]
         return dataclasses.replace(self, parts={name: part_ND * keep_N1 for name, part_ND in self.parts.items()})
 
+    def asked_by_others(self, fusion: Fusion) -> FusionMaterial:
+        """The same without queries of a field that is all that is fused: left out, it would leave nothing to judge."""
+        queries = {name: found for name, found in self.queries.items() if set(fusion.names) != {name}}
+        return dataclasses.replace(self, queries=queries)
+
     def items(self, fusion: Fusion | None, *, without: str | None = None) -> Tensor:
         """Item vectors (N, D); `without` leaves one field out, as if no item had it."""
         fields = [field for field in fusion.fields if field.name != without] if fusion else []
