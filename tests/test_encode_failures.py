@@ -11,7 +11,9 @@ import torch
 from PIL import Image
 
 from pinembed.encoder.backends.tower import ImageTower
+from pinembed.errors import DataError
 from pinembed.nouns.encode_report import EncodeReport
+from pinembed.nouns.progress import Silent
 from pinembed.table.address import parse_address
 from pinembed.table.failures import FailureTable
 from tests.conftest import CliResult, draw_item
@@ -142,3 +144,26 @@ def test_image_that_makes_the_encoder_give_nan_fails_alone(
     report = run()
 
     assert (counts(report), failures_of(table)) == ({"added": 6, "failed": 1}, {"cursed.png": "non_finite"})
+
+
+def test_folder_that_goes_away_during_the_run_ends_it_and_the_next_run_goes_on(
+    run: Callable[..., EncodeReport], folder: Path, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pinembed.jobs.encode.work.LOADED_AHEAD", 1)
+    for grey in range(14):
+        Image.new("RGB", (32, 32), (grey, grey, grey)).save(folder / f"{grey}.png")
+    away = folder.with_name("unmounted")
+
+    class Unmount(Silent):
+        def advance(self, n: int = 1, note: str = "") -> None:
+            if folder.exists():
+                folder.rename(away)
+
+    with pytest.raises(DataError, match=r"photos is not there any more; it went away during the run"):
+        run(progress=Unmount(), batch_size=1)
+
+    stored = len(rows_of(table))
+    assert 0 < stored < 20
+    assert failures_of(table) == {}
+    away.rename(folder)
+    assert counts(run()) == {"added": 20 - stored, "unchanged": stored}

@@ -8,13 +8,15 @@ from pinembed.cli.console import Console
 from pinembed.cli.options import Json, Quiet, Table
 
 if TYPE_CHECKING:
+    from pinembed.nouns.run_record import RunRecord
     from pinembed.nouns.table_report import TableReport
 
 FAILURES_SHOWN = 10
+RUN_COLUMNS = ("begun (UTC)", "ended", "added", "updated", "failed", "seconds", "host")
 
 
 def command(table: Table, json_output: Json = False, quiet: Quiet = False) -> None:
-    """Show a table's rows, encoder, generations, failures, fragments and size."""
+    """Show a table's rows, encoder, generations, failures, fragments and size, and its last runs of encode."""
     from pinembed.jobs.inspect import inspect
 
     console = Console(json_output=json_output, quiet=quiet)
@@ -22,6 +24,11 @@ def command(table: Table, json_output: Json = False, quiet: Quiet = False) -> No
     console.table(report.table, ["what", "found"], _lines(report), numeric_from=2)
     for image in report.failed_images[:FAILURES_SHOWN]:
         console.say(f"failed {image.id}: {image.message}")
+    if report.runs:
+        console.table("last runs", RUN_COLUMNS, [_run_line(run) for run in report.runs], numeric_from=2)
+        for run in report.runs:
+            for note in filter(None, (run.message, "--reduced-decode" if run.reduced_decode else "")):
+                console.say(f"{_moment(run)}: {note}")
     console.report(report)
 
 
@@ -42,3 +49,14 @@ def _lines(report: TableReport) -> list[tuple[str, str]]:
         ("being written by", report.locked_by),
     ]
     return [(what, found) for what, found in lines if found]
+
+
+def _run_line(run: RunRecord) -> tuple[str, ...]:
+    """One run; a killed one has no counts to show."""
+    counts = (run.added, run.updated, run.failed)
+    shown = ("" if count is None else f"{count}" for count in counts)
+    return (_moment(run), run.ending or "", *shown, "" if run.seconds is None else f"{run.seconds:.1f}", run.host)
+
+
+def _moment(run: RunRecord) -> str:
+    return run.started_at[:16].replace("T", " ")

@@ -20,7 +20,8 @@ from pinembed.images.loading import LoadedImage, LoadRequest, WorkerSetup
 from pinembed.images.pool import LoadingPool
 from pinembed.jobs.cores import usable_cores
 from pinembed.jobs.encode.backend import BATCH_SIZES
-from pinembed.jobs.encode.job import FAST_JPEG_FROM_BYTES, IMAGE_LIMIT_S, LOADED_AHEAD, encode
+from pinembed.jobs.encode.job import IMAGE_LIMIT_S, encode
+from pinembed.jobs.encode.work import FAST_JPEG_FROM_BYTES, LOADED_AHEAD
 from pinembed.nouns.bench_encode_report import BackendSpeed, BenchEncodeReport
 from pinembed.nouns.encoder_spec import Preprocessing
 from pinembed.nouns.progress import SILENT, Progress

@@ -10,12 +10,14 @@ from pinembed.nouns.table_report import TableReport
 from pinembed.table.embedding_table import EmbeddingTable, reading
 from pinembed.table.failures import FailureTable
 from pinembed.table.lock import holder_of
+from pinembed.table.runs import RunTable
 
 SHOWN_FAILURES = 20
+SHOWN_RUNS = 10
 
 
 def inspect(*, table: str) -> TableReport:
-    """Rows, encoder, generations, failures, fragments and size of a table.
+    """Rows, encoder, generations, failures, fragments, size and last runs of a table.
 
     Args:
         table: DATABASE/NAME.
@@ -33,6 +35,7 @@ def inspect(*, table: str) -> TableReport:
         latest = opened.lance.list_versions()[-1]
         tags = opened.lance.tags.list()
         indices = tuple(index.name for index in opened.lance.list_indices())
+    locked_by = holder_of(opened.address)
     return TableReport(
         table=str(opened.address),
         rows=opened.count_rows(),
@@ -52,5 +55,6 @@ def inspect(*, table: str) -> TableReport:
             FailedImage(id=failure.id, reason=failure.reason, message=failure.message)
             for failure in list(failures)[:SHOWN_FAILURES]
         ),
-        locked_by=holder_of(opened.address),
+        locked_by=locked_by,
+        runs=RunTable(opened.address).latest(SHOWN_RUNS, is_running=bool(locked_by)),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pinembed.nouns.encode_report import FailedImage
 from pinembed.nouns.encoder_spec import EncoderSpec
+from pinembed.nouns.run_record import RunRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,7 @@ class TableReport:
         failures: number of images without an embedding by reason.
         failed_images: some of them.
         locked_by: who writes to it now; empty when nobody does.
+        runs: the last runs of encode, the newest first.
     """
 
     table: str
@@ -48,3 +50,4 @@ class TableReport:
     failures: Mapping[str, int]
     failed_images: tuple[FailedImage, ...]
     locked_by: str
+    runs: tuple[RunRecord, ...]

@@ -12,6 +12,7 @@ from pinembed.errors import TableError, UsageError
 
 SUFFIX = ".lance"
 FAILURES = "_failures"
+RUNS = "_runs"
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -39,6 +40,11 @@ class TableAddress:
     def failures(self) -> TableAddress:
         """The table of the images that could not be encoded."""
         return TableAddress(database=self.database, name=self.name + FAILURES)
+
+    @property
+    def runs(self) -> TableAddress:
+        """The table of the runs of encode."""
+        return TableAddress(database=self.database, name=self.name + RUNS)
 
     @property
     def lock_path(self) -> Path:

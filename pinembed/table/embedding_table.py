@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pinembed.errors import EncoderMismatchError, TableError, UnknownItemError, UsageError
 from pinembed.nouns.encoder_spec import EncoderSpec
-from pinembed.table.address import TableAddress, parse_address
+from pinembed.table.address import FAILURES, RUNS, TableAddress, parse_address
 from pinembed.table.schema import IMAGE_VECTOR, REFERENCE_KEY, VECTOR, stored_spec, table_schema
 
 IDS_PER_CONDITION = 500
@@ -250,7 +250,8 @@ def _names(address: TableAddress) -> list[str]:
 
 
 def _tables_there(address: TableAddress) -> str:
-    names = _names(address)
+    every = set(_names(address))
+    names = sorted(name for name in every if name.removesuffix(FAILURES).removesuffix(RUNS) not in every - {name})
     return f"{address.database} holds {', '.join(names[:5])}" if names else f"{address.database} holds no table"
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 from pinembed.table.address import TableAddress
 from pinembed.table.embedding_table import id_conditions, reading, table_exists, writing
 from pinembed.table.schema import PRIMARY_KEY
+from pinembed.table.upkeep import compact
 
 SCHEMA = pa.schema(
     [
@@ -104,3 +105,12 @@ class FailureTable:
             with writing(self.address):
                 for condition in id_conditions(sorted(ids)):
                     self._lance.delete(condition)
+
+    def tidy(self) -> None:
+        """Join what many runs have left in pieces.
+
+        Raises:
+            TableError: the table cannot be written.
+        """
+        if self._lance is not None:
+            compact(self.address, self._lance)

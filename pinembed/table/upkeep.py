@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pyarrow as pa
 from lancedb.index import IvfRq
 
+from pinembed.table.address import TableAddress
 from pinembed.table.embedding_table import REFINE_FACTOR, EmbeddingTable, writing
 from pinembed.table.schema import VECTOR
 
@@ -31,13 +33,22 @@ def tidy(table: EmbeddingTable) -> bool:
     Raises:
         TableError: the table cannot be written.
     """
-    with writing(table.address):
-        if table.lance.stats()["fragment_stats"]["num_small_fragments"] < COMPACT_FROM_FRAGMENTS:
+    return compact(table.address, table.lance)
+
+
+def compact(address: TableAddress, lance: Any) -> bool:
+    """As `tidy`, for any Lance table.
+
+    Raises:
+        TableError: the table cannot be written.
+    """
+    with writing(address):
+        if lance.stats()["fragment_stats"]["num_small_fragments"] < COMPACT_FROM_FRAGMENTS:
             return False
-        lance = table.lance.to_lance()
-        lance.optimize.compact_files(target_rows_per_fragment=ROWS_PER_FRAGMENT)
-        lance.cleanup_old_versions(older_than=KEPT_FOR, error_if_tagged_old_versions=False)
-        table.lance.checkout_latest()
+        dataset = lance.to_lance()
+        dataset.optimize.compact_files(target_rows_per_fragment=ROWS_PER_FRAGMENT)
+        dataset.cleanup_old_versions(older_than=KEPT_FOR, error_if_tagged_old_versions=False)
+        lance.checkout_latest()
     return True
 
 

@@ -57,6 +57,7 @@ class Inputs:
         notes: sentences for a person.
         seen: beginnings of the file names that the scan would have met, where their file is still there; "" is all.
         unsure: beginnings of file names of which it cannot say that.
+        disk: that the folder lay on, as the system numbers it.
     """
 
     folder: str
@@ -66,6 +67,23 @@ class Inputs:
     notes: tuple[str, ...] = ()
     seen: tuple[str, ...] = ("",)
     unsure: tuple[str, ...] = ()
+    disk: int
+
+    def check_presence(self) -> None:
+        """Tell a lost disk from a lost file.
+
+        Raises:
+            DataError: the folder is gone, or another disk lies in its place, as where a mount was.
+        """
+        try:
+            is_there = os.stat(self.folder).st_dev == self.disk  # noqa: PTH116
+        except OSError:
+            is_there = False
+        if not is_there:
+            raise DataError(
+                f"{self.folder} is not there any more; it went away during the run.",
+                remedy="Bring the disk back and run the same command again; what was encoded so far is stored.",
+            )
 
     def would_have_seen(self, file_name: str) -> bool:
         """Whether a file of this folder that the scan did not meet is gone."""
@@ -107,6 +125,13 @@ def _absolute(path: Path) -> str:
     return os.path.abspath(path)  # noqa: PTH100  (resolve() would follow the mount's links)
 
 
+def _disk(folder: str) -> int:
+    try:
+        return os.stat(folder).st_dev  # noqa: PTH116
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read: {error.strerror or error}.", remedy="Check the disk.") from error
+
+
 def _from_folder(choice: InputChoice) -> Inputs:
     if choice.image_column is not None:
         raise _needless("--image-column", choice.images, "Parquet files")
@@ -126,6 +151,7 @@ def _from_folder(choice: InputChoice) -> Inputs:
     candidates, faults = _told_apart(_candidates(scan, with_splits=has_splits))
     return Inputs(
         folder=folder,
+        disk=_disk(folder),
         candidates=candidates,
         schema=schema,
         failures=_failures(folder, [*(listed.faults if listed else ()), *missing, *faults]),
@@ -150,6 +176,7 @@ def _from_shards(
     candidates, faults = _told_apart(scan.candidates)
     return Inputs(
         folder=folder,
+        disk=_disk(folder),
         candidates=candidates,
         schema=scan.schema,
         failures=_failures(folder, [*scan.faults, *faults]),

@@ -15,12 +15,14 @@ from pinembed.errors import NonFiniteEmbeddingError
 from pinembed.images.loading import FailedLoad, LoadedImage
 from pinembed.images.pool import LoadingPool
 from pinembed.jobs.encode.backend import BackendOfRun
+from pinembed.jobs.encode.inputs import Inputs
 from pinembed.jobs.encode.plan import Plan
 from pinembed.nouns.progress import Progress
 from pinembed.nouns.stop import Stop
 from pinembed.table.failures import Failure
 from pinembed.table.writer import EmbeddingRow, TableWriter
 
+GONE = {"missing_file", "unreadable"}  # reasons that a lost disk has as well
 MAX_WAITING = 512  # copies and failures that wait behind a batch
 
 
@@ -54,21 +56,22 @@ class EncodeRun:
 
     Args:
         plan: what to load.
-        folder: IMAGES, absolute.
+        inputs: that it was made of.
+        tally: to count in.
         writer: of the table.
         progress: is told of every item.
     """
 
-    def __init__(self, plan: Plan, *, folder: str, writer: TableWriter, progress: Progress) -> None:
+    def __init__(self, plan: Plan, inputs: Inputs, *, tally: Tally, writer: TableWriter, progress: Progress) -> None:
+        self.tally = tally
         self._plan = plan
-        self._folder = folder
+        self._inputs = inputs
         self._writer = writer
         self._progress = progress
         self._waiting: list[LoadedImage] = []  # in the order in which they came, so that copies follow their original
         self._batch: dict[str, LoadedImage] = {}  # the first of each new content among them
         self._seen: set[str] = set()
         self._non_finite: set[str] = set()
-        self.tally = Tally()
 
     def rewrite(self, rows: Sequence[EmbeddingRow]) -> None:
         """Store rows of known content again, with the metadata of today."""
@@ -83,6 +86,9 @@ class EncodeRun:
             pool: loads the images.
             backend: the encoder.
             stop: is asked after every image.
+
+        Raises:
+            DataError: the folder of images is gone.
         """
         self._progress.start("encode", total=len(self._plan.load), unit="img")
         asked_s = time.perf_counter()
@@ -138,7 +144,7 @@ class EncodeRun:
         self._writer.add(
             EmbeddingRow(
                 id=candidate.id,
-                folder=self._folder,
+                folder=self._inputs.folder,
                 file_name=candidate.file_name,
                 sha256=image.sha256,
                 size_bytes=image.size_bytes,
@@ -166,10 +172,12 @@ class EncodeRun:
         return {image.sha256: vector_D for image, vector_D in zip(images, vectors_BD, strict=True)}
 
     def _fail(self, place: int, reason: str, message: str) -> None:
+        if reason in GONE:
+            self._inputs.check_presence()
         candidate = self._plan.load[place]
         failure = Failure(
             id=candidate.id,
-            folder=self._folder,
+            folder=self._inputs.folder,
             file_name=candidate.file_name,
             size_bytes=candidate.size_bytes or 0,
             mtime_ns=candidate.mtime_ns,

@@ -1,0 +1,173 @@
+"""The steps of one run: plan, carry out, keep the table in order."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+from pinembed.images.loading import WorkerSetup
+from pinembed.images.pool import LoadingPool
+from pinembed.jobs.encode.backend import BackendOfRun
+from pinembed.jobs.encode.fuse import ItemFuser
+from pinembed.jobs.encode.history import RunHistory
+from pinembed.jobs.encode.inputs import Inputs
+from pinembed.jobs.encode.plan import Plan, make_plan
+from pinembed.jobs.encode.report import Outcome
+from pinembed.jobs.encode.run import EncodeRun, Tally
+from pinembed.jobs.encode.settings import EncodeSettings
+from pinembed.nouns.progress import Progress
+from pinembed.nouns.stop import Stop
+from pinembed.table.columns import fit_columns
+from pinembed.table.embedding_table import EmbeddingTable, table_exists
+from pinembed.table.failures import FailureTable
+from pinembed.table.upkeep import index_if_large, tidy
+from pinembed.table.writer import TableWriter
+
+LOADED_AHEAD = 64  # images; at 224 px they are 10 MB
+USUAL_IMAGE_BYTES = 100_000  # where only reading would tell
+FAST_JPEG_FROM_BYTES = 64 << 20  # less is decoded by Pillow before a worker has loaded torch
+
+
+class Work:
+    """One run over inputs that were scanned.
+
+    Args:
+        settings: of the run.
+        inputs: what there is.
+        progress: is told what happens.
+
+    Attributes:
+        tally: what was done so far.
+    """
+
+    def __init__(self, settings: EncodeSettings, inputs: Inputs, progress: Progress) -> None:
+        self.settings = settings
+        self.inputs = inputs
+        self.progress = progress
+        self.tally = Tally()
+
+    def plan(self) -> Plan:
+        """Compare the inputs with the table, after making sure that the table is this encoder's."""
+        for note in self.inputs.notes:
+            self.progress.say(note)
+        table = self._open()
+        if table is not None:
+            table.check_encoder(self.settings.spec)
+        known = FailureTable(self.settings.address).known()
+        wanted = self.settings
+        return make_plan(
+            self.inputs, table, known, retry_failed=wanted.retry_failed, prune=wanted.prune, force=wanted.force
+        )
+
+    def foreseen(self, plan: Plan) -> Outcome:
+        """The outcome of a dry run: what the plan says, where nothing fails and no contents are equal."""
+        new = sum(candidate.id not in plan.stored for candidate in plan.load)
+        tally = Tally(added=new, updated=len(plan.load) - new + len(plan.rewrite))
+        return Outcome(tally=tally, rows=len(plan.stored) + new - len(plan.gone))
+
+    def carry_out(self, plan: Plan, history: RunHistory, stop: Stop) -> Outcome:
+        """Load, encode and write; then remove what is gone.
+
+        Raises:
+            StoppedError: after a whole commit, when asked to stop.
+        """
+        if plan.is_done:
+            self._forget_obsolete(plan)
+            return Outcome(tally=self.tally, rows=len(plan.stored))
+        table = self._open() or self._create()
+        history.begin()
+        if plan.load or plan.rewrite:
+            fit_columns(table, self.inputs.schema)
+        with stop.deferred():
+            outcome = self._run(plan, table, stop)
+            if not stop.requested:
+                self._forget_obsolete(plan)
+                table.remove(plan.gone)
+                self._keep_up(table)
+        return dataclasses.replace(outcome, rows=table.count_rows())
+
+    def _create(self) -> EmbeddingTable:
+        wanted = self.settings
+        return EmbeddingTable.create(str(wanted.address), wanted.spec, self.inputs.schema, reference=wanted.reference)
+
+    def _keep_up(self, table: EmbeddingTable) -> None:
+        """Compact, and index what has grown large."""
+        tidy(table)
+        FailureTable(self.settings.address).tidy()
+        recall = index_if_large(table)
+        if recall is not None:
+            self.progress.say(f"built an IVF_RQ index over {table.count_rows()} rows: recall@10 {recall:.3f}")
+
+    def _run(self, plan: Plan, table: EmbeddingTable, stop: Stop) -> Outcome:
+        """The pipeline, with everything committed at its end, also at an early one."""
+        wanted, failures, fuser = self.settings, FailureTable(self.settings.address), self._fuser()
+        writer = TableWriter(table, failures, commit_rows=wanted.commit_rows, commit_s=wanted.commit_s, fuse=fuser)
+        run = EncodeRun(plan, self.inputs, tally=self.tally, writer=writer, progress=self.progress)
+        backend = self._backend(len(plan.load))
+        started_s = time.perf_counter()
+        try:
+            for failure in plan.failures:
+                writer.fail(failure)
+            run.rewrite(plan.rewrite)
+            if plan.load:
+                with self._pool(plan) as pool:
+                    run.load_and_encode(pool, backend, stop)
+        finally:
+            writer.flush()
+        text_s = fuser.seconds if fuser is not None else 0.0  # the text tower works while the writer waits
+        self.tally.encode_s += text_s
+        return Outcome(
+            tally=self.tally,
+            rows=0,
+            backend=backend,
+            write_s=writer.seconds - text_s,
+            pipeline_s=time.perf_counter() - started_s - backend.load_s - backend.calibrate_s,
+        )
+
+    def _pool(self, plan: Plan) -> LoadingPool:
+        size_bytes = sum(candidate.size_bytes or USUAL_IMAGE_BYTES for candidate in plan.load)
+        setup = WorkerSetup(
+            preprocessing=self.settings.spec.preprocessing,
+            fast_jpeg=size_bytes >= FAST_JPEG_FROM_BYTES,
+            reduced=self.settings.reduced_decode,
+        )
+        wanted = self.settings
+        return LoadingPool(setup, workers=wanted.workers, image_limit_s=wanted.image_limit_s, ahead=LOADED_AHEAD)
+
+    def _backend(self, images: int) -> BackendOfRun:
+        return BackendOfRun(
+            self.settings.files,
+            fingerprint=self.settings.spec.fingerprint,
+            name=self.settings.backend,
+            device=self.settings.device,
+            batch_size=self.settings.batch_size,
+            images=images,
+            progress=self.progress,
+        )
+
+    def _fuser(self) -> ItemFuser | None:
+        """What makes item vectors; None where they are the images' own."""
+        fusion = self.settings.spec.fusion
+        if fusion is None:
+            return None
+        self.progress.say(f"an item's vector is the mean of {fusion}")
+        lacking = [name for name in fusion.names if name not in self.inputs.schema.names]
+        if lacking:
+            self.progress.say(f"the metadata has no column {', '.join(lacking)}; items are fused without.")
+        return ItemFuser(self.settings.files, fusion, device=self.settings.device)
+
+    def _open(self) -> EmbeddingTable | None:
+        return EmbeddingTable.open(str(self.settings.address)) if table_exists(self.settings.address) else None
+
+    def _forget_obsolete(self, plan: Plan) -> None:
+        """Take failures of this folder out that are none any more: mended, or gone."""
+        table = FailureTable(self.settings.address)
+        here = {candidate.id for candidate in self.inputs.candidates}
+        failing = {failure.id for failure in (*plan.failures, *plan.not_retried, *self.tally.failures)}
+        table.forget(
+            failure.id
+            for failure in table.known().values()
+            if failure.folder == self.inputs.folder
+            and failure.id not in failing
+            and (failure.id in here or self.inputs.would_have_seen(failure.file_name))
+        )
