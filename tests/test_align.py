@@ -37,9 +37,8 @@ D = 16
 COLOURS, SHAPES = ("red", "green", "blue"), ("circle", "square")
 SETTINGS: dict[str, Any] = {
     "fields": ("color", "shape"),
-    "train_language_model": True,
-    "lr": 3e-3,
-    "language_lr": 3e-3,
+    "batch_size": 32,
+    "noise": 0.3,
     "tokens": 2,
 }
 
@@ -195,7 +194,9 @@ def test_right_answers_are_those_that_greedy_generation_gives(aligned: AlignRepo
 def test_align_without_the_language_model_leaves_its_weights_untouched(
     shop: Path, source: Path, model: Path, tmp_path: Path
 ) -> None:
-    report = align(data=shop, model=model, source=source, out=tmp_path / "out", epochs=1, tokens=2)
+    report = align(
+        data=shop, model=model, source=source, out=tmp_path / "out", epochs=1, tokens=2, train_language_model=False
+    )
 
     assert report.settings.language_lr == 0
     assert (tmp_path / "out" / "model.safetensors").samefile(model / "model.safetensors")
@@ -204,10 +205,25 @@ def test_align_without_the_language_model_leaves_its_weights_untouched(
     assert report.trained_parameters == sum(parameter.numel() for parameter in projector.parameters())
 
 
+@pytest.mark.parametrize(("smallest", "rates"), [(50_000_000, (3e-3, 3e-3, 64, 0.7)), (1_000, (1e-3, 0.0, 32, 0.3))])
+def test_align_trains_all_of_a_small_model_and_the_projector_of_a_large_one(
+    shop: Path,
+    source: Path,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    smallest: int,
+    rates: tuple[float, ...],
+) -> None:
+    monkeypatch.setattr("pinembed.jobs.align.recipe.SMALL_PARAMETERS", smallest)
+    settings = align(data=shop, model=model, source=source, out=tmp_path / "out", epochs=1).settings
+    assert (settings.lr, settings.language_lr, settings.batch_size, settings.noise) == rates
+
+
 def test_align_goes_on_with_the_projector_of_an_earlier_align(
     aligned: AlignReport, shop: Path, source: Path, tmp_path: Path
 ) -> None:
-    report = align(data=shop, model=Path(aligned.out), source=source, out=tmp_path / "out", epochs=1)
+    report = align(data=shop, model=Path(aligned.out), source=source, out=tmp_path / "out", epochs=1, batch_size=32)
     assert report.settings.tokens == 2
     assert report.epochs[0].loss < aligned.epochs[2].loss
 

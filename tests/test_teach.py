@@ -151,8 +151,7 @@ def test_align_with_a_teacher_comes_nearer_to_what_the_teacher_says(
         "source": source,
         "fields": ("color",),
         "epochs": 20,
-        "train_language_model": True,
-        "language_lr": 3e-3,
+        "batch_size": 8,
     }
     stored = [one for one in read_taught(Path(taught.out)) if one.question != QUESTION]
     dialogues = [Dialogue(rows=(0,), question=one.question, answer=one.answer, taught=one) for one in stored]

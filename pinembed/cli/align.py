@@ -71,8 +71,13 @@ def command(
         int | None, typer.Option("--tokens", min=1, help="Soft tokens an item.", show_default="4, or the model's")
     ] = None,
     train_language_model: Annotated[
-        bool, typer.Option("--train-language-model", help="Let the language model learn too, not the projector alone.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--train-language-model/--freeze-language-model",
+            help="Let the language model learn too, or the projector alone.",
+            show_default="learn below 50 million parameters",
+        ),
+    ] = None,
     lora: Annotated[
         int | None,
         typer.Option(
@@ -82,19 +87,30 @@ def command(
             show_default=False,
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Questions of one step.")] = 32,
-    lr: Annotated[float, typer.Option("--lr", help="Peak learning rate of the projector.")] = 1e-3,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=1, help="Questions of one step.", show_default="32; small: 64")
+    ] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option("--lr", help="Peak learning rate of the projector.", show_default="1e-3; small: 3e-3"),
+    ] = None,
     language_lr: Annotated[
         float | None,
         typer.Option(
             "--language-lr",
             help="Peak learning rate of the language model, where it learns.",
-            show_default="2e-5; 2e-4 with --lora",
+            show_default="2e-5; small: 3e-3; 2e-4 with --lora",
         ),
     ] = None,
     noise: Annotated[
-        float, typer.Option("--noise", min=0, help="Noise on the embeddings, in each feature's standard deviation.")
-    ] = 0.3,
+        float | None,
+        typer.Option(
+            "--noise",
+            min=0,
+            help="Noise on the embeddings, in each feature's standard deviation.",
+            show_default="0.3; small: 0.7",
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     device: Device = "auto",
     json_output: Json = False,

@@ -39,8 +39,7 @@ TEXT = ("category", "color", "pattern")
 GROUP = "product"
 FIELDS = TEXT
 EPOCHS = 36
-# a model of a million parameters from scratch takes higher rates than a pretrained one
-ALIGN_EPOCHS, ALIGN_BATCH, ALIGN_RATE, ALIGN_NOISE = 12, 64, 3e-3, 0.5
+ALIGN_EPOCHS = 12
 SEARCH_TEXT = "a teal mug"
 SEED = 0
 
@@ -233,8 +232,7 @@ class _Demo:
     def _align(self) -> AlignReport:
         command = (
             f"pinembed align {self._data} --model {self._trimmed} --source {self._source} --out {self._aligned} "
-            f"--fields {','.join(FIELDS)} --train-language-model --epochs {ALIGN_EPOCHS} --batch-size {ALIGN_BATCH} "
-            f"--lr {ALIGN_RATE} --language-lr {ALIGN_RATE} --noise {ALIGN_NOISE}"
+            f"--fields {','.join(FIELDS)} --epochs {ALIGN_EPOCHS}"
         )
         with self._step("teach it to read stored embeddings", command, self._aligned) as said:
             report = align(
@@ -243,12 +241,7 @@ class _Demo:
                 source=self._source,
                 out=self._aligned,
                 fields=FIELDS,
-                train_language_model=True,
                 epochs=ALIGN_EPOCHS,
-                batch_size=ALIGN_BATCH,
-                lr=ALIGN_RATE,
-                language_lr=ALIGN_RATE,
-                noise=ALIGN_NOISE,
                 seed=SEED,
                 progress=_WithoutWords(self._progress),
                 stop=self._stop,

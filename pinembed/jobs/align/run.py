@@ -10,11 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pinembed.encoder.device import choose_device
-from pinembed.errors import UsageError
 from pinembed.jobs.align.dialogues import OwnDialogue, about, read_dialogues
 from pinembed.jobs.align.judge import judge, own_share, quick_accuracy
 from pinembed.jobs.align.material import Material, read_material
 from pinembed.jobs.align.projector import adapt_projector, give_projector
+from pinembed.jobs.align.recipe import Wishes, choose_recipe, settle, trains_language_model
 from pinembed.jobs.align.teacher import taught_dialogues
 from pinembed.jobs.align.train import train
 from pinembed.jobs.align.write import write_model
@@ -23,14 +23,9 @@ from pinembed.nouns.progress import SILENT, Progress
 from pinembed.nouns.stop import Stop
 from pinembed.outfolder import check_output, staged_folder
 from pinembed.trimmed.alignment import Alignment
-from pinembed.trimmed.checkpoint import file_stamps
+from pinembed.trimmed.checkpoint import file_stamps, read_checkpoint
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.questions import QuestionMaker, choose_fields
-
-LR, LANGUAGE_LR = 1e-3, 2e-5  # LLaVA-1.5's stages: Liu et al. 2023, arXiv:2310.03744
-LORA_LR = 2e-4  # arXiv:2305.14314
-DIALOGUES_SHOWN = 60_000
-FEWEST_EPOCHS, MOST_EPOCHS = 1, 30
 
 
 def align(
@@ -48,12 +43,12 @@ def align(
     minutes: float | None = None,
     seed: int = 0,
     tokens: int | None = None,
-    train_language_model: bool = False,
+    train_language_model: bool | None = None,
     lora: int | None = None,
-    batch_size: int = 32,
-    lr: float = LR,
+    batch_size: int | None = None,
+    lr: float | None = None,
     language_lr: float | None = None,
-    noise: float = 0.3,
+    noise: float | None = None,
     overwrite: bool = False,
     device: str = "auto",
     progress: Progress = SILENT,
@@ -61,7 +56,8 @@ def align(
 ) -> AlignReport:
     """Teach a trimmed model to read a source's embeddings, and measure how well it does on items it never saw.
 
-    A run that was stopped goes on where it was when it is started again with the same settings.
+    A run that was stopped goes on where it was when it is started again with the same settings. What is None follows
+    from the model: see `recipe`.
 
     Args:
         data: DATA folder with metadata; its images may be anything, they are not opened.
@@ -80,11 +76,11 @@ def align(
         minutes: limit of the training; the rate falls to its end within it.
         seed: of weights, questions and noise.
         tokens: K, soft tokens an item; by default those of the model's projector, or 4.
-        train_language_model: let the language model learn too.
+        train_language_model: let the language model learn too; by default where it is small, as one from scratch is.
         lora: let low-rank layers of this rank learn in its place; they are merged into the written weights.
         batch_size: questions of one step.
         lr: peak rate of the projector.
-        language_lr: peak rate of the language model or of the low-rank layers; by default 2e-5 or 2e-4.
+        language_lr: peak rate of the language model or of the low-rank layers.
         noise: spread of the noise on the embeddings, in each feature's own spread.
         overwrite: replace an `out` that pinembed wrote.
         device: `auto`, `cpu`, `cuda` ...
@@ -104,27 +100,36 @@ def align(
     material = read_material(data, source, group=group)
     chosen = choose_fields(material.train.items, material.held_out.items, wanted=fields, place=data)
     own = [] if dialogues is None else read_dialogues(dialogues)
+    wishes = Wishes(
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        language_lr=language_lr,
+        train_language_model=train_language_model,
+        lora=lora,
+        noise=noise,
+        minutes=minutes,
+        seed=seed,
+    )
+    recipe = choose_recipe(read_checkpoint(model))
     trimmed = TrimmedModel.load(
-        model, device=choose_device(device), dtype="float32" if train_language_model else "auto"
+        model,
+        device=choose_device(device),
+        dtype="float32" if trains_language_model(wishes, recipe) else "auto",
     )
     adapter_cosine = None
     if old_source is None:
         give_projector(trimmed, material, tokens=tokens, seed=seed)
     else:
         adapter_cosine = adapt_projector(trimmed, material, old_source)
-    settings = AlignSettings(
-        fields=tuple(chosen),
-        epochs=_epochs(epochs, len(material.train.items) * (len(chosen) + 1), adapts=old_source is not None),
-        batch_size=batch_size,
-        lr=lr,
-        language_lr=_language_rate(language_lr, train_language_model, lora),
-        lora_rank=lora or 0,
-        noise=noise,
+    settings = settle(
+        wishes,
+        recipe,
+        fields=chosen,
         tokens=trimmed.require_projector().config.tokens,
-        seed=seed,
-        minutes=minutes,
+        items=len(material.train.items),
+        adapts=old_source is not None,
     )
-    _check_settings(settings, fewest_epochs=0 if old_source is not None else 1)
     taught = [] if teacher is None else taught_dialogues(teacher, material.train.items, trimmed.writer)
     run = Alignment(
         trimmed,
@@ -179,35 +184,6 @@ def _train(run: Alignment, material: Material, state: Path, key: str, progress: 
     if run.low_rank is not None:
         run.low_rank.merge()
     return earlier_s
-
-
-def _epochs(wanted: int | None, dialogues: int, *, adapts: bool) -> int:
-    """The user's, none after a map between encoders, or as many as show a run's worth of dialogues."""
-    if wanted is not None:
-        return wanted
-    return 0 if adapts else min(max(round(DIALOGUES_SHOWN / dialogues), FEWEST_EPOCHS), MOST_EPOCHS)
-
-
-def _language_rate(wanted: float | None, whole: bool, lora: int | None) -> float:
-    if whole and lora:
-        raise UsageError(
-            f"--train-language-model and --lora {lora} came together; the weights learn in one of the two ways.",
-            remedy="Give one of them.",
-        )
-    if not whole and not lora:
-        return 0.0
-    return wanted if wanted is not None else (LORA_LR if lora else LANGUAGE_LR)
-
-
-def _check_settings(settings: AlignSettings, *, fewest_epochs: int) -> None:
-    enough = settings.epochs >= fewest_epochs and min(settings.batch_size, settings.tokens) >= 1
-    if not enough or settings.lr <= 0 or settings.language_lr < 0 or settings.lora_rank < 0 or settings.noise < 0:
-        raise UsageError(
-            "Epochs, batch size, tokens and rates must be positive, noise at least 0; "
-            f"found {settings.epochs}, {settings.batch_size}, {settings.tokens}, {settings.lr}, "
-            f"{settings.language_lr} and {settings.noise}.",
-            remedy="Leave the option out for its default.",
-        )
 
 
 def _key(
