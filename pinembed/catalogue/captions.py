@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from pinembed.catalogue.metadata import shown
+from pinembed.catalogue.template import Template, parse_template
 from pinembed.errors import DataError, UsageError
 from pinembed.nouns.item import Catalogue, FieldValue, Item
 
@@ -25,72 +26,149 @@ class Captioner:
 
     Attributes:
         fields: metadata columns, the most telling first.
+        weights: how often a field is spoken, beside the others; empty where all are alike.
+        template: the full caption as a sentence; None joins the fields by full stops.
         levels: lower and upper third of the columns of numbers, which are said as low, medium and high.
     """
 
     fields: tuple[str, ...]
+    weights: tuple[float, ...] = ()
+    template: Template | None = None
     levels: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What makes the text, for reports: the template, or the fields with their weights."""
+        if self.template is not None:
+            return (self.template.text,)
+        if not self.weights:
+            return self.fields
+        return tuple(f"{name}={weight:g}" for name, weight in zip(self.fields, self.weights, strict=True))
 
     def caption(self, item: Item) -> str:
         """All fields that have a value, in order: the text that evaluation asks with. Empty where all are missing."""
+        if self.template is not None:
+            return self.template.filled(self._said(item))
         return ". ".join(_without_end(part) for part in self._parts(item))
 
     def sample(self, item: Item, rng: np.random.Generator) -> str:
         """One of many phrasings, so that training learns words rather than one sentence.
 
-        The full caption, a single field, or some of the fields in random order; of a long text sometimes a sentence.
+        The full caption, a single field, or some of the fields (in random order, or in the template); of a long text
+        sometimes a sentence, of a list sometimes some of its entries. Heavier fields are chosen more often.
         """
-        parts = self._parts(item)
+        said = {name: self._field(name, _thinned(item.fields.get(name), rng)) for name in self.fields}
+        parts = list(dict.fromkeys(part for part in said.values() if part))
         if len(parts) == 0:
             return ""
         draw = rng.random()
         if draw < FULL_CAPTION_SHARE:
             return self.caption(item)
+        shares = self._shares(said, parts)
         if len(parts) == 1 or draw < FULL_CAPTION_SHARE + SINGLE_FIELD_SHARE:
-            return _some_of(parts[int(rng.integers(len(parts)))], rng)
+            return _some_of(parts[_drawn(rng, len(parts), shares)], rng)
         wanted = int(rng.integers(2, len(parts) + 1))
-        chosen = rng.permutation(len(parts))[:wanted]
+        chosen = (
+            rng.permutation(len(parts))[:wanted] if shares is None else rng.choice(len(parts), wanted, False, shares)
+        )
+        if self.template is not None:
+            kept = {parts[place] for place in chosen}
+            return self.template.filled({name: part for name, part in said.items() if part in kept})
         joint = (". ", ", ", " ")[int(rng.integers(3))]
         return joint.join(_without_end(_some_of(parts[place], rng)) for place in chosen)
 
-    def _parts(self, item: Item) -> list[str]:
-        found = [self._said(name, item.fields.get(name)) for name in self.fields]
-        return list(dict.fromkeys(part for part in found if part))
+    def name(self, item: Item, rng: np.random.Generator) -> str:
+        """What the item is called: its first field that has a value, of a long text sometimes a sentence."""
+        parts = self._parts(item)
+        return _some_of(parts[0], rng) if parts else ""
 
-    def _said(self, name: str, value: FieldValue) -> str:
-        """A number as its third of the catalogue's: no text tower reads digits well."""
-        if name not in self.levels or value is None or value != value:
+    def _parts(self, item: Item) -> list[str]:
+        return list(dict.fromkeys(part for part in self._said(item).values() if part))
+
+    def _said(self, item: Item) -> dict[str, str]:
+        """The fields as words; empty where a value is missing."""
+        return {name: self._field(name, item.fields.get(name)) for name in self.fields}
+
+    def _field(self, name: str, value: FieldValue) -> str:
+        """A number as its third of the catalogue's: no text tower reads digits well. Yes is said as the column's name."""
+        if isinstance(value, bool):
+            return name.replace("_", " ") if value else ""
+        if name not in self.levels or not words(value):
             return words(value)
         low, high = self.levels[name]
         level = "low" if value < low else "high" if value > high else "medium"
         return f"{level} {name.replace('_', ' ')}"
 
+    def _shares(self, said: Mapping[str, str], parts: Sequence[str]) -> list[float] | None:
+        """Probability of each part; None where all are alike."""
+        if not self.weights:
+            return None
+        weight_of: dict[str, float] = {}
+        for name, weight in zip(self.fields, self.weights, strict=True):
+            weight_of[said[name]] = weight_of.get(said[name], 0.0) + weight
+        total = sum(weight_of[part] for part in parts)
+        return [weight_of[part] / total for part in parts]
 
-def make_captioner(catalogue: Catalogue, fields: Sequence[str] = ()) -> Captioner:
+
+def make_captioner(catalogue: Catalogue, fields: Sequence[str] = (), *, template: str | None = None) -> Captioner:
     """A captioner of the named columns, or of those that usually describe an item.
 
+    Args:
+        catalogue: its metadata.
+        fields: columns, each alone or with a weight, `title=3`.
+        template: a sentence with columns in braces, in place of `fields`.
+
     Raises:
-        UsageError: a column that the metadata does not have.
+        UsageError: a column that the metadata does not have, a weight that is none, or a template that cannot be read.
         DataError: no column was named and none has a usual name.
     """
     columns = list(catalogue.schema.names)
-    unknown = [name for name in fields if name not in columns]
+    if template is not None and fields:
+        raise UsageError("--text and --template both say what makes an item's text.", remedy="Leave one of them out.")
+    pattern = None if template is None else parse_template(template)
+    weighted = [(name, 1.0) for name in pattern.fields] if pattern else [_weighted(field, columns) for field in fields]
+    unknown = [name for name, _ in weighted if name not in columns]
     if unknown:
         raise UsageError(
-            f"--text names {shown(unknown)}, which {catalogue.metadata} does not have; "
+            f"--{'template' if pattern else 'text'} names {shown(unknown)}, which {catalogue.metadata} does not have; "
             f"its columns are {', '.join(columns) or 'none'}.",
-            remedy="Name columns of the metadata, separated by commas.",
+            remedy="Name columns of the metadata" + (" in the braces." if pattern else ", separated by commas."),
         )
-    chosen = tuple(fields) or tuple(name for name in USUAL_FIELDS if name in columns)
+    chosen = tuple(name for name, _ in weighted) or tuple(name for name in USUAL_FIELDS if name in columns)
     if not chosen:
         raise DataError(
             f"{catalogue.metadata} has no column of a usual name ({', '.join(USUAL_FIELDS)}) that describes the items; "
             f"its columns are {', '.join(columns) or 'none'}.",
             remedy="Name the columns to use: --text COLUMN,COLUMN.",
         )
+    weights = tuple(weight for _, weight in weighted)
     return Captioner(
-        fields=chosen, levels={name: _thirds(catalogue, name) for name in chosen if _is_number(catalogue, name)}
+        fields=chosen,
+        weights=weights if len(set(weights)) > 1 else (),
+        template=pattern,
+        levels={name: _thirds(catalogue, name) for name in chosen if _is_number(catalogue, name)},
     )
+
+
+def _weighted(field: str, columns: Sequence[str]) -> tuple[str, float]:
+    """`title=3` as column and weight; a column may have `=` in its name."""
+    name, sign, weight = field.rpartition("=")
+    if field in columns or not sign:
+        return field, 1.0
+    try:
+        value = float(weight)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise UsageError(
+            f"--text {field} gives {weight or 'nothing'} as a weight; wanted a number above 0.",
+            remedy="Write COLUMN or COLUMN=NUMBER, such as title=3,label.",
+        )
+    return name, value
+
+
+def _drawn(rng: np.random.Generator, count: int, shares: Sequence[float] | None) -> int:
+    return int(rng.integers(count)) if shares is None else int(rng.choice(count, p=shares))
 
 
 def _is_number(catalogue: Catalogue, name: str) -> bool:
@@ -106,14 +184,23 @@ def _thirds(catalogue: Catalogue, name: str) -> tuple[float, float]:
 
 def words(value: FieldValue) -> str:
     """A field's value as words; empty where it is missing."""
-    if value is None:
+    if value is None or value != value:
         return ""
     if isinstance(value, list | tuple):
         return ", ".join(part for part in map(words, value) if part)
     return " ".join(str(value).split())
 
 
+def _thinned(value: FieldValue, rng: np.random.Generator) -> FieldValue:
+    """A list, or half of the time some of its entries in their order; anything else as it is."""
+    if not isinstance(value, list | tuple) or len(value) < 2 or rng.random() < 0.5:
+        return value
+    kept = rng.permutation(len(value))[: int(rng.integers(1, len(value) + 1))]
+    return [value[place] for place in sorted(kept.tolist())]
+
+
 def _some_of(text: str, rng: np.random.Generator) -> str:
+    """The text, or of a long one a sentence half of the time."""
     sentences = re.split(r"(?<=[.!?;])\s+", text)
     if len(text.split()) <= LONG_TEXT_WORDS or len(sentences) == 1 or rng.random() < 0.5:
         return text

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import os
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from pinembed.nouns.finetune_report import FinetuneReport, GateReport
     from pinembed.nouns.verdict import Comparison
 
+Loss = Literal["auto", "clip", "siglip"]
+Precision = Literal["auto", "fp32", "bf16"]
 KEPT = {"tuned": "Tuned", "base": "The base stays", "champion": "The champion stays"}
 
 
@@ -64,8 +67,8 @@ def command(
         str,
         typer.Option(
             "--fusion",
-            help="Metadata in an item's vector: auto where that finds items better for certain, off, or weights such as "
-            "image=.9,title=.1.",
+            help="Metadata in an item's vector: auto where that finds items better for certain, off, or weights such "
+            "as image=.9,title=.1.",
         ),
     ] = "auto",
     epochs: Annotated[
@@ -83,6 +86,37 @@ def command(
         float | None,
         typer.Option("--lr", min=0, help="Peak learning rate of the last layer; by default from the tower's size."),
     ] = None,
+    loss: Annotated[
+        Loss,
+        typer.Option(
+            "--loss",
+            help="Between images and texts: clip compares within a batch, siglip judges each pair; auto takes the one "
+            "that the base was trained with.",
+        ),
+    ] = "auto",
+    lora: Annotated[
+        int | None,
+        typer.Option(
+            "--lora",
+            min=1,
+            metavar="RANK",
+            help="Learn updates of this rank in place of the weights; they are merged when the encoder is written.",
+            show_default=False,
+        ),
+    ] = None,
+    matryoshka: Annotated[
+        bool,
+        typer.Option(
+            "--matryoshka", help="Train halves, quarters ... of the embedding too, so that tables can cut it."
+        ),
+    ] = False,
+    heads: Annotated[
+        bool, typer.Option("--heads/--no-heads", help="Fit the last layers of both towers before the rest.")
+    ] = True,
+    precision: Annotated[
+        Precision,
+        typer.Option("--precision", help="Of the towers in training; auto takes bf16 where it is native and faster."),
+    ] = "auto",
     overwrite: Overwrite = False,
     device: Device = "auto",
     json_output: Json = False,
@@ -96,7 +130,8 @@ def command(
     from pinembed.jobs.finetune import finetune
 
     stop_on_signals()
-    console = Console(json_output=json_output, quiet=quiet)
+    is_first = os.environ.get("RANK", "0") == "0"  # of several processes that train together
+    console = Console(json_output=json_output and is_first, quiet=quiet or not is_first)
     report = finetune(
         data=folder,
         base=base,
@@ -112,12 +147,18 @@ def command(
         minutes=minutes,
         batch_size=batch_size,
         lr=lr,
+        loss=loss,
+        lora=lora,
+        matryoshka=matryoshka,
+        heads=heads,
+        precision=precision,
         overwrite=overwrite,
         device=device,
         progress=console.progress,
     )
-    _show(console, report)
-    console.report(report)
+    if is_first:
+        _show(console, report)
+        console.report(report)
     if not report.promoted:
         raise typer.Exit(GateError.exit_code)
 
@@ -126,16 +167,15 @@ def _show(console: Console, report: FinetuneReport) -> None:
     if report.broken:
         console.say(f"{len(report.broken)} image(s) could not be decoded and took no part: {report.broken[0]} ...")
     chosen = report.chosen
-    name = f"epoch {report.best_epoch}" + (f", blend {report.alpha:.1f}" if 0 < report.alpha < 1 else "")
+    name = f"epoch {report.best_epoch}" if report.best_epoch or not report.alpha else "heads"
+    name += f", blend {report.alpha:.1f}" if 0 < report.alpha < 1 else ""
+    measured = [("base", report.base), *([("heads", report.heads)] if report.heads else []), (name, chosen)]
     rows = [
-        [heading, _figure(before), _figure(after)]
-        for heading, before, after in (
-            ("text > image mAP", report.base.text_to_image_map, chosen.text_to_image_map),
-            ("image > text mAP", report.base.image_to_text_map, chosen.image_to_text_map),
-            ("image > image mAP", report.base.image_to_image_map, chosen.image_to_image_map),
-        )
+        ["text > image mAP", *(_figure(record.text_to_image_map) for _, record in measured)],
+        ["image > text mAP", *(_figure(record.image_to_text_map) for _, record in measured)],
+        ["image > image mAP", *(_figure(record.image_to_image_map) for _, record in measured)],
     ]
-    console.table(f"Validation split, {report.val_images} images", ["", "base", name], rows)
+    console.table(f"Validation split, {report.val_images} images", ["", *(heading for heading, _ in measured)], rows)
     if report.gate is not None:
         _show_gate(console, report.gate)
     if report.fusion is not None:

@@ -97,7 +97,8 @@ class FinetuneReport:
         broken: file names of images that could not be decoded.
         data: what there was to learn from and to be judged by.
         epochs: validation figures, the base first.
-        best_epoch: the epoch whose weights were chosen; 0 is the base.
+        heads: validation figures of the base with fitted heads; None where they were not fitted.
+        best_epoch: the epoch whose weights were chosen; 0 is the base, or the base with fitted heads.
         alpha: share of the tuned weights in the blend with the base; 0 is the base.
         chosen: validation figures of the chosen weights.
         gate: the last word; None where there is no split to judge on, or nothing but the base to judge.
@@ -121,6 +122,7 @@ class FinetuneReport:
     broken: tuple[str, ...]
     data: DataReport
     epochs: tuple[EpochRecord, ...]
+    heads: EpochRecord | None
     best_epoch: int
     alpha: float
     chosen: EpochRecord

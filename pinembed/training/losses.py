@@ -31,6 +31,33 @@ def image_text_loss(image_BD: Tensor, text_BD: Tensor, positive_BB: Tensor, scal
     return (F.cross_entropy(logits_BB, share_BB) + F.cross_entropy(logits_BB.T, share_T_BB)) / 2
 
 
+def pairwise_loss(image_BD: Tensor, text_BD: Tensor, positive_BB: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    """Each pair judged on its own as right or wrong: the sum over an image's texts, the mean over images.
+
+    Args:
+        image_BD: unit rows.
+        text_BD: unit rows.
+        positive_BB: image i and text j belong together.
+        scale: inverse temperature.
+        bias: added to every logit; see `balanced_bias`.
+    Source: Zhai et al. 2023, Sigmoid loss for language image pre-training, arXiv:2303.15343, equation 1.
+    """
+    logits_BB = scale * image_BD @ text_BD.T + bias
+    return -F.logsigmoid(torch.where(positive_BB, logits_BB, -logits_BB)).sum(dim=1).mean()
+
+
+@torch.no_grad()
+def balanced_bias(image_BD: Tensor, text_BD: Tensor, positive_BB: Tensor, scale: Tensor) -> Tensor:
+    """The bias with which a model of a softmax loss starts on pairs: one right answer in a batch is expected.
+
+    It is -ln(B - 1), less the logit that wrong pairs have on average, for the softmax did not care for their level.
+    """
+    logits_BB = scale * image_BD @ text_BD.T
+    wrong_BB = ~positive_BB
+    level = logits_BB[wrong_BB].mean() if bool(wrong_BB.any()) else logits_BB.mean()
+    return -torch.log(torch.tensor(max(len(image_BD) - 1.0, 1.0), device=level.device)) - level
+
+
 def image_image_loss(image_BD: Tensor, positive_BB: Tensor, scale: Tensor) -> Tensor:
     """Supervised contrast between the images of a batch; images without a partner are passed over.
 

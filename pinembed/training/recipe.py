@@ -17,6 +17,8 @@ HIGHEST_RATE_PARAMETERS, RATE_POWER = 2.5e6, 1.4
 The first was measured (docs/finetune.md), the last is what published tunings of CLIP on thousands of images use.
 """
 SCRATCH_RATE = 2e-3
+LOW_RANK_GAIN = 20
+"""Low-rank updates start at zero and take a higher rate."""
 TRAIN_SIDE = 5 / 7
 """Random crops enlarge what they show, so a smaller side shows items at their usual size, in half the time.
 
@@ -30,6 +32,8 @@ LARGEST_BATCH, SMALLEST_BATCH, FEWEST_STEPS = 64, 16, 8
 IMAGES_SHOWN = 45_000
 FEWEST_EPOCHS, MOST_EPOCHS = 3, 25
 SCRATCH_EPOCHS = 18
+SOFTMAX, PAIRWISE = "clip", "siglip"
+AUTO, FP32, BF16 = "auto", "fp32", "bf16"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +51,11 @@ class Recipe:
         clip_norm: largest norm of a step's gradient.
         image_image_weight: of the contrast between images of a group, beside the one between images and texts.
         average: share of the run over which the weights are averaged.
+        loss: between images and texts: SOFTMAX over the batch, or PAIRWISE.
+        matryoshka: the losses hold for prefixes of the embedding too.
+        precision: of the towers' arithmetic: FP32, BF16, or AUTO for the faster one.
+        heads: the towers' last layers are fitted before the rest learns.
+        lora: rank of the updates that are learned in place of the weights; None to learn the weights.
     """
 
     epochs: int
@@ -59,6 +68,11 @@ class Recipe:
     clip_norm: float = 1.0
     image_image_weight: float = 0.5
     average: float = 0.1
+    loss: str = SOFTMAX
+    matryoshka: bool = False
+    precision: str = AUTO
+    heads: bool = True
+    lora: int | None = None
 
 
 def make_recipe(
@@ -70,6 +84,11 @@ def make_recipe(
     epochs: int | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
+    loss: str = AUTO,
+    lora: int | None = None,
+    matryoshka: bool = False,
+    precision: str = AUTO,
+    heads: bool = True,
 ) -> Recipe:
     """Defaults for this model and this number of images, where the user did not decide.
 
@@ -81,6 +100,11 @@ def make_recipe(
         epochs: the user's.
         batch_size: the user's.
         lr: the user's peak rate.
+        loss: SOFTMAX, PAIRWISE, or AUTO: pairwise for a model that has a bias for it.
+        lora: rank of low-rank updates.
+        matryoshka: prefixes of the embedding learn too.
+        precision: FP32, BF16 or AUTO.
+        heads: fit the last layers first; of random weights there is nothing to fit them on.
     """
     if random_init:
         rate = SCRATCH_RATE if lr is None else lr
@@ -90,6 +114,7 @@ def make_recipe(
         parameters = sum(p.numel() for name, p in model.named_parameters() if name.startswith(IMAGE_PREFIX))
         by_size = HIGHEST_RATE * (HIGHEST_RATE_PARAMETERS / max(parameters, HIGHEST_RATE_PARAMETERS)) ** RATE_POWER
         by_size = max(by_size, LOWEST_RATE)
+        by_size = by_size if lora is None else min(LOW_RANK_GAIN * by_size, HIGHEST_RATE)
         rate = by_size if lr is None else lr
         rates = Rates(image=rate, text=rate, first_layer=0.3, weight_decay=0.02)
         shown = min(max(round(IMAGES_SHOWN / max(train_images, 1)), FEWEST_EPOCHS), MOST_EPOCHS)
@@ -103,6 +128,11 @@ def make_recipe(
         train_px=train_px,
         micro_batch=fitting if fitting < batch else None,
         rates=rates,
+        loss=loss if loss != AUTO else SOFTMAX if getattr(model, "logit_bias", None) is None else PAIRWISE,
+        matryoshka=matryoshka,
+        precision=precision,
+        heads=heads and not random_init,
+        lora=lora,
     )
 
 

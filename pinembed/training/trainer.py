@@ -1,24 +1,23 @@
-"""One step of contrastive tuning, and the running average of the weights.
-
-Shape legend: B batch, C channels (3), H = W = image_px, T context length, D embedding floats.
-"""
+"""One step of contrastive tuning, and the running average of the weights."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from pinembed.errors import TrainingError
 from pinembed.training.augment import augment
-from pinembed.training.losses import image_image_loss, image_text_loss, positives
+from pinembed.training.gradients import Batch, Towers
+from pinembed.training.lora import add_low_rank, merged_state, remove_low_rank
+from pinembed.training.losses import positives
+from pinembed.training.objective import Objective
 from pinembed.training.optimiser import cosine_share, make_optimiser, set_rate
 from pinembed.training.recipe import Recipe
+from pinembed.training.world import World
 
 FEWEST_FOR_BATCH_NORM = 16
 
@@ -26,9 +25,12 @@ FEWEST_FOR_BATCH_NORM = 16
 class Trainer:
     """A model in training.
 
-    Micro-batches give the gradients of the complete batch: the features are computed first without gradients, the loss
-    gives the gradient of each feature, and a second pass carries it into the weights.
-    Source: Gao et al. 2021, Scaling deep contrastive learning batch size, arXiv:2101.06983.
+    Attributes:
+        model: in its present state.
+        recipe: what a step does.
+        towers: how a batch goes through the model.
+        total_steps: of the run; the rate reaches zero there.
+        step_count: steps done.
 
     Args:
         model: an open_clip model on its device; changed in place.
@@ -36,6 +38,7 @@ class Trainer:
         total_steps: of the run; the rate reaches zero there.
         standardise: pixels 0..255 to the image tower's input.
         seed: of augmentation and dropout.
+        world: processes that train together.
     """
 
     def __init__(
@@ -46,13 +49,25 @@ class Trainer:
         total_steps: int,
         standardise: Callable[[Tensor], Tensor],
         seed: int,
+        world: World | None = None,
     ) -> None:
         # convolutions run up to twice as fast on the CPU, and faster on a GPU, with channels last
         self.model = model.to(memory_format=torch.channels_last)
         self.recipe = recipe
         self.total_steps = total_steps
+        self._world = world or World()
+        if recipe.lora:
+            add_low_rank(model, recipe.lora, seed=seed)
+        self._objective = Objective(model, recipe)
+        self.towers = Towers(
+            model,
+            self._objective,
+            standardise=standardise,
+            micro_batch=recipe.micro_batch,
+            bf16=False,
+            world=self._world,
+        )
         self.optimiser = make_optimiser(model, recipe.rates)
-        self._standardise = standardise
         self._seed = seed
         self._generator = torch.Generator()
         self._trained = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
@@ -72,14 +87,8 @@ class Trainer:
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
 
-    def step(self, pixels_BCHW: Tensor, tokens_BT: Tensor, group_B: Tensor, text_B: Tensor) -> float:
+    def step(self, batch: Batch) -> float:
         """Show one batch and change the weights.
-
-        Args:
-            pixels_BCHW: uint8, without augmentation.
-            tokens_BT: of each picture's text.
-            group_B: codes; equal codes are right answers to each other.
-            text_B: codes of equal texts; -1 for none.
 
         Returns:
             The loss before the change.
@@ -90,10 +99,11 @@ class Trainer:
         warm_up_steps = max(1, round(self.recipe.warm_up * self.total_steps))  # the budget may have cut the steps
         share = cosine_share(self.step_count, self.total_steps, warm_up_steps)
         set_rate(self.optimiser, share)
-        views_BCHW = augment(pixels_BCHW, self._generator, image_px=self.recipe.train_px)
-        positive_BB = positives(group_B, text_B).to(tokens_BT.device)
+        share_of_batch = self._world.share(len(batch.group_B))
+        views_BCHW = augment(batch.pixels_BCHW, self._generator, image_px=self.recipe.train_px, share=share_of_batch)
+        positive_BB = positives(batch.group_B, batch.text_B).to(batch.tokens_MT.device)
         self.optimiser.zero_grad(set_to_none=True)
-        value = self._backward(views_BCHW, tokens_BT, positive_BB)
+        value = self.towers.backward(views_BCHW, batch, positive_BB)
         if not math.isfinite(value):
             raise TrainingError(
                 f"The loss became {value} in step {self.step_count + 1}.",
@@ -101,13 +111,19 @@ class Trainer:
             )
         nn.utils.clip_grad_norm_(self._trained, self.recipe.clip_norm)
         self.optimiser.step()
+        self._world.average_statistics(self.model)
         self.step_count += 1
         self._update_average()
         return value
 
     def averaged_weights(self) -> dict[str, Tensor]:
-        """A copy of the running average, batch-norm statistics included."""
-        return {name: tensor.clone() for name, tensor in self._average.items()}
+        """A copy of the running average under the plain model's names, batch-norm statistics included."""
+        with self.averaged():
+            return merged_state(self.model)
+
+    def finish(self) -> None:
+        """Leave a plain model, whatever the training hung on it."""
+        remove_low_rank(self.model)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -128,13 +144,14 @@ class Trainer:
         return {
             **{f"model.{name}": tensor for name, tensor in self.model.state_dict().items()},
             **{f"average.{name}": tensor for name, tensor in self._average.items()},
+            **{f"objective.{name}": tensor for name, tensor in self._objective.state().items()},
             **moments,
         }
 
     @torch.no_grad()
     def restore(self, state: dict[str, Tensor], *, step_count: int, total_steps: int) -> None:
         """Go on where another process's trainer stood."""
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimiser": {}}
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimiser": {}, "objective": {}}
         for key, tensor in state.items():
             part, _, name = key.partition(".")
             parts[part][name] = tensor
@@ -150,6 +167,7 @@ class Trainer:
                 tensor = torch.empty_like(parameter).copy_(tensor)
             slots.setdefault(int(place), {})[name] = tensor
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": slots})
+        self._objective.restore(parts["objective"])
         self.step_count, self.total_steps = step_count, total_steps
 
     @torch.no_grad()
@@ -158,43 +176,6 @@ class Trainer:
             held = tensor.clone()
             tensor.copy_(self._average[name])
             self._average[name].copy_(held)
-
-    def _backward(self, views_BCHW: Tensor, tokens_BT: Tensor, positive_BB: Tensor) -> float:
-        """Gradients of the whole batch's loss, in micro-batches where the batch does not fit in memory at once."""
-        micro_batch = self.recipe.micro_batch
-        if micro_batch is None or micro_batch >= len(views_BCHW):
-            loss = self._contrast(*self._embed(views_BCHW, tokens_BT), positive_BB)
-            loss.backward()  # type: ignore[no-untyped-call]
-            return float(loss.detach())
-        chunks = list(zip(torch.split(views_BCHW, micro_batch), torch.split(tokens_BT, micro_batch), strict=True))
-        random_states, cached = [], []
-        with torch.no_grad():
-            for chunk in chunks:
-                random_states.append(torch.get_rng_state())
-                cached.append(self._embed(*chunk))
-        image_BD, text_BD = (torch.cat(rows).requires_grad_() for rows in zip(*cached, strict=True))
-        loss = self._contrast(image_BD, text_BD, positive_BB)
-        loss.backward()  # type: ignore[no-untyped-call]
-        gradients = zip(
-            torch.split(_gradient(image_BD), micro_batch), torch.split(_gradient(text_BD), micro_batch), strict=True
-        )
-        for chunk, random_state, gradient in zip(chunks, random_states, gradients, strict=True):
-            torch.set_rng_state(random_state)
-            torch.autograd.backward(self._embed(*chunk), gradient)
-        return float(loss.detach())
-
-    def _embed(self, views_BCHW: Tensor, tokens_BT: Tensor) -> tuple[Tensor, Tensor]:
-        model = cast(Any, self.model)
-        input_BCHW = self._standardise(views_BCHW).contiguous(memory_format=torch.channels_last)
-        image_BD = F.normalize(model.encode_image(input_BCHW).float(), dim=1)
-        return image_BD, F.normalize(model.encode_text(tokens_BT).float(), dim=1)
-
-    def _contrast(self, image_BD: Tensor, text_BD: Tensor, positive_BB: Tensor) -> Tensor:
-        scale = cast(Any, self.model).logit_scale.detach().exp().clamp(max=100)
-        loss = image_text_loss(image_BD, text_BD, positive_BB, scale)
-        if self.recipe.image_image_weight:
-            loss = loss + self.recipe.image_image_weight * image_image_loss(image_BD, positive_BB, scale)
-        return loss
 
     def _update_average(self) -> None:
         # early weights are forgotten: the window grows with the run until it spans the recipe's share of it
@@ -206,7 +187,3 @@ class Trainer:
         )
         for name in current.keys() - set(floating):
             self._average[name].copy_(current[name])
-
-
-def _gradient(tensor: Tensor) -> Tensor:
-    return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad

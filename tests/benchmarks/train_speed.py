@@ -28,10 +28,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from pinembed.encoder.encoder import load_encoder
 from pinembed.jobs.finetune.examples import load_examples, read_texts
+from pinembed.jobs.finetune.showing import Showing
 from pinembed.nouns.progress import SILENT
-from pinembed.training.batches import epoch_batches
 from pinembed.training.recipe import make_recipe
 from pinembed.training.trainer import Trainer
+from pinembed.training.world import World
 
 
 class Pairs(Dataset[tuple[torch.Tensor, torch.Tensor]]):
@@ -90,10 +91,8 @@ def pinembed_rate(folder: Path, encoder: str, batch_size: int, images: int, *, s
     trainer = Trainer(loaded.model, recipe, total_steps=1000, standardise=loaded.standardise, seed=0)
     trainer.start_epoch(1)
     rng = np.random.default_rng(0)
-    groups = train.labelled.group_of_N
-    for places in epoch_batches(groups.tolist(), batch_size=batch_size, views=recipe.views, rng=rng):
-        tokens_BT = loaded.tokenizer([texts.captioner.sample(train.labelled.items[place], rng) for place in places])
-        trainer.step(train.pixels.batch(places.tolist()), tokens_BT, groups[places], train.labelled.text_of_N[places])
+    for batch in Showing(loaded, recipe, train, texts.captioner, World()).epoch(rng):
+        trainer.step(batch)
     return len(train.pixels) / (time.perf_counter() - started_s)
 
 

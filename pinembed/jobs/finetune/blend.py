@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,30 +21,37 @@ class Blend:
 
     Attributes:
         alpha: 0 is the base, 1 the tuned weights.
+        epoch: whose weights were blended; 0 for the base, and for the base with fitted heads.
         weights: state dict.
         scores: on the validation split.
     """
 
     alpha: float
+    epoch: int
     weights: dict[str, Tensor]
     scores: SplitScores
 
 
-def choose_blend(judge: Judge, base: Blend, tuned: Blend, progress: Progress) -> Blend:
-    """The best mean mAP among the base, the tuned weights and blends of them, with no direction below the base.
+def choose_blend(judge: Judge, candidates: Sequence[Blend], progress: Progress) -> Blend:
+    """The best mean mAP among the candidates and blends of first and last, with no direction below the first.
 
+    Args:
+        judge: measures on the validation split.
+        candidates: the base first, the most tuned weights last.
+        progress: who watches.
     Source: Wortsman et al. 2022, Robust fine-tuning of zero-shot models, arXiv:2109.01903.
     """
-    candidates = [base, tuned]
+    base, tuned = candidates[0], candidates[-1]
+    blends = []
     for alpha in ALPHAS:
         weights = blended(base.weights, tuned.weights, alpha)
         scores = judge.measure_weights(weights, f"blend {alpha:.1f} of tuned and base")
-        candidates.append(Blend(alpha=alpha, weights=weights, scores=scores))
-    allowed = [candidate for candidate in candidates if is_nowhere_below(candidate.scores, base.scores)]
-    chosen = max(allowed, key=lambda candidate: candidate.scores.mean_map)
+        blends.append(Blend(alpha=alpha, epoch=tuned.epoch, weights=weights, scores=scores))
+    allowed = [blend for blend in (*candidates, *blends) if is_nowhere_below(blend.scores, base.scores)]
+    chosen = max(allowed, key=lambda blend: blend.scores.mean_map)
     progress.say(
-        f"blend: {chosen.alpha:.1f} of the tuned weights, validation mAP {chosen.scores.mean_map:.3f} "
-        f"(base {base.scores.mean_map:.3f}, tuned {tuned.scores.mean_map:.3f})"
+        f"blend: {chosen.alpha:.1f} of the {'tuned weights' if chosen.epoch else 'fitted heads'}, validation mAP "
+        f"{chosen.scores.mean_map:.3f} (base {base.scores.mean_map:.3f}, tuned {tuned.scores.mean_map:.3f})"
     )
     return chosen
 

@@ -36,6 +36,8 @@ class RunState:
         training_s: time in steps.
         shown: images shown.
         elapsed_s: time since the first step, over all starts.
+        micro_batch: images that go through the towers at once; None for the complete batch.
+        bf16: the towers compute in bfloat16.
         stopped: why no further epoch should run; None while it should.
         tensors: by name; `trainer.` and `best.` tell whose they are.
     """
@@ -48,6 +50,8 @@ class RunState:
     training_s: float
     shown: int
     elapsed_s: float
+    micro_batch: int | None
+    bf16: bool
     stopped: str | None
     tensors: dict[str, Tensor]
 

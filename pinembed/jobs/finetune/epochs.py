@@ -1,12 +1,10 @@
-"""The loop: epochs of steps, validation after each, the best weights kept, the state saved.
-
-Shape legend: B batch, T context length.
-"""
+"""The loop: heads first, then epochs of steps, validation after each, the best weights kept, the state saved."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from torch import Tensor
@@ -16,14 +14,17 @@ from pinembed.encoder.encoder import Encoder
 from pinembed.errors import NonFiniteEmbeddingError, TrainingError
 from pinembed.jobs.finetune.checkpoint import Checkpoint, RunState
 from pinembed.jobs.finetune.examples import Examples
+from pinembed.jobs.finetune.heads import fitted_heads
 from pinembed.jobs.finetune.judge import Judge
+from pinembed.jobs.finetune.precision import choose_bf16
+from pinembed.jobs.finetune.showing import Showing
 from pinembed.metrics.collapse import Spread
 from pinembed.metrics.split import SplitScores
 from pinembed.nouns.finetune_report import EpochRecord
 from pinembed.nouns.progress import Progress
-from pinembed.training.batches import epoch_batches
 from pinembed.training.recipe import Recipe
 from pinembed.training.trainer import Trainer
+from pinembed.training.world import World
 
 TIMED_STEPS = (5, 10, 20, 40, 80)
 SENTINEL_SHARE = 0.5
@@ -40,6 +41,9 @@ class TrainedRun:
         best_epoch: the last trained epoch within a standard error of the best mean mAP; 0 where none was measured.
         base_scores: of the base on the validation split.
         base_weights: state dict before the first step.
+        heads: validation figures of the base with fitted heads; None where they were not fitted.
+        heads_scores: the same, query by query.
+        heads_weights: its state dict.
         best_weights: state dict of the best trained epoch.
         training_s: time in steps, without validation.
         shown: images that the steps saw.
@@ -51,6 +55,9 @@ class TrainedRun:
     best_epoch: int
     base_scores: SplitScores
     base_weights: dict[str, Tensor]
+    heads: EpochRecord | None
+    heads_scores: SplitScores | None
+    heads_weights: dict[str, Tensor]
     best_weights: dict[str, Tensor]
     training_s: float
     shown: int
@@ -69,6 +76,7 @@ class Epochs:
         checkpoint: where the state is kept between epochs.
         seed: of everything random.
         minutes: time for steps and validation; the number of steps is cut to it.
+        world: processes that train together.
         progress: who watches.
     """
 
@@ -83,6 +91,7 @@ class Epochs:
         checkpoint: Checkpoint,
         seed: int,
         minutes: float | None,
+        world: World,
         progress: Progress,
     ) -> None:
         self._encoder = encoder
@@ -96,13 +105,10 @@ class Epochs:
         self._progress = progress
         self._steps_per_epoch = max(1, round(len(train.pixels) / recipe.batch_size))
         self._base_weights = {name: tensor.clone() for name, tensor in encoder.model.state_dict().items()}
-        self._trainer = Trainer(
-            encoder.model,
-            recipe,
-            total_steps=recipe.epochs * self._steps_per_epoch,
-            standardise=encoder.standardise,
-            seed=seed,
-        )
+        self._heads_weights = self._base_weights
+        self._showing = Showing(encoder, recipe, train, captioner, world)
+        self._world = world
+        self._trainer: Trainer
         self._records: list[EpochRecord] = []
         self._losses: list[float] = []
         self._best_epoch = 0
@@ -115,18 +121,21 @@ class Epochs:
         self._validation_s = 0.0
 
     def run(self) -> TrainedRun:
-        """Measure the base and train; go on from the checkpoint where there is one."""
+        """Measure the base, fit the heads, and train; go on from the checkpoint where there is one."""
         self._started_s = time.monotonic()
-        base_scores, base_spread = self._judge.measure("measuring the base")
+        base_scores, base_spread = self._measure("measuring the base")
         self._validation_s = time.monotonic() - self._started_s
         self._records = [self._told(epoch_record(0, base_scores, seconds=self._validation_s))]
-        self._resume()
+        heads, heads_scores = self._fit_heads(base_scores) if self._recipe.heads else (None, None)
+        self._start_trainer()
         while self._trainer.step_count < self._trainer.total_steps and self._stopped is None:
             try:
                 self._one_epoch(len(self._records), base_spread)
             except (TrainingError, NonFiniteEmbeddingError) as error:
                 self._stopped = error.message
-            self._checkpoint.save(self._state())
+            if self._world.is_first:
+                self._checkpoint.save(self._state())
+        self._trainer.finish()
         if self._stopped is not None:
             self._progress.say(f"training ended early: {self._stopped}")
         return TrainedRun(
@@ -135,16 +144,62 @@ class Epochs:
             best_epoch=self._best_epoch,
             base_scores=base_scores,
             base_weights=self._base_weights,
+            heads=heads,
+            heads_scores=heads_scores,
+            heads_weights=self._heads_weights,
             best_weights=self._best_weights,
             training_s=self._training_s,
             shown=self._shown,
             stopped=self._stopped,
         )
 
+    def _fit_heads(self, base_scores: SplitScores) -> tuple[EpochRecord | None, SplitScores | None]:
+        """Stage A. Training starts from its heads where validation says that they are better than the base's."""
+        started_s = time.monotonic()
+        fitted = fitted_heads(self._encoder, self._train, self._captioner, seed=self._seed, progress=self._progress)
+        if not fitted:
+            self._progress.say("the towers do not end in linear layers that could be fitted first")
+            return None, None
+        self._heads_weights = {**self._base_weights, **fitted}
+        self._encoder.model.load_state_dict(self._heads_weights)
+        scores, _ = self._measure("measuring the heads")
+        record = epoch_record(0, scores, seconds=time.monotonic() - started_s)
+        self._progress.say(f"heads, {record.seconds:.0f} s: {shown_figures(record)}")
+        if scores.mean_map <= base_scores.mean_map:
+            self._encoder.model.load_state_dict(self._base_weights)
+        return record, scores
+
+    def _start_trainer(self) -> None:
+        self._trainer = Trainer(
+            self._encoder.model,
+            self._recipe,
+            total_steps=self._recipe.epochs * self._steps_per_epoch,
+            standardise=self._encoder.standardise,
+            seed=self._seed,
+            world=self._world,
+        )
+        if not self._resume():
+            self._trainer.towers.bf16 = self._world.same(
+                choose_bf16(self._trainer, self._showing, self._recipe.precision, self._progress)
+            )
+
+    def _measure(self, stage: str) -> tuple[SplitScores, Spread]:
+        """By the first of the processes, for all."""
+        found: tuple[SplitScores, Spread] | NonFiniteEmbeddingError | None = None
+        if self._world.is_first:
+            try:
+                found = self._judge.measure(stage)
+            except NonFiniteEmbeddingError as error:
+                found = error
+        found = self._world.same(found)
+        if isinstance(found, NonFiniteEmbeddingError):
+            raise found
+        return cast("tuple[SplitScores, Spread]", found)
+
     def _one_epoch(self, epoch: int, base_spread: Spread) -> None:
         loss = self._train_epoch(epoch)
         with self._trainer.averaged():
-            scores, spread = self._judge.measure(f"measuring epoch {epoch}")
+            scores, spread = self._measure(f"measuring epoch {epoch}")
         record = self._told(epoch_record(epoch, scores, loss=loss, seconds=time.monotonic() - self._started_s))
         self._records.append(record)
         highest = max(trained.mean_map for trained in self._records[1:])
@@ -161,33 +216,21 @@ class Epochs:
 
     def _train_epoch(self, epoch: int) -> float:
         rng = np.random.default_rng((self._seed, epoch))
-        labelled = self._train.labelled
-        batches = epoch_batches(
-            labelled.group_of_N.tolist(), batch_size=self._recipe.batch_size, views=self._recipe.views, rng=rng
-        )
         recall = self._records[-1].text_to_image_recall_at_1
-        self._progress.start(f"epoch {epoch}", len(labelled), "img")
+        self._progress.start(f"epoch {epoch}", len(self._train.pixels), "img")
         self._trainer.start_epoch(epoch)
         losses: list[float] = []
-        for places in batches:
+        started_s = time.monotonic()
+        for batch in self._showing.epoch(rng):
             if self._trainer.step_count >= self._trainer.total_steps:
                 break
-            started_s = time.monotonic()
-            tokens_BT = self._encoder.tokenizer(
-                [self._captioner.sample(labelled.items[place], rng) for place in places]
-            )
-            losses.append(
-                self._trainer.step(
-                    self._train.pixels.batch(places.tolist()).to(self._encoder.device),
-                    tokens_BT.to(self._encoder.device),
-                    labelled.group_of_N[places],
-                    labelled.text_of_N[places],
-                )
-            )
+            losses.append(self._trainer.step(batch))
             self._training_s += time.monotonic() - started_s
-            self._shown += len(places)
+            started_s = time.monotonic()
+            images = len(batch.group_B)
+            self._shown += images
             note = f"loss {losses[-1]:.3f}" + (f", recall@1 {recall:.3f}" if recall is not None else "")
-            self._progress.advance(len(places), note)
+            self._progress.advance(images, note)
             self._fit_budget()
         self._progress.finish()
         self._losses += losses
@@ -204,7 +247,7 @@ class Epochs:
         epoch_s = step_s * self._steps_per_epoch + self._validation_s
         left_s = self._budget_s - (time.monotonic() - self._started_s)
         fitting = done + int(max(left_s, 0) / epoch_s * self._steps_per_epoch)
-        steps = min(fitting, self._recipe.epochs * self._steps_per_epoch)
+        steps = self._world.same(min(fitting, self._recipe.epochs * self._steps_per_epoch))
         if steps != self._trainer.total_steps:
             self._trainer.total_steps = steps
             self._progress.say(f"--minutes allows {steps} steps, {steps / self._steps_per_epoch:.1f} epochs")
@@ -212,10 +255,7 @@ class Epochs:
     def _told(self, record: EpochRecord) -> EpochRecord:
         name = "base" if record.epoch == 0 else f"epoch {record.epoch}"
         loss = "" if record.loss is None else f"loss {record.loss:.3f}, "
-        self._progress.say(
-            f"{name}: {loss}validation mAP text > image {_figure(record.text_to_image_map)}, image > text "
-            f"{_figure(record.image_to_text_map)}, image > image {_figure(record.image_to_image_map)}"
-        )
+        self._progress.say(f"{name}: {loss}{shown_figures(record)}")
         return record
 
     def _state(self) -> RunState:
@@ -228,6 +268,8 @@ class Epochs:
             training_s=self._training_s,
             shown=self._shown,
             elapsed_s=time.monotonic() - self._started_s,
+            micro_batch=self._trainer.towers.micro_batch,
+            bf16=self._trainer.towers.bf16,
             stopped=self._stopped,
             tensors={
                 **{f"trainer.{name}": tensor for name, tensor in self._trainer.state().items()},
@@ -235,10 +277,11 @@ class Epochs:
             },
         )
 
-    def _resume(self) -> None:
+    def _resume(self) -> bool:
+        """Go on from the state on disk; False where there is none."""
         state = self._checkpoint.load()
         if state is None:
-            return
+            return False
         self._records, self._losses = list(state.records), list(state.losses)
         self._best_epoch, self._stopped = state.best_epoch, state.stopped
         self._training_s, self._shown = state.training_s, state.shown
@@ -247,7 +290,9 @@ class Epochs:
         self._trainer.restore(
             _under(state.tensors, "trainer."), step_count=state.step_count, total_steps=state.total_steps
         )
+        self._trainer.towers.micro_batch, self._trainer.towers.bf16 = state.micro_batch, state.bf16
         self._progress.say(f"going on after epoch {len(self._records) - 1} of the run that was interrupted")
+        return True
 
 
 def epoch_record(epoch: int, scores: SplitScores, *, seconds: float, loss: float | None = None) -> EpochRecord:
@@ -269,6 +314,14 @@ def epoch_record(epoch: int, scores: SplitScores, *, seconds: float, loss: float
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def shown_figures(record: EpochRecord) -> str:
+    """The directions' mAP in one line."""
+    return (
+        f"validation mAP text > image {_figure(record.text_to_image_map)}, image > text "
+        f"{_figure(record.image_to_text_map)}, image > image {_figure(record.image_to_image_map)}"
+    )
 
 
 def _figure(value: float | None) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -26,7 +27,8 @@ from pinembed.jobs.finetune.write import CURVES_NAME, GATE_NAME, write_curves, w
 from pinembed.nouns.finetune_report import FinetuneReport, FinetuneSettings
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import check_output, staged_folder
-from pinembed.training.recipe import Recipe, make_recipe
+from pinembed.training.recipe import AUTO, Recipe, make_recipe
+from pinembed.training.world import join_world
 from pinembed.version import __version__
 
 
@@ -46,6 +48,11 @@ def finetune(
     minutes: float | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
+    loss: str = AUTO,
+    lora: int | None = None,
+    matryoshka: bool = False,
+    precision: str = AUTO,
+    heads: bool = True,
     overwrite: bool = False,
     device: str = "auto",
     progress: Progress = SILENT,
@@ -55,7 +62,8 @@ def finetune(
     The base is measured on the validation split before the first step and stays a candidate; blends of base and tuned
     weights are candidates too. What was chosen has to pass the gate on the test split, which neither trains nor
     selects. Random weights are no base that anybody wants back: with random_init the best epoch is kept.
-    A run that was killed goes on from its last whole epoch when it is called again in the same way.
+    A run that was killed goes on from its last whole epoch when it is called again in the same way. Under `torchrun` or
+    `accelerate launch` the processes share each batch; the first one selects, judges and writes.
 
     Args:
         data: DATA folder with metadata.
@@ -73,6 +81,11 @@ def finetune(
         minutes: time for training; the epochs are cut to it.
         batch_size: images of a step.
         lr: peak learning rate of the last layer.
+        loss: between images and texts: `clip`, `siglip`, or `auto` for the one that the base was trained with.
+        lora: learn updates of this rank in place of the weights.
+        matryoshka: prefixes of the embedding learn to serve alone.
+        precision: `fp32`, `bf16`, or `auto` for the faster one.
+        heads: fit the towers' last layers before the rest.
         overwrite: replace a folder that pinembed wrote.
         device: torch device or `auto`.
         progress: who watches.
@@ -84,6 +97,8 @@ def finetune(
         OutputExistsError: `out` holds something.
     """
     started_s = time.monotonic()
+    world = join_world()
+    progress = progress if world.is_first else SILENT
     check_output(out, overwrite=overwrite)
     texts = read_texts(data, text=text, group=group, slices=slices, progress=progress)
     wish = read_wish(fusion, texts)
@@ -99,6 +114,11 @@ def finetune(
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,
+        loss=loss,
+        lora=lora,
+        matryoshka=matryoshka,
+        precision=precision,
+        heads=heads,
     )
     settings = FinetuneSettings(
         data=str(data),
@@ -129,8 +149,11 @@ def finetune(
         checkpoint=checkpoint,
         seed=seed,
         minutes=minutes,
+        world=world,
         progress=progress,
     ).run()
+    if not world.is_first:
+        return cast(FinetuneReport, world.same(None))
     blend = _blend(run, judge, random_init=random_init, progress=progress)
     opened = _gate(encoder, in_use, texts, blend, seed=seed, progress=progress)
     gate = None if opened is None else opened.judge(run.base_weights, blend.weights)
@@ -165,9 +188,10 @@ def finetune(
             broken=(*train.pixels.broken, *val.pixels.broken),
             data=texts.report,
             epochs=run.records,
-            best_epoch=run.best_epoch if blend.alpha else 0,
+            heads=run.heads,
+            best_epoch=blend.epoch,
             alpha=blend.alpha,
-            chosen=epoch_record(run.best_epoch if blend.alpha else 0, blend.scores, seconds=run.records[-1].seconds),
+            chosen=epoch_record(blend.epoch, blend.scores, seconds=run.records[-1].seconds),
             gate=gate,
             fusion=fused,
             stopped=run.stopped,
@@ -179,7 +203,7 @@ def finetune(
         write_run(folder, report, recipe, spec, encoder, run.losses)
         write_card(folder, report, encoder.files.folder)
     checkpoint.remove()
-    return report
+    return world.same(report)
 
 
 def _key(settings: FinetuneSettings, recipe: Recipe, encoder: Encoder, train: Examples, val: Examples) -> str:
@@ -202,13 +226,14 @@ def _key(settings: FinetuneSettings, recipe: Recipe, encoder: Encoder, train: Ex
 
 
 def _blend(run: TrainedRun, judge: Judge, *, random_init: bool, progress: Progress) -> Blend:
-    base = Blend(alpha=0.0, weights=run.base_weights, scores=run.base_scores)
-    if run.best_epoch == 0:
-        return base
-    tuned = Blend(
-        alpha=1.0, weights=run.best_weights, scores=judge.measure_weights(run.best_weights, "measuring the best epoch")
-    )
-    return tuned if random_init else choose_blend(judge, base, tuned, progress)
+    base = Blend(alpha=0.0, epoch=0, weights=run.base_weights, scores=run.base_scores)
+    candidates = [base]
+    if run.heads_scores is not None and run.stopped is None:
+        candidates.append(Blend(alpha=1.0, epoch=0, weights=run.heads_weights, scores=run.heads_scores))
+    if run.best_epoch:
+        scores = judge.measure_weights(run.best_weights, "measuring the best epoch")
+        candidates.append(Blend(alpha=1.0, epoch=run.best_epoch, weights=run.best_weights, scores=scores))
+    return candidates[-1] if random_init or len(candidates) == 1 else choose_blend(judge, candidates, progress)
 
 
 def _gate(

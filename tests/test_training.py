@@ -1,0 +1,243 @@
+"""The parts of training: heads, losses, low-rank updates, memory, processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from tests.conftest import CliResult, write_catalogue
+
+if TYPE_CHECKING:
+    from pinembed.encoder.encoder import Encoder
+    from pinembed.training.gradients import Batch
+    from pinembed.training.trainer import Trainer
+
+IMAGES = 10
+
+
+def make_trainer(encoder: Encoder, **recipe: Any) -> Trainer:
+    from pinembed.training.optimiser import Rates
+    from pinembed.training.recipe import Recipe
+    from pinembed.training.trainer import Trainer
+
+    rates = Rates(image=1e-3, text=1e-3, first_layer=0.3, weight_decay=0.01)
+    settings = {"epochs": 1, "batch_size": IMAGES, "views": 2, "train_px": None, "micro_batch": None, "rates": rates}
+    made = Trainer(
+        encoder.model, Recipe(**{**settings, **recipe}), total_steps=4, standardise=encoder.standardise, seed=0
+    )
+    made.start_epoch(1)
+    return made
+
+
+def make_batch(encoder: Encoder) -> Batch:
+    from pinembed.training.gradients import Batch
+
+    generator = torch.Generator().manual_seed(0)
+    return Batch(
+        pixels_BCHW=torch.randint(256, (IMAGES, 3, 32, 32), dtype=torch.uint8, generator=generator),
+        tokens_MT=encoder.tokenizer([f"item {place}" for place in range(IMAGES)]),
+        said_VB=torch.stack([torch.arange(IMAGES), torch.arange(IMAGES) // 2]),
+        group_B=torch.arange(IMAGES) // 2,
+        text_B=torch.arange(IMAGES),
+    )
+
+
+@pytest.fixture
+def encoder(tiny_encoder: Path) -> Encoder:
+    from pinembed.encoder.encoder import load_encoder
+
+    return load_encoder(str(tiny_encoder))
+
+
+def test_fitted_heads_help_and_leave_the_model_as_it_was(encoder: Encoder, tmp_path: Path) -> None:
+    from pinembed.jobs.finetune.examples import load_examples, read_texts
+    from pinembed.jobs.finetune.heads import fitted_heads
+    from pinembed.jobs.finetune.judge import Judge
+    from pinembed.nouns.progress import SILENT
+
+    texts = read_texts(write_catalogue(tmp_path / "data", views=6), text=(), group="product")
+    train = load_examples(texts.train, texts, encoder.preprocessing, split="train", progress=SILENT)
+    before = {name: tensor.clone() for name, tensor in encoder.model.state_dict().items()}
+    fitted = fitted_heads(encoder, train, texts.captioner, seed=0, progress=SILENT)
+    assert set(fitted) == {"visual.proj", "text_projection"}
+    assert all(torch.equal(tensor, before[name]) for name, tensor in encoder.model.state_dict().items())
+    judge = Judge(encoder, train, SILENT)
+    scores, base_scores = judge.measure_weights({**before, **fitted}, ""), judge.measure_weights(before, "")
+    assert scores.mean_map > base_scores.mean_map + 0.1
+
+
+def test_a_tower_that_goes_on_after_its_last_linear_layer_has_no_head_to_fit(encoder: Encoder) -> None:
+    from pinembed.training.heads import head_features, text_head
+
+    head = text_head(encoder.model)
+    assert head is not None
+    tokens_BT = encoder.tokenizer(["red", "blue"])
+    encode = encoder.model.encode_text
+    assert head_features(head, encode, iter([tokens_BT])) is not None
+    assert head_features(head, lambda tokens: encode(tokens).relu(), iter([tokens_BT])) is None
+
+
+def test_the_bias_of_pairwise_losses_expects_one_right_answer_in_a_batch() -> None:
+    from pinembed.training.losses import balanced_bias, pairwise_loss
+
+    generator = torch.Generator().manual_seed(0)
+    image_BD, text_BD = (torch.nn.functional.normalize(torch.randn(64, 32, generator=generator)) for _ in range(2))
+    right_BB, scale = torch.eye(64, dtype=torch.bool), torch.tensor(5.0)
+    bias = balanced_bias(image_BD, text_BD, right_BB, scale)
+    wrong_logits = (scale * image_BD @ text_BD.T + bias)[~right_BB]
+    assert float(wrong_logits.mean()) == pytest.approx(-torch.log(torch.tensor(63.0)))
+    unbiased = pairwise_loss(image_BD, text_BD, right_BB, scale, torch.zeros(()))
+    assert pairwise_loss(image_BD, text_BD, right_BB, scale, bias) < unbiased / 3
+
+
+def test_a_model_with_a_bias_of_its_own_trains_on_pairs_with_it(encoder: Encoder) -> None:
+    from pinembed.training.recipe import make_recipe
+
+    def loss_of(model: torch.nn.Module) -> str:
+        return make_recipe(model, train_images=100, image_px=32, random_init=False).loss
+
+    assert loss_of(encoder.model) == "clip"
+    encoder.model.logit_bias = torch.nn.Parameter(torch.tensor(-7.0))
+    assert loss_of(encoder.model) == "siglip"
+    trainer = make_trainer(encoder, loss="siglip")
+    trainer.step(make_batch(encoder))
+    assert float(trainer.state()["objective.bias"]) == -7.0
+
+
+@pytest.mark.parametrize("recipe", [{"loss": "siglip"}, {"lora": 2}, {"matryoshka": True}, {}], ids=str)
+def test_a_restored_trainer_takes_the_same_next_step(tiny_encoder: Path, recipe: dict[str, Any]) -> None:
+    from pinembed.encoder.encoder import load_encoder
+
+    undisturbed, restored = load_encoder(str(tiny_encoder)), load_encoder(str(tiny_encoder))
+    batch = make_batch(undisturbed)
+    trainer = make_trainer(undisturbed, **recipe)
+    for _ in range(3):
+        trainer.step(batch)
+    state = {name: tensor.clone() for name, tensor in trainer.state().items()}
+    again = make_trainer(restored, **recipe)
+    again.restore(state, step_count=3, total_steps=4)
+    trainer.start_epoch(2)
+    again.start_epoch(2)
+    assert again.step(batch) == trainer.step(batch)
+
+
+def test_low_rank_updates_are_merged_into_a_plain_model(encoder: Encoder) -> None:
+    from pinembed.training.lora import merged_state
+
+    before = {name: tensor.clone() for name, tensor in encoder.model.state_dict().items()}
+    trainer, batch = make_trainer(encoder, lora=2), make_batch(encoder)
+    for _ in range(3):
+        trainer.step(batch)
+    merged = merged_state(encoder.model)
+    encoder.model.eval()
+    pixels_BCHW = batch.pixels_BCHW
+    learned_BD = encoder.embed_images(pixels_BCHW)
+    trainer.finish()
+    plain = encoder.model.state_dict()
+    assert plain.keys() == before.keys() == merged.keys()
+    assert all(torch.equal(tensor, merged[name]) for name, tensor in plain.items())
+    assert torch.allclose(encoder.embed_images(pixels_BCHW), learned_BD, atol=1e-6)
+    changed = {name: plain[name] - tensor for name, tensor in before.items() if not torch.equal(plain[name], tensor)}
+    assert "visual.transformer.resblocks.0.attn.in_proj_weight" in changed
+    assert "visual.transformer.resblocks.0.mlp.c_fc.weight" in changed
+    assert {int(torch.linalg.matrix_rank(change.flatten(1), atol=1e-5)) for change in changed.values()} == {2}
+
+
+def test_prefixes_of_the_embedding_learn_to_serve_alone(encoder: Encoder) -> None:
+    from pinembed.training.objective import prefix_dims
+
+    assert prefix_dims(512) == (512, 256, 128, 64, 32)
+    assert prefix_dims(48) == (48,)
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_halved_until_it_does(
+    tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pinembed.encoder.encoder import load_encoder
+
+    whole, halved = load_encoder(str(tiny_encoder)), load_encoder(str(tiny_encoder))
+    batch = make_batch(whole)
+    encode_image = halved.model.encode_image
+
+    def short_of_memory(pixels_BCHW: torch.Tensor) -> torch.Tensor:
+        if len(pixels_BCHW) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return encode_image(pixels_BCHW)
+
+    monkeypatch.setattr(halved.model, "encode_image", short_of_memory)
+    trainer, reference = make_trainer(halved), make_trainer(whole)
+    assert trainer.step(batch) == pytest.approx(reference.step(batch), rel=1e-5)
+    assert trainer.towers.micro_batch == 2
+    assert all(
+        torch.allclose(tensor, whole.model.state_dict()[name], atol=2e-5)
+        for name, tensor in halved.model.state_dict().items()
+    )
+
+
+def test_bfloat16_computes_the_towers_and_leaves_the_weights_in_float32(encoder: Encoder) -> None:
+    trainer, batch = make_trainer(encoder), make_batch(encoder)
+    exact_BD = trainer.towers.embed_images(batch.pixels_BCHW.float())
+    trainer.towers.bf16 = True
+    rounded_BD = trainer.towers.embed_images(batch.pixels_BCHW.float())
+    assert rounded_BD.dtype == torch.float32
+    assert not torch.equal(rounded_BD, exact_BD)
+    assert torch.allclose(rounded_BD, exact_BD, atol=0.05)
+    trainer.step(batch)
+    assert {parameter.dtype for parameter in encoder.model.parameters()} == {torch.float32}
+
+
+def test_finetune_takes_low_rank_updates_pairs_and_prefixes_together(
+    cli: Callable[..., CliResult], catalogue_folder: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    result = cli(
+        "finetune", catalogue_folder, "--base", tiny_encoder, "--out", tmp_path / "out", "--epochs", "1", "--lora", "4",
+        "--loss", "siglip", "--matryoshka", "--precision", "bf16", "--json",
+    )  # fmt: skip
+    assert result.exit_code in {0, 4}
+    recipe = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))["recipe"]
+    assert (recipe["lora"], recipe["loss"], recipe["matryoshka"]) == (4, "siglip", True)
+    assert result.json["heads"]["mean_map"] > 0
+
+
+def test_two_processes_train_as_one(
+    cli: Callable[..., CliResult], catalogue_folder: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    def arguments(out: str) -> list[str]:
+        return [
+            "finetune", str(catalogue_folder), "--base", str(tiny_encoder), "--out", str(tmp_path / out), "--epochs",
+            "4", "--batch-size", "7", "--lr", "1e-3", "--group", "product", "--json",
+        ]  # fmt: skip
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "pinembed", *arguments("two")],
+            env={**os.environ, **world, "RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    one = cli(*arguments("one"))
+    (first_out, first_words), (second_out, second_words) = (process.communicate() for process in processes)
+    assert [process.returncode for process in processes] == [one.exit_code] * 2, first_words + second_words
+    assert json.loads(first_out)["out"].endswith("two")
+    assert (second_out, second_words) == ("", "")
+    losses = [
+        json.loads((tmp_path / name / "run.json").read_text(encoding="utf-8"))["step_losses"] for name in ("one", "two")
+    ]
+    assert len(losses[0]) == 4
+    assert losses[1] == pytest.approx(losses[0], abs=2e-5)
