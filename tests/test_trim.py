@@ -7,6 +7,7 @@ import shutil
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,8 @@ from pinembed.errors import ModelError
 from pinembed.jobs.trim import trim
 from pinembed.trimmed.checkpoint import INDEX_NAME, read_checkpoint
 from pinembed.trimmed.flops import VisionShape, prefill_flops
+from pinembed.trimmed.shapes import LARGE_TOWER, ROPE, SHAPES, shape_config
+from pinembed.trimmed.trim import stub_tensors, trimmed_config
 from tests.conftest import CliResult, make_qwen3vl
 
 KINDS = {
@@ -79,8 +82,54 @@ def test_trim_sharded_index_names_every_tensor_and_its_bytes(tmp_path: Path) -> 
     assert index["metadata"]["total_size"] == sum(t.numel() * t.element_size() for t in weights.values())
 
 
-def test_trim_verify_compares_with_the_full_model(tmp_path: Path, tiny_qwen3vl: Path) -> None:
-    report = trim(model=tiny_qwen3vl, out=tmp_path / "out", verify=True)
+def published(size: str) -> Any:
+    """Transformers' config of a published checkpoint."""
+    import transformers
+
+    if size in SHAPES:
+        return shape_config(size)
+    text = {
+        "hidden_size": 2048,
+        "intermediate_size": 6144,
+        "moe_intermediate_size": 768,
+        "num_hidden_layers": 48,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 4,
+        "head_dim": 128,
+        "num_experts": 128,
+        "num_experts_per_tok": 8,
+        "rope_parameters": dict(ROPE),
+        "vocab_size": 151_936,
+    }
+    vision = {**LARGE_TOWER, "num_heads": 16, "out_hidden_size": 2048}
+    return transformers.Qwen3VLMoeConfig(text_config=text, vision_config=vision, tie_word_embeddings=False)
+
+
+@pytest.mark.parametrize(("size", "billions"), [("2B", 2.13), ("4B", 4.44), ("8B", 8.77), ("30B-A3B", 31.07)])
+def test_what_is_left_of_a_published_size_is_what_the_architecture_asks_for(size: str, billions: float) -> None:
+    import transformers
+
+    config = published(size)
+    architecture = getattr(transformers, type(config).__name__.replace("Config", "ForConditionalGeneration"))
+    left_config = trimmed_config(config.to_dict())
+    with torch.device("meta"):
+        full = architecture(config).state_dict()
+        wanted = architecture(type(config)(**left_config)).state_dict()
+
+    stub = stub_tensors(left_config, prefix="model.", dtype="BF16")
+    left = {name: tuple(tensor.shape) for name, tensor in full.items() if not name.startswith("model.visual.")}
+    left |= {tensor.name: tensor.shape for tensor in stub}
+
+    assert left == {name: tuple(tensor.shape) for name, tensor in wanted.items()}
+    tied = full["lm_head.weight"].numel() if config.tie_word_embeddings else 0
+    assert (sum(tensor.numel() for tensor in full.values()) - tied) / 1e9 == pytest.approx(billions, abs=0.01)
+
+
+@pytest.mark.parametrize("kind", ["dense tied, one file", "moe untied, sharded"])
+def test_trim_verify_compares_with_the_full_model(tmp_path: Path, kind: str) -> None:
+    model = make_qwen3vl(tmp_path / "model", **KINDS[kind])  # type: ignore[arg-type]
+
+    report = trim(model=model, out=tmp_path / "out", verify=True)
 
     assert [check.name for check in report.parity] == ["one item", "two items", "left-padded batch", "beams"]
     assert all(check.equal and check.max_difference < 1e-6 for check in report.parity)
