@@ -56,6 +56,9 @@ def test_given_weights_are_stored_where_the_gate_lets_them_pass(fused_by_hand: P
     assert run["fingerprint"] == spec.fingerprint
     assert run["encoder"]["fusion"]["image"] == 0.95
     assert run["fusion"]["reason"] == "The weights were given by hand."
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert "metadata: image 0.95, description 0.05." in card
+    assert "| text to item | 8 | 8 |" in card
     judged = run["fusion"]["test"]
     assert judged["query_fields"] == ["title"]
     assert (judged["text_to_item"]["queries"], judged["text_to_item"]["gallery"]) == (8, 8)

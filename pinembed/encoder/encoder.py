@@ -28,6 +28,7 @@ from pinembed.encoder.locate import (
     preprocessing_of,
 )
 from pinembed.encoder.memory import keep_freed_memory
+from pinembed.encoder.short_texts import encode_texts
 from pinembed.encoder.weights import fill_from
 from pinembed.errors import EncoderError, NonFiniteEmbeddingError
 from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
@@ -107,7 +108,7 @@ class Encoder:
         batches = [torch.empty(0, self.dim)]
         for start in range(0, len(texts), batch_size):
             tokens_BT = self.tokenizer(list(texts[start : start + batch_size])).to(self.device)
-            batches.append(unit_rows(cast(Any, self.model).encode_text(tokens_BT).float()).cpu())
+            batches.append(unit_rows(encode_texts(self.model, tokens_BT).float()).cpu())
         return torch.cat(batches)
 
 

@@ -75,7 +75,7 @@ class ItemFuser:
 
     def _embed(self, texts: set[str]) -> None:
         if texts:
-            ordered = sorted(texts)
+            ordered = sorted(texts, key=lambda text: (len(text), text))  # alike in length, so that batches are short
             self._known |= dict(zip(ordered, self._text_tower().embed_texts(ordered).numpy(), strict=True))
 
     def _text_tower(self) -> Encoder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pinembed.jobs.finetune.fusion_card import fusion_lines
 from pinembed.nouns.evaluation import DIRECTIONS
 from pinembed.nouns.finetune_report import EpochRecord, FinetuneReport, GateReport
 
@@ -41,6 +42,7 @@ def write_card(folder: Path, report: FinetuneReport, base_folder: Path | None) -
         "",
         *_validation(report.base, report.chosen),
         *(_gate(report.gate) if report.gate else []),
+        *fusion_lines(report.fusion),
         "",
         "## Training",
         "",
