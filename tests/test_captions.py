@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from pinembed.catalogue.captions import Captioner, make_captioner
+from pinembed.catalogue.metadata import read_catalogue
+from pinembed.catalogue.template import parse_template
 from pinembed.errors import DataError, UsageError
 from pinembed.nouns.item import Catalogue, FieldValue, Item
 
@@ -87,3 +91,105 @@ def test_numbers_are_said_as_thirds_of_the_catalogue() -> None:
         "mug. high price",
     ]
     assert captioner.caption(item(title="mug", price=None)) == "mug"
+
+
+def test_missing_numbers_of_any_kind_are_left_out() -> None:
+    captioner = Captioner(fields=("title", "price", "sizes"), levels={"price": (5.0, 10.0)})
+    assert captioner.caption(item(title="mug", price=float("nan"), sizes=[None, float("nan"), 3])) == "mug. 3"
+
+
+def test_what_is_true_is_said_by_the_name_of_its_column() -> None:
+    captioner = Captioner(fields=("title", "dishwasher_safe"))
+    assert captioner.caption(item(title="mug", dishwasher_safe=True)) == "mug. dishwasher safe"
+    assert captioner.caption(item(title="mug", dishwasher_safe=False)) == "mug"
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"color": "red", "title": "mug", "category": "kitchen"}, "a red mug in clay, kitchen (new)"),
+        ({"title": "mug", "category": "kitchen"}, "a mug, kitchen (new)"),
+        ({"color": "red", "title": "mug"}, "a red mug"),
+        ({"title": "mug", "material": "clay"}, "a mug in clay"),
+        ({"category": "kitchen"}, "kitchen (new)"),
+        ({"material": "clay"}, "in clay"),
+        ({}, ""),
+    ],
+)
+def test_a_template_drops_what_belongs_to_missing_values(values: dict[str, str], sentence: str) -> None:
+    template = parse_template("a {color} {title} in {material}, {category} (new)")
+    said = {"material": "clay" if "category" in values and "color" in values else "", **values}
+    assert template.filled(said) == sentence
+
+
+def test_a_template_makes_the_caption_and_training_drops_some_of_its_fields() -> None:
+    shop = catalogue("title", "color", "category")
+    captioner = make_captioner(shop, template="a {color} {title}, {category}")
+    assert captioner.told == ("a {color} {title}, {category}",)
+    mug = item(title="mug", color="red", category="kitchen")
+    assert captioner.caption(mug) == "a red mug, kitchen"
+    rng = np.random.default_rng(0)
+    phrasings = {captioner.sample(mug, rng) for _ in range(200)}
+    assert phrasings == {"a red mug, kitchen", "a red mug", "a mug, kitchen", "a red, kitchen", "mug", "red", "kitchen"}
+
+
+@pytest.mark.parametrize(
+    ("template", "sentence"),
+    [
+        ("a {colour} {title}", r"--template names colour, which .*metadata.csv does not have; its columns are title"),
+        ("a {title", r"its braces do not fit"),
+        ("a mug", r"it names no column"),
+        ("{}", r"a gap holds something other than the name of a column"),
+        ("{title:>5}", r"a gap holds something other than the name of a column"),
+    ],
+)
+def test_a_template_that_cannot_be_filled_is_refused(template: str, sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        make_captioner(catalogue("title"), template=template)
+
+
+def test_a_template_beside_named_columns_is_refused() -> None:
+    with pytest.raises(UsageError, match="--text and --template both say"):
+        make_captioner(catalogue("title"), ["title"], template="{title}")
+
+
+def test_heavier_fields_are_spoken_more_often() -> None:
+    captioner = make_captioner(catalogue("title", "label"), ["title=3", "label"])
+    assert (captioner.fields, captioner.told) == (("title", "label"), ("title=3", "label=1"))
+    rng = np.random.default_rng(0)
+    spoken = [captioner.sample(item(title="mug", label="red"), rng) for _ in range(2000)]
+    assert spoken.count("mug") / spoken.count("red") == pytest.approx(3, rel=0.2)
+    assert make_captioner(catalogue("title", "a=3"), ["a=3"]).fields == ("a=3",)
+
+
+@pytest.mark.parametrize("weight", ["0", "-1", "many", "", "inf", "nan"])
+def test_a_weight_that_is_none_is_refused(weight: str) -> None:
+    with pytest.raises(UsageError, match=r"as a weight; wanted a number above 0"):
+        make_captioner(catalogue("title"), [f"title={weight}"])
+
+
+def test_training_speaks_some_of_the_tags_and_evaluation_all() -> None:
+    captioner = Captioner(fields=("tags",))
+    mug = item(tags=["tea", "gift", "blue"])
+    rng = np.random.default_rng(0)
+    spoken = {captioner.sample(mug, rng) for _ in range(200)}
+    assert captioner.caption(mug) == "tea, gift, blue"
+    assert {"tea, gift, blue", "tea", "gift", "blue", "tea, blue"} <= spoken
+    assert "blue, tea" not in spoken
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_lists_and_numbers_of_jsonl_and_parquet_become_text(tmp_path: Path, kind: str) -> None:
+    rows = [
+        {"file_name": f"{place}.png", "title": "mug", "tags": tags, "price": price, "new": place == 0}
+        for place, (tags, price) in enumerate([(["tea", "gift"], 1.0), ([], None), (None, 90.0)])
+    ]
+    for row in rows:
+        (tmp_path / row["file_name"]).write_bytes(b"")
+    if kind == "jsonl":
+        (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
+    else:
+        pa.parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "metadata.parquet")
+    shop = read_catalogue(tmp_path)
+    captioner = make_captioner(shop, ["title", "tags", "price", "new"])
+    assert [captioner.caption(found) for found in shop] == ["mug. tea, gift. low price. new", "mug", "mug. high price"]

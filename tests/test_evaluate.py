@@ -161,3 +161,15 @@ def test_evaluate_shows_what_smaller_stored_forms_cost(
     assert forms["fp32"]["image_to_image"]["map"] == report["image_to_image"]["map"]
     assert forms["int8"]["bytes_per_item"] == 20
     assert "Stored forms of the image embeddings" in cli(*arguments).words
+
+
+def test_evaluate_asks_with_the_template(
+    cli: Callable[..., CliResult], catalogue_folder: Path, tiny_encoder: Path
+) -> None:
+    arguments = ("evaluate", catalogue_folder, "--encoder", tiny_encoder, "--template")
+    report = cli(*arguments, "something {color}", "--json").json
+    assert report["texts"] == 4
+    assert report["text"] == ["something {color}"]
+    refused = cli(*arguments, "something {colour}")
+    assert refused.exit_code == 2
+    assert "--template names colour" in refused.words

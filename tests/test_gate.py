@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from pinembed.catalogue.captions import Captioner
 from pinembed.catalogue.slices import make_slices, slice_columns
 from pinembed.errors import UsageError
+from pinembed.jobs.finetune.decision import decide_run
 from pinembed.metrics.retrieval import QueryScores
 from pinembed.metrics.slices import split_parts
 from pinembed.metrics.split import SplitEmbeddings, SplitScores, measure_split
@@ -337,7 +338,7 @@ def test_finetune_hands_the_champion_back_file_for_file_where_it_is_not_beaten(
     ).read_bytes()
 
 
-def test_finetune_keeps_the_champion_where_nothing_was_learned_or_nothing_can_judge(
+def test_finetune_keeps_the_champion_where_nothing_can_judge(
     cli: Callable[..., CliResult], catalogue_folder: Path, tiny_encoder: Path, other_encoder: Path, tmp_path: Path
 ) -> None:
     arguments = (
@@ -350,8 +351,6 @@ def test_finetune_keeps_the_champion_where_nothing_was_learned_or_nothing_can_ju
         "--group",
         "product",
     )
-    result = cli(*arguments, "--out", tmp_path / "idle", "--epochs", "1", "--lr", "0", "--json")
-    assert (result.exit_code, result.json["kept"]) == (4, "champion")
     metadata = catalogue_folder / "metadata.csv"
     rows = list(csv.DictReader(metadata.open(encoding="utf-8")))
     with metadata.open("w", newline="", encoding="utf-8") as file:
@@ -361,6 +360,27 @@ def test_finetune_keeps_the_champion_where_nothing_was_learned_or_nothing_can_ju
     result = cli(*arguments, "--out", tmp_path / "unjudged", "--epochs", "6", "--lr", "2e-3", "--batch-size", "4")
     assert result.exit_code == 4
     assert "The champion stays: there is no test split for the gate to judge on." in result.words
+
+
+@pytest.mark.parametrize(
+    ("has_candidate", "random_init", "has_champion", "kept"),
+    [
+        (False, False, False, "base"),
+        (False, False, True, "champion"),
+        (False, True, True, "champion"),
+        (True, False, False, "tuned"),
+        (True, True, False, "tuned"),
+        (True, False, True, "champion"),
+        (True, True, True, "champion"),
+    ],
+)
+def test_without_a_gate_only_a_champion_outlives_a_candidate(
+    has_candidate: bool, random_init: bool, has_champion: bool, kept: str
+) -> None:
+    decision = decide_run(
+        None, has_candidate=has_candidate, stopped=None, random_init=random_init, has_champion=has_champion
+    )
+    assert decision.kept == kept
 
 
 def test_finetune_with_a_champion_that_cannot_be_read_stops_before_training(

@@ -90,7 +90,7 @@ class Captioner:
         return {name: self._field(name, item.fields.get(name)) for name in self.fields}
 
     def _field(self, name: str, value: FieldValue) -> str:
-        """A number as its third of the catalogue's: no text tower reads digits well. Yes is said as the column's name."""
+        """A number as its third of the catalogue's: no text tower reads digits well. Yes is the column's name."""
         if isinstance(value, bool):
             return name.replace("_", " ") if value else ""
         if name not in self.levels or not words(value):

@@ -18,6 +18,7 @@ from pinembed.cli.options import (
     Json,
     Quiet,
     SliceOption,
+    TemplateOption,
     TextOption,
     columns,
 )
@@ -51,6 +52,7 @@ def command(
     ] = "test",
     group: GroupOption = None,
     text: TextOption = None,
+    template: TemplateOption = None,
     slices: SliceOption = None,
     stored_forms: Annotated[
         bool,
@@ -83,6 +85,7 @@ def command(
         split=split,
         group=group,
         text=columns(text),
+        template=template,
         slices=slices or (),
         stored_forms=stored_forms,
         plot=plot,

@@ -19,6 +19,7 @@ from pinembed.cli.options import (
     Overwrite,
     Quiet,
     SliceOption,
+    TemplateOption,
     TextOption,
     columns,
 )
@@ -52,6 +53,7 @@ def command(
         bool, typer.Option("--random-init", help="Start from seeded random weights of a bare architecture.")
     ] = False,
     text: TextOption = None,
+    template: TemplateOption = None,
     group: GroupOption = None,
     champion: Annotated[
         str | None,
@@ -138,6 +140,7 @@ def command(
         out=out,
         random_init=random_init,
         text=columns(text),
+        template=template,
         group=group,
         champion=champion,
         slices=slices or (),

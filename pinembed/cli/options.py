@@ -39,8 +39,18 @@ TextOption = Annotated[
     str | None,
     typer.Option(
         "--text",
-        help="Metadata columns that make an item's text, separated by commas; default: title, name, caption, text, "
-        "label, category, description and tags, where they exist.",
+        help="Metadata columns that make an item's text, separated by commas, each with a weight if training should "
+        "speak it more often: title=3,label; default: title, name, caption, text, label, category, description and "
+        "tags, where they exist.",
+        show_default=False,
+    ),
+]
+TemplateOption = Annotated[
+    str | None,
+    typer.Option(
+        "--template",
+        help="A sentence that makes an item's text, with columns in braces, in place of --text: 'a {color} {title}, "
+        "{category}'. What stands before a missing value goes with it.",
         show_default=False,
     ),
 ]

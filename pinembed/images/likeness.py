@@ -68,4 +68,5 @@ def alike_pairs(found: Sequence[Likeness]) -> NDArray[np.int64]:
 
 def _same_colours(pairs_P2: NDArray[np.int64], colours_N: NDArray[np.uint8]) -> NDArray[np.int64]:
     first, second = (colours_N[pairs_P2[:, side]].astype(np.int16) for side in (0, 1))
-    return pairs_P2[np.abs(first - second).mean(axis=(1, 2, 3)) <= MOST_COLOUR]
+    is_same_P: NDArray[np.bool_] = np.abs(first - second).mean(axis=(1, 2, 3)) <= MOST_COLOUR
+    return pairs_P2[is_same_P]

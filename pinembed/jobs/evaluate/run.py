@@ -36,6 +36,7 @@ def evaluate(
     split: str = "test",
     group: str | None = None,
     text: Sequence[str] = (),
+    template: str | None = None,
     slices: Sequence[str] = (),
     stored_forms: bool = False,
     plot: Path | None = None,
@@ -52,6 +53,7 @@ def evaluate(
         split: name of the split, or `all`. Without a split column: train, val or test by the hash of the group.
         group: column whose equal values are right answers to each other.
         text: columns that make an item's text; by default those of a usual name.
+        template: a sentence with columns in braces that makes the text instead.
         slices: columns whose values cut the split into slices; by default one that says what kind of thing an item is.
         stored_forms: also measure the encoder with its embeddings stored in fewer bytes.
         plot: PNG to write of the differences by direction and slice.
@@ -69,7 +71,7 @@ def evaluate(
     if plot is not None:
         check_plot(plot, rivals)
     catalogue = read_catalogue(data)
-    captioner = make_captioner(catalogue, text)
+    captioner = make_captioner(catalogue, text, template=template)
     check_group(catalogue, group)
     columns = slice_columns(catalogue, slices, group=group)
     alike = find_alike(catalogue.items, progress=progress).pairs if is_hashed(catalogue) and split != ALL else ()
@@ -94,7 +96,7 @@ def evaluate(
         data=str(data),
         split=split,
         group=group,
-        text=captioner.fields,
+        text=captioner.told,
         images=len(first.items),
         texts=len(questions.labelled.texts),
         broken=first.broken,

@@ -57,7 +57,13 @@ class Examples:
 
 
 def read_texts(
-    data: Path, *, text: Sequence[str], group: str | None, slices: Sequence[str] = (), progress: Progress = SILENT
+    data: Path,
+    *,
+    text: Sequence[str],
+    group: str | None,
+    template: str | None = None,
+    slices: Sequence[str] = (),
+    progress: Progress = SILENT,
 ) -> Texts:
     """Items of the three splits, counted, told, and checked for what a run needs.
 
@@ -66,7 +72,7 @@ def read_texts(
         UsageError: an unknown column, or a split column without `train`.
     """
     catalogue = read_catalogue(data)
-    captioner = make_captioner(catalogue, text)
+    captioner = make_captioner(catalogue, text, template=template)
     check_group(catalogue, group)
     alike = find_alike(catalogue.items, progress=progress)
     splits = split_items(catalogue, group=group, alike=alike.pairs)

@@ -39,6 +39,7 @@ def finetune(
     out: Path,
     random_init: bool = False,
     text: Sequence[str] = (),
+    template: str | None = None,
     group: str | None = None,
     champion: str | None = None,
     slices: Sequence[str] = (),
@@ -70,7 +71,9 @@ def finetune(
         base: ENCODER reference, or an architecture with random_init.
         out: folder to write.
         random_init: start from random weights drawn from `seed`.
-        text: columns that make an item's text; by default those of a usual name.
+        text: columns that make an item's text, each with a weight if it should be spoken more often: `title=3`; by
+            default those of a usual name.
+        template: a sentence with columns in braces that makes the text instead.
         group: column whose equal values are right answers to each other.
         champion: ENCODER in use; it has to be beaten at the gate as well, and comes back where it is not.
         slices: columns whose values cut the test split into slices, none of which may become worse.
@@ -100,7 +103,7 @@ def finetune(
     world = join_world()
     progress = progress if world.is_first else SILENT
     check_output(out, overwrite=overwrite)
-    texts = read_texts(data, text=text, group=group, slices=slices, progress=progress)
+    texts = read_texts(data, text=text, template=template, group=group, slices=slices, progress=progress)
     wish = read_wish(fusion, texts)
     encoder = load_encoder(base, random_init=random_init, seed=seed, device=choose_device(device))
     in_use = None if champion is None else load_champion(champion, encoder.device)
@@ -125,7 +128,7 @@ def finetune(
         base=base,
         champion=champion,
         random_init=random_init,
-        text=texts.captioner.fields,
+        text=texts.captioner.told,
         group=group,
         seed=seed,
         epochs=recipe.epochs,
