@@ -82,7 +82,7 @@ def test_evaluate_shows_items_beside_images_and_keeps_its_keys(
     )
     fused = cli(*command, "--encoder", fused_by_hand / "out", "--json")
     assert fused.exit_code == 0, fused.words
-    assert "Items as encode stores them, image and metadata" in fused.words
+    assert "Items of image and metadata, as encode stores them" in fused.words
     items = fused.json["fused_items"]
     assert items["fusion"]["fields"] == [{"name": "description", "weight": 0.05, "template": "{}"}]
     assert set(items["text_to_item"]) >= {"recall@1", "map", "interval_95", "queries", "gallery"}

@@ -122,7 +122,7 @@ def _show(console: Console, report: EvaluateReport) -> None:
         console.table("Groups as classes", ["", "", "queries", "gallery", "accuracy", "95 %"], classes, numeric_from=2)
     _show_slices(console, report)
     if report.fused_items is not None:
-        show_items(console, "Items as encode stores them, image and metadata", report.fused_items)
+        show_items(console, "Items of image and metadata, as encode stores them", report.fused_items)
     if report.stored_forms:
         console.table(
             "Stored forms of the image embeddings",

@@ -21,21 +21,15 @@ def show_items(console: Console, title: str, scores: ItemScores) -> None:
         if before is not None and after is not None and change is not None:
             interval = f"{change.map.low:+.3f} to {change.map.high:+.3f}"
             figures = [f"{found.map.value:.3f}" for found in (before, after)]
-            recalls = [f"{found.recall_at_1.value:.3f}" for found in (before, after)]
-            rows.append([heading, f"{before.queries:,} of {before.gallery:,}", *figures, interval, *recalls])
-    columns = ["", "queries", "image only mAP", "fused", "change, 95 %", "image only R@1", "fused"]
-    console.table(title, columns, rows)
-    asked = ", ".join(scores.query_fields) or "none"
-    console.say(f"{scores.fusion}; texts that asked: {asked}, each of items that did not carry it")
+            rows.append([f"{heading} mAP", f"{before.queries:,} of {before.gallery:,}", *figures, interval])
+    console.table(title, ["", "queries", "images", "fused", "change, 95 %"], rows)
+    console.say(f"An item is {scores.fusion}.")
+    if scores.query_fields:
+        console.say(f"Texts that asked: {', '.join(scores.query_fields)}, each of items that did not carry it.")
 
 
 def show_fusion(console: Console, report: FusionReport) -> None:
     for split, scores in (("val, which chose", report.val), ("test, which judged", report.test)):
         if scores is not None:
-            console_title = f"Items: image and metadata, split {split}; {scores.items:,} items"
-            show_items(console, console_title, scores)
-    console.say(f"Items {'are fused' if report.fusion else 'stay images'}: {_bare(report.reason)}")
-
-
-def _bare(reason: str) -> str:
-    return reason.removeprefix("Items are their images alone: ")
+            show_items(console, f"Items of image and metadata, split {split}: {scores.items:,}", scores)
+    console.say(report.reason if report.fusion is None else f"Items are fused. {report.reason}")

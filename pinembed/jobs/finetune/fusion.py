@@ -19,7 +19,7 @@ from pinembed.jobs.fusion.choose import choose_fusion
 from pinembed.jobs.fusion.judge import find_loss, item_scores
 from pinembed.jobs.fusion.material import FusionMaterial, make_material
 from pinembed.jobs.fusion.texts import text_fields
-from pinembed.nouns.fusion import Fusion
+from pinembed.nouns.fusion import IMAGE, Fusion
 from pinembed.nouns.fusion_report import FusionReport
 from pinembed.nouns.progress import Progress
 
@@ -124,7 +124,7 @@ class FusionStep:
         """What may become part of an item: columns of text but the group's own, which would carry the answer."""
         if by_hand is not None:
             return {field.name: field.text for field in by_hand.fields}
-        names = [name for name in self._texts.captioner.fields if name != self._texts.group]
+        names = [name for name in self._texts.captioner.fields if name not in {self._texts.group, IMAGE}]
         return dict.fromkeys(text_fields(val.labelled.items, names), str)
 
     def _material(self, examples: Examples, phrases: Phrases, split: str) -> FusionMaterial:
