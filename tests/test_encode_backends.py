@@ -37,10 +37,10 @@ Measured = Callable[[list[BackendSpeed]], None]
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of its own, and trials in this process, where they begin at once."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PINEMBED_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(choose, "MEASURE_S", 0.02)
     monkeypatch.setattr(trial_process, "answers_of", lambda trial, stop=None: trial_worker.run_trial(trial))
-    return tmp_path / "cache/pinembed"
+    return tmp_path / "cache"
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ def short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(choose, "MEASURE_S", 0.02)
     monkeypatch.setattr(trial_worker, "every", lambda *args: ["torch fp32", "openvino fp32"])
     monkeypatch.setattr(trial_process, "answers_of", lambda trial, stop=None: trial_worker.run_trial(trial))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PINEMBED_CACHE", str(tmp_path / "cache"))
 
 
 def test_bench_encode_measures_decoding_backends_and_the_whole(

@@ -69,7 +69,7 @@ def command(
         str,
         typer.Option(
             "--backend",
-            help="auto, torch, openvino or onnx. auto measures them on 500 images or more and takes the fastest whose "
+            help="auto, torch, openvino or onnx. auto measures them on 300 images or more and takes the fastest whose "
             "embeddings agree with torch in fp32; the choice, and the model as converted for it, are kept in the cache "
             "folder for the encoder and the machine.",
         ),

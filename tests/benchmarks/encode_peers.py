@@ -1,10 +1,19 @@
-"""Images by second of pinembed and of its peers: same weights, same files, same machine, interleaved runs.
+"""Images by second of pinembed and of its peers: one seeded ViT-B-32, the same files, one machine, interleaved runs.
 
-    python tests/benchmarks/encode_peers.py IMAGES --weights WEIGHTS [--peers-python PYTHON] [--repeats 3]
+    python tests/benchmarks/encode_peers.py --work WORK [--minutes 12]
 
-WEIGHTS is made by encode_weights.py. PYTHON is the interpreter of an environment of its own that holds
-sentence-transformers and fastembed; without it they are left out. Each run is a fresh process. The files are read once
-before, so that every contender finds them in memory; pinembed runs once before, so that its backend is chosen.
+WORK holds what is made once: the weights in every peer's format, the pictures, and the peers' environments:
+
+    python3.11 -m venv WORK/loops
+    WORK/loops/bin/pip install torch==2.15.0 torchvision==0.29.2 open_clip_torch==3.3.0 \
+        sentence-transformers==6.2.0 fastembed==0.9.0
+    python3.11 -m venv WORK/clip_retrieval
+    WORK/clip_retrieval/bin/pip install "setuptools<80" torch==2.15.0 torchvision==0.29.2 clip-retrieval==2.45.0
+
+A peer whose environment is not there is left out with a sentence. Each run is a fresh process, measured with everything
+that it starts. Warm runs find files and weights in memory, and pinembed its choice of backend; cold runs find neither:
+files and weights are taken out of the page cache, and pinembed measures its backends first. Rounds go on until the next
+one would not fit into the minutes. The table is Markdown.
 """
 
 from __future__ import annotations
@@ -12,64 +21,207 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-CONTENDER = Path(__file__).parent / "encode_contender.py"
-PEERS = ("sentence-transformers", "fastembed")
+from encode_photos import make_photos
+from process_tree import Cost, run_measured
+
+HERE = Path(__file__).parent
+SIZES = {"640x480": ((640, 480), 384), "4000x3000": ((4000, 3000), 48)}
+LIBRARIES = ("open_clip loop", "sentence-transformers", "fastembed")
+CASES = (("640x480", "warm"), ("4000x3000", "warm"), ("640x480", "cold"), ("4000x3000", "cold"))
+HEADS = (
+    "contender",
+    "img/s, whole command",
+    "img/s, model loaded",
+    "img/CPU-s",
+    "peak MB",
+    "pinembed is faster by",
+    "runs",
+)
 
 
-def run(name: str, python: str, arguments: argparse.Namespace) -> dict[str, float]:
-    """One process; its JSON object."""
-    threads = str(arguments.threads)
-    offline = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false"}
-    with tempfile.TemporaryDirectory(prefix="pinembed-peers-") as out:
-        command = [python, str(CONTENDER), name, str(arguments.images), str(arguments.weights), out, threads]
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **offline}, check=False)
-    if done.returncode:
-        raise SystemExit(f"{name} failed:\n{done.stderr[-2000:]}")
-    found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run of one contender.
+
+    Attributes:
+        images: embedded.
+        cost: of the whole command.
+        loaded_s: seconds from the first file to durable output.
+        note: what computed, where there is a choice.
+    """
+
+    images: int
+    cost: Cost
+    loaded_s: float
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What every run needs.
+
+    Attributes:
+        work: folder of weights, pictures and environments.
+        threads: that each contender may use.
+    """
+
+    work: Path
+    threads: int
+
+    @property
+    def weights(self) -> Path:
+        return self.work / "weights"
+
+    def contenders(self) -> Iterator[str]:
+        """Those whose environment is there; pinembed is the first."""
+        yield "pinembed"
+        for folder, names in (("loops", LIBRARIES), ("clip_retrieval", ("clip-retrieval",))):
+            if (self.work / folder / "bin/python").exists():
+                yield from names
+            else:
+                sys.stderr.write(f"{', '.join(names)}: left out, {self.work / folder} is not there (see --help)\n")
+
+    def run(self, name: str, images: Path, *, is_cold: bool) -> Run:
+        """One run, in a fresh process, with its output thrown away."""
+        if is_cold:
+            forget_files(images, self.weights)
+        with tempfile.TemporaryDirectory(prefix="pinembed-peers-") as made:
+            out = Path(made)
+            cost = run_measured(self.command(name, images, out / "out"), self.environment(out, is_cold=is_cold), out)
+            if cost.exit_code:
+                raise SystemExit(f"{name} failed:\n{cost.stderr[-2000:]}")
+            return finished(name, cost, out / "out")
+
+    def command(self, name: str, images: Path, out: Path) -> list[str]:
+        if name == "pinembed":
+            encoder = str(self.weights / "open_clip")
+            words = [sys.executable, "-m", "pinembed", "encode", str(images), "--table", str(out / "pins")]
+            return [*words, "--encoder", encoder, "--json", "--quiet"]
+        if name == "clip-retrieval":
+            program = str(self.work / "clip_retrieval/bin/clip-retrieval")
+            model = f"open_clip:ViT-B-32/{(self.weights / 'w.pt').absolute()}"
+            words = [program, "inference", "--input_dataset", str(images), "--output_folder", str(out)]
+            words += ["--clip_model", model, "--enable_text", "False", "--enable_metadata", "False"]
+            return [*words, "--num_prepro_workers", str(self.threads), "--batch_size", "32"]
+        out.mkdir()
+        python = str(self.work / "loops/bin/python")
+        words = [python, str(HERE / "encode_contender.py"), name, str(images), str(self.weights), str(out)]
+        return [*words, str(self.threads)]
+
+    def environment(self, out: Path, *, is_cold: bool) -> dict[str, str]:
+        return {
+            **os.environ,
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": str(self.threads),
+            "TOKENIZERS_PARALLELISM": "false",
+            "PINEMBED_CACHE": str(out / "cache" if is_cold else self.work / "cache"),
+        }
+
+
+def finished(name: str, cost: Cost, out: Path) -> Run:
+    """What a run says of itself."""
+    if name == "pinembed":
+        report = json.loads(cost.stdout)
+        seconds = report["encoded"] / report["images_per_s"]
+        return Run(images=report["encoded"], cost=cost, loaded_s=seconds, note=report["backend"])
+    if name == "clip-retrieval":
+        stats = json.loads((out / "stats/0.json").read_text())
+        return Run(images=stats["sample_count"], cost=cost, loaded_s=stats["end_time"] - stats["start_time"])
+    found = json.loads(cost.stdout.strip().splitlines()[-1])
+    return Run(images=found["images"], cost=cost, loaded_s=found["seconds"])
+
+
+def forget_files(*folders: Path) -> None:
+    """Take files out of the page cache, so that they come from the disk again."""
+    for folder in folders:
+        for path in folder.rglob("*"):
+            if path.is_file():
+                descriptor = os.open(path, os.O_RDONLY)
+                os.fsync(descriptor)
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+                os.close(descriptor)
+
+
+def rounds(bench: Bench, minutes: float) -> dict[tuple[str, str], dict[str, list[Run]]]:
+    """Every contender after the other, case by case, again and again."""
+    ends_s = time.monotonic() + 60 * minutes
+    contenders = list(bench.contenders())
+    folders = {
+        size: make_photos(bench.work / f"photos-{size}", count=count, size=pixels)
+        for size, (pixels, count) in SIZES.items()
+    }
+    bench.run("pinembed", folders["640x480"], is_cold=False)  # so that the warm runs find its choice
+    found: dict[tuple[str, str], dict[str, list[Run]]] = {case: {name: [] for name in contenders} for case in CASES}
+    took_s: dict[tuple[str, str], float] = {}
+    while len(took_s) < len(CASES) or time.monotonic() + sum(took_s.values()) < ends_s:
+        for case in CASES:
+            size, state = case
+            begun_s = time.monotonic()
+            if begun_s + took_s.get(case, 0.0) > ends_s:
+                return found
+            for name in contenders:
+                run = bench.run(name, folders[size], is_cold=state == "cold")
+                found[case][name].append(run)
+                told = f"{run.images / run.cost.seconds:7.1f} img/s {run.cost.resident_mb:6.0f} MB {run.note}"
+                sys.stderr.write(f"{size} {state} {name:22} {told}\n")
+            took_s[case] = time.monotonic() - begun_s
     return found
+
+
+def table(case: tuple[str, str], found: dict[str, list[Run]]) -> str:
+    """Medians with the least and the greatest; the ratio is of the whole commands, round by round."""
+    size, state = case
+    lines = [f"### {SIZES[size][1]} JPEGs of {size}, {state}", "", "| " + " | ".join(HEADS) + " |"]
+    lines.append("|" + " --- |" * len(HEADS))
+    ours = found["pinembed"]
+    for name, runs in found.items():
+        ratios = [their.cost.seconds / our.cost.seconds for our, their in zip(ours, runs, strict=True)]
+        cells = (
+            name,
+            spread([run.images / run.cost.seconds for run in runs]),
+            spread([run.images / run.loaded_s for run in runs]),
+            f"{statistics.median(run.images / run.cost.cpu_s for run in runs):.1f}",
+            f"{max(run.cost.resident_mb for run in runs):.0f}",
+            "" if name == "pinembed" else spread(ratios),
+            str(len(runs)),
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    parts = max((run.cost for run in ours), key=lambda cost: cost.resident_mb).process_mb
+    lines += ["", f"pinembed computed with {', '.join(sorted({run.note for run in ours}))}; its peak, in MB: "]
+    lines[-1] += ", ".join(f"{name} {megabytes:.0f}" for name, megabytes in parts) + "."
+    return "\n".join(lines) + "\n"
+
+
+def spread(values: list[float]) -> str:
+    return f"{statistics.median(values):.1f} ({min(values):.1f}-{max(values):.1f})"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("images", type=Path)
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--peers-python")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=12.0)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
-    contenders = [("pinembed", sys.executable), ("open_clip", sys.executable)]
-    if arguments.peers_python:
-        contenders += [(name, arguments.peers_python) for name in PEERS]
-    for file in arguments.images.iterdir():
-        file.read_bytes()
-    run("pinembed", sys.executable, arguments)
-    rounds: dict[str, list[dict[str, float]]] = {name: [] for name, _ in contenders}
-    for _ in range(arguments.repeats):
-        for name, python in contenders:
-            rounds[name].append(run(name, python, arguments))
-    show(rounds)
-
-
-def show(rounds: dict[str, list[dict[str, float]]]) -> None:
-    """Medians with the least and the greatest, and pinembed's ratio round by round."""
-    ours = [found["images"] / found["seconds"] for found in rounds["pinembed"]]
-    heads = ("contender", "img/s (least-greatest)", "img/CPU-s", "resident MB", "pinembed is faster by")
-    sys.stdout.write(f"{heads[0]:24}{heads[1]:>24}{heads[2]:>12}{heads[3]:>14}{heads[4]:>26}\n")
-    for name, found in rounds.items():
-        speeds = [one["images"] / one["seconds"] for one in found]
-        per_cpu = statistics.median(one["images"] / one["cpu_s"] for one in found)
-        memory = statistics.median(one["resident_mb"] for one in found)
-        ratios = [our / speed for our, speed in zip(ours, speeds, strict=True)]
-        speed = f"{statistics.median(speeds):.1f} ({min(speeds):.1f}-{max(speeds):.1f})"
-        ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
-        sys.stdout.write(f"{name:24}{speed:>24}{per_cpu:>12.1f}{memory:>14.0f}{ratio:>26}\n")
-    sys.stdout.write(f"pinembed computed with: {rounds['pinembed'][0]['backend']}\n")
+    bench = Bench(work=arguments.work.absolute(), threads=arguments.threads)
+    if not bench.weights.is_dir():
+        partial = bench.work / ".weights"
+        shutil.rmtree(partial, ignore_errors=True)
+        subprocess.run([sys.executable, str(HERE / "encode_weights.py"), str(partial)], check=True)
+        partial.rename(bench.weights)
+    found = rounds(bench, arguments.minutes)
+    for case in CASES:
+        if found[case]["pinembed"]:
+            sys.stdout.write(table(case, found[case]) + "\n")
 
 
 if __name__ == "__main__":

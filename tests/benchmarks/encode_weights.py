@@ -1,4 +1,4 @@
-"""One seeded ViT-B-32 in the formats of every peer: open_clip folder, Hugging Face folder, ONNX folder.
+"""One seeded ViT-B-32 in the formats of every peer: open_clip folder, Hugging Face folder, ONNX folder, torch file.
 
     python tests/benchmarks/encode_weights.py OUT
 
@@ -110,11 +110,12 @@ def make_onnx(clip: CLIPModel, folder: Path, processor: Path) -> None:
 
 
 def main(out: Path) -> None:
-    """Write OUT/open_clip, OUT/hugging_face and OUT/onnx, and check that they agree."""
+    """Write OUT/open_clip, OUT/hugging_face, OUT/onnx and OUT/w.pt, and check that they agree."""
     out.mkdir(parents=True)
     encoder = load_encoder("ViT-B-32", random_init=True, seed=0)
     (out / "open_clip").mkdir()
     save_encoder(encoder, out / "open_clip")
+    torch.save(encoder.model.state_dict(), out / "w.pt")
     clip = make_hugging_face(encoder.model, out / "hugging_face")
     pixels = torch.randn(4, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():

@@ -1,6 +1,7 @@
 """Converted models kept between runs, so that the next one begins without torch, and the choice of backend.
 
-They lie in the user's cache folder, by encoder, package versions and machine. All of it may be deleted at any time.
+They lie in the folder PINEMBED_CACHE, or in the user's cache folder, by encoder, package versions and machine; all of
+it may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ def remember(key: str, backend: str) -> None:
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pinembed"
+    own = os.environ.get("PINEMBED_CACHE")
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pinembed"
 
 
 def _memory_path() -> Path:

@@ -61,10 +61,9 @@ class ConvertedTrial:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reference:
-    """What torch in fp32 computes, and what else is to be tried with it."""
+    """What torch in fp32 computes."""
 
     vectors_BD: Vectors
-    candidates: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

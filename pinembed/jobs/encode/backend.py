@@ -15,7 +15,7 @@ from pinembed.nouns.progress import Progress
 from pinembed.nouns.stop import Stop
 
 BATCH_SIZES = {"cuda": 256, "mps": 64, "cpu": 32}
-CALIBRATE_FROM_IMAGES = 500  # fewer are encoded by the reference before anything else is measured and converted
+CALIBRATE_FROM_IMAGES = 300  # fewer are encoded by the reference before anything else is measured and converted
 RECALL_IMAGES = 256  # among which the neighbours of int8 vectors are compared with those of fp32 ones
 
 

@@ -67,13 +67,12 @@ def make_report(
 
 
 def _stages(outcome: Outcome, scan_s: float) -> EncodeStages:
-    calibrate_s = outcome.backend.calibrate_s if outcome.backend else 0.0
     return EncodeStages(
         scan=scan_s,
         decode=outcome.tally.decode_s,
         load=outcome.backend.load_s if outcome.backend else 0.0,
-        calibrate=calibrate_s,
-        encode=max(0.0, outcome.tally.encode_s - calibrate_s),
+        calibrate=outcome.backend.calibrate_s if outcome.backend else 0.0,
+        encode=outcome.tally.encode_s,
         wait=outcome.tally.wait_s,
         write=outcome.write_s,
     )

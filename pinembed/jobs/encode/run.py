@@ -11,6 +11,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from pinembed.encoder.backends.contract import Pending
 from pinembed.errors import NonFiniteEmbeddingError
 from pinembed.images.loading import FailedLoad, LoadedImage
 from pinembed.images.pool import LoadingPool
@@ -39,6 +40,7 @@ class Tally:
         decode_s: summed over the worker processes.
         encode_s: in the encoder.
         wait_s: the encoder waiting for pixels.
+        first_s: time.perf_counter() at the first image; 0 before it.
     """
 
     added: int = 0
@@ -49,6 +51,26 @@ class Tally:
     decode_s: float = 0.0
     encode_s: float = 0.0
     wait_s: float = 0.0
+    first_s: float = 0.0
+
+
+@dataclass(kw_only=True)
+class Flight:
+    """A batch on its way through the encoder, with everything that came while it was filled.
+
+    Attributes:
+        images: of the batch, each of another content.
+        waiting: all images, in the order in which they came.
+        pending: the batch's embeddings; None where nothing had to be encoded.
+        begun_s: time.perf_counter() when the encoder had it.
+        done_s: when it was first seen to be done.
+    """
+
+    images: list[LoadedImage]
+    waiting: list[LoadedImage]
+    pending: Pending | None
+    begun_s: float
+    done_s: float | None = None
 
 
 class EncodeRun:
@@ -72,6 +94,8 @@ class EncodeRun:
         self._batch: dict[str, LoadedImage] = {}  # the first of each new content among them
         self._seen: set[str] = set()
         self._non_finite: set[str] = set()
+        self._flight: Flight | None = None
+        self._free_s = 0.0  # time.perf_counter() when the encoder was done with the batch before
 
     def rewrite(self, rows: Sequence[EmbeddingRow]) -> None:
         """Store rows of known content again, with the metadata of today."""
@@ -93,7 +117,7 @@ class EncodeRun:
         self._progress.start("encode", total=len(self._plan.load), unit="img")
         asked_s = time.perf_counter()
         for answer in pool.load(self._plan.requests()):
-            self.tally.wait_s += time.perf_counter() - asked_s
+            self._count_wait(asked_s)
             if isinstance(answer, FailedLoad):
                 self._fail(answer.place, answer.reason, answer.message)
             else:
@@ -106,6 +130,7 @@ class EncodeRun:
                 break
             asked_s = time.perf_counter()
         self._encode_waiting(backend)
+        self._land(backend)
         self._progress.finish()
 
     def _note(self, pool: LoadingPool) -> str:
@@ -120,17 +145,39 @@ class EncodeRun:
             self._batch[image.sha256] = image
         self._waiting.append(dataclasses.replace(image, pixels_CHW=None))
 
+    def _count_wait(self, asked_s: float) -> None:
+        """Count the time since `asked_s` as the encoder's waiting, as far as it had nothing to do."""
+        now_s, flight = time.perf_counter(), self._flight
+        self.tally.first_s = self.tally.first_s or now_s
+        if flight is None:
+            self.tally.wait_s += now_s - asked_s
+        elif flight.done_s is not None:
+            self.tally.wait_s += now_s - max(asked_s, flight.done_s)
+        elif flight.pending is None or flight.pending.done():
+            flight.done_s = now_s
+
     def _encode_waiting(self, backend: BackendOfRun) -> None:
-        """Embed the batch and hand everything that waits to the writer."""
-        vectors = self._vectors(backend, list(self._batch.values())) if self._batch else {}
-        for image in self._waiting:
+        """Give the batch to the encoder, and the writer what the encoder made of the one before."""
+        images = list(self._batch.values())
+        pending = backend.submit(_pixels(images)) if images else None
+        flight = Flight(images=images, waiting=self._waiting, pending=pending, begun_s=time.perf_counter())
+        self._batch, self._waiting = {}, []
+        self._land(backend)
+        self._flight = flight
+
+    def _land(self, backend: BackendOfRun) -> None:
+        """Hand the batch that is in the encoder, and everything that waits for it, to the writer."""
+        flight, self._flight = self._flight, None
+        if flight is None:
+            return
+        vectors = self._vectors(flight, backend)
+        for image in flight.waiting:
             vector_D = vectors.pop(image.sha256, None)
             if vector_D is None and image.sha256 in self._non_finite:
                 candidate = self._plan.load[image.place]
                 self._fail(image.place, "non_finite", f"The encoder gave NaN or inf for {candidate.image}.")
             else:
                 self._store(image, vector_D)
-        self._batch, self._waiting = {}, []
 
     def _store(self, image: LoadedImage, vector_D: NDArray[np.float32] | None) -> None:
         candidate = self._plan.load[image.place]
@@ -157,19 +204,31 @@ class EncodeRun:
             )
         )
 
-    def _vectors(self, backend: BackendOfRun, images: Sequence[LoadedImage]) -> dict[str, NDArray[np.float32]]:
+    def _vectors(self, flight: Flight, backend: BackendOfRun) -> dict[str, NDArray[np.float32]]:
         """Embeddings by content; a batch with NaN in it is taken one by one, and the culprits are remembered."""
-        started_s = time.perf_counter()
+        if flight.pending is None:
+            return {}
         try:
-            vectors_BD = backend.embed(np.stack([cast(NDArray[np.uint8], image.pixels_CHW) for image in images]))
+            vectors = dict(zip((image.sha256 for image in flight.images), flight.pending.result(), strict=True))
         except NonFiniteEmbeddingError:
-            if len(images) == 1:
-                self._non_finite.add(images[0].sha256)
-                return {}
-            return {sha256: row_D for image in images for sha256, row_D in self._vectors(backend, [image]).items()}
-        self.tally.encode_s += time.perf_counter() - started_s
-        self.tally.encoded += len(images)
-        return {image.sha256: vector_D for image, vector_D in zip(images, vectors_BD, strict=True)}
+            vectors = self._one_by_one(flight.images, backend)
+        done_s = flight.done_s or time.perf_counter()
+        self.tally.encode_s += max(0.0, done_s - max(flight.begun_s, self._free_s))
+        self.tally.encoded += len(vectors)
+        self._free_s = done_s
+        return vectors
+
+    def _one_by_one(self, images: Sequence[LoadedImage], backend: BackendOfRun) -> dict[str, NDArray[np.float32]]:
+        vectors = {image.sha256: self._alone(image, backend) for image in images}
+        return {sha256: vector_D for sha256, vector_D in vectors.items() if vector_D is not None}
+
+    def _alone(self, image: LoadedImage, backend: BackendOfRun) -> NDArray[np.float32] | None:
+        try:
+            vector_D: NDArray[np.float32] = backend.embed(_pixels([image]))[0]
+            return vector_D
+        except NonFiniteEmbeddingError:
+            self._non_finite.add(image.sha256)
+            return None
 
     def _fail(self, place: int, reason: str, message: str) -> None:
         if reason in GONE:
@@ -187,3 +246,8 @@ class EncodeRun:
         self.tally.failures.append(failure)
         if self._plan.known_failures.get(failure.id) != failure:
             self._writer.fail(failure)
+
+
+def _pixels(images: Sequence[LoadedImage]) -> NDArray[np.uint8]:
+    """(B, 3, H, W) of images whose pixels were kept."""
+    return np.stack([cast(NDArray[np.uint8], image.pixels_CHW) for image in images])

@@ -14,6 +14,7 @@ from pinembed.jobs.encode.inputs import Inputs
 from pinembed.jobs.encode.plan import Plan, make_plan
 from pinembed.jobs.encode.report import Outcome
 from pinembed.jobs.encode.run import EncodeRun, Tally
+from pinembed.jobs.encode.sample import sample_pixels
 from pinembed.jobs.encode.settings import EncodeSettings
 from pinembed.nouns.progress import Progress
 from pinembed.nouns.stop import Stop
@@ -104,12 +105,14 @@ class Work:
         writer = TableWriter(table, failures, commit_rows=wanted.commit_rows, commit_s=wanted.commit_s, fuse=fuser)
         run = EncodeRun(plan, self.inputs, tally=self.tally, writer=writer, progress=self.progress)
         backend = self._backend(len(plan.load))
-        started_s = time.perf_counter()
         try:
             for failure in plan.failures:
                 writer.fail(failure)
             run.rewrite(plan.rewrite)
             if plan.load:
+                self._calibrate(backend, plan, stop)
+            begun_s, calibrated_s = time.perf_counter(), backend.calibrate_s
+            if plan.load and not stop.requested:
                 with self._pool(plan) as pool:
                     run.load_and_encode(pool, backend, stop)
         finally:
@@ -121,8 +124,26 @@ class Work:
             rows=0,
             backend=backend,
             write_s=writer.seconds - text_s,
-            pipeline_s=time.perf_counter() - started_s - backend.load_s - backend.calibrate_s,
+            pipeline_s=time.perf_counter()
+            - (self.tally.first_s or begun_s)
+            - backend.load_s
+            - (backend.calibrate_s - calibrated_s),
         )
+
+    def _calibrate(self, backend: BackendOfRun, plan: Plan, stop: Stop) -> None:
+        """Choose the backend before the pipeline begins, where that has to be measured."""
+        if not backend.calibration_images:
+            return
+        self.progress.start("backends")
+        pixels_BCHW = sample_pixels(
+            plan,
+            self.settings.spec.preprocessing,
+            images=backend.calibration_images,
+            workers=self.settings.workers,
+            image_limit_s=self.settings.image_limit_s,
+        )
+        if pixels_BCHW is not None:
+            backend.calibrate(pixels_BCHW, stop)
 
     def _pool(self, plan: Plan) -> LoadingPool:
         size_bytes = sum(candidate.size_bytes or USUAL_IMAGE_BYTES for candidate in plan.load)
