@@ -75,11 +75,11 @@ class Work:
         if plan.is_done:
             self._forget_obsolete(plan)
             return Outcome(tally=self.tally, rows=len(plan.stored))
-        table = self._open() or self._create()
-        history.begin()
-        if plan.load or plan.rewrite:
-            fit_columns(table, self.inputs.schema)
         with stop.deferred():
+            table = self._open() or self._create()
+            history.begin()
+            if plan.load or plan.rewrite:
+                fit_columns(table, self.inputs.schema)
             outcome = self._run(plan, table, stop)
             if not stop.requested:
                 self._forget_obsolete(plan)
