@@ -152,6 +152,18 @@ def test_low_rank_updates_are_merged_into_a_plain_model(encoder: Encoder) -> Non
     assert {int(torch.linalg.matrix_rank(change.flatten(1), atol=1e-5)) for change in changed.values()} == {2}
 
 
+def test_a_causal_text_tower_gives_the_same_without_the_padding(encoder: Encoder) -> None:
+    from pinembed.training.short_texts import can_cut, encode_texts
+
+    tokens_MT = encoder.tokenizer(["red", "a long description of a green circle " * 9, "a blue square", "red shoes"])
+    whole_MD = encoder.model.encode_text(tokens_MT)
+    assert can_cut(encoder.model)
+    assert torch.allclose(encode_texts(encoder.model, tokens_MT), whole_MD, atol=1e-6)
+    encoder.model.text_pool_type = "last"
+    assert not can_cut(encoder.model)
+    assert torch.equal(encode_texts(encoder.model, tokens_MT), encoder.model.encode_text(tokens_MT))
+
+
 def test_prefixes_of_the_embedding_learn_to_serve_alone(encoder: Encoder) -> None:
     from pinembed.training.objective import prefix_dims
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from pinembed.training.world import Share
 
-SMALLEST_AREA = 0.45
+SMALLEST_AREA = 0.3
 LARGEST_STRETCH = 4 / 3
 BRIGHTNESS, CONTRAST, SATURATION = 0.25, 0.25, 0.25
 GREY_C = (0.299, 0.587, 0.114)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pinembed.training.objective import Objective
+from pinembed.training.short_texts import encode_texts
 from pinembed.training.world import World
 
 OUT_OF_MEMORY = "can't allocate memory"
@@ -106,7 +107,7 @@ class Towers:
     def embed_texts(self, tokens_MT: Tensor) -> Tensor:
         """Unit rows in float32."""
         with torch.autocast(tokens_MT.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            features_MD = self._model.encode_text(tokens_MT)
+            features_MD = encode_texts(self._model, tokens_MT)
         return F.normalize(features_MD.float(), dim=1)
 
     def _backward(self, views_BCHW: Tensor, batch: Batch, positive_BB: Tensor) -> float:
