@@ -143,3 +143,34 @@ def test_fusion_that_cannot_be_meant_is_refused_before_training(
     assert result.exit_code == 2
     assert words in result.words
     assert not (tmp_path / "out").exists()
+
+
+def test_fuse_gives_an_encoder_a_fusion_and_leaves_its_weights(
+    cli: Callable[..., CliResult], fused_by_hand: Path, tmp_path: Path
+) -> None:
+    encoder, out = fused_by_hand / "out", tmp_path / "fused"
+    result = cli("fuse", fused_by_hand / "data", "--encoder", encoder, "--out", out, "--text", "title,description",
+                 "--group", "product", "--fusion", "image=.97,description=.03", "--json")  # fmt: skip
+    assert result.exit_code == 0, result.words
+    assert read_fusion(out) == make_fusion({"image": 0.97, "description": 0.03})
+    before, after = encoder_spec(locate_encoder(str(encoder))), encoder_spec(locate_encoder(str(out)))
+    assert before.weights_sha256 == after.weights_sha256
+    assert (result.json["encoder_fingerprint"], result.json["fingerprint"]) == (before.fingerprint, after.fingerprint)
+    assert "text > item mAP" in result.words
+
+
+def test_fuse_ends_with_the_gates_exit_code_where_items_stay_images(
+    cli: Callable[..., CliResult], catalogue_folder: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    result = cli("fuse", catalogue_folder, "--encoder", tiny_encoder, "--out", tmp_path / "out", "--json")
+    assert result.exit_code == 4
+    assert "with title as the only text, every query would be the item's own text" in result.words
+    assert result.json["fingerprint"] == result.json["encoder_fingerprint"]
+
+
+def test_fuse_refuses_to_do_nothing(
+    cli: Callable[..., CliResult], catalogue_folder: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    result = cli("fuse", catalogue_folder, "--encoder", tiny_encoder, "--out", tmp_path / "out", "--fusion", "off")
+    assert result.exit_code == 2
+    assert "--fusion off leaves nothing to do" in result.words

@@ -9,7 +9,7 @@ import typer
 
 from pinembed.cli.comparison import interval, show_slice_changes
 from pinembed.cli.console import Console
-from pinembed.cli.fusion import show_items
+from pinembed.cli.fusion import say_terms, show_items
 from pinembed.cli.options import (
     DataArgument,
     Device,
@@ -123,6 +123,7 @@ def _show(console: Console, report: EvaluateReport) -> None:
     _show_slices(console, report)
     if report.fused_items is not None:
         show_items(console, "Items of image and metadata, as encode stores them", report.fused_items)
+        say_terms(console, report.fused_items)
     if report.stored_forms:
         console.table(
             "Stored forms of the image embeddings",

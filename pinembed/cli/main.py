@@ -18,6 +18,7 @@ from pinembed.cli import (
     evaluate,
     export,
     finetune,
+    fuse,
     inspect,
     search,
     teach,
@@ -61,6 +62,7 @@ def root(
 
 # in the order in which a newcomer meets them
 app.command("finetune")(finetune.command)
+app.command("fuse")(fuse.command)
 app.command("evaluate")(evaluate.command)
 app.command("encode")(encode.command)
 app.command("inspect")(inspect.command)

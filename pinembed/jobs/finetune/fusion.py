@@ -112,7 +112,7 @@ class FusionStep:
             lost = find_loss(judging.search(fusion), judging.search(None), seed=self._seed, must_gain=False)
             if lost is not None:
                 fusion, reason = None, f"Items are their images alone: on the split that judges, {lost}"
-        self._progress.say(f"fusion: {fusion or 'none'}. {reason}")
+        self._progress.say(f"fusion: {fusion or 'none, items are their images alone'}")
         return FusionReport(
             fusion=fusion,
             reason=reason,

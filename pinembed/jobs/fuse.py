@@ -1,0 +1,106 @@
+"""The fuse job: metadata in the vectors of an encoder that is good as it is; its weights are not touched."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from pinembed.catalogue.splits import VALIDATION
+from pinembed.encoder.device import choose_device
+from pinembed.encoder.encoder import Encoder, load_encoder
+from pinembed.encoder.fusion import write_fusion
+from pinembed.encoder.locate import encoder_spec, locate_encoder
+from pinembed.encoder.save import save_encoder
+from pinembed.errors import UsageError
+from pinembed.jobs.finetune.examples import load_examples, read_texts
+from pinembed.jobs.finetune.fusion import FusionStep, read_wish
+from pinembed.jobs.finetune.gate import open_gate
+from pinembed.nouns.encoder_spec import EncoderSpec
+from pinembed.nouns.fuse_report import FuseReport
+from pinembed.nouns.fusion import Fusion
+from pinembed.nouns.progress import SILENT, Progress
+from pinembed.outfolder import MARKER, check_output, staged_folder
+
+REPORT_NAME = "fuse.json"
+
+
+def fuse_encoder(
+    *,
+    data: Path,
+    encoder: str,
+    out: Path,
+    fusion: str = "auto",
+    text: Sequence[str] = (),
+    group: str | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    device: str = "auto",
+    progress: Progress = SILENT,
+) -> FuseReport:
+    """Choose, or judge, what metadata belongs into an item's vector and write the encoder with it.
+
+    The val split chooses, the test split has the last word, as in `finetune`. A fusion that the encoder has already is
+    not looked at. Where nothing is to be fused, the folder holds the encoder for items that are their images alone.
+
+    Args:
+        data: DATA folder with metadata.
+        encoder: ENCODER reference.
+        out: folder to write.
+        fusion: `auto`, or weights such as `image=.9,title=.1`.
+        text: columns that make an item's text; by default those of a usual name.
+        group: column whose equal values are right answers to each other.
+        seed: of everything random.
+        overwrite: replace a folder that pinembed wrote.
+        device: torch device or `auto`.
+        progress: who watches.
+
+    Raises:
+        DataError: the data cannot be used.
+        UsageError: an unknown column or device, or weights that cannot be meant.
+        EncoderError: the encoder cannot be loaded.
+        OutputExistsError: `out` holds something.
+    """
+    started_s = time.monotonic()
+    check_output(out, overwrite=overwrite)
+    if fusion == "off":
+        raise UsageError(
+            "--fusion off leaves nothing to do.", remedy="Give auto, or weights such as image=.9,title=.1."
+        )
+    texts = read_texts(data, text=text, group=group, progress=progress)
+    wish = read_wish(fusion, texts)
+    loaded = load_encoder(encoder, device=choose_device(device))
+    val = load_examples(texts.val, texts, loaded.preprocessing, split=VALIDATION, progress=progress)
+    gate = open_gate(loaded, texts, champion=None, seed=seed, progress=progress)
+    step = FusionStep(loaded, texts, wish, seed=seed, progress=progress)
+    found = step.decide(loaded.model.state_dict(), val, gate)
+    assert found is not None  # it is not off
+    with staged_folder(out, kind="encoder", overwrite=overwrite) as folder:
+        spec = _write(folder, loaded, found.fusion)
+        report = FuseReport(
+            out=out,
+            encoder=encoder,
+            encoder_fingerprint=loaded.spec.fingerprint,
+            fingerprint=spec.fingerprint,
+            data=str(data),
+            group=group,
+            text=texts.captioner.fields,
+            fusion=found,
+            seconds=time.monotonic() - started_s,
+        )
+        written = json.dumps(report.to_json(), indent=1, ensure_ascii=False)
+        (folder / REPORT_NAME).write_text(written + "\n", encoding="utf-8")
+    return report
+
+
+def _write(folder: Path, encoder: Encoder, fusion: Fusion | None) -> EncoderSpec:
+    """The encoder's own files, byte for byte where they lie in a folder, and the fusion."""
+    held = encoder.files.folder
+    if held is None:
+        save_encoder(encoder, folder, fusion=fusion)
+    else:
+        shutil.copytree(held, folder, ignore=shutil.ignore_patterns(MARKER, REPORT_NAME), dirs_exist_ok=True)
+        write_fusion(folder, fusion)
+    return encoder_spec(locate_encoder(str(folder)))
