@@ -25,7 +25,7 @@ from pinembed.metrics.verdict import decide, holm, paired_change
 from pinembed.nouns.evaluation import DIRECTIONS, METRICS
 from pinembed.nouns.item import FieldValue, Item
 from pinembed.nouns.slices import Slice
-from tests.conftest import CliResult, write_catalogue
+from tests.conftest import CliResult, make_encoder, write_catalogue
 from tests.test_splits import catalogue
 
 
@@ -185,7 +185,7 @@ def test_of_many_slices_of_an_equal_encoder_rarely_one_looks_worse(monkeypatch: 
     parts = split_parts(slices, torch.arange(600), 600)
     rng = np.random.default_rng(3)
     alarms = unadjusted = 0
-    for run in range(60):
+    for run in range(30):
         ours, theirs = (
             SplitScores(**{name: answered(torch.tensor(rng.normal(0.4, 0.1, 600)), group_Q) for name in DIRECTIONS})
             for _ in range(2)
@@ -193,8 +193,8 @@ def test_of_many_slices_of_an_equal_encoder_rarely_one_looks_worse(monkeypatch: 
         found = decide(ours, theirs, parts, seed=run).slices
         alarms += any(change.worse for change in found)
         unadjusted += any(change.difference.high < 0 for change in found)
-    assert alarms <= 5
-    assert unadjusted > 10
+    assert alarms <= 3
+    assert unadjusted > 5
 
 
 def test_the_queries_of_a_slice_are_its_images_and_their_texts_and_the_gallery_stays_whole() -> None:
@@ -391,3 +391,26 @@ def test_finetune_with_a_champion_that_cannot_be_read_stops_before_training(
     )
     assert result.exit_code == 1
     assert "epoch 1" not in result.words
+
+
+def test_the_model_card_has_intervals_slices_counts_licence_and_the_command(
+    cli: Callable[..., CliResult], tmp_path: Path
+) -> None:
+    data = write_catalogue(tmp_path / "data", views=5)
+    base = make_encoder(tmp_path / "my base")
+    (base / "README.md").write_text("---\nlicense: mit\n---\n", encoding="utf-8")
+    (base / "LICENSE").write_text("MIT License\n", encoding="utf-8")
+    cli("finetune", data, "--base", base, "--out", tmp_path / "out", *LEARNING, "--slice", "color")
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    run = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
+    found = run["gate"]["tuned"]["text_to_image"]
+    low, high = found["interval_95"]["map"]
+    assert f"{found['map']:.3f} ({low:.3f} to {high:.3f})" in card
+    assert "| train | 24 | 8 | 8 | 0 | 0 | 0 |" in card
+    assert "| color: red | 2 |" in card
+    assert card.startswith("---\nlibrary_name: open_clip\n")
+    assert "license: mit\n" in card
+    assert f"mit, that of the base as the card of {base} states it" in card
+    assert (tmp_path / "out" / "LICENSE").read_text(encoding="utf-8") == "MIT License\n"
+    assert f"pinembed finetune {data} --base '{base}'" in card
+    assert "--group product --epochs 12 --batch-size 16 --lr 0.002" in card

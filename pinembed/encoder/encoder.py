@@ -10,6 +10,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +24,7 @@ from pinembed.encoder.locate import (
     CONFIG_NAME,
     WEIGHTS_NAMES,
     EncoderFiles,
+    bring_by_hand,
     encoder_spec,
     locate_encoder,
     preprocessing_of,
@@ -30,7 +32,7 @@ from pinembed.encoder.locate import (
 from pinembed.encoder.memory import keep_freed_memory
 from pinembed.encoder.short_texts import encode_texts
 from pinembed.encoder.weights import fill_from
-from pinembed.errors import EncoderError, NonFiniteEmbeddingError
+from pinembed.errors import EncoderError, MissingExtraError, NonFiniteEmbeddingError
 from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
 
 Tokenizer = Callable[[Sequence[str]], Tensor]
@@ -154,7 +156,7 @@ def build_encoder(files: EncoderFiles, *, seed: int = 0, device: str | torch.dev
     with _open_clip_folder(files) as local_dir, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = open_clip.create_model(f"local-dir:{local_dir}", load_weights=files.weights is not None)
-        tokenizer = open_clip.get_tokenizer(_tokenizer_name(files, local_dir))
+        tokenizer = _tokenizer(open_clip, files, local_dir)
     _check_two_towers(model, files)
     return Encoder(model.float(), tokenizer, files, torch.device(device))
 
@@ -218,6 +220,23 @@ def as_local_dir(files: EncoderFiles) -> Iterator[Path]:
         if files.weights is not None:
             (folder / WEIGHTS_NAMES[0]).symlink_to(files.weights.absolute())
         yield folder
+
+
+def _tokenizer(open_clip: Any, files: EncoderFiles, local_dir: Path) -> Tokenizer:
+    """Some models bring a tokenizer of Hugging Face's, which may lie elsewhere on the hub than the weights."""
+    text_cfg = files.model_cfg.get("text_cfg", {})
+    if "hf_tokenizer_name" in text_cfg and find_spec("transformers") is None:
+        raise MissingExtraError(f"The tokenizer of {files.reference}", extra="vlm", package="transformers")
+    try:
+        return cast(Tokenizer, open_clip.get_tokenizer(_tokenizer_name(files, local_dir)))
+    except OSError as error:
+        repo = text_cfg.get("hf_tokenizer_name")
+        if repo is None:
+            raise
+        raise EncoderError(
+            f"The tokenizer of {files.reference}, {repo}, is not in the local cache and cannot be fetched.",
+            remedy=bring_by_hand(repo if files.folder is None else f"{repo} ({files.folder} lacks the tokenizer's)"),
+        ) from error
 
 
 def _tokenizer_name(files: EncoderFiles, local_dir: Path) -> str:

@@ -22,10 +22,7 @@ WEIGHTS_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safeten
 OWN_ARCHITECTURES = Path(__file__).parent / "architectures"
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
-BRING_BY_HAND = (
-    f"Copy {CONFIG_NAME} and {WEIGHTS_NAMES[0]} into a folder on a machine with network, bring that folder here "
-    "and give its path as ENCODER; HF_HUB_OFFLINE must not be 1 for a download."
-)
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +74,15 @@ def locate_encoder(reference: str, *, random_init: bool = False) -> EncoderFiles
             remedy="Leave --random-init out, or name a bare architecture such as ViT-B-32.",
         )
     return files
+
+
+def bring_by_hand(repo: str) -> str:
+    """What to do without a way to the hub."""
+    return (
+        f"On a machine with network, copy {CONFIG_NAME}, {WEIGHTS_NAMES[0]} and the tokenizer's files "
+        f"({', '.join(TOKENIZER_FILES)}, where there are some) from https://huggingface.co/{repo} into a folder, bring "
+        "that folder here and give its path as ENCODER; HF_HUB_OFFLINE must not be 1 for a download."
+    )
 
 
 def encoder_spec(files: EncoderFiles) -> EncoderSpec:
@@ -181,7 +187,7 @@ def _on_hub(reference: str) -> EncoderFiles:
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
         raise EncoderError(
             f"{reference} is not in the local cache and cannot be fetched: {_first_line(error)}",
-            remedy=BRING_BY_HAND,
+            remedy=bring_by_hand(repo),
         ) from error
     config = _read_config(config_path, reference)
     return EncoderFiles(
@@ -208,7 +214,7 @@ def _in_open_clip_list(reference: str) -> EncoderFiles:
     except (OSError, RuntimeError, ValueError) as error:
         raise EncoderError(
             f"The weights of {reference} are not in the local cache and cannot be fetched: {_first_line(error)}",
-            remedy=BRING_BY_HAND,
+            remedy=bring_by_hand(str(cfg.get("hf_hub") or "").strip("/")),
         ) from error
     if weights.suffix != ".safetensors":
         raise EncoderError(

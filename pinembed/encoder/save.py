@@ -13,10 +13,8 @@ from torch import Tensor
 
 from pinembed.encoder.encoder import Encoder
 from pinembed.encoder.fusion import write_fusion
-from pinembed.encoder.locate import CONFIG_NAME, WEIGHTS_NAMES
+from pinembed.encoder.locate import CONFIG_NAME, TOKENIZER_FILES, WEIGHTS_NAMES
 from pinembed.nouns.fusion import Fusion
-
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt")
 
 
 def save_encoder(

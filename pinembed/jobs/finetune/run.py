@@ -13,6 +13,7 @@ import torch
 from pinembed.catalogue.splits import TRAIN, VALIDATION
 from pinembed.encoder.device import choose_device
 from pinembed.encoder.encoder import Encoder, load_encoder
+from pinembed.encoder.licence import licence_of
 from pinembed.jobs.finetune.blend import Blend, choose_blend
 from pinembed.jobs.finetune.card import write_card
 from pinembed.jobs.finetune.champion import keep_champion, load_champion
@@ -204,7 +205,8 @@ def finetune(
             gate_plot=out / GATE_NAME if has_gate_plot else None,
         )
         write_run(folder, report, recipe, spec, encoder, run.losses)
-        write_card(folder, report, encoder.files.folder)
+        came_from = in_use if decision.kept == CHAMPION and in_use is not None else encoder
+        write_card(folder, report, recipe, licence_of(came_from.files))
     checkpoint.remove()
     return world.same(report)
 
