@@ -127,14 +127,14 @@ class TableWriter:
 
     def _store(self, rows: Sequence[EmbeddingRow]) -> None:
         pictures = self._pictures(rows)
-        new = [row for row in rows if row.is_new]
-        changed = [row for row in rows if not row.is_new]
+        halves = ([row for row in rows if row.is_new], [row for row in rows if not row.is_new])
+        new, changed = (self._arrow(half, pictures) if half else None for half in halves)
         with writing(self._table.address):
-            if new:
-                self._table.lance.add(self._arrow(new, pictures))
-            if changed:
+            if new is not None:
+                self._table.lance.add(new)
+            if changed is not None:
                 merge = self._table.lance.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-                merge.execute(self._arrow(changed, pictures))
+                merge.execute(changed)
 
     def _pictures(self, rows: Sequence[EmbeddingRow]) -> dict[str, _Picture]:
         """Size and vector by content: those of these rows, and out of the table what they lack."""
