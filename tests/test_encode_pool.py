@@ -84,6 +84,23 @@ def test_every_crash_costs_its_own_image_and_no_other(tmp_path: Path, monkeypatc
     assert len(answers) == 8
 
 
+def test_decoders_go_on_when_the_process_that_forks_them_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "WORKER", "tests.troubled_worker")
+    requests = pictures(tmp_path, ["a", "crash-1", "b", "c", "d", "e"])
+
+    with pool(ahead=1) as loading:
+        answers = loading.load(requests)
+        found = [next(answers)]
+        loading._nursery._process.kill()
+        loading._nursery._process.wait()
+        found += answers
+
+    assert [answer.place for answer in found if isinstance(answer, FailedLoad)] == [1]
+    assert sorted(answer.place for answer in found) == list(range(6))
+
+
 def test_image_that_never_ends_is_given_up_after_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "WORKER", "tests.troubled_worker")
     requests = pictures(tmp_path, ["endless", "a"])

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import queue
-import signal
-import socket
-import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -15,18 +11,17 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from types import TracebackType
 
-from pinembed.errors import InstallationError
 from pinembed.images.loading import FailedLoad, LoadedImage, LoadRequest, WorkerSetup
+from pinembed.images.nursery import Nursery
 
 Answer = LoadedImage | FailedLoad
 WORKER = "pinembed.images.worker"
 ASKED_AT_ONCE = 3  # requests that a worker holds, so that it never waits for the next one
 _POLL_S = 0.2
-_START_LIMIT_S = 300.0
 
 
 class LoadingPool:
-    """Worker processes, each fed by a thread; use it as a context manager.
+    """Worker processes, forked from one nursery and each fed by a thread; use it as a context manager.
 
     Args:
         setup: what the workers are told first.
@@ -42,7 +37,8 @@ class LoadingPool:
         self._requests: Iterator[LoadRequest] = iter(())
         self._requests_lock = threading.Lock()
         self._threads = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="pinembed-load")
-        self._workers = [_Worker(setup) for _ in range(workers)]
+        self._nursery = Nursery(WORKER, setup)
+        self._workers = [_Worker(self._nursery) for _ in range(workers)]
 
     def __enter__(self) -> LoadingPool:
         return self
@@ -51,11 +47,11 @@ class LoadingPool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closing.set()
-        for worker in self._workers:
-            worker.kill()
+        self._nursery.kill()
         self._threads.shutdown(wait=True)
         for worker in self._workers:
             worker.close()
+        self._nursery.close()
 
     def load(self, requests: Iterable[LoadRequest]) -> Iterator[Answer]:
         """Answers as they come, not in order; each names the place of its request. Call it once.
@@ -94,7 +90,6 @@ class LoadingPool:
                 if self._closing.is_set():
                     return
                 if not worker.is_alive:
-                    worker.restart()
                     for request in asked:
                         worker.ask(request)
         finally:
@@ -112,32 +107,17 @@ class LoadingPool:
 
 
 class _Worker:
-    """One worker process and the line to it."""
+    """One worker process and the line to it; forked when there is something to ask."""
 
-    def __init__(self, setup: WorkerSetup) -> None:
-        self._setup = setup
-        self._start()
-
-    def _start(self) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", WORKER, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-            )
-        self._line = Connection(ours.detach())
-        self._is_ready = False
-
-    def restart(self) -> None:
-        """A fresh process in the place of a dead one."""
-        self.close()
-        self._start()
+    def __init__(self, nursery: Nursery) -> None:
+        self._nursery = nursery
+        self._pid = 0
+        self._line: Connection | None = None
 
     @property
     def is_alive(self) -> bool:
-        return self._process.poll() is None
+        """Whether it was forked and has not been seen to end."""
+        return self._line is not None
 
     def ask(self, request: LoadRequest) -> None:
         """Send a request; answers come in the same order.
@@ -145,51 +125,32 @@ class _Worker:
         Raises:
             InstallationError: the process does not start.
         """
-        self._wait_until_ready()
+        if self._line is None:
+            self._pid, self._line = self._nursery.fork()
         with suppress(OSError):  # the process has just died; `answer` says so
             self._line.send(request)
 
     def answer(self, request: LoadRequest, limit_s: float) -> Answer:
         """The worker's answer to the oldest request, or what became of the worker."""
+        assert self._line is not None
         try:
             if self._line.poll(limit_s):
                 answer: Answer = self._line.recv()
                 return answer
         except (EOFError, OSError):
-            message = f"{request.image} ended the decoder with {self._ending()}."
+            message = f"{request.image} ended the decoder with {self._end()}."
             return FailedLoad(place=request.place, reason="decoder_crash", message=message)
-        self.kill()
+        self._end()
         message = f"{request.image} was not decoded within {limit_s:g} s."
         return FailedLoad(place=request.place, reason="timeout", message=message)
 
-    def kill(self) -> None:
-        """End the process at once; the line stays open for the thread that may wait on it."""
-        self._process.kill()
-        self._process.wait()
+    def _end(self) -> str:
+        ending = self._nursery.end(self._pid)
+        self.close()
+        return ending
 
     def close(self) -> None:
-        self.kill()
-        self._line.close()
-
-    def _wait_until_ready(self) -> None:
-        if self._is_ready:
-            return
-        try:
-            self._line.send(self._setup)
-            if not self._line.poll(_START_LIMIT_S):
-                raise EOFError
-            self._line.recv()
-        except (EOFError, OSError) as error:
-            raise InstallationError(
-                f"The process that decodes images does not start; it ended with {self._ending()}.",
-                remedy=f"Run `{sys.executable} -m {WORKER}` to see why.",
-            ) from error
-        self._is_ready = True
-
-    def _ending(self) -> str:
-        try:
-            code = self._process.wait(timeout=5)
-            return signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        except subprocess.TimeoutExpired:
-            self.kill()
-            return "a closed line"
+        """Close the line; a worker that lives ends with it."""
+        if self._line is not None:
+            self._line.close()
+            self._line = None

@@ -8,12 +8,15 @@ needs no `__main__` guard.
 from __future__ import annotations
 
 import dataclasses
+import gc
+import os
 import signal
 import sys
 import time
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from multiprocessing import reduction
 from multiprocessing.connection import Connection
 
 from pinembed.errors import ImageError
@@ -21,19 +24,43 @@ from pinembed.images.loading import FailedLoad, LoadedImage, LoadJpeg, LoadReque
 from pinembed.nouns.encoder_spec import Preprocessing
 
 
-def serve(connection: Connection) -> None:
-    """Answer LoadRequests, in order, until the other end closes."""
+def serve(control: Connection) -> None:
+    """Load what decodes, then fork a worker for each line that comes, and end those that are named."""
     # Ctrl-C and a service manager's SIGTERM go to the whole group; the parent says when to end, by closing the line
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     warnings.simplefilter("ignore")  # Pillow's remarks about odd files; what matters comes as an ImageError
     with suppress(EOFError, OSError):  # the parent has closed the line, or was killed
-        setup: WorkerSetup = connection.recv()
+        setup: WorkerSetup = control.recv()
         shortcuts = _shortcuts(setup)
-        connection.send("ready")
+        gc.collect()
+        gc.freeze()  # a collection in a worker would touch, and so copy, every page of this process
+        control.send("ready")
         while True:
-            request: LoadRequest = connection.recv()
-            connection.send(answer(request, setup.preprocessing, shortcuts))
+            pid: int | None = control.recv()
+            control.send(_fork(control, setup, shortcuts) if pid is None else _end(pid))
+
+
+def _fork(control: Connection, setup: WorkerSetup, shortcuts: Sequence[LoadJpeg]) -> int:
+    """Process id of a new worker on the line that comes now."""
+    with Connection(reduction.recv_handle(control)) as line:
+        pid = os.fork()
+        if pid:
+            return pid
+        try:
+            control.close()
+            with suppress(EOFError, OSError):
+                while True:
+                    line.send(answer(line.recv(), setup.preprocessing, shortcuts))
+            os._exit(0)
+        finally:
+            os._exit(1)
+
+
+def _end(pid: int) -> int:
+    """Exit code of a worker; what has ended already keeps its own."""
+    os.kill(pid, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def _shortcuts(setup: WorkerSetup) -> list[LoadJpeg]:

@@ -1,0 +1,117 @@
+"""Nursery: one process that has loaded what decodes, and forks the workers from itself.
+
+torch takes some 400 MB and three seconds of a process. Forked workers share the memory with the nursery, and start at
+once, also in the place of one that crashed. The nursery itself is started afresh, never forked from the user's process,
+whose threads a fork would not survive.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from multiprocessing import reduction
+from multiprocessing.connection import Connection
+
+from pinembed.errors import InstallationError
+from pinembed.images.loading import WorkerSetup
+
+_START_LIMIT_S = 300.0
+
+
+class Nursery:
+    """The process, and the line to it; several threads may use it.
+
+    Args:
+        module: what the process runs: `pinembed.images.worker`.
+        setup: what the workers have to know.
+    """
+
+    def __init__(self, module: str, setup: WorkerSetup) -> None:
+        self._module = module
+        self._setup = setup
+        self._lock = threading.Lock()
+        self._start()
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", self._module, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,  # a group of its own, so that `kill` reaches every worker at once
+            )
+        self._line = Connection(ours.detach())
+        self._is_ready = False
+
+    def fork(self) -> tuple[int, Connection]:
+        """A new worker: its process id, and the line to it.
+
+        Raises:
+            InstallationError: the process does not start.
+        """
+        ours, theirs = socket.socketpair()
+        with self._lock, theirs:
+            if self._is_ready and self._process.poll() is not None:  # killed from outside; the workers live on
+                self._line.close()
+                self._start()
+            try:
+                self._wait_until_ready()
+                self._line.send(None)
+                reduction.send_handle(self._line, theirs.fileno(), self._process.pid)
+                return int(self._line.recv()), Connection(ours.detach())
+            except (EOFError, OSError) as error:
+                ours.close()
+                raise InstallationError(
+                    f"The process that decodes images does not start; it ended with {self._ending()}.",
+                    remedy=f"Run `{sys.executable} -m {self._module}` to see why.",
+                ) from error
+
+    def end(self, pid: int) -> str:
+        """Kill a worker where it still lives.
+
+        Returns:
+            how it ended, such as `SIGSEGV` or `exit code 1`.
+        """
+        with self._lock:
+            try:
+                self._line.send(pid)
+                return named(self._line.recv())
+            except (EOFError, OSError):
+                return "a closed line"
+
+    def kill(self) -> None:
+        """End the process and all its workers at once; threads that wait for it get an error."""
+        with suppress(ProcessLookupError, PermissionError):  # macOS refuses for a group of which only a zombie is left
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
+        self._process.wait()
+
+    def close(self) -> None:
+        self.kill()
+        self._line.close()
+
+    def _wait_until_ready(self) -> None:
+        if not self._is_ready:
+            self._line.send(self._setup)
+            if not self._line.poll(_START_LIMIT_S):
+                raise EOFError
+            self._line.recv()
+            self._is_ready = True
+
+    def _ending(self) -> str:
+        with suppress(subprocess.TimeoutExpired):
+            return named(self._process.wait(timeout=5))
+        self.kill()
+        return "a closed line"
+
+
+def named(code: int) -> str:
+    """An exit code for people; negative ones are signals."""
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
