@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
-import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -25,11 +24,10 @@ from pinembed.nouns.item import Item
 from pinembed.nouns.progress import Silent
 from pinembed.nouns.stop import Stop
 from pinembed.source.writer import write_source
-from pinembed.trimmed.alignment import right_answers
+from pinembed.trimmed.alignment import Alignment, right_answers
 from pinembed.trimmed.model import TrimmedModel
-from pinembed.trimmed.probe import probe_accuracy
 from pinembed.trimmed.projector import PROJECTOR_NAME, load_projector, new_projector
-from pinembed.trimmed.questions import COMPARE, DESCRIBE, QuestionMaker, choose_fields
+from pinembed.trimmed.questions import QuestionMaker
 from pinembed.trimmed.tiny import TinyShape, write_tiny_qwen3vl
 from tests.conftest import CliResult
 
@@ -376,71 +374,6 @@ def test_align_takes_a_damaged_state_for_none(shop: Path, source: Path, model: P
     assert len(report.epochs) == 1
 
 
-SHOP_ITEMS = [
-    item(number, color=COLOURS[number % 3], shape=SHAPES[number % 2], title=f"Nr {number}", price=1.5, note=None)
-    for number in range(30)
-]
-
-
-def test_questions_choose_columns_of_short_values_that_repeat() -> None:
-    assert choose_fields(SHOP_ITEMS, SHOP_ITEMS, wanted=(), place=Path("data")) == ["color", "shape"]
-
-
-def test_questions_leave_out_a_column_whose_held_out_values_are_new() -> None:
-    held_out = [item(1, color="violet", shape="circle", title="x", price=1.0, note=None)]
-    assert choose_fields(SHOP_ITEMS, held_out, wanted=(), place=Path("data")) == ["shape"]
-
-
-def test_questions_are_answered_by_the_fields() -> None:
-    maker = QuestionMaker(SHOP_ITEMS, ["color", "shape"])
-    dialogues = maker.epoch(0)
-    assert len(dialogues) == 3 * len(SHOP_ITEMS)
-    for dialogue in dialogues:
-        colors = [SHOP_ITEMS[row].fields["color"] for row in dialogue.rows]
-        shapes = [SHOP_ITEMS[row].fields["shape"] for row in dialogue.rows]
-        values = colors if "color" in dialogue.question.lower() else shapes
-        if dialogue.question.startswith("What are the "):
-            named = dialogue.question.removeprefix("What are the ").removesuffix(" of this item?").split(" and ")
-            assert dialogue.answer == "; ".join({"color": colors, "shape": shapes}[name][0] for name in named)
-        elif dialogue.question == DESCRIBE:
-            assert dialogue.answer == f"color: {colors[0]}; shape: {shapes[0]}"
-        elif dialogue.question in {COMPARE.format(field=field) for field in ("color", "shape")}:
-            assert dialogue.answer.startswith("yes" if values[0] == values[1] else "no")
-        elif dialogue.answer == "yes":
-            assert values[0] in dialogue.question
-        else:
-            assert dialogue.answer.removeprefix("no, ") == values[0]
-
-
-def test_questions_of_an_epoch_depend_on_seed_and_epoch_alone() -> None:
-    maker, same = QuestionMaker(SHOP_ITEMS, ["color"], seed=1), QuestionMaker(SHOP_ITEMS, ["color"], seed=1)
-    maker.epoch(0)
-    assert maker.epoch(5) == same.epoch(5)
-    assert maker.epoch(5) != maker.epoch(6)
-
-
-def test_questions_pass_over_missing_values() -> None:
-    items = [item(0, color="red", shape=None), item(1, color=None, shape="circle"), item(2, color="red", shape=None)]
-    maker = QuestionMaker(items, ["color", "shape"])
-    assert [dialogue.rows for dialogue in maker.judging("shape")] == [(1,)]
-    assert all("None" not in dialogue.answer and dialogue.answer for dialogue in maker.epoch(0))
-
-
-def test_probe_reads_what_is_linear_and_only_that() -> None:
-    generator = torch.Generator().manual_seed(0)
-    rows_ND = torch.randn(300, 8, generator=generator)
-    linear = ["up" if row[0] > 0 else "down" for row in rows_ND.tolist()]
-    drawn = random.Random(0)
-    chance = [drawn.choice(["up", "down"]) for _ in range(300)]
-    parts = (slice(0, 200), slice(200, 240), slice(240, 300))
-
-    def probe(values: list[str]) -> float:
-        return probe_accuracy(*(argument for part in parts for argument in (rows_ND[part], values[part])))  # type: ignore[arg-type]
-
-    assert probe(linear) >= 0.9
-    assert probe(chance) <= 0.7
-
-
 def test_a_projector_for_another_encoder_is_begun_anew(
     aligned: AlignReport, shop: Path, source: Path, tmp_path: Path
 ) -> None:
@@ -519,6 +452,32 @@ def test_align_with_low_rank_layers_merges_them_into_the_weights(
     assert loaded.generate(["color?"], [torch.ones(1, D)], max_new_tokens=1) is not None
 
 
+def test_the_language_model_of_a_published_size_learns_after_the_projectors_first_share(
+    shop: Path, source: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pinembed.jobs.align.recipe.SMALL_PARAMETERS", 1)
+    rates: list[tuple[float, float]] = []
+    step = Alignment.step
+
+    def watched(run: Alignment, dialogues: Any, *, done: float) -> float:
+        before = [parameter.detach().clone() for parameter in run.parameters]
+        told = step(run, dialogues, done=done)
+        changed = [not torch.equal(old, new) for old, new in zip(before, run.parameters, strict=True)]
+        of_projector = len(list(run.model.require_projector().parameters()))
+        assert any(changed[:of_projector])
+        rates.append((done, any(changed[of_projector:])))
+        return told
+
+    monkeypatch.setattr(Alignment, "step", watched)
+    report = align(
+        data=shop, model=model, source=source, out=tmp_path / "out", epochs=2, tokens=2, train_language_model=True,
+        fields=("color",),
+    )  # fmt: skip
+
+    assert report.settings.projector_first == 0.3
+    assert [learns for _, learns in rates] == [done >= 0.3 for done, _ in rates]
+
+
 def test_align_with_two_ways_of_training_the_language_model_is_refused(
     cli: Callable[..., CliResult], shop: Path, source: Path, model: Path, tmp_path: Path
 ) -> None:
@@ -547,7 +506,17 @@ def test_align_with_lora_but_without_peft_names_the_extra(
 def test_align_learns_the_users_own_dialogues(shop: Path, source: Path, model: Path, tmp_path: Path) -> None:
     said = {"red": "warm", "green": "fresh", "blue": "cold"}
     lines = [
-        {"items": [f"i{number}"], "question": "Its mood?", "answer": said[COLOURS[number % 3]]} for number in range(96)
+        {"items": [f"i{number}"], "question": "Its mood?", "answer": said[COLOURS[number % 3]]} for number in range(48)
+    ]
+    lines += [
+        {
+            "items": [f"i{number}"],
+            "messages": [
+                {"role": "user", "content": "Its mood?"},
+                {"role": "assistant", "content": said[COLOURS[number % 3]]},
+            ],
+        }
+        for number in range(48, 96)
     ]
     (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n", encoding="utf-8")
 
@@ -567,6 +536,11 @@ def test_align_learns_the_users_own_dialogues(shop: Path, source: Path, model: P
         ('{"question": "a", "answer": "b"}', "line 1 names no items"),
         ('["a"]', "line 1 names no items"),
         ('{"items": ["i0"], "question": "a"}', "line 1 lacks a question or an answer"),
+        (
+            '{"items": ["i0"], "messages": [{"role": "user", "content": "a"}]}',
+            "line 1 holds a chat of user; wanted one",
+        ),
+        ('{"items": ["i0"], "messages": 3}', "line 1 holds a chat of nothing"),
     ],
 )
 def test_align_refuses_a_dialogue_that_it_cannot_read(

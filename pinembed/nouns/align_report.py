@@ -15,6 +15,7 @@ class AlignSettings:
         batch_size: questions of one step.
         lr: peak rate of the projector.
         language_lr: peak rate of the language model; 0 where it is frozen.
+        projector_first: share of the run in which the projector learns alone, before the language model does too.
         lora_rank: of low-rank layers that learn in the place of the language model's own weights; 0 for none.
         noise: spread of the noise that is added to the embeddings, in each feature's own spread.
         tokens: K, soft tokens of one item.
@@ -30,6 +31,7 @@ class AlignSettings:
     noise: float
     tokens: int
     seed: int
+    projector_first: float = 0.0
     lora_rank: int = 0
     minutes: float | None = None
 

@@ -108,8 +108,7 @@ class Alignment:
         rows = [row for dialogue in dialogues for row in dialogue.rows]
         noise_ID = torch.randn(len(rows), self.embeddings_ND.shape[1], generator=seeded)
         embeddings_ID = self.embeddings_ND[rows] + self.settings.noise * self._spread_D * noise_ID
-        for group, peak in zip(self._optimiser.param_groups, self._peaks, strict=True):
-            group["lr"] = peak * _rate(self.standing.step, done)
+        self._set_rates(done)
         loss = self._loss(dialogues, embeddings_ID, tokens)
         told = float(loss.detach())
         if not math.isfinite(told):
@@ -125,6 +124,15 @@ class Alignment:
         self.standing.batch += 1
         self.standing.losses.append(told)
         return told
+
+    def _set_rates(self, done: float) -> None:
+        """The projector learns all the time, the language model after the projector's first share of the run."""
+        for group, peak, first in zip(
+            self._optimiser.param_groups, self._peaks, (0.0, self.settings.projector_first), strict=False
+        ):
+            group["lr"] = peak * _rate(self.standing.step, done, first)
+            for parameter in group["params"]:
+                parameter.requires_grad_(group["lr"] > 0)
 
     def end_epoch(self, accuracy: float | None) -> AlignEpoch:
         """Book the epoch, keep its weights where none was better on the validation items, and begin the next."""
@@ -226,7 +234,9 @@ def _drawn_tokens(tokens: int, seeded: torch.Generator) -> int:
     return int(torch.randint(1, tokens + 1, (), generator=seeded))
 
 
-def _rate(step: int, done: float) -> float:
-    """Linear warm-up over the first share of the run, then a cosine; as a share of the peak."""
-    rising = min(1.0, max(done, 1e-3) / WARM_UP) if step else 1e-3 / WARM_UP
+def _rate(step: int, done: float, first: float) -> float:
+    """Nothing in the first share of the run, then a linear warm-up, all under a cosine; as a share of the peak."""
+    if done < first:
+        return 0.0
+    rising = min(1.0, max(done - first, 1e-3) / WARM_UP) if step else 1e-3 / WARM_UP
     return rising * max(LOWEST_RATE, 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))

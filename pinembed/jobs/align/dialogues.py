@@ -1,4 +1,8 @@
-"""The user's own questions and answers as JSON lines: `{"items": ["a"], "question": "...", "answer": "..."}`."""
+"""The user's own questions and answers as JSON lines.
+
+`{"items": ["a"], "question": "...", "answer": "..."}`, or in the form of chats, with one turn each:
+`{"items": ["a"], "messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}`.
+"""
 
 from __future__ import annotations
 
@@ -61,9 +65,26 @@ def _parse(line: str, *, place: str) -> OwnDialogue:
     except ValueError as error:
         raise DataError(f"{place} is no JSON: {error}; {WANTED}.", remedy="Write one JSON object a line.") from error
     items = stored.get("items") if isinstance(stored, dict) else None
-    texts = [stored.get(name) for name in ("question", "answer")] if isinstance(stored, dict) else []
     if not isinstance(items, list) or not items or not all(isinstance(item, str) for item in items):
         raise DataError(f"{place} names no items; {WANTED}.", remedy="Give a list of item ids.")
-    if not all(isinstance(text, str) and text.strip() for text in texts):
+    question, answer = _turn(stored["messages"], place) if "messages" in stored else _texts(stored)
+    if not all(isinstance(text, str) and text.strip() for text in (question, answer)):
         raise DataError(f"{place} lacks a question or an answer; {WANTED}.", remedy="Give both as text.")
-    return OwnDialogue(items=tuple(items), question=stored["question"], answer=stored["answer"])
+    return OwnDialogue(items=tuple(items), question=question, answer=answer)
+
+
+def _texts(stored: dict[str, Any]) -> tuple[Any, Any]:
+    return stored.get("question"), stored.get("answer")
+
+
+def _turn(messages: Any, place: str) -> tuple[Any, Any]:
+    """The texts of a chat of one question and one answer."""
+    turns = messages if isinstance(messages, list) else []
+    roles = [turn.get("role") for turn in turns if isinstance(turn, dict)]
+    if roles != ["user", "assistant"] or len(roles) != len(turns):
+        raise DataError(
+            f"{place} holds a chat of {', '.join(map(str, roles)) or 'nothing'}; "
+            "wanted one user and one assistant turn.",
+            remedy="Write a line for each question and its answer.",
+        )
+    return turns[0].get("content"), turns[1].get("content")

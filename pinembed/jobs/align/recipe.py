@@ -52,6 +52,7 @@ class Recipe:
         language_lr: peak rate of the language model.
         batch_size: questions of one step.
         noise: spread of the noise on the embeddings, in each feature's own spread.
+        projector_first: share of the run in which the projector learns alone where the language model learns too.
     """
 
     trains_language_model: bool
@@ -59,11 +60,16 @@ class Recipe:
     language_lr: float
     batch_size: int
     noise: float
+    projector_first: float
 
 
 # LLaVA-1.5's stages: Liu et al. 2023, arXiv:2310.03744
-PRETRAINED = Recipe(trains_language_model=False, lr=1e-3, language_lr=2e-5, batch_size=32, noise=0.3)
-FROM_SCRATCH = Recipe(trains_language_model=True, lr=3e-3, language_lr=3e-3, batch_size=64, noise=0.7)
+PRETRAINED = Recipe(
+    trains_language_model=False, lr=1e-3, language_lr=2e-5, batch_size=32, noise=0.3, projector_first=0.3
+)
+FROM_SCRATCH = Recipe(
+    trains_language_model=True, lr=3e-3, language_lr=3e-3, batch_size=64, noise=0.7, projector_first=0.0
+)
 
 
 def choose_recipe(checkpoint: Checkpoint) -> Recipe:
@@ -104,12 +110,14 @@ def settle(
     Raises:
         UsageError: numbers that cannot be meant.
     """
+    language_lr = _language_rate(wishes, recipe)
     settings = AlignSettings(
         fields=tuple(fields),
         epochs=_epochs(wishes.epochs, items * (len(fields) + 1), adapts=adapts),
         batch_size=recipe.batch_size if wishes.batch_size is None else wishes.batch_size,
         lr=recipe.lr if wishes.lr is None else wishes.lr,
-        language_lr=_language_rate(wishes, recipe),
+        language_lr=language_lr,
+        projector_first=recipe.projector_first if language_lr > 0 else 0.0,
         lora_rank=wishes.lora or 0,
         noise=recipe.noise if wishes.noise is None else wishes.noise,
         tokens=tokens,
