@@ -220,6 +220,34 @@ def test_finetune_takes_low_rank_updates_pairs_and_prefixes_together(
     assert result.json["heads"]["mean_map"] > 0
 
 
+def test_a_killed_run_with_heads_pairs_and_low_rank_updates_ends_with_the_same_weights(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pinembed.jobs.finetune import finetune
+    from pinembed.training.trainer import Trainer
+
+    arguments: dict[str, Any] = {
+        "data": write_catalogue(tmp_path / "data"), "base": str(tiny_encoder), "epochs": 3, "lora": 2, "loss": "siglip",
+        "lr": 5e-3,
+    }  # fmt: skip
+    undisturbed = finetune(**arguments, out=tmp_path / "one")
+    step = Trainer.step
+
+    def killed(trainer: Trainer, batch: Batch) -> float:
+        if trainer.step_count == 2:
+            raise KeyboardInterrupt
+        return step(trainer, batch)
+
+    monkeypatch.setattr(Trainer, "step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(**arguments, out=tmp_path / "two")
+    monkeypatch.setattr(Trainer, "step", step)
+    again = finetune(**arguments, out=tmp_path / "two")
+    assert again.heads is not None
+    assert [record.loss for record in again.epochs] == [record.loss for record in undisturbed.epochs]
+    assert (again.fingerprint, again.alpha) == (undisturbed.fingerprint, undisturbed.alpha)
+
+
 def test_two_processes_train_as_one(
     cli: Callable[..., CliResult], catalogue_folder: Path, tiny_encoder: Path, tmp_path: Path
 ) -> None:

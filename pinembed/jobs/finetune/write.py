@@ -83,7 +83,11 @@ def write_run(
             "broken": list(report.broken),
         },
         "data": dataclasses.asdict(report.data),
-        "metrics": {"base": dataclasses.asdict(report.base), "chosen": dataclasses.asdict(report.chosen)},
+        "metrics": {
+            "base": dataclasses.asdict(report.base),
+            "heads": report.heads and dataclasses.asdict(report.heads),
+            "chosen": dataclasses.asdict(report.chosen),
+        },
         "promoted": report.promoted,
         "kept": report.kept,
         "reason": report.reason,
