@@ -223,3 +223,15 @@ def test_noise_alone_is_not_taken_for_a_gain(seed: int) -> None:
     world = World(seed)
     texts = {name: world.directions(ITEMS) for name in ("title", "description", "note")}
     assert choose_fusion(world.material(world.around_products(0.5), texts), seed=seed).fusion is None
+
+
+def test_fewer_queries_give_figures_of_the_same_queries() -> None:
+    world = World()
+    material = world.material(world.around_products(0.8), {"title": world.around_products(0.8)})
+    fewer = material.asked_less(texts=5, images=7, seed=0)
+    whole, some = material.search(None), fewer.search(None)
+    assert torch.equal(some.image.values_QM, whole.image.values_QM[:7])
+    asked = [int(code) for code in fewer.queries["title"].text_of_N if code >= 0]
+    assert sorted(asked) == [0, 1, 2, 3, 4]
+    places = (fewer.queries["title"].text_of_N >= 0).nonzero().squeeze(1)
+    assert torch.equal(some.text.values_QM, whole.text.values_QM[places])

@@ -1,6 +1,6 @@
 """Search among item vectors: texts and images ask, items answer.
 
-Shape legend: N items, T distinct texts, G groups, D embedding floats.
+Shape legend: N items, Q of them that ask, T distinct texts, G groups, D embedding floats.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ def texts_to_items(queries: TextQueries, item_ND: Tensor, group_of_N: Tensor) ->
     )
 
 
-def images_to_items(image_ND: Tensor, item_ND: Tensor, group_of_N: Tensor, text_of_N: Tensor) -> QueryScores:
-    """Each item's image asks all other items; those of its group, or of equal text, are right.
+def images_to_items(image_QD: Tensor, item_ND: Tensor, group_of_N: Tensor, text_of_N: Tensor) -> QueryScores:
+    """An item's image asks all other items; those of its group, or of equal text, are right.
 
     Args:
-        image_ND: unit rows.
-        item_ND: unit rows, the vectors of the same items.
+        image_QD: unit rows, the images of the first Q items.
+        item_ND: unit rows, the vectors of all items.
         group_of_N: code of the item's group.
         text_of_N: which text an item has; -1 for none.
     """
@@ -62,7 +62,7 @@ def images_to_items(image_ND: Tensor, item_ND: Tensor, group_of_N: Tensor, text_
         text_B1 = text_of_N[start:stop, None]
         return (group_of_N[start:stop, None] == group_of_N) | ((text_B1 == text_of_N) & (text_B1 >= 0))
 
-    return score_queries(image_ND, item_ND, same, group_of_N, skip_self=True)
+    return score_queries(image_QD, item_ND, same, group_of_N[: len(image_QD)], skip_self=True)
 
 
 def pooled(scores: Sequence[QueryScores], gallery: int) -> QueryScores:

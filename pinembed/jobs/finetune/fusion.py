@@ -144,11 +144,11 @@ class FusionStep:
 
 
 def _whole_groups(group_of_N: Tensor, seed: int) -> Tensor:
-    """Places of at most MOST_ITEMS items, of groups drawn at random, in their order."""
-    if len(group_of_N) <= MOST_ITEMS:
-        return torch.arange(len(group_of_N))
+    """Places of at most MOST_ITEMS items, of groups drawn at random; in random order, as the first ones may ask."""
+    rng = np.random.default_rng(seed)
     groups, group_N, counts_G = torch.unique(group_of_N, return_inverse=True, return_counts=True)
-    drawn_G = torch.from_numpy(np.random.default_rng(seed).permutation(len(groups)))
+    drawn_G = torch.from_numpy(rng.permutation(len(groups)))
     fits_G = counts_G[drawn_G].cumsum(0) <= MOST_ITEMS
     fits_G[0] = True  # one group larger than all that is wanted
-    return torch.isin(group_N, drawn_G[fits_G]).nonzero().squeeze(1)
+    places_M = torch.isin(group_N, drawn_G[fits_G]).nonzero().squeeze(1)
+    return places_M[torch.from_numpy(rng.permutation(len(places_M)))]

@@ -9,15 +9,16 @@ import numpy as np
 import torch
 
 from pinembed.jobs.fusion.judge import find_loss
-from pinembed.jobs.fusion.material import FusionMaterial, ItemSearch
+from pinembed.jobs.fusion.material import FusionMaterial
 from pinembed.nouns.fusion import IMAGE, Fusion, make_fusion
 
 LADDER = (0.0, 0.03, 0.06, 0.12, 0.25, 0.5, 1.0)  # weight of a field's text beside an image of weight 1
 ROUNDS = 4
 NEAR = 0.003  # mAP; of weights this close to each other the ones with more of the image are taken
-CHECKED = 12
+CHECKED = 4
 LEAST_GAIN = 0.01  # mAP; less is not worth tying vectors to metadata and running the text tower over every item
 FEWEST_QUERIES = 8
+TEXTS_THAT_RANK, IMAGES_THAT_RANK = 150, 300  # of each field, and of all; what is accepted answers all queries
 
 Rungs = tuple[int, ...]
 
@@ -49,7 +50,7 @@ def choose_fusion(material: FusionMaterial, *, seed: int = 0) -> FusionChoice:
         return FusionChoice(fusion=None, reason=f"Items are their images alone: {obstacle}")
     alone = material.search(None)
     fields = list(material.parts)
-    ranked = _ranked(material, fields, alone)
+    ranked = _ranked(material.asked_less(TEXTS_THAT_RANK, IMAGES_THAT_RANK, seed), fields)
     is_bare_N = torch.from_numpy(np.random.default_rng(seed).random(len(material.image_ND)) < 0.5)
     halved = material.without_texts(is_bare_N)
     refusal = ""
@@ -57,6 +58,8 @@ def choose_fusion(material: FusionMaterial, *, seed: int = 0) -> FusionChoice:
         fusion = _fusion(fields, rungs)
         found = material.search(fusion)
         lost = find_loss(found, alone, seed=seed, must_gain=True)
+        if lost is None and not found.is_nowhere_below(alone):
+            lost = "the best weights lower a direction."
         gain = found.mean_map - alone.mean_map
         if lost is None and gain < LEAST_GAIN:
             lost = f"the best weights find items better by {gain:.3f} mAP only, less than {LEAST_GAIN}."
@@ -87,8 +90,9 @@ def _obstacle(material: FusionMaterial) -> str | None:
     return None
 
 
-def _ranked(material: FusionMaterial, fields: Sequence[str], alone: ItemSearch) -> list[Rungs]:
+def _ranked(material: FusionMaterial, fields: Sequence[str]) -> list[Rungs]:
     """All weights that were tried, the best first; those that lower a direction come after all others."""
+    alone = material.search(None)
     tried: dict[Rungs, float] = {}
 
     def score(rungs: Rungs) -> float:

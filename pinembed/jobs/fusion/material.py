@@ -54,6 +54,7 @@ class FusionMaterial:
         caption_of_N: which caption an item has; -1 for none. Images of equal captions are right answers.
         parts: by field that may be fused, (N, D) unit rows, zeros where the item lacks it.
         queries: by field, its texts that are not copied from a right answer's other fields.
+        asking: number of items, the first ones, whose images ask; None for all.
     """
 
     image_ND: Tensor
@@ -61,6 +62,7 @@ class FusionMaterial:
     caption_of_N: Tensor
     parts: Mapping[str, NDArray[np.float32]]
     queries: Mapping[str, TextQueries]
+    asking: int | None = None
 
     @property
     def query_fields(self) -> tuple[str, ...]:
@@ -76,6 +78,12 @@ class FusionMaterial:
         """The same without queries of a field that is all that is fused: left out, it would leave nothing to judge."""
         queries = {name: found for name, found in self.queries.items() if set(fusion.names) != {name}}
         return dataclasses.replace(self, queries=queries)
+
+    def asked_less(self, texts: int, images: int, seed: int) -> FusionMaterial:
+        """The same with at most so many texts a field, drawn at random, and so many images that ask."""
+        rng = np.random.default_rng(seed)
+        queries = {name: _drawn(found, texts, rng) for name, found in self.queries.items()}
+        return dataclasses.replace(self, queries=queries, asking=images)
 
     def items(self, fusion: Fusion | None, *, without: str | None = None) -> Tensor:
         """Item vectors (N, D); `without` leaves one field out, as if no item had it."""
@@ -95,7 +103,7 @@ class FusionMaterial:
             found.append(texts_to_items(queries, item_ND, self.group_of_N))
         return ItemSearch(
             text=pooled(found, gallery=len(whole_ND)),
-            image=images_to_items(self.image_ND, whole_ND, self.group_of_N, self.caption_of_N),
+            image=images_to_items(self.image_ND[: self.asking], whole_ND, self.group_of_N, self.caption_of_N),
         )
 
 
@@ -149,8 +157,22 @@ def _queries(
 ) -> TextQueries:
     copied = copied_texts(found, others, group_of_N)
     honest = [place for place in range(len(found.texts)) if place not in copied]
-    code_T1 = torch.full((len(found.texts) + 1,), -1, dtype=torch.int64)
-    code_T1[honest] = torch.arange(len(honest))
     return TextQueries(
-        text_TD=embed_texts([found.texts[place] for place in honest]), text_of_N=code_T1[found.text_of_N]
+        text_TD=embed_texts([found.texts[place] for place in honest]),
+        text_of_N=_recoded(found.text_of_N, honest, len(found.texts)),
     )
+
+
+def _drawn(queries: TextQueries, wanted: int, rng: np.random.Generator) -> TextQueries:
+    texts = len(queries.text_TD)
+    if texts <= wanted:
+        return queries
+    kept = sorted(rng.permutation(texts)[:wanted].tolist())
+    return TextQueries(text_TD=queries.text_TD[kept], text_of_N=_recoded(queries.text_of_N, kept, texts))
+
+
+def _recoded(text_of_N: Tensor, kept: Sequence[int], texts: int) -> Tensor:
+    """Codes of the texts that are kept, in their order; -1 for all others."""
+    code_T1 = torch.full((texts + 1,), -1, dtype=torch.int64)
+    code_T1[list(kept)] = torch.arange(len(kept))
+    return code_T1[text_of_N]  # -1, no text, is the last
