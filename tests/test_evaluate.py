@@ -160,7 +160,17 @@ def test_evaluate_shows_what_smaller_stored_forms_cost(
     assert forms["fp32"]["bytes_per_item"] == 64
     assert forms["fp32"]["image_to_image"]["map"] == report["image_to_image"]["map"]
     assert forms["int8"]["bytes_per_item"] == 20
-    assert "Stored forms of the image embeddings" in cli(*arguments).words
+    assert report["split"] == "val"
+    assert forms["int8"]["table_bytes"] == 20 * 24
+    assert forms["fp32"]["largest_loss"] == 0
+    assert forms["binary, then int8"]["largest_loss"] >= 0
+    (best,) = [found for found in forms.values() if found["recommended"]]
+    smaller = [found for found in forms.values() if found["bytes_per_item"] < best["bytes_per_item"]]
+    assert best["largest_loss"] <= 0.01 < min(found["largest_loss"] for found in smaller)
+    result = cli(*arguments, "--split", "all", "--plot", catalogue_folder / "bytes.png")
+    assert "Stored forms of the image embeddings" in result.words
+    assert "is the smallest that loses at most .01 mAP with 95 % confidence" in result.words
+    assert (catalogue_folder / "bytes.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_evaluate_asks_with_the_template(

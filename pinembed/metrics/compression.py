@@ -41,7 +41,7 @@ class StoredScores:
 
 
 def measure_stored_forms(split: SplitEmbeddings) -> tuple[StoredScores, ...]:
-    """fp32, fp16, int8, binary with int8 rescoring, and fp16 of the first half and quarter of the dimensions."""
+    """fp32, fp16, int8, binary with int8 rescoring, and the first dimensions alone as fp16 and int8."""
     image_ND = split.image_ND
     dim = image_ND.shape[1]
     int8_bytes = dim + SCALE_BYTES
@@ -50,8 +50,11 @@ def measure_stored_forms(split: SplitEmbeddings) -> tuple[StoredScores, ...]:
         ("fp16", 2 * dim, _products(image_ND.half().float())),
         ("int8", int8_bytes, _products(_int8(image_ND))),
         ("binary, then int8", (dim + 7) // 8 + int8_bytes, _rescored(image_ND)),
-        *((f"fp16, first {part} of {dim}", 2 * part, _first(image_ND, part)) for part in (dim // 2, dim // 4)),
     ]
+    for part in (dim // 2, dim // 4, dim // 8):
+        first_ND = F.normalize(image_ND[:, :part], dim=1)
+        forms.append((f"fp16, first {part} of {dim}", 2 * part, _first(first_ND.half().float())))
+        forms.append((f"int8, first {part} of {dim}", part + SCALE_BYTES, _first(_int8(first_ND))))
     found = []
     for form, bytes_per_item, score in forms:
         text_to_image, image_to_image = measure_image_gallery(split, score)
@@ -73,8 +76,9 @@ def _int8(embedding_ND: Tensor) -> Tensor:
     return (embedding_ND / scale_N1).round() * scale_N1
 
 
-def _first(embedding_ND: Tensor, dims: int) -> Score:
-    gallery_GD = F.normalize(embedding_ND[:, :dims], dim=1).half().float()
+def _first(gallery_GD: Tensor) -> Score:
+    """Queries are cut to the gallery's dimensions."""
+    dims = gallery_GD.shape[1]
     return lambda query_BD: F.normalize(query_BD[:, :dims], dim=1) @ gallery_GD.T
 
 

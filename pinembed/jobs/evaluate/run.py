@@ -10,20 +10,20 @@ from torch import Tensor
 from pinembed.catalogue.captions import make_captioner
 from pinembed.catalogue.metadata import read_catalogue
 from pinembed.catalogue.slices import make_slices, slice_columns
-from pinembed.catalogue.splits import ALL, TRAIN, check_group, is_hashed, items_of_split, split_items
+from pinembed.catalogue.splits import ALL, TEST, TRAIN, VALIDATION, check_group, is_hashed, items_of_split, split_items
 from pinembed.encoder.device import choose_device
 from pinembed.encoder.encoder import load_encoder
 from pinembed.jobs.alike import find_alike
 from pinembed.jobs.evaluate.ask import Answers, Questions, ask, make_questions
 from pinembed.jobs.evaluate.items import ask_items
 from pinembed.jobs.evaluate.plot import check_plot, draw_comparisons
+from pinembed.jobs.evaluate.stored import measure_forms
 from pinembed.metrics.bootstrap import accuracy, retrieval_scores
-from pinembed.metrics.compression import measure_stored_forms
 from pinembed.metrics.slices import SplitPart, slice_scores, split_parts
-from pinembed.metrics.split import SplitEmbeddings
 from pinembed.metrics.verdict import decide
-from pinembed.nouns.evaluate_report import EvaluateReport, StoredForm
+from pinembed.nouns.evaluate_report import EvaluateReport
 from pinembed.nouns.evaluation import Accuracy, Evaluation, Scores
+from pinembed.nouns.item import Catalogue
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.nouns.verdict import Comparison
 
@@ -33,7 +33,7 @@ def evaluate(
     data: Path,
     encoder: str,
     against: str | Sequence[str] = (),
-    split: str = "test",
+    split: str | None = None,
     group: str | None = None,
     text: Sequence[str] = (),
     template: str | None = None,
@@ -50,27 +50,29 @@ def evaluate(
         data: DATA folder with metadata.
         encoder: ENCODER reference.
         against: other ENCODERs, e.g. the champion and the base.
-        split: name of the split, or `all`. Without a split column: train, val or test by the hash of the group.
+        split: name of the split, or `all`; by default test, but val for stored_forms alone, because choosing a form is
+            selecting. Without a split column: train, val or test by the hash of the group.
         group: column whose equal values are right answers to each other.
         text: columns that make an item's text; by default those of a usual name.
         template: a sentence with columns in braces that makes the text instead.
         slices: columns whose values cut the split into slices; by default one that says what kind of thing an item is.
         stored_forms: also measure the encoder with its embeddings stored in fewer bytes.
-        plot: PNG to write of the differences by direction and slice.
+        plot: PNG to write of the differences by direction and slice, and of recall against bytes.
         device: torch device or `auto`.
         seed: of the bootstrap.
         progress: who watches.
 
     Raises:
         DataError: the folder or its metadata cannot be used, or no image can be decoded.
-        UsageError: an unknown column, split or device, or a plot without `against`.
+        UsageError: an unknown column, split or device, or a plot without anything to draw.
         EncoderError: an encoder cannot be loaded, or gives NaN.
         MissingExtraError: a plot is wanted and matplotlib is not installed.
     """
     rivals = (against,) if isinstance(against, str) else tuple(against or ())
     if plot is not None:
-        check_plot(plot, rivals)
+        check_plot(plot, has_something=bool(rivals) or stored_forms)
     catalogue = read_catalogue(data)
+    split = split or _default_split(catalogue, selects=stored_forms and not rivals)
     captioner = make_captioner(catalogue, text, template=template)
     check_group(catalogue, group)
     columns = slice_columns(catalogue, slices, group=group)
@@ -90,8 +92,9 @@ def evaluate(
     found = make_slices(first.items, captioner, columns=columns, group=group, trained=trained)
     parts = split_parts(found, first.embedded.text_of_N, len(first.embedded.text_TD))
     comparisons = tuple(_comparison(first, other, parts, questions, seed=seed) for other in others)
+    forms = measure_forms(first.embedded, items=len(catalogue), seed=seed) if stored_forms else ()
     if plot is not None:
-        draw_comparisons([(found.against.encoder, found.verdict) for found in comparisons], plot)
+        draw_comparisons([(found.against.encoder, found.verdict) for found in comparisons], plot, forms=forms)
     return EvaluateReport(
         data=str(data),
         split=split,
@@ -104,9 +107,15 @@ def evaluate(
         fused_items=fused,
         slices=tuple(slice_scores(part, first.retrieval, seed=seed) for part in parts),
         comparisons=comparisons,
-        stored_forms=_stored_forms(first.embedded, seed=seed) if stored_forms else (),
+        stored_forms=forms,
         plot=plot,
     )
+
+
+def _default_split(catalogue: Catalogue, *, selects: bool) -> str:
+    """The gate must not choose; where there is no val, test has to do."""
+    has_validation = is_hashed(catalogue) or VALIDATION in catalogue.splits
+    return VALIDATION if selects and has_validation else TEST
 
 
 def _comparison(
@@ -116,18 +125,6 @@ def _comparison(
         against=_evaluation(other, questions, seed=seed),
         difference=_scores(first, other, questions, seed=seed),
         verdict=decide(first.retrieval, other.retrieval, parts, seed=seed),
-    )
-
-
-def _stored_forms(embedded: SplitEmbeddings, *, seed: int) -> tuple[StoredForm, ...]:
-    return tuple(
-        StoredForm(
-            form=found.form,
-            bytes_per_item=found.bytes_per_item,
-            text_to_image=retrieval_scores(found.text_to_image, seed=seed),
-            image_to_image=retrieval_scores(found.image_to_image, seed=seed),
-        )
-        for found in measure_stored_forms(embedded)
     )
 
 
