@@ -181,6 +181,13 @@ def test_encode_without_metadata_says_what_is_lacking_and_stores_the_images(
     assert row["vector"] == row["image_vector"]
 
 
+def test_inspect_says_what_an_item_is(run: Callable[..., EncodeReport], table: str, cli: Callable[..., Any]) -> None:
+    run()
+    result = cli("inspect", "--table", table, "--json")
+    assert "image 0.6, color 0.1, title 0.3" in result.words
+    assert result.json["encoder"]["fusion"]["image"] == 0.6
+
+
 def test_search_asks_with_bare_texts_and_images_and_shows_no_vector(
     run: Callable[..., EncodeReport], table: str, catalogue_folder: Path, loaded: Encoder
 ) -> None:

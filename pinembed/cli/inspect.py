@@ -34,11 +34,12 @@ def command(table: Table, json_output: Json = False, quiet: Quiet = False) -> No
 
 def _lines(report: TableReport) -> list[tuple[str, str]]:
     failures = ", ".join(f"{reason} {count}" for reason, count in report.failures.items())
-    own = ", ".join(name for name in report.columns if name != "vector")
+    own = ", ".join(name for name in report.columns if name not in {"image_vector", "vector"})
     lines = [
         ("rows", f"{report.rows}"),
         ("encoder", f"{report.encoder.architecture} ({report.fingerprint}), {report.encoder.dim} floats"),
         ("encoder lies in", report.reference),
+        ("an item is", str(report.encoder.fusion or "")),
         ("images", ", ".join(f"{folder} ({count})" for folder, count in report.folders.items())),
         ("columns", own),
         ("generations", ", ".join(f"{tag} = version {version}" for tag, version in report.generations.items())),
