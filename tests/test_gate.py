@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -338,6 +339,25 @@ def test_finetune_hands_the_champion_back_file_for_file_where_it_is_not_beaten(
     ).read_bytes()
 
 
+def test_finetune_promotes_what_beats_base_and_champion_even_if_that_reads_pictures_otherwise(
+    cli: Callable[..., CliResult], tiny_encoder: Path, other_encoder: Path, tmp_path: Path
+) -> None:
+    data = write_catalogue(tmp_path / "data", views=5)
+    champion = shutil.copytree(other_encoder, tmp_path / "champion")
+    config = json.loads((champion / "open_clip_config.json").read_text(encoding="utf-8"))
+    config["preprocess_cfg"]["interpolation"] = "bilinear"
+    (champion / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
+    result = cli("finetune", data, "--base", tiny_encoder, "--out", tmp_path / "out", "--champion", champion, *LEARNING,
+                 "--json")  # fmt: skip
+    assert (result.exit_code, result.json["kept"]) == (0, "tuned")
+    assert result.json["gate"]["champion"]["verdict"]["promoted"] is True
+    assert result.json["gate_plot"] == str(tmp_path / "out" / "gate.png")
+    assert (tmp_path / "out" / "gate.png").read_bytes().startswith(b"\x89PNG")
+    alone = cli("evaluate", data, "--encoder", champion, "--group", "product", "--json").json
+    beside = result.json["gate"]["champion"]["against"]
+    assert beside["text_to_image"]["map"] == pytest.approx(alone["text_to_image"]["map"])
+
+
 def test_finetune_keeps_the_champion_where_nothing_can_judge(
     cli: Callable[..., CliResult], catalogue_folder: Path, tiny_encoder: Path, other_encoder: Path, tmp_path: Path
 ) -> None:
@@ -413,4 +433,4 @@ def test_the_model_card_has_intervals_slices_counts_licence_and_the_command(
     assert f"mit, that of the base as the card of {base} states it" in card
     assert (tmp_path / "out" / "LICENSE").read_text(encoding="utf-8") == "MIT License\n"
     assert f"pinembed finetune {data} --base '{base}'" in card
-    assert "--group product --epochs 12 --batch-size 16 --lr 0.002" in card
+    assert "--group product --epochs 12 --batch-size 16 --lr 0.002 " in card

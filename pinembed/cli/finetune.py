@@ -190,6 +190,8 @@ def _show(console: Console, report: FinetuneReport) -> None:
     )
     if report.curves is not None:
         console.say(f"{report.curves}: loss and validation figures")
+    if report.gate_plot is not None:
+        console.say(f"{report.gate_plot}: what the gate saw, by direction and slice")
 
 
 def _show_gate(console: Console, gate: GateReport) -> None:

@@ -197,7 +197,7 @@ def _command(settings: FinetuneSettings, recipe: Recipe) -> list[str]:
     is_template = len(settings.text) == 1 and "{" in settings.text[0]
     words += ["--template" if is_template else "--text", ",".join(settings.text)]
     words += ["--group", settings.group] if settings.group else []
-    words += ["--epochs", str(settings.epochs), "--batch-size", str(settings.batch_size), "--lr", f"{settings.lr:g}"]
+    words += ["--epochs", str(settings.epochs), "--batch-size", str(settings.batch_size), "--lr", repr(settings.lr)]
     words += ["--loss", recipe.loss, "--precision", recipe.precision]
     words += ["--lora", str(recipe.lora)] if recipe.lora else []
     words += ["--matryoshka"] if recipe.matryoshka else []
