@@ -392,6 +392,32 @@ def test_large_run_measures_on_its_own_images(
     assert shapes[0][1:] == (3, 32, 32)
 
 
+def test_int8_vectors_do_not_depend_on_their_batch_and_never_mix_with_fp32_ones(
+    cli: Cli, catalogue_folder: Path, tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(trial_worker, "FEWEST_FOR_RECALL", 20)
+    one, other = tmp_path / "db/int8", tmp_path / "db/fp32"
+    asked = ("--encoder", tiny_encoder, "--backend", "onnx-int8")
+
+    made = cli("encode", catalogue_folder, "--table", one, *asked)
+    cli("encode", catalogue_folder, "--table", other, "--encoder", tiny_encoder)
+    mixed = cli("encode", catalogue_folder, "--table", one, "--encoder", tiny_encoder)
+    mixed_too = cli("encode", catalogue_folder, "--table", other, *asked)
+    found = cli("search", "--table", one, "red circle", "--json")
+
+    assert "onnx int8" in made.words
+    assert "% of the 10 nearest neighbours" in made.words
+    assert mixed.exit_code == mixed_too.exit_code == 1
+    assert "holds int8 embeddings" in mixed.words
+    assert "Give --backend onnx-int8, or another --table." in mixed.words
+    assert "holds fp32 embeddings" in mixed_too.words
+    assert (found.exit_code, len(found.json["results"])) == (0, 10)
+    backend = open_converted("onnx int8", next((cache / "converted").iterdir()), 2)
+    pixels = np.random.default_rng(1).integers(0, 256, (4, 3, 32, 32), np.uint8)
+    np.testing.assert_array_equal(backend.embed(pixels)[2:3], backend.embed(pixels[2:3]))
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -69,9 +69,10 @@ def command(
         str,
         typer.Option(
             "--backend",
-            help="auto, torch, openvino or onnx. auto measures them on 300 images or more and takes the fastest whose "
-            "embeddings agree with torch in fp32; the choice, and the model as converted for it, are kept in the cache "
-            "folder for the encoder and the machine.",
+            help="auto, torch, openvino, onnx or onnx-int8. auto measures them on 300 images or more and takes the "
+            "fastest whose embeddings agree with torch in fp32; the choice, and the model as converted for it, are "
+            "kept in the cache folder for the encoder and the machine. onnx-int8 makes vectors with other neighbours, "
+            "says how many of the right ones they find, and needs a table of its own.",
         ),
     ] = "auto",
     reduced_decode: Annotated[

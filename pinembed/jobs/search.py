@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,7 +98,8 @@ def _embedded(
             f"Table {table.address} does not say where its encoder lies.", remedy="Give it with --encoder."
         )
     files = locate_encoder(reference)
-    spec = encoder_spec(files)
+    # a query by the fp32 towers is near enough to vectors of the same encoder in int8
+    spec = dataclasses.replace(encoder_spec(files), quantisation=table.spec.quantisation)
     if encoder is None and spec.fingerprint != table.spec.fingerprint:
         raise EncoderMismatchError(
             f"Table {table.address} was made with {reference} as it was then ({table.spec.fingerprint}); "

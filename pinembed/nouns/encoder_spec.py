@@ -44,6 +44,7 @@ class EncoderSpec:
         preprocessing: image file to pixels.
         normalise: embeddings have L2 norm 1.
         fusion: metadata that is part of an item's vector; None where the image alone makes it.
+        quantisation: `int8` where a tower in 8-bit numbers makes the vectors; empty where they are those of fp32.
     """
 
     architecture: str
@@ -53,6 +54,7 @@ class EncoderSpec:
     preprocessing: Preprocessing
     normalise: bool = True
     fusion: Fusion | None = None
+    quantisation: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -62,10 +64,12 @@ class EncoderSpec:
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, ready for `json.dumps`; without fusion there is no such entry, as before there was any."""
+        """Plain values, ready for `json.dumps`; what is not there has no entry, so that older specs stay the same."""
         plain = dataclasses.asdict(self)
         if self.fusion is None:
             del plain["fusion"]
+        if not self.quantisation:
+            del plain["quantisation"]
         return plain
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -101,6 +102,12 @@ class EmbeddingTable:
         """
         if spec.fingerprint == self.spec.fingerprint:
             return
+        if spec.quantisation != self.spec.quantisation and _in_fp32(spec) == _in_fp32(self.spec):
+            raise EncoderMismatchError(
+                f"Table {self.address} holds {self.spec.quantisation or 'fp32'} embeddings of {_named(spec)}; "
+                f"this run makes {spec.quantisation or 'fp32'} ones, and their neighbours differ.",
+                remedy=f"Give --backend {'onnx-int8' if self.spec.quantisation else 'auto'}, or another --table.",
+            )
         raise EncoderMismatchError(
             f"Table {self.address} holds {_named(self.spec)} embeddings of {self.spec.dim} floats; "
             f"this run makes {_named(spec)} ones of {spec.dim}.",
@@ -257,3 +264,8 @@ def _tables_there(address: TableAddress) -> str:
 
 def _named(spec: EncoderSpec) -> str:
     return f"{spec.architecture} ({spec.fingerprint})"
+
+
+def _in_fp32(spec: EncoderSpec) -> str:
+    """Fingerprint of the encoder itself, whatever precision its vectors were made in."""
+    return dataclasses.replace(spec, quantisation="").fingerprint

@@ -11,7 +11,7 @@ from pinembed.encoder.backends.with_onnx import OnnxBackend
 from pinembed.encoder.backends.with_openvino import OpenVinoBackend
 from pinembed.errors import MissingExtraError, UsageError
 
-BACKENDS = ("auto", "torch", "openvino", "onnx")
+BACKENDS = ("auto", "torch", "openvino", "onnx", "onnx-int8")
 REFERENCE = "torch fp32"
 SUFFIXES = {"openvino": ".xml", "onnx": ".onnx"}
 PACKAGES = {"openvino": ("openvino",), "onnx": ("onnxruntime", "onnxscript", "onnx")}
@@ -39,6 +39,11 @@ def check_backend(name: str, device_type: str) -> None:
     for package in packages:
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(f"--backend {name}", extra="fast", package=package)
+
+
+def quantisation_of(name: str) -> str:
+    """What EncoderSpec says of the vectors that --backend NAME makes."""
+    return "int8" if name == "onnx-int8" else ""
 
 
 def promising(name: str, precisions: Sequence[str], device_type: str) -> list[str]:
@@ -106,6 +111,10 @@ def open_converted(name: str, folder: Path, cores: int) -> ImageBackend:
     return made(file_of(name, folder), precision, cores)
 
 
-def piece_images(batch_size: int) -> int:
-    """Images that one thread computes at once."""
-    return min(batch_size, PIECE_IMAGES)
+def piece_images(batch_size: int, name: str = "") -> int:
+    """Images that one thread of that backend computes at once.
+
+    In int8 one: the scale of the activations is that of all that is computed at once, and a vector must not depend on
+    its neighbours in a batch.
+    """
+    return 1 if name.endswith("int8") else min(batch_size, PIECE_IMAGES)

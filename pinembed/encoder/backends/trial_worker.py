@@ -96,7 +96,7 @@ def _convert(name: str, tower: ImageTower, trial: TorchTrial) -> Converted | Ref
     try:
         with tempfile.TemporaryDirectory(dir=trial.folder) as made:
             made_path = Path(made) / path.name
-            convert(tower, piece_images=piece_images(trial.batch_size), precision=precision, path=made_path)
+            convert(tower, piece_images=piece_images(trial.batch_size, name), precision=precision, path=made_path)
             for file in sorted(Path(made).iterdir()):  # weights before the graph, which is what others look for
                 file.replace(trial.folder / file.name)
     except (EncoderError, MissingExtraError) as error:

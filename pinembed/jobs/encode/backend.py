@@ -25,7 +25,7 @@ class BackendOfRun:
     Args:
         files: the encoder.
         fingerprint: of the encoder.
-        name: `auto`, `torch`, `openvino`, `onnx` or `onnx-int8`.
+        name: the value of --backend.
         device: torch device, or `auto`.
         batch_size: images at once; None chooses by device.
         images: how many there may be to encode.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 
+from pinembed.encoder.backends.candidates import quantisation_of
 from pinembed.encoder.locate import encoder_spec, locate_encoder
 from pinembed.jobs.cores import usable_cores
 from pinembed.jobs.encode.history import RunHistory
@@ -65,7 +67,8 @@ def encode(
         prune: remove the rows whose files are gone.
         force: allow `prune` to remove more than a fifth of the rows.
         dry_run: report the plan and do nothing.
-        backend: `torch`, `openvino`, `onnx`, or `auto` for the fastest that agrees with fp32 torch.
+        backend: `torch`, `openvino`, `onnx`, or `auto` for the fastest that agrees with fp32 torch; `onnx-int8`
+            makes other vectors, which need a table of their own.
         device: torch device; `auto` takes a GPU where there is one.
         batch_size: images that the encoder takes at once; None chooses by device.
         workers: processes that decode; None takes one for each CPU core.
@@ -89,7 +92,7 @@ def encode(
     settings = EncodeSettings(
         address=parse_address(table),
         files=files,
-        spec=encoder_spec(files),
+        spec=dataclasses.replace(encoder_spec(files), quantisation=quantisation_of(backend)),
         choice=InputChoice(
             images=images,
             metadata=metadata,

@@ -112,7 +112,8 @@ class Work:
             if plan.load:
                 self._calibrate(backend, plan, stop)
             begun_s, calibrated_s = time.perf_counter(), backend.calibrate_s
-            if plan.load and not stop.requested:
+            was_stopped = stop.requested and backend.calibration_images > 0  # nothing is chosen
+            if plan.load and not was_stopped:
                 with self._pool(plan) as pool:
                     run.load_and_encode(pool, backend, stop)
         finally:
