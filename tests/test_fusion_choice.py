@@ -58,6 +58,17 @@ def test_word_that_a_long_title_holds_among_rarer_ones_may_still_ask() -> None:
     assert copied(queries, fused, [0, 1, 2, 3]) == set()
 
 
+def test_title_that_a_description_repeats_word_for_word_is_a_copy_and_so_is_the_description() -> None:
+    titles: list[object] = ["Floral mug in mustard", "Striped bowl", "A lamp of brass"]
+    descriptions: list[object] = [
+        "Our finest. Floral mug in mustard, holds a generous coffee and keeps it warm for as long as one may like.",
+        "It holds a salad for a family, and a generous one for two, and is at home in the dishwasher.",
+        "Made of brass; a lamp that stands on its own, for the corner in which one reads until late.",
+    ]
+    assert copied(titles, descriptions, [0, 1, 2]) == {"Floral mug in mustard"}
+    assert copied(descriptions, titles, [0, 1, 2]) == {descriptions[0]}
+
+
 def test_missing_values_are_neither_queries_nor_copies() -> None:
     assert copied([None, "mug"], ["", None], [0, 1]) == set()
 

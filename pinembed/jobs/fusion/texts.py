@@ -16,6 +16,7 @@ from pinembed.nouns.item import Item
 
 FEWEST_SHARE = 0.1
 COPIED_SHARE = 0.5
+FEWEST_PHRASE_WORDS = 3
 LEAST_WEIGHT = 0.01  # a word that every item has still tells equal texts from others
 WORD = re.compile(r"\w+")
 
@@ -61,7 +62,8 @@ def copied_texts(queries: FieldTexts, fused: Sequence[FieldTexts], group_of_N: T
     """Queries that a right answer carries as its own text, in the same words or nearly so.
 
     Near is half of the words of both, weighed by how rare a word is: `Ginger` and `Ginger Class 1` are copies where
-    every item has a class, `mug` and `Floral mug in mustard` are not.
+    every item has a class, `mug` and `Floral mug in mustard` are not. A description that repeats a title of three words
+    or more, word for word, makes copies of both.
 
     Args:
         queries: texts of one field.
@@ -72,8 +74,8 @@ def copied_texts(queries: FieldTexts, fused: Sequence[FieldTexts], group_of_N: T
         Places in `queries.texts`.
     """
     weigh = _rarity([queries, *fused])
-    asked = [frozenset(_words(text)) for text in queries.texts]
-    carried = [[frozenset(_words(text)) for text in field.texts] for field in fused]
+    asked = [_words(text) for text in queries.texts]
+    carried = [[_words(text) for text in field.texts] for field in fused]
     groups_of_text: dict[int, set[int]] = defaultdict(set)
     texts_of_group: dict[int, set[tuple[int, int]]] = defaultdict(set)
     for place, (group, text) in enumerate(zip(group_of_N.tolist(), queries.text_of_N.tolist(), strict=True)):
@@ -82,10 +84,7 @@ def copied_texts(queries: FieldTexts, fused: Sequence[FieldTexts], group_of_N: T
     copied = set()
     for text, asked_words in enumerate(asked):
         answers = set().union(*(texts_of_group[group] for group in groups_of_text[text]))
-        if any(
-            place >= 0 and _shared(asked_words, carried[field][place], weigh) >= COPIED_SHARE
-            for field, place in answers
-        ):
+        if any(place >= 0 and _is_copy(asked_words, carried[field][place], weigh) for field, place in answers):
             copied.add(text)
     return copied
 
@@ -106,5 +105,10 @@ def _rarity(fields: Sequence[FieldTexts]) -> Mapping[str, float]:
     return {word: LEAST_WEIGHT + math.log(items / count) for word, count in counts.items()}
 
 
-def _shared(ours: frozenset[str], theirs: frozenset[str], weigh: Mapping[str, float]) -> float:
-    return sum(weigh[word] for word in ours & theirs) / sum(weigh[word] for word in ours | theirs)
+def _is_copy(one: Sequence[str], other: Sequence[str], weigh: Mapping[str, float]) -> bool:
+    shorter, longer = sorted((one, other), key=len)
+    if len(shorter) >= FEWEST_PHRASE_WORDS and f" {' '.join(shorter)} " in f" {' '.join(longer)} ":
+        return True
+    ours, theirs = set(one), set(other)
+    shared, all_of_them = (sum(weigh[word] for word in some) for some in (ours & theirs, ours | theirs))
+    return shared >= COPIED_SHARE * all_of_them
