@@ -65,6 +65,11 @@ def test_pairs_do_not_depend_on_the_size_of_a_block(monkeypatch: pytest.MonkeyPa
     assert all(one < other for one, other in whole.tolist())
 
 
+def test_a_placeholder_that_very_many_show_is_paired_with_its_first_place_alone() -> None:
+    shop = [looked_at(encoded(photo(1), 90)), *[looked_at(encoded(photo(0), 90))] * 300]
+    assert alike_pairs(shop).tolist() == [[1, place] for place in range(2, 301)]
+
+
 def test_a_large_jpeg_is_looked_at_small(tmp_path: Path) -> None:
     from pinembed.images.decode import decode_image
 

@@ -334,9 +334,14 @@ def test_finetune_hands_the_champion_back_file_for_file_where_it_is_not_beaten(
     assert run["gate"]["verdict"]["promoted"] is True
     weights = "open_clip_model.safetensors"
     assert (tmp_path / "next" / weights).read_bytes() == (tmp_path / "champion" / weights).read_bytes()
-    assert (tmp_path / "next" / "champion" / "run.json").read_bytes() == (
-        tmp_path / "champion" / "run.json"
-    ).read_bytes()
+    papers = (tmp_path / "next" / "champion" / "run.json").read_bytes()
+    assert papers == (tmp_path / "champion" / "run.json").read_bytes()
+    # the next night, in place
+    again = cli("finetune", data, "--base", tiny_encoder, "--out", tmp_path / "next", "--group", "product", "--epochs",
+                "1", "--champion", tmp_path / "next", "--overwrite", "--json")  # fmt: skip
+    assert (again.json["kept"], again.json["fingerprint"]) == ("champion", first["fingerprint"])
+    assert (tmp_path / "next" / "champion" / "run.json").read_bytes() == papers
+    assert not (tmp_path / "next" / "champion" / "champion").exists()
 
 
 def test_finetune_promotes_what_beats_base_and_champion_even_if_that_reads_pictures_otherwise(

@@ -8,6 +8,7 @@ Shape legend: N pictures, B a block of them, H hash bits, P pairs.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ LOOKED_AT_PX = 64
 GRID = 8
 MOST_BITS = 8
 MOST_COLOUR = 6.0
+MOST_EQUAL = 50
 BLOCK_SCORES = 1 << 24
 PAIRS_AT_ONCE = 1 << 16
 
@@ -47,10 +49,24 @@ def likeness(picture: Image.Image) -> Likeness:
 
 
 def alike_pairs(found: Sequence[Likeness]) -> NDArray[np.int64]:
-    """All pairs of pictures that are alike, as places (P, 2) with the lower one first.
+    """Pairs of pictures that are alike, as places (P, 2) with the lower one first.
 
-    Every pair is compared: a matrix product over the bits counts those that are equal.
+    All pairs, but for a picture that more than 50 places show without any difference, such as a placeholder: of these
+    each is paired with the first alone, for their pairs would fill the memory.
     """
+    places: dict[bytes, list[int]] = defaultdict(list)
+    for place, one in enumerate(found):
+        places[one.bits_H.tobytes() + one.colour.tobytes()].append(place)
+    crowds = [equal for equal in places.values() if len(equal) > MOST_EQUAL]
+    repeated = {place for equal in crowds for place in equal[1:]}
+    kept = np.array([place for place in range(len(found)) if place not in repeated], dtype=np.int64)
+    to_first = [(equal[0], place) for equal in crowds for place in equal[1:]]
+    compared = kept[_compared([found[place] for place in kept])]
+    return np.concatenate([compared, np.array(to_first, dtype=np.int64).reshape(-1, 2)])
+
+
+def _compared(found: Sequence[Likeness]) -> NDArray[np.int64]:
+    """Every pair is compared: a matrix product over the bits counts those that are equal."""
     if len(found) < 2:
         return np.empty((0, 2), dtype=np.int64)
     signs_NH = np.stack([one.bits_H for one in found]).astype(np.float32) * 2 - 1

@@ -33,7 +33,8 @@ def keep_champion(folder: Path, champion: Encoder) -> EncoderSpec:
     if held is None:
         save_encoder(champion, folder, fusion=champion.files.fusion)
         return encoder_spec(locate_encoder(str(folder)))
-    shutil.copytree(held, folder, ignore=shutil.ignore_patterns(MARKER, *PAPERS), dirs_exist_ok=True)
+    own = {MARKER, *PAPERS}
+    shutil.copytree(held, folder, ignore=lambda inside, _: own if Path(inside) == held else set(), dirs_exist_ok=True)
     papers = [held / name for name in PAPERS if (held / name).is_file()]
     if papers and not (held / ORIGIN).is_dir():
         (folder / ORIGIN).mkdir()
