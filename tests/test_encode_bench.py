@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from pinembed.encoder.backends import choose, trial_process, trial_worker
+from pinembed.encoder.backends.converted import remembered
+from pinembed.encoder.backends.trial import Trial, TrialAnswer
+from pinembed.errors import StoppedError
+from pinembed.jobs.bench_encode import bench_encode
+from pinembed.nouns.stop import Stop
 from tests.conftest import CliResult
 
 Cli = Callable[..., CliResult]
@@ -36,6 +43,39 @@ def test_bench_encode_measures_decoding_backends_and_the_whole(
     assert found["limit_images_per_s"] == pytest.approx(1 / (1 / best + 1 / found["decode_images_per_s"]))
     assert found["images_per_s"] > 0
     assert [path for path in sorted(tmp_path.rglob("*")) if "cache" not in path.parts] == before
+
+
+def test_bench_encode_tells_each_measurement_as_it_comes_and_leaves_the_choice_to_encode(
+    cli: Cli, catalogue_folder: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    asked = ("--encoder", tiny_encoder)
+
+    measured = cli("bench", "encode", catalogue_folder, *asked, "--images", "20")
+    chosen = list(remembered().values())
+    encoded = cli("encode", catalogue_folder, "--table", tmp_path / "db/t", *asked, "--json")
+
+    lines = measured.stderr.splitlines()
+    told = [next(place for place, line in enumerate(lines) if words in line) for words in ("decode: ", "torch fp32: ")]
+    assert told == sorted(told)
+    assert "of the limit is reached" in measured.words
+    assert chosen == [encoded.json["backend"].removesuffix(" cpu")]
+
+
+def test_bench_encode_asked_to_stop_while_it_measures_ends_with_130(
+    catalogue_folder: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = Stop()
+
+    def interrupted(trial: Trial, asked: Stop | None = None) -> Iterator[TrialAnswer]:
+        yield from itertools.islice(trial_worker.run_trial(trial), 2)
+        stop.signum = signal.SIGINT  # as a handler does whose exception an exporter swallowed
+
+    monkeypatch.setattr(trial_process, "answers_of", interrupted)
+
+    with pytest.raises(StoppedError) as caught:
+        bench_encode(catalogue_folder, encoder=str(tiny_encoder), count=20, stop=stop)
+
+    assert caught.value.exit_code == 130
 
 
 def test_bench_encode_of_an_empty_folder_is_explained(cli: Cli, tiny_encoder: Path, tmp_path: Path) -> None:

@@ -35,19 +35,29 @@ def command(
         progress=console.progress,
         stop=stop,
     )
-    rows = [("decode alone", f"{report.decode_images_per_s:.1f}", "")]
+    rows = [("decode alone", f"{report.decode_images_per_s:.1f}", "", "")]
     rows += [
-        (f"{speed.backend} alone", f"{speed.images_per_s:.1f}", f"{speed.min_cosine:.5f}") for speed in report.backends
+        (
+            f"{speed.backend} alone",
+            f"{speed.images_per_s:.1f}",
+            f"{speed.min_cosine:.5f}",
+            _share(speed.neighbour_recall),
+        )
+        for speed in report.backends
     ]
     rows += [
-        (f"limit of decode and {report.backend}", f"{report.limit_images_per_s:.1f}", ""),
-        ("from files to rows", f"{report.images_per_s:.1f}", ""),
+        (f"limit of decode and {report.backend}", f"{report.limit_images_per_s:.1f}", "", ""),
+        ("from files to rows", f"{report.images_per_s:.1f}", "", ""),
     ]
     console.table(
         f"{report.encoder} on {report.device}, {report.cores} cores, {report.images} images, "
         f"{report.size_bytes / 1e6:.1f} MB",
-        ["what", "images/s", "cosine to fp32"],
+        ["what", "images/s", "cosine to fp32", "10 neighbours found"],
         rows,
     )
     console.say(f"{report.share_of_limit:.0%} of the limit is reached")
     console.report(report)
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"

@@ -27,6 +27,8 @@ from pinembed.nouns.encoder_spec import Preprocessing
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.nouns.stop import Stop
 
+RECALL_IMAGES = 64  # fewest among which the neighbours of int8 vectors say something
+
 
 def bench_encode(
     images: Path,
@@ -62,7 +64,7 @@ def bench_encode(
     on = device_name(device)
     size = batch_size or BATCH_SIZES.get(on.partition(":")[0], 32)
     cores = usable_cores()
-    decode_images_per_s, pixels_BCHW = _decode(chosen, spec.preprocessing, cores, size, progress)
+    decode_images_per_s, pixels_BCHW = _decode(chosen, spec.preprocessing, cores, max(size, RECALL_IMAGES), progress)
     progress.say(f"decode: {decode_images_per_s:.0f} images/s on {cores} core(s)")
     progress.start("backends")
     choice = BackendChoice(
@@ -104,9 +106,9 @@ def _spread(files: Sequence[ScannedFile], count: int) -> list[ScannedFile]:
 
 
 def _decode(
-    files: Sequence[ScannedFile], preprocessing: Preprocessing, cores: int, batch_size: int, progress: Progress
+    files: Sequence[ScannedFile], preprocessing: Preprocessing, cores: int, sample: int, progress: Progress
 ) -> tuple[float, NDArray[np.uint8]]:
-    """Images by second with every core decoding, and a batch of their pixels."""
+    """Images by second with every core decoding, and pixels of a sample."""
     fast_jpeg = sum(file.size_bytes for file in files) >= FAST_JPEG_FROM_BYTES  # as encode decides it
     setup = WorkerSetup(preprocessing=preprocessing, fast_jpeg=fast_jpeg)
     requests = [LoadRequest(place=place, image=file.path) for place, file in enumerate(files)]
@@ -118,7 +120,7 @@ def _decode(
             answers += 1
             if answers == cores:  # every process has started, and the first images found cold caches
                 started_s = time.perf_counter()
-            if isinstance(answer, LoadedImage) and answer.pixels_CHW is not None and len(kept) < batch_size:
+            if isinstance(answer, LoadedImage) and answer.pixels_CHW is not None and len(kept) < sample:
                 kept.append(answer.pixels_CHW)
             progress.advance()
         elapsed_s = time.perf_counter() - started_s
