@@ -258,6 +258,18 @@ def test_rare_values_of_a_column_share_a_slice() -> None:
     assert found[-1].name == "kind: 10 others"
 
 
+def test_a_column_of_many_numbers_is_cut_into_thirds() -> None:
+    prices = [*(float(price) for price in range(1, 13)), None, float("nan")]
+    shop = items(price=prices, title=["a b c"] * 14)
+    found = make_slices(shop, Captioner(fields=("title",)), columns=("price",), group=None, trained=())
+    assert {part.name: len(part.places) for part in found} == {
+        "price: low, up to 4.66667": 4,
+        "price: medium": 4,
+        "price: high, above 8.33333": 4,
+        "price: missing": 2,
+    }
+
+
 def test_the_group_gives_the_slices_where_no_column_says_the_kind() -> None:
     assert slice_columns(catalogue(20), (), group="product") == ("product",)
     assert slice_columns(catalogue(20), (), group=None) == ()

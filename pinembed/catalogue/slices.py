@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from pinembed.catalogue.captions import Captioner, words
 from pinembed.catalogue.splits import group_name
 from pinembed.errors import UsageError
@@ -15,6 +17,8 @@ USUAL_COLUMNS = ("category", "coarse_label", "department", "type", "kind", "clas
 MOST_VALUES = 50
 SHORT_TEXT_WORDS = 2
 RARE_IMAGES = 2
+FEWEST_NUMBERS = 10
+"""Columns of fewer distinct numbers are taken as kinds."""
 
 
 def slice_columns(catalogue: Catalogue, columns: Sequence[str], *, group: str | None) -> tuple[str, ...]:
@@ -54,7 +58,8 @@ def make_slices(
     Args:
         items: what is cut up; places in slices are places in it.
         captioner: tells whose text is missing or short.
-        columns: a slice for each value of these, the 50 most frequent; the others of a column are one slice.
+        columns: a slice for each value of these, the 50 most frequent; the others of a column are one slice. A column
+            of many numbers is cut into thirds.
         group: column of the groups; without it none is rare or new.
         trained: items of the training split; empty where nothing is known about it.
     """
@@ -69,6 +74,9 @@ def make_slices(
 
 
 def _by_value(items: Sequence[Item], column: str) -> dict[str, list[int]]:
+    thirds = _thirds([item.fields.get(column) for item in items])
+    if thirds is not None:
+        return _by_third(items, column, *thirds)
     places = defaultdict(list)
     for place, item in enumerate(items):
         for value in _said(item.fields.get(column)):
@@ -80,6 +88,27 @@ def _by_value(items: Sequence[Item], column: str) -> dict[str, list[int]]:
         slices[f"{column}: {len(others)} others"] = sorted({place for value in others for place in places[value]})
     without = [place for place, item in enumerate(items) if not _said(item.fields.get(column))]
     return {**slices, f"{column}: missing": without}
+
+
+def _thirds(values: Sequence[FieldValue]) -> tuple[float, float] | None:
+    """Where a column of many numbers, such as prices, is cut; None for anything else."""
+    known = [value for value in values if value is not None and value == value]
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in known):
+        return None
+    if len(set(known)) < FEWEST_NUMBERS:
+        return None
+    low, high = np.quantile(np.array(known, dtype=np.float64), (1 / 3, 2 / 3))
+    return float(low), float(high)
+
+
+def _by_third(items: Sequence[Item], column: str, low: float, high: float) -> dict[str, list[int]]:
+    names = (f"{column}: low, up to {low:g}", f"{column}: medium", f"{column}: high, above {high:g}")
+    slices: dict[str, list[int]] = {name: [] for name in (*names, f"{column}: missing")}
+    for place, item in enumerate(items):
+        value = item.fields.get(column)
+        third = 3 if value is None or value != value else 0 if value <= low else 1 if value <= high else 2
+        slices[(*names, f"{column}: missing")[third]].append(place)
+    return slices
 
 
 def _by_group(items: Sequence[Item], group: str | None, trained: Sequence[Item]) -> dict[str, list[int]]:
