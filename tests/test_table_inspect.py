@@ -15,6 +15,7 @@ import pytest
 from pinembed.errors import DataError, EncoderMismatchError, StoppedError
 from pinembed.jobs.encode import encode
 from pinembed.jobs.inspect import inspect
+from pinembed.nouns.progress import Silent
 from pinembed.nouns.stop import Stop
 from pinembed.table.address import parse_address
 from pinembed.table.embedding_table import EmbeddingTable
@@ -104,9 +105,13 @@ def test_inspect_tells_why_a_run_failed_was_stopped_or_had_too_many_failures(
     run(max_failure_rate=0.0)
     draw_item("red", "circle", 7).save(catalogue_folder / "images/new.png")
     stop = Stop()
-    stop.signum = signal.SIGTERM
+
+    class StopAfterOne(Silent):
+        def advance(self, n: int = 1, note: str = "") -> None:
+            stop.signum = signal.SIGTERM
+
     with pytest.raises(StoppedError):
-        run(stop=stop)
+        run(stop=stop, progress=StopAfterOne())
     catalogue_folder.rename(catalogue_folder.with_name("unmounted"))
     with pytest.raises(DataError):
         run()

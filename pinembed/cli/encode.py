@@ -80,8 +80,8 @@ def command(
         typer.Option(
             "--reduced-decode",
             help="Decode JPEGs at a half, a quarter or an eighth of their size where that is still twice what the "
-            "encoder needs: twice as fast for 12 megapixels, and pixels differ by 0.2 of 255 on average. Rows that are "
-            "stored keep their vectors; `inspect` shows which runs had it.",
+            "encoder needs: up to twice as fast for 12 megapixels, and pixels differ by 0.2 of 255 on average. Rows "
+            "that are stored keep their vectors; `inspect` shows which runs had it.",
         ),
     ] = False,
     device: Device = "auto",

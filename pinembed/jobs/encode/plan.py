@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from sys import intern
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -149,10 +150,11 @@ def _stored_files(table: EmbeddingTable | None) -> dict[str, StoredFile]:
     if table is None:
         return {}
     stored: dict[str, StoredFile] = {}
-    for batch in table.batches(STORED_COLUMNS, batch_rows=65536):
+    for batch in table.batches(STORED_COLUMNS):
         columns = [batch.column(name).to_pylist() for name in STORED_COLUMNS]
         for item_id, folder, file_name, sha256, size_bytes, mtime_ns in zip(*columns, strict=True):
-            stored[item_id] = StoredFile(folder, file_name, sha256, size_bytes, mtime_ns, len(stored))
+            name = item_id if file_name == item_id else file_name  # one text for both, as there are many
+            stored[item_id] = StoredFile(intern(folder), name, sha256, size_bytes, mtime_ns, len(stored))
     return stored
 
 
