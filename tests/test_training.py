@@ -113,7 +113,7 @@ def test_a_model_with_a_bias_of_its_own_trains_on_pairs_with_it(encoder: Encoder
     assert float(trainer.state()["objective.bias"]) == -7.0
 
 
-@pytest.mark.parametrize("recipe", [{"loss": "siglip"}, {"lora": 2}, {"matryoshka": True}, {}], ids=str)
+@pytest.mark.parametrize("recipe", [{"loss": "siglip"}, {"lora": 2}, {"matryoshka": True, "anchor": 9.0}, {}], ids=str)
 def test_a_restored_trainer_takes_the_same_next_step(tiny_encoder: Path, recipe: dict[str, Any]) -> None:
     from pinembed.encoder.encoder import load_encoder
 
@@ -171,6 +171,20 @@ def test_prefixes_of_the_embedding_learn_to_serve_alone(encoder: Encoder) -> Non
     assert prefix_dims(48) == (48,)
 
 
+def test_an_anchor_keeps_the_weights_near_the_start(tiny_encoder: Path) -> None:
+    from pinembed.encoder.encoder import load_encoder
+
+    moved = []
+    for anchor in (0.0, 1.0):
+        encoder = load_encoder(str(tiny_encoder))
+        before = encoder.model.state_dict()["visual.proj"].clone()
+        trainer = make_trainer(encoder, anchor=anchor)
+        for _ in range(3):
+            trainer.step(make_batch(encoder))
+        moved.append(float((encoder.model.state_dict()["visual.proj"] - before).norm()))
+    assert 0 < moved[1] < 0.9 * moved[0]
+
+
 def test_a_batch_that_does_not_fit_into_memory_is_halved_until_it_does(
     tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,6 +219,21 @@ def test_bfloat16_computes_the_towers_and_leaves_the_weights_in_float32(encoder:
     assert torch.allclose(rounded_BD, exact_BD, atol=0.05)
     trainer.step(batch)
     assert {parameter.dtype for parameter in encoder.model.parameters()} == {torch.float32}
+
+
+def test_bfloat16_is_measured_on_the_own_batch_and_changes_nothing(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pinembed.training import precision
+
+    trainer, batch = make_trainer(encoder), make_batch(encoder)
+    before = {name: tensor.clone() for name, tensor in encoder.model.state_dict().items()}
+    assert not precision.is_worth_measuring(encoder.model)
+    monkeypatch.setattr(precision, "MEASURED_S", 0)
+    assert precision.measure_gain(encoder.model, trainer.towers, batch.pixels_BCHW.float(), batch.tokens_MT) > 0
+    assert not trainer.towers.bf16
+    assert all(torch.equal(tensor, before[name]) for name, tensor in encoder.model.state_dict().items())
+    assert all(parameter.grad is None for parameter in encoder.model.parameters())
 
 
 def test_finetune_takes_low_rank_updates_pairs_and_prefixes_together(

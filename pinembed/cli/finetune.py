@@ -115,6 +115,10 @@ def command(
     heads: Annotated[
         bool, typer.Option("--heads/--no-heads", help="Fit the last layers of both towers before the rest.")
     ] = True,
+    anchor: Annotated[
+        float,
+        typer.Option("--anchor", min=0, help="Pull of the run towards the weights at its start; 1 is strong, 0 none."),
+    ] = 0.0,
     precision: Annotated[
         Precision,
         typer.Option("--precision", help="Of the towers in training; auto takes bf16 where it is native and faster."),
@@ -154,6 +158,7 @@ def command(
         lora=lora,
         matryoshka=matryoshka,
         heads=heads,
+        anchor=anchor,
         precision=precision,
         overwrite=overwrite,
         device=device,

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from pinembed.training.gradients import Towers
+from pinembed.training.optimiser import IMAGE_PREFIX
 
-SHORT_S = 0.25
-"""A step that takes less has nothing to win."""
+FEWEST_PARAMETERS = 10_000_000
+"""Smaller image towers have nothing to win on a CPU; measuring them would leave their weights to chance."""
 MEASURED_S = 2.0
 WANTED_GAIN = 1.3
 """Below it the choice would be left to chance, and with it the weights."""
@@ -25,8 +26,14 @@ def is_native(device: torch.device) -> bool:
     return device.type == "cpu" and has_instructions
 
 
+def is_worth_measuring(model: nn.Module) -> bool:
+    """The image tower is large enough for the choice to matter."""
+    parameters = (parameter for name, parameter in model.named_parameters() if name.startswith(IMAGE_PREFIX))
+    return sum(parameter.numel() for parameter in parameters) >= FEWEST_PARAMETERS
+
+
 def measure_gain(model: nn.Module, towers: Towers, views_BCHW: Tensor, tokens_MT: Tensor) -> float:
-    """How many times faster forward and backward are in bfloat16 than in float32; 1 where there is nothing to win.
+    """How many times faster forward and backward are in bfloat16 than in float32.
 
     The model is as before, without gradients.
     """
@@ -41,8 +48,6 @@ def measure_gain(model: nn.Module, towers: Towers, views_BCHW: Tensor, tokens_MT
                 round_s = time.monotonic()
                 _once(model, towers, views_BCHW, tokens_MT)
                 fastest_s[towers.bf16] = min(fastest_s[towers.bf16], time.monotonic() - round_s)
-                if fastest_s[False] < SHORT_S:
-                    return 1.0
         return fastest_s[False] / fastest_s[True]
     finally:
         towers.bf16 = was_bf16

@@ -51,6 +51,7 @@ class Recipe:
         clip_norm: largest norm of a step's gradient.
         image_image_weight: of the contrast between images of a group, beside the one between images and texts.
         average: share of the run over which the weights are averaged.
+        anchor: pull of all steps together towards the weights at the start; 1 would take what was learned to 1/e.
         loss: between images and texts: SOFTMAX over the batch, or PAIRWISE.
         matryoshka: the losses hold for prefixes of the embedding too.
         precision: of the towers' arithmetic: FP32, BF16, or AUTO for the faster one.
@@ -68,6 +69,7 @@ class Recipe:
     clip_norm: float = 1.0
     image_image_weight: float = 0.5
     average: float = 0.1
+    anchor: float = 0.0
     loss: str = SOFTMAX
     matryoshka: bool = False
     precision: str = AUTO
@@ -89,6 +91,7 @@ def make_recipe(
     matryoshka: bool = False,
     precision: str = AUTO,
     heads: bool = True,
+    anchor: float = 0.0,
 ) -> Recipe:
     """Defaults for this model and this number of images, where the user did not decide.
 
@@ -105,6 +108,7 @@ def make_recipe(
         matryoshka: prefixes of the embedding learn too.
         precision: FP32, BF16 or AUTO.
         heads: fit the last layers first; of random weights there is nothing to fit them on.
+        anchor: pull towards the weights at the start.
     """
     if random_init:
         rate = SCRATCH_RATE if lr is None else lr
@@ -132,6 +136,7 @@ def make_recipe(
         matryoshka=matryoshka,
         precision=precision,
         heads=heads and not random_init,
+        anchor=anchor,
         lora=lora,
     )
 

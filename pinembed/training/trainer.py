@@ -72,6 +72,7 @@ class Trainer:
         self._generator = torch.Generator()
         self._trained = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
         self._average = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        self._start = [parameter.detach().clone() for parameter in self._trained] if recipe.anchor else []
         self.step_count = 0
 
     def start_epoch(self, epoch: int) -> None:
@@ -111,6 +112,7 @@ class Trainer:
             )
         nn.utils.clip_grad_norm_(self._trained, self.recipe.clip_norm)
         self.optimiser.step()
+        self._pull_back(share)
         self._world.average_statistics(self.model)
         self.step_count += 1
         self._update_average()
@@ -176,6 +178,16 @@ class Trainer:
             held = tensor.clone()
             tensor.copy_(self._average[name])
             self._average[name].copy_(held)
+
+    @torch.no_grad()
+    def _pull_back(self, share: float) -> None:
+        """Weight decay towards the weights at the start in place of zero, of the same sum over a run of any length.
+
+        Source: Li et al. 2018, Explicit inductive bias for transfer learning, arXiv:1802.01483 (L2-SP).
+        """
+        if self.recipe.anchor:
+            pull = min(2 * self.recipe.anchor * share / self.total_steps, 1.0)
+            torch._foreach_lerp_(self._trained, self._start, pull)
 
     def _update_average(self) -> None:
         # early weights are forgotten: the window grows with the run until it spans the recipe's share of it

@@ -12,11 +12,13 @@ from torch import Tensor
 from pinembed.catalogue.captions import Captioner
 from pinembed.encoder.encoder import Encoder
 from pinembed.errors import NonFiniteEmbeddingError, TrainingError
+from pinembed.jobs.finetune.budget import Budget
 from pinembed.jobs.finetune.checkpoint import Checkpoint, RunState
 from pinembed.jobs.finetune.examples import Examples
 from pinembed.jobs.finetune.heads import fitted_heads
 from pinembed.jobs.finetune.judge import Judge
 from pinembed.jobs.finetune.precision import choose_bf16
+from pinembed.jobs.finetune.records import epoch_record, shown_figures
 from pinembed.jobs.finetune.showing import Showing
 from pinembed.metrics.collapse import Spread
 from pinembed.metrics.split import SplitScores
@@ -26,7 +28,6 @@ from pinembed.training.recipe import Recipe
 from pinembed.training.trainer import Trainer
 from pinembed.training.world import World
 
-TIMED_STEPS = (5, 10, 20, 40, 80)
 SENTINEL_SHARE = 0.5
 """Training that loses this much of the base's validation mAP has gone wrong and will not come back."""
 
@@ -101,9 +102,11 @@ class Epochs:
         self._captioner = captioner
         self._checkpoint = checkpoint
         self._seed = seed
-        self._budget_s = None if minutes is None else 60 * minutes
         self._progress = progress
         self._steps_per_epoch = max(1, round(len(train.pixels) / recipe.batch_size))
+        self._budget = Budget(
+            minutes, epochs=recipe.epochs, steps_per_epoch=self._steps_per_epoch, world=world, progress=progress
+        )
         self._base_weights = {name: tensor.clone() for name, tensor in encoder.model.state_dict().items()}
         self._heads_weights = self._base_weights
         self._showing = Showing(encoder, recipe, train, captioner, world)
@@ -115,7 +118,6 @@ class Epochs:
         self._best_weights = self._base_weights
         self._stopped: str | None = None
         self._training_s = 0.0
-        self._timed = (0, 0.0)
         self._shown = 0
         self._started_s = time.monotonic()
         self._validation_s = 0.0
@@ -231,26 +233,16 @@ class Epochs:
             self._shown += images
             note = f"loss {losses[-1]:.3f}" + (f", recall@1 {recall:.3f}" if recall is not None else "")
             self._progress.advance(images, note)
-            self._fit_budget()
+            self._trainer.total_steps = self._budget.fitted(
+                self._trainer.total_steps,
+                done=self._trainer.step_count,
+                training_s=self._training_s,
+                validation_s=self._validation_s,
+                started_s=self._started_s,
+            )
         self._progress.finish()
         self._losses += losses
         return float(np.mean(losses))
-
-    def _fit_budget(self) -> None:
-        """Fit the number of steps to the time; several times early on, for first steps are slow and machines shared."""
-        done = self._trainer.step_count
-        if self._budget_s is None or done not in TIMED_STEPS:
-            return
-        timed_step, timed_s = self._timed
-        self._timed = (done, self._training_s)
-        step_s = (self._training_s - timed_s) / (done - timed_step)
-        epoch_s = step_s * self._steps_per_epoch + self._validation_s
-        left_s = self._budget_s - (time.monotonic() - self._started_s)
-        fitting = done + int(max(left_s, 0) / epoch_s * self._steps_per_epoch)
-        steps = self._world.same(min(fitting, self._recipe.epochs * self._steps_per_epoch))
-        if steps != self._trainer.total_steps:
-            self._trainer.total_steps = steps
-            self._progress.say(f"--minutes allows {steps} steps, {steps / self._steps_per_epoch:.1f} epochs")
 
     def _told(self, record: EpochRecord) -> EpochRecord:
         name = "base" if record.epoch == 0 else f"epoch {record.epoch}"
@@ -279,7 +271,7 @@ class Epochs:
 
     def _resume(self) -> bool:
         """Go on from the state on disk; False where there is none."""
-        state = self._checkpoint.load()
+        state = self._world.same(self._checkpoint.load() if self._world.is_first else None)
         if state is None:
             return False
         self._records, self._losses = list(state.records), list(state.losses)
@@ -295,34 +287,5 @@ class Epochs:
         return True
 
 
-def epoch_record(epoch: int, scores: SplitScores, *, seconds: float, loss: float | None = None) -> EpochRecord:
-    """Validation figures as they are reported."""
-    text_to_image, image_to_text, image_to_image = (
-        direction.mean("map") if direction.queries else None for direction in scores.directions
-    )
-    return EpochRecord(
-        epoch=epoch,
-        loss=loss,
-        seconds=seconds,
-        text_to_image_recall_at_1=scores.text_to_image.mean("recall@1") if scores.text_to_image.queries else None,
-        text_to_image_map=text_to_image,
-        image_to_text_map=image_to_text,
-        image_to_image_map=image_to_image,
-        mean_map=scores.mean_map,
-    )
-
-
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def shown_figures(record: EpochRecord) -> str:
-    """The directions' mAP in one line."""
-    return (
-        f"validation mAP text > image {_figure(record.text_to_image_map)}, image > text "
-        f"{_figure(record.image_to_text_map)}, image > image {_figure(record.image_to_image_map)}"
-    )
-
-
-def _figure(value: float | None) -> str:
-    return "none" if value is None else f"{value:.3f}"

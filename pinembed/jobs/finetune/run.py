@@ -19,11 +19,12 @@ from pinembed.jobs.finetune.card import write_card
 from pinembed.jobs.finetune.champion import keep_champion, load_champion
 from pinembed.jobs.finetune.checkpoint import Checkpoint, key_of
 from pinembed.jobs.finetune.decision import CHAMPION, decide_run
-from pinembed.jobs.finetune.epochs import Epochs, TrainedRun, epoch_record
+from pinembed.jobs.finetune.epochs import Epochs, TrainedRun
 from pinembed.jobs.finetune.examples import Examples, Texts, load_examples, read_texts
 from pinembed.jobs.finetune.fusion import FusionStep, read_wish
 from pinembed.jobs.finetune.gate import Gate, open_gate
 from pinembed.jobs.finetune.judge import Judge
+from pinembed.jobs.finetune.records import epoch_record
 from pinembed.jobs.finetune.write import CURVES_NAME, GATE_NAME, write_curves, write_encoder, write_gate_plot, write_run
 from pinembed.nouns.finetune_report import FinetuneReport, FinetuneSettings
 from pinembed.nouns.progress import SILENT, Progress
@@ -55,6 +56,7 @@ def finetune(
     matryoshka: bool = False,
     precision: str = AUTO,
     heads: bool = True,
+    anchor: float = 0.0,
     overwrite: bool = False,
     device: str = "auto",
     progress: Progress = SILENT,
@@ -90,6 +92,7 @@ def finetune(
         matryoshka: prefixes of the embedding learn to serve alone.
         precision: `fp32`, `bf16`, or `auto` for the faster one.
         heads: fit the towers' last layers before the rest.
+        anchor: pull of all steps together towards the weights at the start; 0 for none.
         overwrite: replace a folder that pinembed wrote.
         device: torch device or `auto`.
         progress: who watches.
@@ -123,6 +126,7 @@ def finetune(
         matryoshka=matryoshka,
         precision=precision,
         heads=heads,
+        anchor=anchor,
     )
     settings = FinetuneSettings(
         data=str(data),
