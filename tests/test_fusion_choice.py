@@ -169,6 +169,21 @@ def test_fusion_that_would_bury_items_without_texts_is_refused() -> None:
     assert find_loss(material.search(choice.best), material.search(None), seed=0, must_gain=True) is None
 
 
+def test_less_of_the_texts_is_taken_where_the_best_weights_would_bury_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    lean_D = 6.0 * world.directions(1)[0]
+    texts = {name: world.around_products(0.6, lean_D) for name in ("title", "note")}
+    material = world.material(world.around_products(0.9), texts)
+    lighter = choose_fusion(material).fusion
+    monkeypatch.setattr("pinembed.jobs.fusion.choose.LIGHTER", ())
+    heaviest = choose_fusion(material)
+    assert heaviest.fusion is None
+    assert heaviest.best is not None
+    assert lighter is not None
+    assert lighter.image > heaviest.best.image
+    assert lighter.names == heaviest.best.names
+
+
 def test_single_text_column_cannot_be_judged_and_is_not_fused() -> None:
     world = World()
     choice = choose_fusion(world.material(world.around_products(1.0), {"title": world.around_products(0.1)}))
