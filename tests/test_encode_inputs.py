@@ -252,6 +252,20 @@ def test_tar_that_is_cut_gives_what_is_before_the_cut_and_prune_spares_the_rest(
     assert failures_of(table) == {}
 
 
+def test_picture_in_which_the_tar_is_cut_is_truncated_and_not_read_every_night(
+    run: Run, tmp_path: Path, table: str
+) -> None:
+    path = write_tar(tmp_path / "a.tar", {"a.png": picture("red"), "b.png": picture("blue")})
+    path.write_bytes(path.read_bytes()[: 512 + 512 + 512 + 100])
+
+    first = run(path, max_failure_rate=1.0)
+    again = run(path, max_failure_rate=1.0)
+
+    assert first.failures == again.failures
+    assert failures_of(table)["b"] == "truncated"
+    assert again.not_retried == 2
+
+
 def test_tar_without_its_end_mark_is_taken_for_cut(run: Run, tmp_path: Path) -> None:
     path = write_tar(tmp_path / "a.tar", {"a.png": picture("red")})
     content = path.read_bytes().rstrip(b"\0")

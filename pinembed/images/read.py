@@ -65,8 +65,14 @@ def _read_range(image: FileRange) -> FileContent:
         file.seek(image.offset)
         content = file.read(image.size_bytes)
         after_ns = os.fstat(file.fileno()).st_mtime_ns
-    if len(content) != image.size_bytes or not (image.mtime_ns == before.st_mtime_ns == after_ns):
+    if not (image.mtime_ns == before.st_mtime_ns == after_ns):
         raise changed_while_read(image)
+    if len(content) < image.size_bytes:
+        raise ImageError(
+            f"{image} is truncated: {image.path} ends before it does.",
+            remedy="Replace the tar with a whole one.",
+            reason="truncated",
+        )
     return FileContent(content=content, mtime_ns=after_ns)
 
 
