@@ -327,14 +327,28 @@ def test_evaluate_refuses_plots_and_slices_that_cannot_be(
 LEARNING = ("--group", "product", "--epochs", "12", "--batch-size", "16", "--lr", "2e-3")
 
 
+@pytest.fixture(scope="module")
+def first_night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A catalogue in data, an encoder with a licence in "my base", and what a run made of them in champion."""
+    from pinembed.jobs.finetune import finetune
+
+    folder = tmp_path_factory.mktemp("night")
+    base = make_encoder(folder / "my base")
+    (base / "README.md").write_text("---\nlicense: mit\n---\n", encoding="utf-8")
+    (base / "LICENSE").write_text("MIT License\n", encoding="utf-8")
+    data = write_catalogue(folder / "data", views=5)
+    settings = {"group": "product", "slices": ["color"], "epochs": 12, "batch_size": 16, "lr": 2e-3}
+    assert finetune(data=data, base=str(base), out=folder / "champion", **settings).kept == "tuned"
+    return folder
+
+
 def test_finetune_hands_the_champion_back_file_for_file_where_it_is_not_beaten(
-    cli: Callable[..., CliResult], tiny_encoder: Path, tmp_path: Path
+    cli: Callable[..., CliResult], first_night: Path, tmp_path: Path
 ) -> None:
-    data = write_catalogue(tmp_path / "data", views=5)
-    first = cli("finetune", data, "--base", tiny_encoder, "--out", tmp_path / "champion", *LEARNING, "--json").json
-    assert first["kept"] == "tuned"
-    result = cli("finetune", data, "--base", tiny_encoder, "--out", tmp_path / "next", *LEARNING, "--champion",
-                 tmp_path / "champion")  # fmt: skip
+    data, base = first_night / "data", first_night / "my base"
+    first = json.loads((first_night / "champion" / "run.json").read_text(encoding="utf-8"))
+    result = cli("finetune", data, "--base", base, "--out", tmp_path / "next", *LEARNING, "--champion",
+                 first_night / "champion")  # fmt: skip
     assert result.exit_code == 4
     assert (
         "The champion stays: Against the champion: The mean mAP is not higher with confidence: +0.000" in result.words
@@ -345,11 +359,11 @@ def test_finetune_hands_the_champion_back_file_for_file_where_it_is_not_beaten(
     assert run["gate"]["champion"]["fingerprint"] == first["fingerprint"]
     assert run["gate"]["verdict"]["promoted"] is True
     weights = "open_clip_model.safetensors"
-    assert (tmp_path / "next" / weights).read_bytes() == (tmp_path / "champion" / weights).read_bytes()
+    assert (tmp_path / "next" / weights).read_bytes() == (first_night / "champion" / weights).read_bytes()
     papers = (tmp_path / "next" / "champion" / "run.json").read_bytes()
-    assert papers == (tmp_path / "champion" / "run.json").read_bytes()
+    assert papers == (first_night / "champion" / "run.json").read_bytes()
     # the next night, in place
-    again = cli("finetune", data, "--base", tiny_encoder, "--out", tmp_path / "next", "--group", "product", "--epochs",
+    again = cli("finetune", data, "--base", base, "--out", tmp_path / "next", "--group", "product", "--epochs",
                 "1", "--champion", tmp_path / "next", "--overwrite", "--json")  # fmt: skip
     assert (again.json["kept"], again.json["fingerprint"]) == ("champion", first["fingerprint"])
     assert (tmp_path / "next" / "champion" / "run.json").read_bytes() == papers
@@ -431,15 +445,11 @@ def test_finetune_with_a_champion_that_cannot_be_read_stops_before_training(
 
 
 def test_the_model_card_has_intervals_slices_counts_licence_and_the_command(
-    cli: Callable[..., CliResult], tmp_path: Path
+    first_night: Path,
 ) -> None:
-    data = write_catalogue(tmp_path / "data", views=5)
-    base = make_encoder(tmp_path / "my base")
-    (base / "README.md").write_text("---\nlicense: mit\n---\n", encoding="utf-8")
-    (base / "LICENSE").write_text("MIT License\n", encoding="utf-8")
-    cli("finetune", data, "--base", base, "--out", tmp_path / "out", *LEARNING, "--slice", "color")
-    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
-    run = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
+    data, base, out = (first_night / name for name in ("data", "my base", "champion"))
+    card = (out / "README.md").read_text(encoding="utf-8")
+    run = json.loads((out / "run.json").read_text(encoding="utf-8"))
     found = run["gate"]["tuned"]["text_to_image"]
     low, high = found["interval_95"]["map"]
     assert f"{found['map']:.3f} ({low:.3f} to {high:.3f})" in card
@@ -448,6 +458,6 @@ def test_the_model_card_has_intervals_slices_counts_licence_and_the_command(
     assert card.startswith("---\nlibrary_name: open_clip\n")
     assert "license: mit\n" in card
     assert f"mit, that of the base as the card of {base} states it" in card
-    assert (tmp_path / "out" / "LICENSE").read_text(encoding="utf-8") == "MIT License\n"
+    assert (out / "LICENSE").read_text(encoding="utf-8") == "MIT License\n"
     assert f"pinembed finetune {data} --base '{base}'" in card
     assert "--group product --epochs 12 --batch-size 16 --lr 0.002 " in card
