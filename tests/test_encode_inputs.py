@@ -400,6 +400,19 @@ def test_parquet_that_is_damaged_in_the_middle_names_the_rows_that_it_costs(
     assert set(rows_of(table)) == {"red-circle", "blue-circle"}
 
 
+def test_parquet_whose_metadata_is_damaged_gives_the_rows_before(run: Run, tmp_path: Path, table: str) -> None:
+    path = tmp_path / "a.parquet"
+    rows = {"image": [picture(color) for color in COLORS], "title": ["first one", "second one", "third one"]}
+    pq.write_table(pa.table(rows), path, row_group_size=1, use_dictionary=False, write_statistics=False)
+    path.write_bytes(path.read_bytes().replace(b"second one", b"second \xff\xfee"))
+
+    report = run(path)
+
+    assert (counts(report), report.failures) == ({"added": 1, "failed": 1}, {"broken_shard": 1})
+    assert rows_of(table)["a.parquet/0"]["title"] == "first one"
+    assert counts(run(path)) == {"unchanged": 1, "failed": 1}
+
+
 def test_parquet_that_is_cut_is_explained(run: Run, tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "a.parquet")
     path.write_bytes(path.read_bytes()[:-20])

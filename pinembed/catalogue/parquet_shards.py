@@ -63,7 +63,8 @@ def scan_parquets(shards: Sequence[Shard], image_column: str | None) -> ShardSca
 
 
 def _scan_one(shard: Shard, image_column: str | None, scan: ShardScan) -> pa.Schema:
-    """Add the items of one file, and give the types of its metadata columns."""
+    """Add the items of one file, as far as it can be read, and give the types of its metadata columns."""
+    schema = pa.schema([])
     try:
         mtime_ns = shard.path.stat().st_mtime_ns
         with pa.parquet.ParquetFile(shard.path) as file:
@@ -71,14 +72,14 @@ def _scan_one(shard: Shard, image_column: str | None, scan: ShardScan) -> pa.Sch
             if layout is None:
                 columns = ", ".join(file.schema_arrow.names) or "none"
                 scan.give_up(shard, "no_image_column", f"has no column of image bytes; its columns are {columns}")
-                return pa.schema([])
+                return schema
             if layout.left_out:
                 scan.notes.append(f"{shard.path}: {', '.join(layout.left_out)}: bytes too, and left out of the table.")
+            schema = pa.schema([file.schema_arrow.field(name) for name in layout.fields])
             scan.candidates.extend(_items(shard, file, layout, mtime_ns))
-            return pa.schema([file.schema_arrow.field(name) for name in layout.fields])
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeError) as error:  # a damaged column of text may be no UTF-8
         scan.give_up(shard, "broken_shard", f"cannot be read as Parquet: {str(error).splitlines()[0]}")
-    return pa.schema([])
+    return schema
 
 
 def _items(shard: Shard, file: Any, layout: _Layout, mtime_ns: int) -> Iterator[Candidate]:

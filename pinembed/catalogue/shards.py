@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,19 +81,27 @@ def shard_kind(images: Path) -> str | None:
 
 
 def shards_of_folder(root: Path) -> dict[str, list[Shard]]:
-    """The tar and Parquet files below a folder by kind, sorted; its metadata file is none of them."""
+    """The tar and Parquet files below a folder by kind, sorted; its metadata file and hidden ones are none of them.
+
+    Raises:
+        DataError: a folder cannot be listed; half a listing would look as if files were gone.
+    """
     found: dict[str, list[Shard]] = {}
-    for kind in (TAR, PARQUET):
-        paths = sorted(path for path in root.rglob(f"*{kind}") if path.is_file())
-        shards = [
-            Shard(path=path, file_name=path.relative_to(root).as_posix())
-            for path in paths
-            if path.name not in METADATA_NAMES
-            and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        ]
-        if shards:
-            found[kind] = shards
-    return found
+    for folder, folders, names in os.walk(root, onerror=_refuse_unlisted):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            kind = Path(name).suffix.lower()
+            if kind in {TAR, PARQUET} and name not in METADATA_NAMES and not name.startswith("."):
+                path = Path(folder, name)
+                found.setdefault(kind, []).append(Shard(path=path, file_name=path.relative_to(root).as_posix()))
+    return {kind: sorted(shards, key=lambda shard: shard.file_name) for kind, shards in found.items()}
+
+
+def _refuse_unlisted(error: OSError) -> None:
+    raise DataError(
+        f"The folder {error.filename} cannot be listed: {error.strerror or error}.",
+        remedy="Check its permissions and that the disk is there, then run again.",
+    ) from error
 
 
 def refuse_nothing(scan: ShardScan, images: Path, shards: Sequence[Shard]) -> None:
