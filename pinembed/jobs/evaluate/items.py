@@ -10,6 +10,8 @@ from pinembed.jobs.fusion.material import make_material
 from pinembed.jobs.fusion.texts import text_fields
 from pinembed.nouns.fusion_report import ItemScores
 
+MOST_TEXTS = 1000  # of each field, drawn at random: titles and descriptions are as many as items
+
 
 def ask_items(encoder: Encoder, answers: Answers, captioner: Captioner, *, seed: int) -> ItemScores | None:
     """Figures of the encoder's own fusion on the images that it has answered with; None where it has no fusion."""
@@ -26,4 +28,5 @@ def ask_items(encoder: Encoder, answers: Answers, captioner: Captioner, *, seed:
         query_fields=text_fields(answers.items, captioner.fields),
         embed_texts=encoder.embed_texts,
     )
-    return item_scores(material, fusion, seed=seed)
+    fewer = material.asked_less(MOST_TEXTS, len(answers.items), seed)
+    return item_scores(fewer, fusion, seed=seed)
