@@ -16,12 +16,12 @@ from pinembed.encoder.backends import candidates, choose, trial_process, trial_w
 from pinembed.encoder.backends.candidates import check_backend, open_converted, promising
 from pinembed.encoder.backends.choose import BackendChoice
 from pinembed.encoder.backends.contract import Pixels, Vectors
-from pinembed.encoder.backends.converted import KEPT_MODELS, remembered
+from pinembed.encoder.backends.converted import KEPT_MODELS, model_folder, remembered
 from pinembed.encoder.backends.tower import ImageTower, load_tower
 from pinembed.encoder.backends.trial import ConvertedTrial, Refused, TorchTrial, Trial
 from pinembed.encoder.backends.with_torch import TorchBackend
 from pinembed.encoder.encoder import Encoder, load_encoder
-from pinembed.encoder.locate import locate_encoder
+from pinembed.encoder.locate import encoder_spec, locate_encoder
 from pinembed.errors import EncoderError, MissingExtraError, NonFiniteEmbeddingError
 from pinembed.jobs.encode import backend as backend_of_run
 from pinembed.jobs.encode import encode
@@ -371,6 +371,24 @@ def test_small_run_uses_what_a_large_one_chose(
     monkeypatch.setattr(BackendChoice, "open", lambda self, name: Remembered())
 
     assert encode_shop().backend == "remembered"  # type: ignore[attr-defined]
+
+
+def test_converted_model_that_is_damaged_is_measured_and_made_again(
+    cli: Cli, catalogue_folder: Path, tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(trial_worker, "promising", lambda *args: ["torch fp32"])
+    monkeypatch.setattr(choose, "remembered", lambda: {"here": "onnx fp32"})
+    monkeypatch.setattr(choose, "machine_key", lambda *args: "here")
+    converted = model_folder(encoder_spec(locate_encoder(str(tiny_encoder))).fingerprint, 32)
+    converted.mkdir(parents=True)
+    (converted / "onnx-fp32.onnx").write_bytes(b"half a model")
+
+    result = cli("encode", catalogue_folder, "--table", tmp_path / "db/t", "--encoder", tiny_encoder)
+
+    assert result.exit_code == 0
+    assert "onnx fp32 cannot be opened any more (ONNX Runtime cannot load" in result.words
+    assert "images/s on torch fp32" in result.words
 
 
 def test_large_run_measures_on_its_own_images(
