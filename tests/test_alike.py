@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pinembed.errors import DataError
 from pinembed.images.likeness import Likeness, alike_pairs, likeness
 from pinembed.jobs.alike import find_alike
 from pinembed.jobs.finetune.examples import read_texts
@@ -160,6 +161,17 @@ def test_finetune_refuses_a_gate_that_could_promote_nothing_also_for_scripts(
     assert result.exit_code == 1
     assert "has 3 item(s); with fewer than 5 the gate can promote nothing" in result.json["error"]["message"]
     assert not (tmp_path / "out").exists()
+
+
+def test_a_hash_that_leaves_nothing_to_judge_by_is_refused_and_a_column_without_test_is_not(tmp_path: Path) -> None:
+    pictures = {f"{place:02}.jpg": encoded(photo(place, 96), 80) for place in range(40)}
+    titles = [f"thing {place}" for place in range(40)]
+    kinds = [f"kind {place % 2}" for place in range(40)]  # two groups: the hash has no third for test
+    with pytest.raises(DataError, match=r"fewer than 2 distinct texts|test split .* has 0 item\(s\)"):
+        read_texts(write_shop(tmp_path / "hashed", pictures, title=titles, kind=kinds), text=(), group="kind")
+    splits = ["val" if place % 4 == 0 else "train" for place in range(40)]
+    texts = read_texts(write_shop(tmp_path / "given", pictures, title=titles, split=splits), text=(), group=None)
+    assert any("there is no test split" in warning for warning in texts.report.warnings)
 
 
 def test_a_placeholder_that_many_items_show_is_named(tmp_path: Path) -> None:

@@ -93,6 +93,7 @@ def read_texts(
     )
     tell_data(found.report, progress)
     _check_sizes(found, data)
+    _check_gate(found, data, has_chosen=bool(catalogue.splits))
     return found
 
 
@@ -135,9 +136,14 @@ def _check_sizes(texts: Texts, data: Path) -> None:
             "distinct texts; the best weights cannot be chosen on it.",
             remedy="Mark more items as val in a split column, or bring more groups.",
         )
-    if 0 < len(texts.test) < FEWEST_JUDGING_IMAGES:
-        raise DataError(
-            f"The test split of {data} has {len(texts.test)} item(s); with fewer than {FEWEST_JUDGING_IMAGES} the gate "
-            "can promote nothing, so training would be in vain.",
-            remedy="Mark more items as test in a split column, or bring more groups.",
-        )
+
+
+def _check_gate(texts: Texts, data: Path, *, has_chosen: bool) -> None:
+    """Whoever gives a split column without test has chosen to go without a gate; a hash has not."""
+    if len(texts.test) >= FEWEST_JUDGING_IMAGES or (has_chosen and not texts.test):
+        return
+    raise DataError(
+        f"The test split of {data} has {len(texts.test)} item(s); with fewer than {FEWEST_JUDGING_IMAGES} the gate "
+        "can promote nothing, so training would be in vain.",
+        remedy="Mark more items as test in a split column, or bring more groups.",
+    )
