@@ -47,10 +47,12 @@ class World:
     Attributes:
         rank: place of this process; the first writes and talks.
         size: processes.
+        joined: the connections were opened for it.
     """
 
     rank: int = 0
     size: int = 1
+    joined: bool = False
 
     @property
     def is_first(self) -> bool:
@@ -107,10 +109,12 @@ class World:
         distributed.broadcast_object_list(held, src=0)
         return cast(Found, held[0])
 
-    def wait(self) -> None:
-        """Until all are here."""
-        if self.size > 1:
-            distributed.barrier()
+    def end(self, found: Found) -> Found:
+        """What the first process found, in every process, and the connections closed if `join_world` opened them."""
+        found = self.same(found)
+        if self.joined:
+            distributed.destroy_process_group()
+        return found
 
 
 def join_world() -> World:
@@ -118,15 +122,10 @@ def join_world() -> World:
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or "RANK" not in os.environ:
         return World()
-    if not distributed.is_initialized():
+    joined = not distributed.is_initialized()
+    if joined:
         backend = "nccl" if torch.cuda.is_available() else "gloo"
         if backend == "nccl":
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         distributed.init_process_group(cast(Any, backend), timeout=WAIT)
-    return World(rank=distributed.get_rank(), size=distributed.get_world_size())
-
-
-def leave_world() -> None:
-    """Close the connections."""
-    if distributed.is_initialized():
-        distributed.destroy_process_group()
+    return World(rank=distributed.get_rank(), size=distributed.get_world_size(), joined=joined)

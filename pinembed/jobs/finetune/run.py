@@ -161,7 +161,7 @@ def finetune(
         progress=progress,
     ).run()
     if not world.is_first:
-        return cast(FinetuneReport, world.same(None))
+        return cast(FinetuneReport, world.end(None))
     blend = _blend(run, judge, random_init=random_init, progress=progress)
     opened = _gate(encoder, in_use, texts, blend, seed=seed, progress=progress)
     gate = None if opened is None else opened.judge(run.base_weights, blend.weights)
@@ -212,7 +212,7 @@ def finetune(
         came_from = in_use if decision.kept == CHAMPION and in_use is not None else encoder
         write_card(folder, report, recipe, licence_of(came_from.files))
     checkpoint.remove()
-    return world.same(report)
+    return world.end(report)
 
 
 def _key(settings: FinetuneSettings, recipe: Recipe, encoder: Encoder, train: Examples, val: Examples) -> str:
