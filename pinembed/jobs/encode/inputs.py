@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,15 +13,13 @@ from pinembed.catalogue.listed import ListedFiles, listed_files
 from pinembed.catalogue.metadata import CatalogueScan, scan_catalogue
 from pinembed.catalogue.parquet_shards import scan_parquets
 from pinembed.catalogue.scan import scan_images
-from pinembed.catalogue.shards import PARQUET, TAR, Shard, ShardScan, refuse_nothing, shard_kind, shards_of_folder
+from pinembed.catalogue.shards import PARQUET, TAR, Shard, refuse_nothing, shard_kind, shards_of_folder
 from pinembed.catalogue.tar_shards import scan_tars
 from pinembed.errors import DataError, UsageError
+from pinembed.jobs.encode.items import failures_of, free_names, told_apart
 from pinembed.nouns.candidate import Candidate, Fault
 from pinembed.nouns.item import Item
 from pinembed.table.failures import Failure
-from pinembed.table.schema import OWN_COLUMNS
-
-TAKEN_PREFIX = "source_"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,13 +145,13 @@ def _from_folder(choice: InputChoice) -> Inputs:
         Fault(file_name=name, reason="missing_file", words="is in the metadata, but not in the folder")
         for name in scan.rows_without_file
     ]
-    candidates, faults = _told_apart(_candidates(scan, with_splits=has_splits))
+    candidates, faults = told_apart(_candidates(scan, with_splits=has_splits))
     return Inputs(
         folder=folder,
         disk=_disk(folder),
         candidates=candidates,
         schema=schema,
-        failures=_failures(folder, [*(listed.faults if listed else ()), *missing, *faults]),
+        failures=failures_of(folder, [*(listed.faults if listed else ()), *missing, *faults]),
         notes=_notes(scan, listed),
         seen=("",) if listed is None else (),
     )
@@ -172,14 +169,14 @@ def _from_shards(
         raise _needless("--image-column", choice.images, "Parquet files")
     scan = scan_tars(shards) if kind == TAR else scan_parquets(shards, choice.image_column)
     refuse_nothing(scan, choice.images, shards)
-    notes = [*scan.notes, *_free_names(scan)]
-    candidates, faults = _told_apart(scan.candidates)
+    notes = [*scan.notes, *free_names(scan)]
+    candidates, faults = told_apart(scan.candidates)
     return Inputs(
         folder=folder,
         disk=_disk(folder),
         candidates=candidates,
         schema=scan.schema,
-        failures=_failures(folder, [*scan.faults, *faults]),
+        failures=failures_of(folder, [*scan.faults, *faults]),
         notes=tuple(notes),
         seen=seen,
         unsure=tuple(f"{name}/" for name in scan.damaged),
@@ -211,67 +208,6 @@ def _candidates(scan: CatalogueScan, *, with_splits: bool) -> Iterable[Candidate
         )
 
 
-def _told_apart(candidates: Iterable[Candidate]) -> tuple[tuple[Candidate, ...], list[Fault]]:
-    """The candidates that can be items; names that are no text, and ids that an earlier one has, cannot."""
-    kept: dict[str, Candidate] = {}
-    faults = []
-    for candidate in candidates:
-        if not (_is_text(candidate.file_name) and _is_text(candidate.id)):
-            faults.append(_fault(candidate, "name_not_utf8", "has a name that is not UTF-8"))
-        elif candidate.id in kept:
-            other = kept[candidate.id].file_name
-            faults.append(_fault(candidate, "id_taken", f"has the id {candidate.id}, which {other} has"))
-        else:
-            kept[candidate.id] = candidate
-    return tuple(kept.values()), faults
-
-
-def _fault(candidate: Candidate, reason: str, words: str) -> Fault:
-    size_bytes = candidate.size_bytes or 0
-    return Fault(
-        file_name=candidate.file_name, reason=reason, words=words, size_bytes=size_bytes, mtime_ns=candidate.mtime_ns
-    )
-
-
-def _failures(folder: str, faults: Iterable[Fault]) -> tuple[Failure, ...]:
-    """Faults as the failures table keeps them, by the name of the file."""
-    failures = []
-    for fault in faults:
-        shown = os.fsencode(fault.file_name).decode("utf-8", "backslashreplace")
-        failures.append(
-            Failure(
-                id=shown,
-                folder=folder,
-                file_name=shown,
-                size_bytes=fault.size_bytes,
-                mtime_ns=fault.mtime_ns,
-                reason=fault.reason,
-                message=f"{shown} {fault.words}.",
-            )
-        )
-    return tuple(failures)
-
-
-def _free_names(scan: ShardScan) -> Iterable[str]:
-    """Rename metadata columns whose names the table cannot give away; img2dataset's tars have a sha256, for one."""
-    names: dict[str, str] = {}
-    for name in scan.schema.names:
-        free = name.replace(".", "_") or "column"
-        while free in OWN_COLUMNS or free in names.values():
-            free = f"{TAKEN_PREFIX}{free}"
-        names[name] = free
-    renamed = {old: new for old, new in names.items() if old != new}
-    if not renamed:
-        return
-    scan.schema = pa.schema([field.with_name(names[field.name]) for field in scan.schema])
-    scan.candidates = [
-        dataclasses.replace(candidate, fields={names[name]: value for name, value in candidate.fields.items()})
-        for candidate in scan.candidates
-    ]
-    for old, new in renamed.items():
-        yield f"The metadata's {old!r} is stored as {new}; the table cannot have a metadata column of that name."
-
-
 def _notes(scan: CatalogueScan, listed: ListedFiles | None) -> tuple[str, ...]:
     notes = []
     if listed is not None and listed.repeated:
@@ -284,11 +220,3 @@ def _notes(scan: CatalogueScan, listed: ListedFiles | None) -> tuple[str, ...]:
             "they are encoded under their file names, with empty columns."
         )
     return tuple(notes)
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:  # the file system's bytes are no UTF-8; Arrow could not store them
-        return False
-    return True
