@@ -19,6 +19,7 @@ from pinembed.jobs.finetune.examples import Examples
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import Progress
 from pinembed.training.heads import fit_heads, head_features, image_head, text_head
+from pinembed.training.short_texts import encode_texts
 
 BATCH_SIZE = 64
 MOST_IMAGES, PHRASINGS = 2000, 4
@@ -42,7 +43,9 @@ def fitted_heads(
     encoder.model.eval()
     model = cast(Any, encoder.model)
     image_NF = head_features(image, model.encode_image, _pixels(encoder, train, places.tolist(), progress))
-    text_MF = head_features(text, model.encode_text, _tokens(encoder, list(said)))
+    text_MF = head_features(
+        text, lambda tokens_MT: encode_texts(encoder.model, tokens_MT), _tokens(encoder, list(said))
+    )
     if image_NF is None or text_MF is None:
         return {}
     learned = {id(parameter) for head in (image, text) for parameter in head.parameters}
