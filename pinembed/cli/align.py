@@ -88,7 +88,10 @@ def command(
         ),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=1, help="Questions of one step.", show_default="32; small: 64")
+        int | None,
+        typer.Option(
+            "--batch-size", min=1, help="Questions of one step.", show_default="32; small: 64 from 1,000 items on"
+        ),
     ] = None,
     lr: Annotated[
         float | None,

@@ -11,6 +11,7 @@ from pinembed.trimmed.checkpoint import Checkpoint
 
 SMALL_PARAMETERS = 50_000_000  # the smallest published Qwen3-VL has a language model of 1.7 billion
 DIALOGUES_SHOWN = 60_000
+FEW_ITEMS, FEW_BATCH = 1_000, 32  # a small catalogue gives few steps: smaller ones read it better at the same cost
 FEWEST_EPOCHS, MOST_EPOCHS = 1, 30
 LORA_LR = 2e-4  # arXiv:2305.14314
 
@@ -114,7 +115,7 @@ def settle(
     settings = AlignSettings(
         fields=tuple(fields),
         epochs=_epochs(wishes.epochs, items * (len(fields) + 1), adapts=adapts),
-        batch_size=recipe.batch_size if wishes.batch_size is None else wishes.batch_size,
+        batch_size=_batch_size(recipe, items) if wishes.batch_size is None else wishes.batch_size,
         lr=recipe.lr if wishes.lr is None else wishes.lr,
         language_lr=language_lr,
         projector_first=recipe.projector_first if language_lr > 0 else 0.0,
@@ -140,6 +141,10 @@ def _epochs(wanted: int | None, dialogues: int, *, adapts: bool) -> int:
     if wanted is not None:
         return wanted
     return 0 if adapts else min(max(round(DIALOGUES_SHOWN / dialogues), FEWEST_EPOCHS), MOST_EPOCHS)
+
+
+def _batch_size(recipe: Recipe, items: int) -> int:
+    return recipe.batch_size if items >= FEW_ITEMS else min(recipe.batch_size, FEW_BATCH)
 
 
 def _language_rate(wishes: Wishes, recipe: Recipe) -> float:
