@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from pinembed.encoder.backends.with_torch import TorchBackend
 from pinembed.encoder.encoder import Encoder, load_encoder
 from pinembed.encoder.locate import encoder_spec, locate_encoder
 from pinembed.errors import EncoderError, MissingExtraError, NonFiniteEmbeddingError
+from pinembed.jobs.cores import usable_cores
 from pinembed.jobs.encode import backend as backend_of_run
 from pinembed.jobs.encode import encode
 from pinembed.nouns.bench_encode_report import BackendSpeed
@@ -371,6 +373,34 @@ def test_small_run_uses_what_a_large_one_chose(
     monkeypatch.setattr(BackendChoice, "open", lambda self, name: Remembered())
 
     assert encode_shop().backend == "remembered"  # type: ignore[attr-defined]
+
+
+WITHOUT_TORCH = """
+import sys
+from pathlib import Path
+from pinembed.jobs.encode import encode
+images, table, encoder = sys.argv[1:]
+report = encode(Path(images), table=table, encoder=encoder, device="cpu", workers=1)
+print(report.backend, report.added, "torch" in sys.modules)
+"""
+
+
+def test_run_whose_choice_is_known_never_loads_torch(
+    catalogue_folder: Path, tmp_path: Path, tiny_encoder: Path
+) -> None:
+    pytest.importorskip("onnxruntime")
+    files = locate_encoder(str(tiny_encoder))
+    fingerprint = encoder_spec(files).fingerprint
+    choice = BackendChoice(
+        wanted="auto", files=files, fingerprint=fingerprint, device="cpu", batch_size=32, cores=usable_cores()
+    )
+    trial_worker._convert("onnx fp32", load_tower(files), torch_trial(choice, np.empty(0, np.uint8)))
+    choice.settle([speed("torch fp32", 20), speed("onnx fp32", 60)])
+
+    command = [sys.executable, "-c", WITHOUT_TORCH, str(catalogue_folder), str(tmp_path / "db/t"), str(tiny_encoder)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert said == "onnx fp32 24 False\n"
 
 
 def test_converted_model_that_is_damaged_is_measured_and_made_again(
