@@ -158,7 +158,7 @@ def _show(console: Console, report: AlignReport, source: Path) -> None:
         console.say(f"{report.missing} item(s) of the metadata are not in the source and took no part.")
     console.table(
         f"Answers that are exactly right, {report.held_out_items} {report.held_out} items never seen",
-        ["field", "items", "from the embedding", "linear probe", "rows shuffled", "most frequent"],
+        ["field", "items", "right", "linear probe", "shuffled", "most frequent"],
         [
             [
                 score.field,

@@ -17,7 +17,7 @@ from pinembed.trimmed.probe import probe_accuracy
 from pinembed.trimmed.questions import Dialogue, QuestionMaker
 
 QUICK_QUESTIONS = 100
-MOST_QUESTIONS = 2000
+MOST_QUESTIONS = 5000
 COMPARISONS = 200
 
 
