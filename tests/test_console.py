@@ -86,7 +86,7 @@ def test_signal_raises_at_once_outside_a_deferred_block() -> None:
 
 
 @pytest.mark.usefixtures("_own_signal_handlers")
-def test_signal_in_a_deferred_block_waits_for_its_end(capsys) -> None:
+def test_signal_in_a_deferred_block_waits_for_its_end(capfd) -> None:
     stop = stop_on_signals()
     finished = []
 
@@ -99,7 +99,7 @@ def test_signal_in_a_deferred_block_waits_for_its_end(capsys) -> None:
         work()
     assert finished == ["batch"]
     assert caught.value.exit_code == 130
-    assert "once more to stop at once" in capsys.readouterr().err
+    assert "once more to stop at once" in capfd.readouterr().err
 
 
 @pytest.mark.usefixtures("_own_signal_handlers")
