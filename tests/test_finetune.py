@@ -365,6 +365,7 @@ def test_finetune_refuses_what_training_cannot_be_judged_on(
 
 def test_micro_batches_give_the_weights_of_the_complete_batch(tiny_encoder: Path) -> None:
     from pinembed.encoder.encoder import load_encoder
+    from pinembed.encoder.short_texts import encode_texts
     from pinembed.training.gradients import Batch
     from pinembed.training.optimiser import Rates
     from pinembed.training.recipe import Recipe
@@ -378,7 +379,14 @@ def test_micro_batches_give_the_weights_of_the_complete_batch(tiny_encoder: Path
     for micro_batch in (None, 4):
         encoder = load_encoder(str(tiny_encoder))
         recipe = Recipe(epochs=1, batch_size=10, views=2, train_px=None, micro_batch=micro_batch, rates=rates)
-        trainer = Trainer(encoder.model, recipe, total_steps=3, standardise=encoder.standardise, seed=0)
+        trainer = Trainer(
+            encoder.model,
+            recipe,
+            total_steps=3,
+            standardise=encoder.standardise,
+            encode_texts=encode_texts,
+            seed=0,
+        )
         trainer.start_epoch(1)
         batch = Batch(
             pixels_BCHW=pixels_BCHW,

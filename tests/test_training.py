@@ -25,6 +25,7 @@ IMAGES = 10
 
 
 def make_trainer(encoder: Encoder, **recipe: Any) -> Trainer:
+    from pinembed.encoder.short_texts import encode_texts
     from pinembed.training.optimiser import Rates
     from pinembed.training.recipe import Recipe
     from pinembed.training.trainer import Trainer
@@ -32,7 +33,12 @@ def make_trainer(encoder: Encoder, **recipe: Any) -> Trainer:
     rates = Rates(image=1e-3, text=1e-3, first_layer=0.3, weight_decay=0.01)
     settings = {"epochs": 1, "batch_size": IMAGES, "views": 2, "train_px": None, "micro_batch": None, "rates": rates}
     made = Trainer(
-        encoder.model, Recipe(**{**settings, **recipe}), total_steps=4, standardise=encoder.standardise, seed=0
+        encoder.model,
+        Recipe(**{**settings, **recipe}),
+        total_steps=4,
+        standardise=encoder.standardise,
+        encode_texts=encode_texts,
+        seed=0,
     )
     made.start_epoch(1)
     return made
@@ -150,18 +156,6 @@ def test_low_rank_updates_are_merged_into_a_plain_model(encoder: Encoder) -> Non
     assert "visual.transformer.resblocks.0.attn.in_proj_weight" in changed
     assert "visual.transformer.resblocks.0.mlp.c_fc.weight" in changed
     assert {int(torch.linalg.matrix_rank(change.flatten(1), atol=1e-5)) for change in changed.values()} == {2}
-
-
-def test_a_causal_text_tower_gives_the_same_without_the_padding(encoder: Encoder) -> None:
-    from pinembed.training.short_texts import can_cut, encode_texts
-
-    tokens_MT = encoder.tokenizer(["red", "a long description of a green circle " * 9, "a blue square", "red shoes"])
-    whole_MD = encoder.model.encode_text(tokens_MT)
-    assert can_cut(encoder.model)
-    assert torch.allclose(encode_texts(encoder.model, tokens_MT), whole_MD, atol=1e-6)
-    encoder.model.text_pool_type = "last"
-    assert not can_cut(encoder.model)
-    assert torch.equal(encode_texts(encoder.model, tokens_MT), encoder.model.encode_text(tokens_MT))
 
 
 def test_prefixes_of_the_embedding_learn_to_serve_alone(encoder: Encoder) -> None:

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pinembed.training.objective import Objective
-from pinembed.training.short_texts import encode_texts
 from pinembed.training.world import World
 
 OUT_OF_MEMORY = "can't allocate memory"
@@ -55,6 +54,7 @@ class Towers:
         model: an open_clip model on its device.
         objective: the loss.
         standardise: pixels 0..255 to the image tower's input.
+        encode_texts: a model and the tokens of texts to their features.
         micro_batch: to begin with.
         bf16: to begin with.
         world: processes that share the batch.
@@ -66,6 +66,7 @@ class Towers:
         objective: Objective,
         *,
         standardise: Callable[[Tensor], Tensor],
+        encode_texts: Callable[[nn.Module, Tensor], Tensor],
         micro_batch: int | None,
         bf16: bool,
         world: World,
@@ -75,6 +76,7 @@ class Towers:
         self._model = cast(Any, model)
         self._objective = objective
         self._standardise = standardise
+        self._encode_texts = encode_texts
         self._world = world
 
     def backward(self, views_BCHW: Tensor, batch: Batch, positive_BB: Tensor) -> float:
@@ -107,7 +109,7 @@ class Towers:
     def embed_texts(self, tokens_MT: Tensor) -> Tensor:
         """Unit rows in float32."""
         with torch.autocast(tokens_MT.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            features_MD = encode_texts(self._model, tokens_MT)
+            features_MD = self._encode_texts(self._model, tokens_MT)
         return F.normalize(features_MD.float(), dim=1)
 
     def _backward(self, views_BCHW: Tensor, batch: Batch, positive_BB: Tensor) -> float:

@@ -37,6 +37,7 @@ class Trainer:
         recipe: what a step does.
         total_steps: of the run; the rate reaches zero there.
         standardise: pixels 0..255 to the image tower's input.
+        encode_texts: a model and the tokens of texts to their features, with gradients.
         seed: of augmentation and dropout.
         world: processes that train together.
     """
@@ -48,6 +49,7 @@ class Trainer:
         *,
         total_steps: int,
         standardise: Callable[[Tensor], Tensor],
+        encode_texts: Callable[[nn.Module, Tensor], Tensor],
         seed: int,
         world: World | None = None,
     ) -> None:
@@ -63,6 +65,7 @@ class Trainer:
             model,
             self._objective,
             standardise=standardise,
+            encode_texts=encode_texts,
             micro_batch=recipe.micro_batch,
             bf16=False,
             world=self._world,

@@ -27,6 +27,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from pinembed.encoder.encoder import load_encoder
+from pinembed.encoder.short_texts import encode_texts
 from pinembed.jobs.finetune.examples import load_examples, read_texts
 from pinembed.jobs.finetune.showing import Showing
 from pinembed.nouns.progress import SILENT
@@ -88,7 +89,14 @@ def pinembed_rate(folder: Path, encoder: str, batch_size: int, images: int, *, s
     recipe = recipe if smaller else dataclasses.replace(recipe, train_px=None)
     started_s = time.perf_counter()
     train = load_examples(texts.train[:images], texts, loaded.preprocessing, split="train", progress=SILENT)
-    trainer = Trainer(loaded.model, recipe, total_steps=1000, standardise=loaded.standardise, seed=0)
+    trainer = Trainer(
+        loaded.model,
+        recipe,
+        total_steps=1000,
+        standardise=loaded.standardise,
+        encode_texts=encode_texts,
+        seed=0,
+    )
     trainer.start_epoch(1)
     rng = np.random.default_rng(0)
     for batch in Showing(loaded, recipe, train, texts.captioner, World()).epoch(rng):

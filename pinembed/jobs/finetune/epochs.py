@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pinembed.catalogue.captions import Captioner
 from pinembed.encoder.encoder import Encoder
+from pinembed.encoder.short_texts import encode_texts
 from pinembed.errors import NonFiniteEmbeddingError, TrainingError
 from pinembed.jobs.finetune.budget import Budget
 from pinembed.jobs.finetune.checkpoint import Checkpoint, RunState
@@ -177,6 +178,7 @@ class Epochs:
             self._recipe,
             total_steps=self._recipe.epochs * self._steps_per_epoch,
             standardise=self._encoder.standardise,
+            encode_texts=encode_texts,
             seed=self._seed,
             world=self._world,
         )

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from pinembed.catalogue.captions import Captioner
 from pinembed.encoder.encoder import Encoder
+from pinembed.encoder.short_texts import encode_texts
 from pinembed.jobs.finetune.examples import Examples
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import Progress
 from pinembed.training.heads import fit_heads, head_features, image_head, text_head
-from pinembed.training.short_texts import encode_texts
 
 BATCH_SIZE = 64
 MOST_IMAGES, PHRASINGS = 2000, 4
