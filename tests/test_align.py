@@ -20,6 +20,7 @@ from pinembed.jobs.align import align
 from pinembed.jobs.trim import trim
 from pinembed.nouns.align_report import AlignReport
 from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
+from pinembed.nouns.fusion import Fusion, make_fusion
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import Silent
 from pinembed.nouns.stop import Stop
@@ -55,7 +56,9 @@ def write_shop(folder: Path, *, items: int = 96) -> Path:
     return folder
 
 
-def write_rows(folder: Path, *, items: int = 96, skip: int = 0, turn: bool = False) -> Path:
+def write_rows(
+    folder: Path, *, items: int = 96, skip: int = 0, turn: bool = False, fusion: Fusion | None = None
+) -> Path:
     """Embeddings in which colour and shape each have a direction of their own, under a little noise.
 
     `turn` gives the same of another encoder: rotated, and of another fingerprint.
@@ -76,6 +79,7 @@ def write_rows(folder: Path, *, items: int = 96, skip: int = 0, turn: bool = Fal
         weights_sha256=("2" if turn else "1") * 64,
         dim=D,
         preprocessing=Preprocessing(image_px=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+        fusion=fusion,
     )
     folder.mkdir(parents=True)
     ids = [f"i{number}" for number in range(items)]
@@ -320,6 +324,16 @@ def refused(error: type[Exception], told: str, **arguments: Any) -> None:
     with pytest.raises(error, match=told):
         align(**{"epochs": 1, "tokens": 2, **arguments})
     assert not Path(arguments["out"]).exists()
+
+
+def test_align_tells_of_fields_that_the_embeddings_carry(
+    cli: Callable[..., CliResult], shop: Path, model: Path, tmp_path: Path
+) -> None:
+    fused = write_rows(tmp_path / "fused", fusion=make_fusion({"image": 0.5, "color": 0.5}))
+    align = ("align", shop, "--model", model, "--out", tmp_path / "out", "--epochs", 1, "--overwrite")
+    words = cli(*align, "--source", fused, "--fields", "color,shape").words
+    assert "The embeddings carry color beside the image" in words
+    assert "The embeddings carry" not in cli(*align, "--source", fused, "--fields", "shape").words
 
 
 def test_align_refuses_data_without_a_train_split(source: Path, model: Path, tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ class Material:
         held_out_split: its name.
         missing: items of DATA that the source does not hold.
         fingerprint: of the source's encoder.
+        fused: columns whose texts are part of the embeddings already.
     """
 
     train: Rows
@@ -48,6 +49,7 @@ class Material:
     held_out_split: str
     missing: int
     fingerprint: str
+    fused: tuple[str, ...] = ()
 
 
 def read_material(data: Path, source: Path, *, group: str | None) -> Material:
@@ -82,6 +84,7 @@ def read_material(data: Path, source: Path, *, group: str | None) -> Material:
         held_out_split=held_out,
         missing=len(asked) - sum(len(part.items) for part in found.values()),
         fingerprint=rows.spec.fingerprint,
+        fused=rows.spec.fusion.names if rows.spec.fusion else (),
     )
 
 

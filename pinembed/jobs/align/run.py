@@ -99,6 +99,12 @@ def align(
     check_output(out, overwrite=overwrite)
     material = read_material(data, source, group=group)
     chosen = choose_fields(material.train.items, material.held_out.items, wanted=fields, place=data)
+    told = [name for name in chosen if name in material.fused]
+    if told:
+        progress.say(
+            f"The embeddings carry {', '.join(told)} beside the image, so answers about that need not come from the "
+            "picture; `finetune --fusion off` makes embeddings of images alone."
+        )
     own = [] if dialogues is None else read_dialogues(dialogues)
     wishes = Wishes(
         epochs=epochs,
