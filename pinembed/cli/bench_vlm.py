@@ -136,7 +136,7 @@ def _show(console: Console, report: BenchVlmReport) -> None:
             f"{comparison.full.images:>2} images: first token {comparison.first_token_ratio:.1f} x sooner "
             f"({comparison.full.prefill_share:.0%} of the full model's time is the language model's), "
             f"{comparison.flops_ratio:.0f} x fewer operations, "
-            f"cost {comparison.trimmed.usd_per_million / comparison.full.usd_per_million - 1:+.0%}"
+            f"cost {comparison.trimmed.usd_per_million / comparison.full.usd_per_million - 1:+.1%}"
         )
     console.say(
         f"Weights: language model {report.language_bytes / 1e9:.2f} GB, tower {report.vision_bytes / 1e9:.2f} GB. "
