@@ -137,16 +137,20 @@ def test_prune_with_a_list_removes_only_what_is_gone_from_the_disk(
     assert len(rows_of(table)) == 5
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [("", "names no file"), ("\n\n", "names no file"), ("a\0b\0", "holds NUL bytes; wanted one name a line")],
-)
-def test_list_without_names_or_with_another_separator_is_explained(
-    run: Run, tmp_path: Path, content: str, words: str
-) -> None:
+@pytest.mark.parametrize("content", ["", "\n\n"])
+def test_list_without_names_leaves_everything_as_it_is(run: Run, tmp_path: Path, table: str, content: str) -> None:
     (tmp_path / "list").write_text(content)
 
-    with pytest.raises(DataError, match=words):
+    assert counts(run(files_from=tmp_path / "list")) == {}
+    run()
+    assert counts(run(files_from=tmp_path / "list")) == {}
+    assert len(rows_of(table)) == 6
+
+
+def test_list_with_another_separator_is_explained(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("a\0b\0")
+
+    with pytest.raises(DataError, match="holds NUL bytes; wanted one name a line"):
         run(files_from=tmp_path / "list")
 
 

@@ -31,7 +31,7 @@ class ListedFiles:
 
 
 def listed_files(root: Path, names: Path, *, separator: bytes = b"\n") -> ListedFiles:
-    """The files of a folder that a list names, each once, however it is spelled.
+    """The files of a folder that a list names, each once, however it is spelled; none is a quiet night.
 
     Args:
         root: the folder that relative names are relative to.
@@ -39,7 +39,7 @@ def listed_files(root: Path, names: Path, *, separator: bytes = b"\n") -> Listed
         separator: what ends a name; NUL for names with line breaks in them.
 
     Raises:
-        DataError: the list cannot be read, names nothing, or is separated by something else.
+        DataError: the list cannot be read, or is separated by something else.
     """
     entries = [entry.removesuffix(b"\r") if separator == b"\n" else entry for entry in _read(names).split(separator)]
     if separator == b"\n" and any(b"\0" in entry for entry in entries):
@@ -61,10 +61,6 @@ def listed_files(root: Path, names: Path, *, separator: bytes = b"\n") -> Listed
             faults[name] = found
         else:
             files[name] = found
-    if not files and not faults:
-        raise DataError(
-            f"The list {names} names no file.", remedy="Write one name a line, relative to the folder of images."
-        )
     return ListedFiles(files=files, faults=tuple(faults.values()), repeated=repeated)
 
 

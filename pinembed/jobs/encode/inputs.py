@@ -210,6 +210,8 @@ def _candidates(scan: CatalogueScan, *, with_splits: bool) -> Iterable[Candidate
 
 def _notes(scan: CatalogueScan, listed: ListedFiles | None) -> tuple[str, ...]:
     notes = []
+    if listed is not None and not (listed.files or listed.faults):
+        notes.append("The list names no file; there is nothing to do.")
     if listed is not None and listed.repeated:
         notes.append(
             f"{listed.repeated} name(s) in the list stand for a file that it has named before; it counts once."
