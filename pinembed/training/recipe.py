@@ -30,7 +30,7 @@ ACTIVATION_BYTES = 3 << 30
 """Memory for what the towers keep of a batch until the backward pass."""
 LARGEST_BATCH, SMALLEST_BATCH, FEWEST_STEPS = 64, 16, 8
 IMAGES_SHOWN = 60_000
-FEWEST_EPOCHS, MOST_EPOCHS = 3, 30
+FEWEST_EPOCHS, MOST_EPOCHS = 3, 60
 SCRATCH_EPOCHS = 18
 SOFTMAX, PAIRWISE = "clip", "siglip"
 AUTO, FP32, BF16 = "auto", "fp32", "bf16"
