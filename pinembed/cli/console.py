@@ -56,7 +56,7 @@ class Console:
         """A table; columns from `numeric_from` on are set flush right."""
         if self.quiet:
             return
-        table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+        table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
         for place, name in enumerate(columns):
             table.add_column(name, justify="right" if place >= numeric_from else "left", overflow="fold")
         for row in rows:
