@@ -78,6 +78,7 @@ def _what(report: FinetuneReport) -> list[str]:
         "",
         "```python",
         "import open_clip",
+        "",
         'model, _, preprocess = open_clip.create_model_and_transforms("local-dir:THIS_FOLDER")',
         "```",
         "",
