@@ -35,6 +35,7 @@ class Nursery:
         self._module = module
         self._setup = setup
         self._lock = threading.Lock()
+        self._is_closed = False
         self._start()
 
     def _start(self) -> None:
@@ -56,22 +57,18 @@ class Nursery:
         Raises:
             InstallationError: the process does not start.
         """
-        ours, theirs = socket.socketpair()
-        with self._lock, theirs:
-            if self._is_ready and self._process.poll() is not None:  # killed from outside; the workers live on
-                self._line.close()
-                self._start()
+        with self._lock:
             try:
-                self._wait_until_ready()
-                self._line.send(None)
-                reduction.send_handle(self._line, theirs.fileno(), self._process.pid)
-                return int(self._line.recv()), Connection(ours.detach())
+                return self._forked()
             except (EOFError, OSError) as error:
-                ours.close()
-                raise InstallationError(
-                    f"The process that decodes images does not start; it ended with {self._ending()}.",
-                    remedy=f"Run `{sys.executable} -m {self._module}` to see why.",
-                ) from error
+                if not self._is_ready or self._is_closed:
+                    raise self._does_not_start() from error
+            self._line.close()  # it had started, and was killed from outside; the workers live on
+            self._start()
+            try:
+                return self._forked()
+            except (EOFError, OSError) as error:
+                raise self._does_not_start() from error
 
     def end(self, pid: int) -> str:
         """Kill a worker where it still lives.
@@ -87,7 +84,11 @@ class Nursery:
                 return "a closed line"
 
     def kill(self) -> None:
-        """End the process and all its workers at once; threads that wait for it get an error."""
+        """End the process and all its workers for good; threads that wait for it get an error."""
+        self._is_closed = True
+        self._end_group()
+
+    def _end_group(self) -> None:
         with suppress(ProcessLookupError, PermissionError):  # macOS refuses for a group of which only a zombie is left
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()
@@ -96,6 +97,21 @@ class Nursery:
     def close(self) -> None:
         self.kill()
         self._line.close()
+
+    def _forked(self) -> tuple[int, Connection]:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            self._wait_until_ready()
+            self._line.send(None)
+            reduction.send_handle(self._line, theirs.fileno(), self._process.pid)
+            pid = int(self._line.recv())
+            return pid, Connection(ours.detach())
+
+    def _does_not_start(self) -> InstallationError:
+        return InstallationError(
+            f"The process that decodes images does not start; it ended with {self._ending()}.",
+            remedy=f"Run `{sys.executable} -m {self._module}` to see why.",
+        )
 
     def _wait_until_ready(self) -> None:
         if not self._is_ready:
@@ -108,7 +124,7 @@ class Nursery:
     def _ending(self) -> str:
         with suppress(subprocess.TimeoutExpired):
             return named(self._process.wait(timeout=5))
-        self.kill()
+        self._end_group()
         return "a closed line"
 
 
