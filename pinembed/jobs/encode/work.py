@@ -26,7 +26,7 @@ from pinembed.table.writer import TableWriter
 
 LOADED_AHEAD = 64  # images; at 224 px they are 10 MB
 USUAL_IMAGE_BYTES = 100_000  # where only reading would tell
-FAST_JPEG_FROM_BYTES = 128 << 20  # less is decoded by Pillow before a worker has loaded torch
+FAST_JPEG_FROM_BYTES = 64 << 20  # less is decoded by Pillow before a worker has loaded torch
 
 
 class Work:
