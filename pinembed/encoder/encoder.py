@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pinembed.encoder.backends.contract import refuse_non_finite
 from pinembed.encoder.imports import import_open_clip
 from pinembed.encoder.locate import (
     CONFIG_NAME,
@@ -32,7 +33,7 @@ from pinembed.encoder.locate import (
 from pinembed.encoder.memory import keep_freed_memory
 from pinembed.encoder.short_texts import encode_texts
 from pinembed.encoder.weights import fill_from
-from pinembed.errors import EncoderError, MissingExtraError, NonFiniteEmbeddingError
+from pinembed.errors import EncoderError, MissingExtraError
 from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
 
 Tokenizer = Callable[[Sequence[str]], Tensor]
@@ -120,13 +121,7 @@ def unit_rows(features_BD: Tensor) -> Tensor:
     Raises:
         NonFiniteEmbeddingError: a row holds NaN or inf; names its places in the batch.
     """
-    finite_B = torch.isfinite(features_BD).all(dim=1)
-    if not bool(finite_B.all()):
-        places = torch.nonzero(~finite_B).flatten().tolist()
-        raise NonFiniteEmbeddingError(
-            f"The encoder gave NaN or inf for {len(places)} of {len(features_BD)} inputs, places {places[:8]}.",
-            remedy="The weights are damaged or the precision is too low; evaluate the encoder in fp32.",
-        )
+    refuse_non_finite(torch.isfinite(features_BD).all(dim=1).cpu().numpy())
     return F.normalize(features_BD, dim=1)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from pinembed.metrics.retrieval import QueryScores
+from pinembed.metrics.split import SplitScores
 from pinembed.nouns.evaluation import Accuracy, Estimate, RetrievalScores
 
 RESAMPLES = 1000
@@ -46,6 +47,18 @@ def retrieval_scores(scores: QueryScores, minus: QueryScores | None = None, *, s
         recall_at_10=recall_at_10,
         mrr=mrr,
         map=mean_ap,
+    )
+
+
+def direction_scores(
+    scores: SplitScores, minus: SplitScores | None = None, *, seed: int = 0
+) -> tuple[RetrievalScores | None, RetrievalScores | None, RetrievalScores | None]:
+    """`retrieval_scores` of each direction, in the order of `nouns.evaluation.DIRECTIONS`."""
+    ours, theirs = scores.directions, minus.directions if minus else (None, None, None)
+    return (
+        retrieval_scores(ours[0], theirs[0], seed=seed),
+        retrieval_scores(ours[1], theirs[1], seed=seed),
+        retrieval_scores(ours[2], theirs[2], seed=seed),
     )
 
 

@@ -237,6 +237,18 @@ def table_exists(address: TableAddress) -> bool:
         return address.name in _names(address)
 
 
+def open_if_there(address: TableAddress) -> Any | None:
+    """The lancedb table; None where there is none.
+
+    Raises:
+        TableError: it cannot be read.
+    """
+    if not table_exists(address):
+        return None
+    with reading(address):
+        return lancedb.connect(address.database).open_table(address.name)
+
+
 def id_conditions(ids: Sequence[str], column: str = "id") -> list[str]:
     """SQL conditions that together pick these ids, none of them too long."""
     quoted = ["'" + item_id.replace("'", "''") + "'" for item_id in ids]

@@ -11,7 +11,7 @@ import lancedb
 import pyarrow as pa
 
 from pinembed.table.address import TableAddress
-from pinembed.table.embedding_table import id_conditions, reading, table_exists, writing
+from pinembed.table.embedding_table import id_conditions, open_if_there, reading, writing
 from pinembed.table.schema import PRIMARY_KEY
 from pinembed.table.upkeep import compact
 
@@ -61,10 +61,7 @@ class FailureTable:
 
     def __init__(self, address: TableAddress) -> None:
         self.address = address.failures
-        self._lance: Any = None
-        if table_exists(self.address):
-            with reading(self.address):
-                self._lance = lancedb.connect(self.address.database).open_table(self.address.name)
+        self._lance: Any = open_if_there(self.address)
 
     def known(self) -> dict[str, Failure]:
         """All failures by item id."""

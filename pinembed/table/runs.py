@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pinembed.nouns.run_record import INTERRUPTED, RUNNING, RunRecord
 from pinembed.table.address import TableAddress
-from pinembed.table.embedding_table import reading, table_exists, writing
+from pinembed.table.embedding_table import open_if_there, reading, writing
 from pinembed.table.schema import PRIMARY_KEY
 from pinembed.table.upkeep import compact
 
@@ -42,10 +42,7 @@ class RunTable:
 
     def __init__(self, address: TableAddress) -> None:
         self.address = address.runs
-        self._lance: Any = None
-        if table_exists(self.address):
-            with reading(self.address):
-                self._lance = lancedb.connect(self.address.database).open_table(self.address.name)
+        self._lance: Any = open_if_there(self.address)
 
     def begin(self, run: RunRecord) -> None:
         """Write down that a run has begun; the caller holds the run lock.

@@ -68,13 +68,20 @@ def unit_vectors(features_BD: NDArray[np.float32]) -> Vectors:
     Raises:
         NonFiniteEmbeddingError: a row holds NaN or inf; names its places in the batch.
     """
-    finite_B = np.isfinite(features_BD).all(axis=1)
+    refuse_non_finite(np.asarray(np.isfinite(features_BD).all(axis=1)))
+    norms_B = np.linalg.norm(features_BD, axis=1, keepdims=True)
+    return np.asarray(features_BD / np.maximum(norms_B, 1e-12), dtype=np.float32)
+
+
+def refuse_non_finite(finite_B: NDArray[np.bool_]) -> None:
+    """Stop where a row of features is not finite.
+
+    Raises:
+        NonFiniteEmbeddingError: a row holds NaN or inf; names its places in the batch.
+    """
     if not finite_B.all():
         places = np.flatnonzero(~finite_B)
         raise NonFiniteEmbeddingError(
-            f"The encoder gave NaN or inf for {len(places)} of {len(features_BD)} inputs, places "
-            f"{places[:8].tolist()}.",
+            f"The encoder gave NaN or inf for {len(places)} of {len(finite_B)} inputs, places {places[:8].tolist()}.",
             remedy="The weights are damaged or the precision is too low; evaluate the encoder in fp32.",
         )
-    norms_B = np.linalg.norm(features_BD, axis=1, keepdims=True)
-    return np.asarray(features_BD / np.maximum(norms_B, 1e-12), dtype=np.float32)

@@ -18,7 +18,7 @@ from pinembed.jobs.evaluate.ask import Answers, Questions, ask, make_questions
 from pinembed.jobs.evaluate.items import ask_items
 from pinembed.jobs.evaluate.plot import check_plot, draw_comparisons
 from pinembed.jobs.evaluate.stored import measure_forms
-from pinembed.metrics.bootstrap import accuracy, retrieval_scores
+from pinembed.metrics.bootstrap import accuracy, direction_scores
 from pinembed.metrics.slices import SplitPart, slice_scores, split_parts
 from pinembed.metrics.verdict import decide
 from pinembed.nouns.evaluate_report import EvaluateReport
@@ -137,8 +137,9 @@ def _evaluation(answers: Answers, questions: Questions, *, seed: int) -> Evaluat
 
 
 def _scores(answers: Answers, minus: Answers | None, questions: Questions, *, seed: int) -> Scores:
-    pairs = zip(answers.retrieval.directions, minus.retrieval.directions if minus else (None, None, None), strict=True)
-    text_to_image, image_to_text, image_to_image = (retrieval_scores(ours, theirs, seed=seed) for ours, theirs in pairs)
+    text_to_image, image_to_text, image_to_image = direction_scores(
+        answers.retrieval, minus.retrieval if minus else None, seed=seed
+    )
     return Scores(
         text_to_image=text_to_image,
         image_to_text=image_to_text,

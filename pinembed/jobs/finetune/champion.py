@@ -5,9 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import torch
-
-from pinembed.encoder.encoder import Encoder, load_encoder
+from pinembed.encoder.encoder import Encoder
 from pinembed.encoder.locate import encoder_spec, locate_encoder
 from pinembed.encoder.save import save_encoder
 from pinembed.nouns.encoder_spec import EncoderSpec
@@ -16,15 +14,6 @@ from pinembed.outfolder import MARKER
 ORIGIN = "champion"
 """Folder for the papers of the run that made the champion, beside those of the run that it survived."""
 PAPERS = ("README.md", "run.json", "curves.png", "gate.png")
-
-
-def load_champion(reference: str, device: torch.device) -> Encoder:
-    """Load it early: a champion that cannot be read must not cost a run.
-
-    Raises:
-        EncoderError: it cannot be found or read.
-    """
-    return load_encoder(reference, device=device)
 
 
 def keep_champion(folder: Path, champion: Encoder) -> EncoderSpec:

@@ -12,7 +12,7 @@ from pinembed.catalogue.splits import TEST
 from pinembed.encoder.encoder import Encoder
 from pinembed.jobs.finetune.examples import Examples, Texts, load_examples
 from pinembed.jobs.finetune.judge import Judge
-from pinembed.metrics.bootstrap import retrieval_scores
+from pinembed.metrics.bootstrap import direction_scores
 from pinembed.metrics.slices import SplitPart, split_parts
 from pinembed.metrics.split import SplitScores
 from pinembed.metrics.verdict import decide
@@ -87,10 +87,7 @@ class Gate:
         )
 
     def _scores(self, scores: SplitScores, minus: SplitScores | None = None) -> Scores:
-        pairs = zip(scores.directions, minus.directions if minus else (None, None, None), strict=True)
-        text_to_image, image_to_text, image_to_image = (
-            retrieval_scores(ours, theirs, seed=self.seed) for ours, theirs in pairs
-        )
+        text_to_image, image_to_text, image_to_image = direction_scores(scores, minus, seed=self.seed)
         return Scores(
             text_to_image=text_to_image,
             image_to_text=image_to_text,

@@ -16,7 +16,7 @@ from pinembed.encoder.encoder import Encoder, load_encoder
 from pinembed.encoder.licence import licence_of
 from pinembed.jobs.finetune.blend import Blend, choose_blend
 from pinembed.jobs.finetune.card import write_card
-from pinembed.jobs.finetune.champion import keep_champion, load_champion
+from pinembed.jobs.finetune.champion import keep_champion
 from pinembed.jobs.finetune.checkpoint import Checkpoint, key_of
 from pinembed.jobs.finetune.decision import CHAMPION, decide_run
 from pinembed.jobs.finetune.epochs import Epochs, TrainedRun
@@ -110,7 +110,8 @@ def finetune(
     texts = read_texts(data, text=text, template=template, group=group, slices=slices, progress=progress)
     wish = read_wish(fusion, texts)
     encoder = load_encoder(base, random_init=random_init, seed=seed, device=choose_device(device))
-    in_use = None if champion is None else load_champion(champion, encoder.device)
+    # early: a champion that cannot be read must not cost a run
+    in_use = None if champion is None else load_encoder(champion, device=encoder.device)
     train = load_examples(texts.train, texts, encoder.preprocessing, split=TRAIN, progress=progress)
     val = load_examples(texts.val, texts, encoder.preprocessing, split=VALIDATION, progress=progress)
     recipe = make_recipe(
