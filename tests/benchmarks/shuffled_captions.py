@@ -1,10 +1,10 @@
-"""How often finetune hands the base back where captions tell nothing: `python shuffled_captions.py DATA ENCODER`.
+"""How often `finetune` hands the base back where captions tell nothing: `python shuffled_captions.py DATA ENCODER`.
 
     [--group COLUMN] [--text COLUMN,...] [--seeds 20] [--images 300] [--epochs 2]
 
 The texts of DATA are shuffled between the images, over all splits, with another seed each time; some images of each
 split take part. Groups stay as they are, so that only what texts say of images is wrong. The base has to be kept every
-time.
+time, which the exit code tells.
 """
 
 from __future__ import annotations
@@ -13,12 +13,26 @@ import argparse
 import csv
 import json
 import random
+import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
 
 from pinembed.catalogue.metadata import read_catalogue
 from pinembed.catalogue.splits import TEST, TRAIN, VALIDATION, split_items
-from pinembed.jobs.finetune import finetune
+from pinembed.errors import GateError
+
+
+def run_finetune(folder: Path, base: str, *, text: list[str], epochs: int, seed: int) -> tuple[int, str]:
+    """The complete command: its exit code, and what it gives as the reason."""
+    options = ["--base", base, "--out", str(folder / "out"), "--text", ",".join(f"text_{name}" for name in text)]
+    options += ["--group", "product", "--epochs", str(epochs), "--seed", str(seed), "--json"]
+    command = [sys.executable, "-m", "pinembed", "finetune", str(folder / "data"), *options]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+    if ended.returncode not in (0, GateError.exit_code):
+        raise RuntimeError(f"finetune ended with exit code {ended.returncode}")
+    return ended.returncode, json.loads(ended.stdout)["reason"]
 
 
 def write_shuffled(source: Path, folder: Path, *, group: str, text: list[str], images: int, seed: int) -> None:
@@ -58,17 +72,11 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as made:
             folder = Path(made)
             write_shuffled(asked.data, folder / "data", group=asked.group, text=text, images=asked.images, seed=seed)
-            report = finetune(
-                data=folder / "data",
-                base=asked.encoder,
-                out=folder / "out",
-                text=[f"text_{name}" for name in text],
-                group="product",
-                epochs=asked.epochs,
-                seed=seed,
-            )
-        kept += not report.promoted
-        print(json.dumps({"seed": seed, "promoted": report.promoted, "reason": report.reason}), flush=True)  # noqa: T201
+            started_s = time.monotonic()
+            code, reason = run_finetune(folder, asked.encoder, text=text, epochs=asked.epochs, seed=seed)
+        kept += code == GateError.exit_code
+        row = {"seed": seed, "exit_code": code, "reason": reason, "seconds": round(time.monotonic() - started_s)}
+        print(json.dumps(row), flush=True)  # noqa: T201
     print(f"the base was kept {kept} of {asked.seeds} times")  # noqa: T201
 
 
