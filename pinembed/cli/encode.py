@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 COUNTS = ("added", "updated", "unchanged", "duplicate", "failed", "removed", "rows")
 ALWAYS = ("added", "updated", "unchanged", "rows")
 SHOWN = 10
+Dtype = Literal["fp16", "fp32"]
 
 
 def command(
@@ -30,6 +31,22 @@ def command(
     ],
     table: Table,
     encoder: EncoderOption,
+    dims: Annotated[
+        int | None,
+        typer.Option(
+            "--dims",
+            min=1,
+            help="Floats to keep of each embedding, the first ones. By default as many as the table has; a new one "
+            "keeps all. `evaluate --stored-forms` tells what fewer cost.",
+            show_default=False,
+        ),
+    ] = None,
+    dtype: Annotated[
+        Dtype | None,
+        typer.Option(
+            "--dtype", help="Of a stored float. By default as in the table; fp16 in a new one.", show_default=False
+        ),
+    ] = None,
     metadata: Annotated[
         Path | None,
         typer.Option("--metadata", help="Metadata file elsewhere; its file_name column is relative to IMAGES."),
@@ -97,6 +114,8 @@ def command(
         images,
         table=table,
         encoder=encoder,
+        dims=dims,
+        dtype=dtype,
         metadata=metadata,
         files_from=files_from,
         null_separated=null,

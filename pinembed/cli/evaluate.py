@@ -59,9 +59,22 @@ def command(
     text: TextOption = None,
     template: TemplateOption = None,
     slices: SliceOption = None,
+    dims: Annotated[
+        int | None,
+        typer.Option(
+            "--dims",
+            min=1,
+            help="Floats of each embedding to measure, the first ones, as encode --dims stores them; by default all.",
+            show_default=False,
+        ),
+    ] = None,
     stored_forms: Annotated[
         bool,
-        typer.Option("--stored-forms", help="Also show what fp16, int8, binary and fewer dimensions would cost."),
+        typer.Option(
+            "--stored-forms",
+            help="Also show what fp16, int8, binary and fewer dimensions cost, and which options of encode store the "
+            "smallest that costs next to nothing.",
+        ),
     ] = False,
     plot: Annotated[
         Path | None,
@@ -92,6 +105,7 @@ def command(
         text=columns(text),
         template=template,
         slices=slices or (),
+        dims=dims,
         stored_forms=stored_forms,
         plot=plot,
         device=device,
@@ -201,8 +215,9 @@ def _show_forms(console: Console, report: EvaluateReport) -> None:
     )
     (best,) = [form for form in report.stored_forms if form.recommended][:1]
     console.say(
-        f"* {best.form} is the smallest that loses at most .01 mAP with 95 % confidence: {best.bytes_per_item:,} bytes "
-        f"an image, {_size(best.table_bytes)} for the catalogue. pinembed encode stores fp16."
+        f"* {best.form} is the smallest that encode stores and that loses at most .01 mAP with 95 % confidence: "
+        f"{best.bytes_per_item:,} bytes an image, {_size(best.table_bytes)} for the catalogue. Get it with: "
+        f"pinembed encode ... {best.encode_options}"
     )
 
 

@@ -37,7 +37,10 @@ def _lines(report: TableReport) -> list[tuple[str, str]]:
     own = ", ".join(name for name in report.columns if name not in {"image_vector", "vector"})
     lines = [
         ("rows", f"{report.rows}"),
-        ("encoder", f"{report.encoder.architecture} ({report.fingerprint}), {report.encoder.dim} floats"),
+        (
+            "encoder",
+            f"{report.encoder.architecture} ({report.fingerprint}), {report.encoder.dim} floats in {report.dtype}",
+        ),
         ("encoder lies in", report.reference),
         ("an item is", str(report.encoder.fusion or "")),
         ("images", ", ".join(f"{folder} ({count})" for folder, count in report.folders.items())),

@@ -27,6 +27,7 @@ from pinembed.encoder.locate import (
     EncoderFiles,
     bring_by_hand,
     encoder_spec,
+    keep_dims,
     locate_encoder,
     preprocessing_of,
 )
@@ -47,6 +48,7 @@ class Encoder:
         tokenizer: texts to token ids (B, T).
         preprocessing: image to pixels.
         files: where it came from.
+        dim: D, floats of one embedding: all that the towers give, or the first ones.
     """
 
     def __init__(self, model: nn.Module, tokenizer: Tokenizer, files: EncoderFiles, device: torch.device) -> None:
@@ -58,7 +60,7 @@ class Encoder:
         self.files = files
         self.preprocessing: Preprocessing = preprocessing_of(files)
         self.device = device
-        self.dim = int(files.model_cfg["embed_dim"])
+        self.dim = files.dim
         std_C = torch.tensor(self.preprocessing.std, device=device).view(1, 3, 1, 1)
         self._scale_C = 1 / (255 * std_C)
         self._shift_C = torch.tensor(self.preprocessing.mean, device=device).view(1, 3, 1, 1) / std_C
@@ -96,7 +98,7 @@ class Encoder:
         Source: Radford et al. 2021, arXiv:2103.00020, figure 3.
         """
         features_BD = cast(Any, self.model).encode_image(self.standardise(pixels_BCHW))
-        return unit_rows(features_BD.float()).cpu()
+        return unit_rows(features_BD[:, : self.dim].float()).cpu()
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
@@ -111,7 +113,7 @@ class Encoder:
         batches = [torch.empty(0, self.dim)]
         for start in range(0, len(texts), batch_size):
             tokens_BT = self.tokenizer(list(texts[start : start + batch_size])).to(self.device)
-            batches.append(unit_rows(encode_texts(self.model, tokens_BT).float()).cpu())
+            batches.append(unit_rows(encode_texts(self.model, tokens_BT)[:, : self.dim].float()).cpu())
         return torch.cat(batches)
 
 
@@ -126,7 +128,12 @@ def unit_rows(features_BD: Tensor) -> Tensor:
 
 
 def load_encoder(
-    reference: str, *, random_init: bool = False, seed: int = 0, device: str | torch.device = "cpu"
+    reference: str,
+    *,
+    random_init: bool = False,
+    seed: int = 0,
+    dims: int | None = None,
+    device: str | torch.device = "cpu",
 ) -> Encoder:
     """Load an encoder in fp32 evaluation mode.
 
@@ -134,14 +141,15 @@ def load_encoder(
         reference: folder, `NAME/PRETRAINED`, `hf-hub:OWNER/REPO`, or an architecture with random_init.
         random_init: random weights, drawn from `seed`.
         seed: of the random weights; unused otherwise.
+        dims: floats to keep of each embedding, the first ones; None keeps all.
         device: torch device.
 
     Raises:
         EncoderError: not found, unreadable, or weights that do not fit the configuration.
-        UsageError: a bare architecture without random_init.
+        UsageError: a bare architecture without random_init, or more dims than there are.
         InstallationError: open_clip does not load.
     """
-    files = locate_encoder(reference, random_init=random_init)
+    files = keep_dims(locate_encoder(reference, random_init=random_init), dims)
     return build_encoder(files, seed=seed, device=device)
 
 

@@ -6,6 +6,7 @@ a bare architecture name, which has random weights and must be asked for by name
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class EncoderFiles:
         weights: the safetensors file; None for an architecture without weights.
         folder: the local-dir folder; None when the files lie in a download cache.
         fusion: metadata that is part of an item's vector; None where the image alone makes it.
+        kept_dims: how many of an embedding's floats are kept, the first ones; None keeps all.
     """
 
     reference: str
@@ -46,6 +48,33 @@ class EncoderFiles:
     weights: Path | None
     folder: Path | None
     fusion: Fusion | None = None
+    kept_dims: int | None = None
+
+    @property
+    def tower_dim(self) -> int:
+        """Floats that the towers give."""
+        return int(self.model_cfg["embed_dim"])
+
+    @property
+    def dim(self) -> int:
+        """D, floats of one embedding."""
+        return self.kept_dims or self.tower_dim
+
+
+def keep_dims(files: EncoderFiles, dims: int | None) -> EncoderFiles:
+    """The encoder whose embeddings are the first `dims` floats, of norm 1 again; None keeps all.
+
+    Raises:
+        UsageError: the towers give fewer.
+    """
+    if dims is None or dims == files.tower_dim:
+        return dataclasses.replace(files, kept_dims=None)
+    if not 0 < dims < files.tower_dim:
+        raise UsageError(
+            f"--dims {dims} cannot be kept: {files.architecture} gives {files.tower_dim} floats.",
+            remedy=f"Give 1 to {files.tower_dim}; `pinembed evaluate --stored-forms` tells what fewer cost.",
+        )
+    return dataclasses.replace(files, kept_dims=dims)
 
 
 def locate_encoder(reference: str, *, random_init: bool = False) -> EncoderFiles:
@@ -100,7 +129,7 @@ def encoder_spec(files: EncoderFiles) -> EncoderSpec:
         architecture=files.architecture,
         config_sha256=hashlib.sha256(json.dumps(files.model_cfg, sort_keys=True).encode()).hexdigest(),
         weights_sha256=_sha256_of_file(files.weights),
-        dim=int(files.model_cfg["embed_dim"]),
+        dim=files.dim,
         preprocessing=preprocessing_of(files),
         fusion=files.fusion,
     )

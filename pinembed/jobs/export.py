@@ -6,9 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from pinembed.errors import UsageError
 from pinembed.nouns.export_report import ExportReport
@@ -18,7 +16,7 @@ from pinembed.outfolder import check_output, staged_folder
 from pinembed.source.json_lines import Lines, write_json_lines
 from pinembed.source.npy import write_npy
 from pinembed.source.parquet import write_parquet
-from pinembed.source.rows import rows_of_batch
+from pinembed.source.rows import Floats, rows_of_batch
 from pinembed.source.writer import write_source
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.schema import IMAGE_VECTOR
@@ -26,6 +24,7 @@ from pinembed.table.schema import IMAGE_VECTOR
 PLAIN_FORMATS = ("source", "parquet", "npy")
 SERVING_FORMATS = {"vllm": VLLM_FORMAT, "sglang": SGLANG_FORMAT}
 FORMATS = (*PLAIN_FORMATS, *SERVING_FORMATS)
+SOURCE_DTYPES = {"fp16": "float16", "fp32": "float32"}
 SHARD_MIB = 256
 BATCH_ROWS = 8192
 PARQUET_GROUP_ROWS = 32_768
@@ -114,7 +113,7 @@ def _lines_of(table: EmbeddingTable, model: Path, tokens: int | None, deepstack_
     fingerprint = table.spec.fingerprint
     maker.projector.check_source(fingerprint, place=f"Table {table.address}")
 
-    def lines_of(ids: Sequence[str], embedding_ND: NDArray[np.float16]) -> Iterator[bytes]:
+    def lines_of(ids: Sequence[str], embedding_ND: Floats) -> Iterator[bytes]:
         for item_id, soft_mW in zip(ids, maker.make(embedding_ND), strict=True):
             if format == "vllm":
                 yield json_line(item_id, {"part": vllm_part(soft_mW, maker.uuid(item_id, fingerprint))})
@@ -133,6 +132,7 @@ def _write(
         schema = pa.schema(kept, metadata=table.schema.metadata)
         batches = _counted(table, schema.names, PARQUET_GROUP_ROWS, progress)
         return write_parquet(folder, table.spec, batches, schema=schema, count=count, shard_bytes=shard_bytes)
+    dtype = SOURCE_DTYPES[table.dtype]
     batch_rows = BATCH_ROWS if lines_of is None else SERVING_BATCH_ROWS
     rows = map(rows_of_batch, _counted(table, ("id", "vector"), batch_rows, progress))
     if lines_of is not None:
@@ -143,11 +143,12 @@ def _write(
             format=SERVING_FORMATS[format],
             lines_of=lines_of,
             count=count,
+            dtype=dtype,
             shard_bytes=shard_bytes,
         )
     if format == "npy":
-        return write_npy(folder, table.spec, rows, count=count)
-    return write_source(folder, table.spec, rows, count=count, shard_bytes=shard_bytes)
+        return write_npy(folder, table.spec, rows, count=count, dtype=dtype)
+    return write_source(folder, table.spec, rows, count=count, dtype=dtype, shard_bytes=shard_bytes)
 
 
 def _counted(

@@ -40,6 +40,7 @@ def inspect(*, table: str) -> TableReport:
         table=str(opened.address),
         rows=opened.count_rows(),
         encoder=opened.spec,
+        dtype=opened.dtype,
         fingerprint=opened.spec.fingerprint,
         reference=opened.reference,
         columns={field.name: str(field.type) for field in opened.schema},

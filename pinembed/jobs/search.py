@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pinembed.encoder.locate import encoder_spec, locate_encoder
+from pinembed.encoder.locate import encoder_spec, keep_dims, locate_encoder
 from pinembed.errors import EncoderMismatchError, UsageError
 from pinembed.images.sheet import SheetCell, draw_sheet
 from pinembed.nouns.progress import SILENT, Progress
@@ -99,7 +99,8 @@ def _embedded(
         )
     files = locate_encoder(reference)
     # a query by the fp32 towers is near enough to vectors of the same encoder in int8
-    spec = dataclasses.replace(encoder_spec(files), quantisation=table.spec.quantisation)
+    stored = table.spec
+    spec = dataclasses.replace(encoder_spec(files), quantisation=stored.quantisation, dim=stored.dim)
     if encoder is None and spec.fingerprint != table.spec.fingerprint:
         raise EncoderMismatchError(
             f"Table {table.address} was made with {reference} as it was then ({table.spec.fingerprint}); "
@@ -116,7 +117,7 @@ def _embedded(
     from pinembed.images.decode import read_image
     from pinembed.images.preprocess import preprocess
 
-    loaded = build_encoder(files, device=choose_device(device))
+    loaded = build_encoder(keep_dims(files, stored.dim), device=choose_device(device))
     if text is not None:
         vector_1D = loaded.embed_texts([text])
     else:

@@ -29,12 +29,14 @@ class StoredScores:
 
     Attributes:
         form: for people.
+        encode_options: of `pinembed encode`, by which it stores this form; None where it does not.
         bytes_per_item: of one image.
         text_to_image: figures of each query.
         image_to_image: figures of each query.
     """
 
     form: str
+    encode_options: str | None
     bytes_per_item: int
     text_to_image: QueryScores
     image_to_image: QueryScores
@@ -45,22 +47,27 @@ def measure_stored_forms(split: SplitEmbeddings) -> tuple[StoredScores, ...]:
     image_ND = split.image_ND
     dim = image_ND.shape[1]
     int8_bytes = dim + SCALE_BYTES
-    forms: list[tuple[str, int, Score]] = [
-        ("fp32", 4 * dim, _products(image_ND)),
-        ("fp16", 2 * dim, _products(image_ND.half().float())),
-        ("int8", int8_bytes, _products(_int8(image_ND))),
-        ("binary, then int8", (dim + 7) // 8 + int8_bytes, _rescored(image_ND)),
+    forms: list[tuple[str, str | None, int, Score]] = [
+        ("fp32", "--dtype fp32", 4 * dim, _products(image_ND)),
+        ("fp16", "--dtype fp16", 2 * dim, _products(image_ND.half().float())),
+        ("int8", None, int8_bytes, _products(_int8(image_ND))),
+        ("binary, then int8", None, (dim + 7) // 8 + int8_bytes, _rescored(image_ND)),
     ]
     for part in (dim // 2, dim // 4, dim // 8):
         first_ND = F.normalize(image_ND[:, :part], dim=1)
-        forms.append((f"fp16, first {part} of {dim}", 2 * part, _first(first_ND.half().float())))
-        forms.append((f"int8, first {part} of {dim}", part + SCALE_BYTES, _first(_int8(first_ND))))
+        of_all = f"first {part} of {dim}"
+        forms.append((f"fp16, {of_all}", f"--dims {part}", 2 * part, _first(first_ND.half().float())))
+        forms.append((f"int8, {of_all}", None, part + SCALE_BYTES, _first(_int8(first_ND))))
     found = []
-    for form, bytes_per_item, score in forms:
+    for form, options, bytes_per_item, score in forms:
         text_to_image, image_to_image = measure_image_gallery(split, score)
         found.append(
             StoredScores(
-                form=form, bytes_per_item=bytes_per_item, text_to_image=text_to_image, image_to_image=image_to_image
+                form=form,
+                encode_options=options,
+                bytes_per_item=bytes_per_item,
+                text_to_image=text_to_image,
+                image_to_image=image_to_image,
             )
         )
     return tuple(found)

@@ -40,7 +40,7 @@ class EncoderSpec:
         architecture: for people: the folder's name, `NAME/PRETRAINED` or `hf-hub:...`. Not part of the fingerprint.
         config_sha256: sha256 of the canonical JSON of open_clip's model_cfg.
         weights_sha256: sha256 of the weights file.
-        dim: D, floats of one embedding.
+        dim: D, floats of one embedding: all that the towers give, or the first ones, brought to norm 1 again.
         preprocessing: image file to pixels.
         normalise: embeddings have L2 norm 1.
         fusion: metadata that is part of an item's vector; None where the image alone makes it.

@@ -18,14 +18,16 @@ class StoredForm:
 
     Attributes:
         form: e.g. `fp16` or `int8`.
+        encode_options: of `pinembed encode`, by which it stores this form; None where it does not.
         bytes_per_item: of one image.
         table_bytes: of all items of the catalogue, without ids and metadata.
         text_to_image: None where no query has a right answer; image_to_image alike.
         largest_loss: of mAP against fp32, in the worse of the two directions, at the far end of its 95 % interval.
-        recommended: the smallest form that loses at most .01 so.
+        recommended: the smallest form of those that `encode` stores and that lose at most .01 so.
     """
 
     form: str
+    encode_options: str | None
     bytes_per_item: int
     table_bytes: int
     text_to_image: RetrievalScores | None

@@ -17,6 +17,7 @@ VLLM_FORMAT = "pinembed-vllm"
 SGLANG_FORMAT = "pinembed-sglang"
 INDEXED_FORMATS = (SOURCE_FORMAT, NPY_FORMAT)
 FORMATS = (*INDEXED_FORMATS, PARQUET_FORMAT, VLLM_FORMAT, SGLANG_FORMAT)
+FLOAT_BYTES = {"float16": 2, "float32": 4}
 DTYPE = "float16"
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -65,7 +66,7 @@ class Manifest:
         encoder: identity of the encoder that made every embedding.
         count: N, items in the folder.
         dim: D, floats of one embedding.
-        dtype: always `float16`.
+        dtype: of a float, `float16` or `float32`.
         shards: the files that hold the embeddings, in row order.
         index: the file that finds an id's row; None for formats that hold the ids beside the vectors.
     """
@@ -88,6 +89,11 @@ class Manifest:
     def size_bytes(self) -> int:
         """Length of all files together."""
         return sum(entry.size_bytes for entry in self.files)
+
+    @property
+    def row_bytes(self) -> int:
+        """Length of one embedding."""
+        return FLOAT_BYTES[self.dtype] * self.dim
 
     def to_json(self) -> dict[str, Any]:
         """Plain values in the order of the document."""
@@ -139,8 +145,8 @@ def _check_encoder(manifest: Manifest, fingerprint: Any) -> None:
         raise ValueError(
             f"dim is {manifest.dim!r}, but the encoder written there gives {manifest.encoder.dim!r} floats"
         )
-    if manifest.dtype != DTYPE:
-        raise ValueError(f"dtype is {manifest.dtype!r}; wanted {DTYPE!r}")
+    if manifest.dtype not in FLOAT_BYTES:
+        raise ValueError(f"dtype is {manifest.dtype!r}; wanted {' or '.join(map(repr, FLOAT_BYTES))}")
 
 
 def _check_counts(manifest: Manifest) -> None:

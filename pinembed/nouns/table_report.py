@@ -18,6 +18,7 @@ class TableReport:
         table: DATABASE/NAME.
         rows: items with an embedding.
         encoder: the identity of the encoder that made them.
+        dtype: of a stored float, `fp16` or `fp32`.
         fingerprint: of that encoder.
         reference: how the encoder was named when the table was made.
         columns: Arrow types by column.
@@ -37,6 +38,7 @@ class TableReport:
     table: str
     rows: int
     encoder: EncoderSpec
+    dtype: str
     fingerprint: str
     reference: str
     columns: Mapping[str, str]

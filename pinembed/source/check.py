@@ -28,7 +28,7 @@ from pinembed.source.manifest_file import (
 )
 from pinembed.source.npy import npy_header
 from pinembed.source.rows import non_finite_rows
-from pinembed.source.shard_files import EMBEDDINGS, FLOAT_BYTES, shard_tensors
+from pinembed.source.shard_files import EMBEDDINGS, shard_tensors
 from pinembed.source.tensor_file import tensor_offsets
 
 READ_BYTES = 8 << 20
@@ -98,10 +98,10 @@ class FolderCheck:
     def _shard_start(self, manifest: Manifest, shard: ManifestFile) -> Callable[[int], int] | None:
         """How to check a shard's header and learn where its first row begins; None where the format has no rows."""
         if manifest.format == SOURCE_FORMAT:
-            wanted = shard_tensors(shard.rows, manifest.dim)
+            wanted = shard_tensors(shard.rows, manifest.dim, manifest.dtype)
             return lambda descriptor: tensor_offsets(descriptor, wanted, file=shard.file)[EMBEDDINGS]
         if manifest.format == NPY_FORMAT:
-            header = npy_header(shard.rows, manifest.dim)
+            header = npy_header(shard.rows, manifest.dim, manifest.dtype)
             return lambda descriptor: _npy_start(descriptor, header, shard.file)
         return None
 
@@ -146,7 +146,7 @@ class FolderCheck:
             for chunk in self._chunks(descriptor, row_start or 0, self._run_bytes()):
                 sha256.update(chunk)
                 if row_start is not None and self.manifest is not None:
-                    run_RD = np.frombuffer(chunk, "<f2").reshape(-1, self.manifest.dim)
+                    run_RD = np.frombuffer(chunk, self.manifest.dtype).reshape(-1, self.manifest.dim)
                     bad_rows += (non_finite_rows(run_RD) + row).tolist()
                     row += len(run_RD)
         except OSError as error:
@@ -161,7 +161,7 @@ class FolderCheck:
             self._find(file, "non_finite", f"holds NaN or inf in {len(bad_rows)} row(s): {shown}")
 
     def _run_bytes(self) -> int:
-        row_bytes = FLOAT_BYTES * self.manifest.dim if self.manifest is not None else 1
+        row_bytes = self.manifest.row_bytes if self.manifest is not None else 1
         return max(1, READ_BYTES // row_bytes) * row_bytes
 
     def _chunks(self, descriptor: int, start: int, chunk_bytes: int) -> Iterator[bytes]:

@@ -18,7 +18,7 @@ from pinembed.nouns.encoder_spec import EncoderSpec
 from pinembed.nouns.manifest import SOURCE_FORMAT, Manifest
 from pinembed.source.id_index import IdIndex
 from pinembed.source.manifest_file import folder_descriptor, read_manifest
-from pinembed.source.rows import non_finite_rows, refuse_non_finite, shown_ids
+from pinembed.source.rows import Floats, non_finite_rows, refuse_non_finite, shown_ids
 from pinembed.source.shard_files import ShardFiles, open_listed
 
 ROWS_PER_RUN = 8192
@@ -75,17 +75,22 @@ class EmbeddingSource:
         """D, floats of one embedding."""
         return self.manifest.dim
 
+    @property
+    def dtype(self) -> str:
+        """Of a stored float, `float16` or `float32`."""
+        return self.manifest.dtype
+
     def __len__(self) -> int:
         return self.manifest.count
 
     def __contains__(self, item_id: object) -> bool:
         return item_id in self.ids
 
-    def get(self, ids: Sequence[str]) -> NDArray[np.float16]:
+    def get(self, ids: Sequence[str]) -> Floats:
         """Embeddings of items, in the order asked; an id may occur several times.
 
         Returns:
-            (M, D) float16.
+            (M, D), of `dtype`.
 
         Raises:
             UnknownItemError: names every id that is not there; `find` goes on without an error.
@@ -113,11 +118,11 @@ class EmbeddingSource:
             raise TypeError(f"wanted a list of ids; write [{ids!r}]")
         return self.ids.rows_of(ids)
 
-    def rows(self, row_M: NDArray[np.int64]) -> NDArray[np.float16]:
+    def rows(self, row_M: NDArray[np.int64]) -> Floats:
         """Embeddings by row number, in the order asked.
 
         Returns:
-            (M, D) float16.
+            (M, D), of `dtype`.
 
         Raises:
             IndexError: there is no such row.
@@ -131,7 +136,7 @@ class EmbeddingSource:
             refuse_non_finite([self.ids[row] for row in row_M.tolist()], embedding_MD)
         return embedding_MD
 
-    def batches(self, batch_rows: int = ROWS_PER_RUN) -> Iterator[tuple[list[str], NDArray[np.float16]]]:
+    def batches(self, batch_rows: int = ROWS_PER_RUN) -> Iterator[tuple[list[str], Floats]]:
         """All ids and embeddings in row order.
 
         Args:

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pinembed.nouns.encoder_spec import EncoderSpec
-from pinembed.nouns.manifest import Manifest, ManifestFile
+from pinembed.nouns.manifest import DTYPE, Manifest, ManifestFile
 from pinembed.source.hashed_file import HashedFile, WriteThread
 from pinembed.source.manifest_file import write_manifest
-from pinembed.source.rows import Rows, checked_rows, refuse_no_rows
+from pinembed.source.rows import Floats, Rows, checked_rows, refuse_no_rows
 
-Lines = Callable[[Sequence[str], NDArray[np.float16]], Iterator[bytes]]
+Lines = Callable[[Sequence[str], Floats], Iterator[bytes]]
 
 
 def write_json_lines(
@@ -25,6 +22,7 @@ def write_json_lines(
     format: str,
     lines_of: Lines,
     count: int,
+    dtype: str = DTYPE,
     shard_bytes: int,
 ) -> Manifest:
     """Write parts-NNNNN.jsonl, one line an item in the order of the rows.
@@ -32,10 +30,11 @@ def write_json_lines(
     Args:
         folder: exists and is empty.
         spec: identity of the encoder that made the embeddings.
-        batches: ids and (n, D) float16 embeddings.
+        batches: ids and (n, D) embeddings.
         format: of the manifest.
         lines_of: a line for each row of a batch, with its line break.
         count: N.
+        dtype: of the embeddings, `float16` or `float32`.
         shard_bytes: a file ends with the line that reaches this length.
 
     Raises:
@@ -46,11 +45,11 @@ def write_json_lines(
     refuse_no_rows(count)
     with WriteThread() as thread:
         files = _Files(folder, thread, shard_bytes)
-        for ids, embedding_ND in checked_rows(batches, dim=spec.dim, count=count):
+        for ids, embedding_ND in checked_rows(batches, dim=spec.dim, dtype=dtype, count=count):
             for line in lines_of(ids, embedding_ND):
                 files.add(line)
         shards = files.finish()
-    manifest = Manifest(format=format, encoder=spec, count=count, dim=spec.dim, shards=shards, index=None)
+    manifest = Manifest(format=format, encoder=spec, count=count, dim=spec.dim, dtype=dtype, shards=shards, index=None)
     write_manifest(folder, manifest)
     return manifest
 

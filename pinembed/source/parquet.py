@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pinembed.nouns.encoder_spec import EncoderSpec
-from pinembed.nouns.manifest import PARQUET_FORMAT, Manifest, ManifestFile
+from pinembed.nouns.manifest import FLOAT_BYTES, PARQUET_FORMAT, Manifest, ManifestFile
 from pinembed.source.hashed_file import hash_file
 from pinembed.source.manifest_file import write_manifest
 from pinembed.source.rows import Rows, checked_rows, refuse_no_rows, rows_of_batch
-from pinembed.source.shard_files import FLOAT_BYTES
 
 
 def write_parquet(
@@ -43,7 +43,8 @@ def write_parquet(
     refuse_no_rows(count)
     # Lance gives the metadata in any order; the same table shall give the same bytes
     schema = schema.with_metadata(dict(sorted((schema.metadata or {}).items())))
-    files = _Files(folder, schema, rows_per_file=max(1, shard_bytes // (FLOAT_BYTES * spec.dim)))
+    dtype = str(np.dtype(schema.field("vector").type.value_type.to_pandas_dtype()))
+    files = _Files(folder, schema, rows_per_file=max(1, shard_bytes // (FLOAT_BYTES[dtype] * spec.dim)))
     waiting: list[pa.RecordBatch] = []
 
     def rows() -> Iterator[Rows]:
@@ -51,11 +52,17 @@ def write_parquet(
             waiting.append(batch)
             yield rows_of_batch(batch)
 
-    for _ in checked_rows(rows(), dim=spec.dim, count=count):
+    for _ in checked_rows(rows(), dim=spec.dim, dtype=dtype, count=count):
         files.add(waiting.pop())
     files.end()
     manifest = Manifest(
-        format=PARQUET_FORMAT, encoder=spec, count=count, dim=spec.dim, shards=tuple(files.entries), index=None
+        format=PARQUET_FORMAT,
+        encoder=spec,
+        count=count,
+        dim=spec.dim,
+        dtype=dtype,
+        shards=tuple(files.entries),
+        index=None,
     )
     write_manifest(folder, manifest)
     return manifest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,11 @@ from pinembed.errors import NonFiniteEmbeddingError, SourceError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Rows = tuple[Sequence[str], NDArray[np.float16]]
-_MAGNITUDE = np.uint16(0x7FFF)
-_INFINITY = 0x7C00
+Floats = NDArray[np.floating[Any]]
+"""float16 or float32."""
+Rows = tuple[Sequence[str], Floats]
+# by length in bytes: the type of the bit patterns, all bits but the sign, and the smallest pattern that is not finite
+_PATTERNS = {2: (np.uint16, 0x7FFF, 0x7C00), 4: (np.uint32, 0x7FFFFFFF, 0x7F800000)}
 _SHOWN = 5
 
 
@@ -39,12 +41,13 @@ def refuse_no_rows(count: int) -> None:
         )
 
 
-def checked_rows(batches: Iterable[Rows], *, dim: int, count: int) -> Iterator[Rows]:
+def checked_rows(batches: Iterable[Rows], *, dim: int, dtype: str, count: int) -> Iterator[Rows]:
     """Pass on what may stand in a source; stop at anything else.
 
     Args:
-        batches: ids and (n, D) float16 embeddings.
+        batches: ids and (n, D) embeddings.
         dim: D.
+        dtype: `float16` or `float32`.
         count: rows that have to come in all.
 
     Raises:
@@ -53,11 +56,11 @@ def checked_rows(batches: Iterable[Rows], *, dim: int, count: int) -> Iterator[R
     """
     seen = 0
     for ids, embedding_ND in batches:
-        if embedding_ND.dtype != np.float16 or embedding_ND.shape != (len(ids), dim):
+        if embedding_ND.dtype != dtype or embedding_ND.shape != (len(ids), dim):
             raise SourceError(
                 f"Rows came as {embedding_ND.dtype} of shape {embedding_ND.shape}; "
-                f"wanted float16 of shape ({len(ids)}, {dim}).",
-                remedy="Give one float16 embedding of the encoder's dim for each id.",
+                f"wanted {dtype} of shape ({len(ids)}, {dim}).",
+                remedy=f"Give one {dtype} embedding of the encoder's dim for each id.",
             )
         refuse_non_finite(ids, embedding_ND)
         seen += len(ids)
@@ -72,15 +75,16 @@ def checked_rows(batches: Iterable[Rows], *, dim: int, count: int) -> Iterator[R
         )
 
 
-def non_finite_rows(embedding_ND: NDArray[np.float16]) -> NDArray[np.intp]:
+def non_finite_rows(embedding_ND: Floats) -> NDArray[np.intp]:
     """Numbers of the rows that hold NaN or inf: without the sign these are the largest bit patterns of all."""
-    magnitude_ND = embedding_ND.view(np.uint16) & _MAGNITUDE
-    if int(magnitude_ND.max(initial=0)) < _INFINITY:  # several times faster than isfinite, and nearly always the end
+    kind, no_sign, infinity = _PATTERNS[embedding_ND.itemsize]
+    magnitude_ND = embedding_ND.view(kind) & kind(no_sign)
+    if int(magnitude_ND.max(initial=0)) < infinity:  # several times faster than isfinite, and nearly always the end
         return np.empty(0, np.intp)
-    return np.flatnonzero((magnitude_ND >= _INFINITY).any(axis=1))
+    return np.flatnonzero((magnitude_ND >= infinity).any(axis=1))
 
 
-def refuse_non_finite(ids: Sequence[str], embedding_ND: NDArray[np.float16]) -> None:
+def refuse_non_finite(ids: Sequence[str], embedding_ND: Floats) -> None:
     """Let only finite embeddings pass.
 
     Raises:

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from pinembed.errors import SourceError
 from pinembed.nouns.manifest import Manifest, ManifestFile
+from pinembed.source.rows import Floats
 from pinembed.source.tensor_file import Tensor, tensor_offsets
 
 EMBEDDINGS = "embeddings"
-FLOAT_BYTES = 2
+TENSOR_DTYPES = {"float16": "F16", "float32": "F32"}
 
 
 def shard_name(number: int) -> str:
@@ -29,9 +30,9 @@ def shard_name(number: int) -> str:
     return f"embeddings-{number:05d}.safetensors"
 
 
-def shard_tensors(rows: int, dim: int) -> dict[str, Tensor]:
+def shard_tensors(rows: int, dim: int, dtype: str) -> dict[str, Tensor]:
     """What one shard holds."""
-    return {EMBEDDINGS: Tensor(dtype="F16", shape=(rows, dim))}
+    return {EMBEDDINGS: Tensor(dtype=TENSOR_DTYPES[dtype], shape=(rows, dim))}
 
 
 class ShardFiles:
@@ -51,49 +52,50 @@ class ShardFiles:
 
     def __init__(self, folder: Path, folder_descriptor: int, manifest: Manifest) -> None:
         self._folder, self._shards, self._dim = folder, manifest.shards, manifest.dim
+        self._dtype, self._row_bytes = np.dtype(manifest.dtype), manifest.row_bytes
         self._descriptors: list[int] = []
         self.close = weakref.finalize(self, _close_all, self._descriptors)
         self._data_starts = []
         for shard in manifest.shards:
             self._descriptors.append(open_listed(folder, folder_descriptor, shard))
-            wanted = shard_tensors(shard.rows, manifest.dim)
+            wanted = shard_tensors(shard.rows, manifest.dim, manifest.dtype)
             starts = tensor_offsets(self._descriptors[-1], wanted, file=str(folder / shard.file))
             self._data_starts.append(starts[EMBEDDINGS])
             _expect_random_reads(self._descriptors[-1])
         self._first_rows = np.cumsum([0, *(shard.rows for shard in manifest.shards)])
 
-    def take(self, row_M: NDArray[np.int64]) -> NDArray[np.float16]:
+    def take(self, row_M: NDArray[np.int64]) -> Floats:
         """Rows by number, in the order asked.
 
         Args:
             row_M: 0 <= row < N.
 
         Returns:
-            (M, D) float16.
+            (M, D).
 
         Raises:
             SourceError: a shard got shorter since it was opened.
         """
-        embedding_MD = np.empty((len(row_M), self._dim), np.float16)
+        embedding_MD = np.empty((len(row_M), self._dim), self._dtype)
         into = embedding_MD.view(np.uint8).reshape(-1).data
-        row_bytes = FLOAT_BYTES * self._dim
+        row_bytes = self._row_bytes
         shard_M = np.searchsorted(self._first_rows, row_M, side="right") - 1
         offset_M = (row_M - self._first_rows[shard_M]) * row_bytes
         for i, (shard, offset) in enumerate(zip(shard_M.tolist(), offset_M.tolist(), strict=True)):
             self._read(shard, offset, into[i * row_bytes : (i + 1) * row_bytes])
         return embedding_MD
 
-    def runs(self, rows_per_run: int) -> Iterator[NDArray[np.float16]]:
-        """All rows in order, (up to rows_per_run, D) float16 at a time; a run never spans two shards.
+    def runs(self, rows_per_run: int) -> Iterator[Floats]:
+        """All rows in order, (up to rows_per_run, D) at a time; a run never spans two shards.
 
         Raises:
             SourceError: as for `take`.
         """
         for number, shard in enumerate(self._shards):
             for start in range(0, shard.rows, rows_per_run):
-                run_RD = np.empty((min(rows_per_run, shard.rows - start), self._dim), np.float16)
+                run_RD = np.empty((min(rows_per_run, shard.rows - start), self._dim), self._dtype)
                 into = run_RD.view(np.uint8).reshape(-1).data
-                self._read(number, start * FLOAT_BYTES * self._dim, into)
+                self._read(number, start * self._row_bytes, into)
                 yield run_RD
 
     def _read(self, shard: int, offset: int, into: memoryview) -> None:

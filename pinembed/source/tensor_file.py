@@ -17,7 +17,7 @@ from pinembed.errors import SourceError
 
 LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 1 << 20
-ITEM_BYTES = {"F16": 2, "U64": 8, "U8": 1}
+ITEM_BYTES = {"F16": 2, "F32": 4, "U64": 8, "U8": 1}
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
@@ -26,7 +26,7 @@ class Tensor:
     """One tensor of a file.
 
     Attributes:
-        dtype: `F16`, `U64` or `U8`.
+        dtype: one of ITEM_BYTES.
         shape: as in numpy.
     """
 

@@ -13,20 +13,26 @@ from numpy.typing import NDArray
 
 from pinembed.errors import SourceError
 from pinembed.nouns.encoder_spec import EncoderSpec
-from pinembed.nouns.manifest import SOURCE_FORMAT, Manifest, ManifestFile
+from pinembed.nouns.manifest import DTYPE, FLOAT_BYTES, SOURCE_FORMAT, Manifest, ManifestFile
 from pinembed.source.hashed_file import COPY_BYTES, HashedFile, WriteThread
 from pinembed.source.id_hash import hash_ids
 from pinembed.source.id_index import INDEX_FILE, index_tensors
 from pinembed.source.manifest_file import write_manifest
-from pinembed.source.rows import Rows, checked_rows, refuse_no_rows, shown_ids
-from pinembed.source.shard_files import FLOAT_BYTES, shard_name, shard_tensors
+from pinembed.source.rows import Floats, Rows, checked_rows, refuse_no_rows, shown_ids
+from pinembed.source.shard_files import shard_name, shard_tensors
 from pinembed.source.tensor_file import header_bytes
 
 SHARD_BYTES = 256 << 20
 
 
 def write_source(
-    folder: Path, spec: EncoderSpec, batches: Iterable[Rows], *, count: int, shard_bytes: int = SHARD_BYTES
+    folder: Path,
+    spec: EncoderSpec,
+    batches: Iterable[Rows],
+    *,
+    count: int,
+    dtype: str = DTYPE,
+    shard_bytes: int = SHARD_BYTES,
 ) -> Manifest:
     """Write shards, id index, checksums and, last, the manifest.
 
@@ -35,8 +41,9 @@ def write_source(
     Args:
         folder: exists and is empty.
         spec: identity of the encoder that made the embeddings.
-        batches: ids and (n, D) float16 embeddings; an array must not change after it was handed over.
+        batches: ids and (n, D) embeddings; an array must not change after it was handed over.
         count: N, known beforehand because every shard's header tells its rows.
+        dtype: of the embeddings, `float16` or `float32`.
         shard_bytes: bound on the embeddings of one shard.
 
     Raises:
@@ -46,9 +53,9 @@ def write_source(
     """
     refuse_no_rows(count)
     with WriteThread() as thread:
-        shards = _Shards(folder, thread, dim=spec.dim, count=count, shard_bytes=shard_bytes)
+        shards = _Shards(folder, thread, dim=spec.dim, dtype=dtype, count=count, shard_bytes=shard_bytes)
         ids = _Ids(folder, thread)
-        for batch_ids, embedding_ND in checked_rows(batches, dim=spec.dim, count=count):
+        for batch_ids, embedding_ND in checked_rows(batches, dim=spec.dim, dtype=dtype, count=count):
             shards.add(embedding_ND)
             ids.add(batch_ids)
         index = ids.finish()
@@ -58,6 +65,7 @@ def write_source(
             encoder=spec,
             count=count,
             dim=spec.dim,
+            dtype=dtype,
             shards=shards.entries(),
             index=index.entry(count),
         )
@@ -68,13 +76,15 @@ def write_source(
 class _Shards:
     """Cuts the stream of rows into files of equally many rows."""
 
-    def __init__(self, folder: Path, thread: WriteThread, *, dim: int, count: int, shard_bytes: int) -> None:
-        self._folder, self._thread, self._dim, self._count = folder, thread, dim, count
-        self._rows_per_shard = max(1, shard_bytes // (FLOAT_BYTES * dim))
+    def __init__(
+        self, folder: Path, thread: WriteThread, *, dim: int, dtype: str, count: int, shard_bytes: int
+    ) -> None:
+        self._folder, self._thread, self._dim, self._dtype, self._count = folder, thread, dim, dtype, count
+        self._rows_per_shard = max(1, shard_bytes // (FLOAT_BYTES[dtype] * dim))
         self._files: list[tuple[HashedFile, int]] = []
         self._left = 0  # rows that the open shard still takes
 
-    def add(self, embedding_ND: NDArray[np.float16]) -> None:
+    def add(self, embedding_ND: Floats) -> None:
         while len(embedding_ND):
             if not self._left:
                 self._start()
@@ -91,7 +101,7 @@ class _Shards:
     def _start(self) -> None:
         self._left = min(self._rows_per_shard, self._count - len(self._files) * self._rows_per_shard)
         file = self._thread.open(self._folder / shard_name(len(self._files)))
-        header = header_bytes(shard_tensors(self._left, self._dim))
+        header = header_bytes(shard_tensors(self._left, self._dim, self._dtype))
         self._thread.write(file, header)
         self._files.append((file, self._left))
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 from pinembed.errors import EncoderMismatchError, TableError, UnknownItemError, UsageError
 from pinembed.nouns.encoder_spec import EncoderSpec
 from pinembed.table.address import FAILURES, RUNS, TableAddress, parse_address
-from pinembed.table.schema import IMAGE_VECTOR, REFERENCE_KEY, VECTOR, stored_spec, table_schema
+from pinembed.table.schema import DTYPES, FP16, IMAGE_VECTOR, REFERENCE_KEY, VECTOR, stored_spec, table_schema
 
 IDS_PER_CONDITION = 500
 REFINE_FACTOR = 10
@@ -63,7 +63,7 @@ class EmbeddingTable:
 
     @classmethod
     def create(
-        cls, table: str, spec: EncoderSpec, metadata_schema: pa.Schema, *, reference: str = ""
+        cls, table: str, spec: EncoderSpec, metadata_schema: pa.Schema, *, reference: str = "", dtype: str = FP16
     ) -> EmbeddingTable:
         """Make an empty table with `id` as its primary key.
 
@@ -72,13 +72,14 @@ class EmbeddingTable:
             spec: identity of the encoder.
             metadata_schema: Arrow types of the catalogue's own columns.
             reference: how the encoder was named, so that `search` can load it again.
+            dtype: of a stored float, `fp16` or `fp32`.
 
         Raises:
             TableError: the table exists, or the database cannot be written.
             DataError: a metadata column has a name that the table cannot take.
         """
         address = parse_address(table)
-        schema = table_schema(spec, metadata_schema, reference=reference)
+        schema = table_schema(spec, metadata_schema, reference=reference, dtype=dtype)
         with writing(address):
             if address.folder is not None:
                 Path(address.database).mkdir(parents=True, exist_ok=True)
@@ -94,6 +95,12 @@ class EmbeddingTable:
         """How the encoder was named in the run that made the table; empty when that is not known."""
         return str((self.schema.metadata or {}).get(REFERENCE_KEY, b"").decode())
 
+    @property
+    def dtype(self) -> str:
+        """Of a stored float, `fp16` or `fp32`."""
+        stored = self.schema.field(VECTOR).type.value_type
+        return next(name for name, kind in DTYPES.items() if kind == stored)
+
     def check_encoder(self, spec: EncoderSpec) -> None:
         """Let only the table's own encoder pass.
 
@@ -102,6 +109,12 @@ class EmbeddingTable:
         """
         if spec.fingerprint == self.spec.fingerprint:
             return
+        if dataclasses.replace(spec, dim=self.spec.dim).fingerprint == self.spec.fingerprint:
+            raise EncoderMismatchError(
+                f"Table {self.address} holds {self.spec.dim} floats of each embedding of {spec.architecture}; "
+                f"this run keeps {spec.dim}.",
+                remedy="Leave --dims out for as many as the table has, or give another --table.",
+            )
         if spec.quantisation != self.spec.quantisation and _in_fp32(spec) == _in_fp32(self.spec):
             raise EncoderMismatchError(
                 f"Table {self.address} holds {self.spec.quantisation or 'fp32'} embeddings of {_named(spec)}; "

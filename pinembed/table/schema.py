@@ -12,8 +12,8 @@
 | height_px  | int32                  | of the upright picture                                             |
 | split      | string                 | only where the catalogue has splits                                |
 | ...        | as in the metadata     | one column for each metadata column                                |
-| image_vector | fixed_size_list<half> | only where the encoder fuses: what the image alone gives           |
-| vector     | fixed_size_list<half>  | D floats of L2 norm 1                                              |
+| image_vector | fixed_size_list     | only where the encoder fuses: what the image alone gives           |
+| vector     | fixed_size_list        | D floats of L2 norm 1, fp16 or fp32                                |
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from pinembed.errors import DataError, TableError
 from pinembed.nouns.encoder_spec import EncoderSpec
 
 VECTOR = "vector"
+FP16 = "fp16"
+DTYPES = {FP16: pa.float16(), "fp32": pa.float32()}
 IMAGE_VECTOR = "image_vector"
 # Lance's own mark of a primary key; in the schema from the first commit on, so that no kill leaves a table without it
 PRIMARY_KEY = {b"lance-schema:unenforced-primary-key:position": b"1"}
@@ -45,18 +47,19 @@ FINGERPRINT_KEY = b"pinembed.fingerprint"
 REFERENCE_KEY = b"pinembed.encoder_reference"
 
 
-def table_schema(spec: EncoderSpec, metadata_schema: pa.Schema, *, reference: str) -> pa.Schema:
+def table_schema(spec: EncoderSpec, metadata_schema: pa.Schema, *, reference: str, dtype: str = FP16) -> pa.Schema:
     """The Arrow schema of a table that holds this encoder's embeddings.
 
     Args:
         spec: the encoder's identity.
         metadata_schema: the catalogue's own columns.
         reference: how the encoder was named, so that `search` can load it again.
+        dtype: of a float, one of DTYPES.
 
     Raises:
         DataError: a metadata column has the name of one of the table's own columns, or a name with a dot in it.
     """
-    kind = pa.list_(pa.float16(), spec.dim)
+    kind = pa.list_(DTYPES[dtype], spec.dim)
     names = (VECTOR,) if spec.fusion is None else (IMAGE_VECTOR, VECTOR)
     vectors = [pa.field(name, kind, nullable=False) for name in names]
     stored = {

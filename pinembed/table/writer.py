@@ -16,6 +16,9 @@ from pinembed.table.embedding_table import EmbeddingTable, id_conditions, readin
 from pinembed.table.failures import Failure, FailureTable
 from pinembed.table.schema import IMAGE_VECTOR, OWN_COLUMNS, VECTOR
 
+NUMPY_DTYPES = {"fp16": np.float16, "fp32": np.float32}
+Vector = NDArray[np.floating[Any]]
+"""As the table stores it."""
 Fuse = Callable[[Sequence[Mapping[str, Any]], NDArray[np.float32]], NDArray[np.float32]]
 """Metadata of N items and their image embeddings (N, D) to item vectors (N, D)."""
 
@@ -53,11 +56,11 @@ class EmbeddingRow:
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    """What a content gives, whatever item it belongs to."""
+    """What a content gives, whatever item it belongs to; the vector as the table stores it."""
 
     width_px: int
     height_px: int
-    vector_D: NDArray[np.float16]
+    vector_D: Vector
 
 
 class TableWriter:
@@ -86,6 +89,7 @@ class TableWriter:
         if (self._fusion is None) != (fuse is None):
             raise ValueError("a table needs a way to fuse exactly where its encoder does")
         self._table = table
+        self._dtype = NUMPY_DTYPES[table.dtype]
         self._failures = failures
         self._commit_rows = commit_rows
         self._commit_s = commit_s
@@ -139,7 +143,7 @@ class TableWriter:
     def _pictures(self, rows: Sequence[EmbeddingRow]) -> dict[str, _Picture]:
         """Size and vector by content: those of these rows, and out of the table what they lack."""
         pictures = {
-            row.sha256: _Picture(row.width_px, row.height_px, row.vector_D.astype(np.float16))
+            row.sha256: _Picture(row.width_px, row.height_px, row.vector_D.astype(self._dtype))
             for row in rows
             if row.vector_D is not None
         }
@@ -174,7 +178,7 @@ class TableWriter:
             columns.append(column)
         return pa.Table.from_arrays(columns, schema=schema)
 
-    def _vectors(self, rows: Sequence[EmbeddingRow], image_ND: NDArray[np.float16]) -> dict[str, NDArray[np.float16]]:
+    def _vectors(self, rows: Sequence[EmbeddingRow], image_ND: Vector) -> dict[str, Vector]:
         """The table's vector columns."""
         if self._fuse is None:
             return {VECTOR: image_ND}
@@ -183,13 +187,13 @@ class TableWriter:
         wanted = [place for place, row in enumerate(rows) if row.id not in known]
         if wanted:
             fields = [rows[place].fields for place in wanted]
-            item_ND[wanted] = self._fuse(fields, image_ND[wanted].astype(np.float32)).astype(np.float16)
+            item_ND[wanted] = self._fuse(fields, image_ND[wanted].astype(np.float32)).astype(self._dtype)
         for place, row in enumerate(rows):
             if row.id in known:
                 item_ND[place] = known[row.id]
         return {IMAGE_VECTOR: image_ND, VECTOR: item_ND}
 
-    def _known_items(self, rows: Sequence[EmbeddingRow]) -> dict[str, NDArray[np.float16]]:
+    def _known_items(self, rows: Sequence[EmbeddingRow]) -> dict[str, Vector]:
         """Vectors of stored items whose content and fused texts are what they were: a new price changes nothing."""
         assert self._fusion is not None
         by_id = {row.id: row for row in rows}
@@ -210,8 +214,8 @@ class TableWriter:
         return known
 
 
-def _matrix(found: pa.Table, column: str) -> NDArray[np.float16]:
-    flat: NDArray[np.float16] = found[column].combine_chunks().flatten().to_numpy()
+def _matrix(found: pa.Table, column: str) -> Vector:
+    flat: Vector = found[column].combine_chunks().flatten().to_numpy()
     return flat.reshape(-1, found.schema.field(column).type.list_size)
 
 

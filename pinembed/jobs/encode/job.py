@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from pathlib import Path
 
 from pinembed.encoder.backends.candidates import quantisation_of
-from pinembed.encoder.locate import encoder_spec, locate_encoder
+from pinembed.encoder.locate import locate_encoder
 from pinembed.jobs.cores import usable_cores
 from pinembed.jobs.encode.history import RunHistory
 from pinembed.jobs.encode.inputs import InputChoice, find_inputs
 from pinembed.jobs.encode.report import make_report
 from pinembed.jobs.encode.settings import EncodeSettings
+from pinembed.jobs.encode.storage import choose_storage
 from pinembed.jobs.encode.work import Work
 from pinembed.nouns.encode_report import EncodeReport
 from pinembed.nouns.progress import SILENT, Progress
@@ -31,6 +31,8 @@ def encode(
     *,
     table: str,
     encoder: str,
+    dims: int | None = None,
+    dtype: str | None = None,
     metadata: Path | None = None,
     files_from: Path | None = None,
     null_separated: bool = False,
@@ -58,6 +60,9 @@ def encode(
             bytes; or a folder of tars or Parquet files.
         table: DATABASE/NAME; made where it is missing.
         encoder: reference of the encoder.
+        dims: floats to keep of an embedding, the first ones, brought to norm 1 again; None keeps as many as the table
+            has, and in a new one all.
+        dtype: of a stored float, `fp16` or `fp32`; None takes the table's, and in a new one fp16.
         metadata: metadata file; None takes the folder's own where there is one.
         files_from: list of the files to take, relative to `images`; `-` reads it from standard input.
         null_separated: the list's names end in NUL instead of a line break.
@@ -80,6 +85,7 @@ def encode(
         stop: asks the run to end after a whole commit.
 
     Raises:
+        UsageError: a value that cannot be meant, or another dtype than the table's.
         DataError: no images, unreadable metadata, or --prune would remove too much.
         EncoderError: the encoder cannot be loaded.
         EncoderMismatchError: the table holds another encoder's embeddings.
@@ -88,11 +94,15 @@ def encode(
         StoppedError: `stop` was asked for; what was committed is whole.
     """
     started_s = time.perf_counter()
-    files = locate_encoder(encoder)
+    address = parse_address(table)
+    storage = choose_storage(
+        address, locate_encoder(encoder), quantisation=quantisation_of(backend), dims=dims, dtype=dtype
+    )
     settings = EncodeSettings(
-        address=parse_address(table),
-        files=files,
-        spec=dataclasses.replace(encoder_spec(files), quantisation=quantisation_of(backend)),
+        address=address,
+        files=storage.files,
+        spec=storage.spec,
+        dtype=storage.dtype,
         choice=InputChoice(
             images=images,
             metadata=metadata,

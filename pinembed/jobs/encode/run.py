@@ -11,7 +11,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from pinembed.encoder.backends.contract import Pending
+from pinembed.encoder.backends.contract import Pending, unit_vectors
 from pinembed.errors import NonFiniteEmbeddingError
 from pinembed.images.loading import FailedLoad, LoadedImage
 from pinembed.images.pool import LoadingPool
@@ -81,14 +81,18 @@ class EncodeRun:
         inputs: that it was made of.
         tally: to count in.
         writer: of the table.
+        dims: floats to keep of each embedding.
         progress: is told of every item.
     """
 
-    def __init__(self, plan: Plan, inputs: Inputs, *, tally: Tally, writer: TableWriter, progress: Progress) -> None:
+    def __init__(
+        self, plan: Plan, inputs: Inputs, *, tally: Tally, writer: TableWriter, dims: int, progress: Progress
+    ) -> None:
         self.tally = tally
         self._plan = plan
         self._inputs = inputs
         self._writer = writer
+        self._dims = dims
         self._progress = progress
         self._waiting: list[LoadedImage] = []  # in the order in which they came, so that copies follow their original
         self._batch: dict[str, LoadedImage] = {}  # the first of each new content among them
@@ -216,7 +220,11 @@ class EncodeRun:
         self.tally.encode_s += max(0.0, done_s - max(flight.begun_s, self._free_s))
         self.tally.encoded += len(vectors)
         self._free_s = done_s
-        return vectors
+        return {sha256: self._kept(vector_D) for sha256, vector_D in vectors.items()}
+
+    def _kept(self, vector_D: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The floats that the table stores."""
+        return vector_D if len(vector_D) == self._dims else unit_vectors(vector_D[None, : self._dims])[0]
 
     def _one_by_one(self, images: Sequence[LoadedImage], backend: BackendOfRun) -> dict[str, NDArray[np.float32]]:
         vectors = {image.sha256: self._alone(image, backend) for image in images}

@@ -22,6 +22,7 @@ class EncodeSettings:
     address: TableAddress
     files: EncoderFiles
     spec: EncoderSpec
+    dtype: str
     choice: InputChoice
     retry_failed: bool
     max_failure_rate: float

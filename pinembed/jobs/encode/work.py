@@ -89,7 +89,9 @@ class Work:
 
     def _create(self) -> EmbeddingTable:
         wanted = self.settings
-        return EmbeddingTable.create(str(wanted.address), wanted.spec, self.inputs.schema, reference=wanted.reference)
+        return EmbeddingTable.create(
+            str(wanted.address), wanted.spec, self.inputs.schema, reference=wanted.reference, dtype=wanted.dtype
+        )
 
     def _keep_up(self, table: EmbeddingTable) -> None:
         """Compact, and index what has grown large."""
@@ -103,7 +105,8 @@ class Work:
         """The pipeline, with everything committed at its end, also at an early one."""
         wanted, failures, fuser = self.settings, FailureTable(self.settings.address), self._fuser()
         writer = TableWriter(table, failures, commit_rows=wanted.commit_rows, commit_s=wanted.commit_s, fuse=fuser)
-        run = EncodeRun(plan, self.inputs, tally=self.tally, writer=writer, progress=self.progress)
+        dims = wanted.spec.dim
+        run = EncodeRun(plan, self.inputs, tally=self.tally, writer=writer, dims=dims, progress=self.progress)
         backend = self._backend(len(plan.load))
         try:
             for failure in plan.failures:
@@ -159,13 +162,17 @@ class Work:
     def _backend(self, images: int) -> BackendOfRun:
         return BackendOfRun(
             self.settings.files,
-            fingerprint=self.settings.spec.fingerprint,
+            fingerprint=self._tower_fingerprint(),
             name=self.settings.backend,
             device=self.settings.device,
             batch_size=self.settings.batch_size,
             images=images,
             progress=self.progress,
         )
+
+    def _tower_fingerprint(self) -> str:
+        """Of what computes, which is the same however many of its floats are kept."""
+        return dataclasses.replace(self.settings.spec, dim=self.settings.files.tower_dim).fingerprint
 
     def _fuser(self) -> ItemFuser | None:
         """What makes item vectors; None where they are the images' own."""

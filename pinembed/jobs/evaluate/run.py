@@ -38,6 +38,7 @@ def evaluate(
     text: Sequence[str] = (),
     template: str | None = None,
     slices: Sequence[str] = (),
+    dims: int | None = None,
     stored_forms: bool = False,
     plot: Path | None = None,
     device: str = "auto",
@@ -56,6 +57,7 @@ def evaluate(
         text: columns that make an item's text; by default those of a usual name.
         template: a sentence with columns in braces that makes the text instead.
         slices: columns whose values cut the split into slices; by default one that says what kind of thing an item is.
+        dims: floats of each embedding that are kept, the first ones, as `encode` keeps them; None keeps all.
         stored_forms: also measure the encoder with its embeddings stored in fewer bytes.
         plot: PNG to write of the differences by direction and slice, and of recall against bytes.
         device: torch device or `auto`.
@@ -81,12 +83,12 @@ def evaluate(
     trained = () if split in {ALL, TRAIN} else split_items(catalogue, group=group, alike=alike).get(TRAIN, ())
     questions = make_questions(items, trained, captioner, group=group, split=split)
     torch_device = choose_device(device)
-    loaded = load_encoder(encoder, device=torch_device)
+    loaded = load_encoder(encoder, dims=dims, device=torch_device)
     first = ask(loaded, questions, split=split, progress=progress)
     fused = ask_items(loaded, first, captioner, seed=seed)
     del loaded  # rivals come one at a time
     others = [
-        ask(load_encoder(reference, device=torch_device), questions, split=split, progress=progress)
+        ask(load_encoder(reference, dims=dims, device=torch_device), questions, split=split, progress=progress)
         for reference in rivals
     ]
     found = make_slices(first.items, captioner, columns=columns, group=group, trained=trained)

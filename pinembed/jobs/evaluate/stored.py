@@ -21,16 +21,21 @@ def measure_forms(embedded: SplitEmbeddings, *, items: int, seed: int) -> tuple[
     """
     found = measure_stored_forms(embedded)
     losses = [_largest_loss(one, found[0], seed) for one in found]
-    good = [one.bytes_per_item for one, loss in zip(found, losses, strict=True) if loss <= TOLERATED_LOSS]
+    good = [
+        one.bytes_per_item
+        for one, loss in zip(found, losses, strict=True)
+        if one.encode_options is not None and loss <= TOLERATED_LOSS
+    ]
     return tuple(
         StoredForm(
             form=one.form,
+            encode_options=one.encode_options,
             bytes_per_item=one.bytes_per_item,
             table_bytes=one.bytes_per_item * items,
             text_to_image=retrieval_scores(one.text_to_image, seed=seed),
             image_to_image=retrieval_scores(one.image_to_image, seed=seed),
             largest_loss=loss,
-            recommended=loss <= TOLERATED_LOSS and one.bytes_per_item == min(good),
+            recommended=one.encode_options is not None and one.bytes_per_item == min(good),
         )
         for one, loss in zip(found, losses, strict=True)
     )
