@@ -8,6 +8,7 @@ from pathlib import Path
 from pinembed.nouns.data_report import DataReport
 from pinembed.nouns.evaluation import Scores
 from pinembed.nouns.fusion_report import FusionReport
+from pinembed.nouns.pixel_report import PixelReport
 from pinembed.nouns.verdict import Comparison, Verdict
 
 
@@ -94,6 +95,7 @@ class FinetuneReport:
         train_images: images that trained.
         val_images: images that selected.
         texts: distinct texts of the training split.
+        pixels: what it takes to decode an image and to keep it decoded, and which the run did.
         broken: file names of images that could not be decoded.
         data: what there was to learn from and to be judged by.
         epochs: validation figures, the base first.
@@ -119,6 +121,7 @@ class FinetuneReport:
     train_images: int
     val_images: int
     texts: int
+    pixels: PixelReport
     broken: tuple[str, ...]
     data: DataReport
     epochs: tuple[EpochRecord, ...]

@@ -108,6 +108,8 @@ def load_examples(
     progress.start(f"reading {split} images", len(items), "img")
     pixels = PixelStore(items, preprocessing, limit_bytes=PIXEL_BYTES, progress=progress)
     progress.finish()
+    if split == TRAIN:
+        progress.say(str(pixels.report))
     if not pixels.items:
         raise DataError(
             f"None of the {len(items)} images of the split {split} can be decoded; the first is {items[0].path}.",

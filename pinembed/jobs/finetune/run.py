@@ -194,6 +194,7 @@ def finetune(
             train_images=len(train.pixels),
             val_images=len(val.pixels),
             texts=len(train.labelled.texts),
+            pixels=train.pixels.report,
             broken=(*train.pixels.broken, *val.pixels.broken),
             data=texts.report,
             epochs=run.records,

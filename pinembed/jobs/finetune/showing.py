@@ -40,14 +40,23 @@ class Showing:
 
     def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
         """Each item once; the generator decides order and phrasings."""
-        batches = epoch_batches(
-            self._train.labelled.group_of_N.tolist(),
-            batch_size=self._recipe.batch_size,
-            views=self._recipe.views,
-            rng=rng,
+        batches = list(
+            epoch_batches(
+                self._train.labelled.group_of_N.tolist(),
+                batch_size=self._recipe.batch_size,
+                views=self._recipe.views,
+                rng=rng,
+            )
         )
-        for places in batches:
+        for places, following in zip(batches, [*batches[1:], None], strict=True):
+            if following is not None:
+                self._train.pixels.prepare(self._own(following))
             yield self._batch(places, rng)
+
+    def _own(self, places: NDArray[np.int64]) -> list[int]:
+        """The images of a batch that this process embeds."""
+        share = self._world.share(len(places))
+        return [int(place) for place in places[share.start : share.stop]]
 
     def _batch(self, places: NDArray[np.int64], rng: np.random.Generator) -> Batch:
         """Each image is said twice: as it may be described, and as it is called."""
@@ -55,10 +64,9 @@ class Showing:
         said: dict[str, int] = {}
         described = [said.setdefault(self._captioner.sample(item, rng), len(said)) for item in items]
         called = [said.setdefault(self._captioner.name(item, rng), len(said)) for item in items]
-        share = self._world.share(len(places))
         device = self._encoder.device
         return Batch(
-            pixels_BCHW=self._train.pixels.batch(places[share.start : share.stop].tolist()).to(device),
+            pixels_BCHW=self._train.pixels.batch(self._own(places)).to(device),
             tokens_MT=self._encoder.tokenizer(list(said)).to(device),
             said_VB=torch.tensor([described, called], device=device),
             group_B=self._train.labelled.group_of_N[places],

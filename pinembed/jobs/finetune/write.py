@@ -82,6 +82,7 @@ def write_run(
             "texts": report.texts,
             "broken": list(report.broken),
         },
+        "pixels": dataclasses.asdict(report.pixels),
         "data": dataclasses.asdict(report.data),
         "metrics": {
             "base": dataclasses.asdict(report.base),
