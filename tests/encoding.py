@@ -25,7 +25,7 @@ def failures_of(table: str) -> dict[str, str]:
 
 
 def version_of(table: str) -> int:
-    return int(EmbeddingTable.open(table).lance.version)
+    return int(EmbeddingTable.open(table).dataset.version)
 
 
 def counts(report: EncodeReport) -> dict[str, int]:

@@ -72,10 +72,10 @@ def test_file_that_could_not_be_read_for_the_moment_is_read_by_the_next_run(
     (folder / "on-disk.png").symlink_to(disk)
     run()
     assert failures_of(table) == {"on-disk.png": "missing_file"}
-    before = version_of(table), FailureTable(parse_address(table))._lance.version
+    before = version_of(table), FailureTable(parse_address(table))._dataset.version
 
     again = run()
-    after = version_of(table), FailureTable(parse_address(table))._lance.version
+    after = version_of(table), FailureTable(parse_address(table))._dataset.version
     draw_item("yellow", "circle", 2).save(disk)
 
     assert (counts(again), again.not_retried) == ({"unchanged": 6, "failed": 1}, 0)
@@ -155,8 +155,11 @@ def test_folder_that_goes_away_during_the_run_ends_it_and_the_next_run_goes_on(
     away = folder.with_name("unmounted")
 
     class Unmount(Silent):
+        advanced = 0
+
         def advance(self, n: int = 1, note: str = "") -> None:
-            if folder.exists():
+            self.advanced += n
+            if self.advanced == 4:
                 folder.rename(away)
 
     with pytest.raises(DataError, match=r"photos is not there any more; it went away during the run"):

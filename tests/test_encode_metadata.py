@@ -91,10 +91,10 @@ def test_widening_of_a_column_that_was_killed_midway_is_completed(
     change_metadata(catalogue_folder, lambda rows: [{**row, "price": "3"} for row in rows])
     run(catalogue_folder)
     change_metadata(catalogue_folder, lambda rows: [{**row, "price": "3.5"} for row in rows])
-    lance = type(EmbeddingTable.open(table).lance)
+    dataset = type(EmbeddingTable.open(table).dataset)
     for killed in ("drop_columns", "alter_columns"):
         with monkeypatch.context() as patch:
-            patch.setattr(lance, killed, lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+            patch.setattr(dataset, killed, lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
                 run(catalogue_folder)
 

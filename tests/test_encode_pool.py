@@ -84,6 +84,14 @@ def test_every_crash_costs_its_own_image_and_no_other(tmp_path: Path, monkeypatc
     assert len(answers) == 8
 
 
+def test_pool_loads_ahead_before_anyone_asks_for_an_answer(tmp_path: Path) -> None:
+    with pool() as loading:
+        loading.begin(pictures(tmp_path, ["a", "b"]))
+        ahead = loading._answers.get(timeout=30)
+
+    assert isinstance(ahead, LoadedImage)
+
+
 def test_decoders_go_on_when_the_process_that_forks_them_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

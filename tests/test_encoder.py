@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
 import json
+import os
 import platform
 import shutil
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+from pinembed.encoder import weights_hash
 from pinembed.encoder.encoder import as_local_dir, build_encoder, load_encoder, unit_rows
 from pinembed.encoder.locate import encoder_spec, locate_encoder
 from pinembed.encoder.memory import keep_freed_memory
@@ -80,6 +83,35 @@ def test_fingerprint_is_the_same_for_a_copy_elsewhere(tiny_encoder, tmp_path) ->
 
 def test_fingerprint_differs_for_other_weights(tiny_encoder, other_encoder) -> None:
     assert spec_of(tiny_encoder).fingerprint != spec_of(other_encoder).fingerprint
+
+
+def test_hash_of_weights_is_remembered_until_the_file_changes(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("PINEMBED_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(weights_hash, "SETTLED_S", -1.0)
+    read, honest = [], weights_hash._sha256
+    monkeypatch.setattr(weights_hash, "_sha256", lambda path: read.append(path) or honest(path))
+    weights = tmp_path / "weights"
+    weights.write_bytes(b"a")
+    as_they_were = weights.stat()
+
+    first, again = (weights_hash.sha256_of_weights(weights) for _ in range(2))
+    weights.write_bytes(b"b")
+    os.utime(weights, ns=(as_they_were.st_atime_ns, as_they_were.st_mtime_ns))  # as `cp --preserve` does
+    other = weights_hash.sha256_of_weights(weights)
+
+    assert first == again == hashlib.sha256(b"a").hexdigest()
+    assert other == hashlib.sha256(b"b").hexdigest()
+    assert len(read) == 2
+
+
+def test_hash_of_weights_that_were_written_a_moment_ago_is_not_remembered(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("PINEMBED_CACHE", str(tmp_path / "cache"))
+    weights = tmp_path / "weights"
+    weights.write_bytes(b"a")
+
+    weights_hash.sha256_of_weights(weights)
+
+    assert not (tmp_path / "cache").exists()
 
 
 def test_fingerprint_differs_for_another_preprocessing(tiny_encoder) -> None:

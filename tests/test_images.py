@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -345,6 +347,15 @@ def test_fast_jpeg_gives_pillows_pixels(
     assert fast is not None
     assert fast[1:] == slow.size
     assert np.abs(fast[0].astype(int) - preprocess(slow, settings).astype(int)).max() <= 1
+
+
+def test_fast_jpeg_finds_torchvisions_decoder_without_importing_torchvision() -> None:
+    program = "import sys; from pinembed.images import fast_jpeg; fast_jpeg.prepare(); print(fast_jpeg._has_decoder(), "
+    program += "'torchvision' in sys.modules)"
+
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert said.stdout.split() == ["True", "False"]
 
 
 def test_fast_jpeg_of_grey_and_progressive_files_gives_pillows_pixels(

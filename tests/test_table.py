@@ -174,7 +174,7 @@ def test_table_that_was_killed_in_its_first_commit_is_made_anew(tmp_path: Path) 
 def test_table_has_its_primary_key_from_the_first_version_on(tmp_path: Path) -> None:
     opened = EmbeddingTable.create(str(tmp_path / "pins"), SPEC, SCHEMA)
 
-    assert opened.lance.version == 1
+    assert opened.dataset.version == 1
     assert opened.schema.field("id").metadata == {b"lance-schema:unenforced-primary-key:position": b"1"}
 
 
@@ -187,7 +187,7 @@ def test_metadata_column_that_the_table_cannot_take_is_refused(tmp_path: Path, n
 def test_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = made(str(tmp_path / "pins"), 1)
     full = "lance error: LanceError(IO): No space left on device (os error 28), /x/lance-13.0.0/src/writer.rs:191:9"
-    monkeypatch.setattr(opened.lance, "add", lambda rows: (_ for _ in ()).throw(RuntimeError(full)))
+    monkeypatch.setattr(opened.dataset, "insert", lambda rows: (_ for _ in ()).throw(RuntimeError(full)))
     writer = TableWriter(opened, FailureTable(opened.address), commit_rows=1, commit_s=60)
 
     with pytest.raises(
@@ -208,16 +208,15 @@ def test_many_small_commits_are_joined_and_a_tagged_version_is_kept(
     for number in range(20):
         writer.add(row(number))
         if number == 4:
-            opened.lance.tags.create("first", opened.lance.version)
+            opened.dataset.tags.create("first", opened.dataset.version)
 
     assert tidy(opened)
     assert not tidy(opened)
 
-    assert opened.lance.stats()["fragment_stats"]["num_fragments"] == 1
+    assert opened.dataset.stats.dataset_stats()["num_fragments"] == 1
     assert opened.count_rows() == 20
-    assert len(opened.lance.list_versions()) < 6
-    opened.lance.checkout("first")
-    assert opened.lance.count_rows() == 5
+    assert len(opened.dataset.versions()) < 6
+    assert opened.dataset.checkout_version("first").count_rows() == 5
 
 
 def test_large_table_gets_an_index_that_finds_what_exact_search_finds(tmp_path: Path) -> None:

@@ -48,14 +48,14 @@ def test_inspect_tells_rows_encoder_failures_and_generations(table: str, catalog
 
 
 def test_inspect_prints_it_for_a_person_and_changes_nothing(cli: Cli, table: str) -> None:
-    before = EmbeddingTable.open(table).lance.version
+    before = EmbeddingTable.open(table).dataset.version
 
     result = cli("inspect", "--table", table)
 
     assert result.exit_code == 0
     assert "failed images/bad.png:" in result.words
     assert "first = version 2" in result.words
-    assert EmbeddingTable.open(table).lance.version == before
+    assert EmbeddingTable.open(table).dataset.version == before
 
 
 def test_inspect_json_is_one_object(cli: Cli, table: str) -> None:
@@ -145,7 +145,7 @@ def test_runs_of_many_nights_stay_in_few_pieces(table: str) -> None:
         runs.begin(dataclasses.replace(run, ending=None))
         runs.end(run)
 
-    assert runs._lance.stats()["fragment_stats"]["num_fragments"] < 16
+    assert runs._dataset.stats.dataset_stats()["num_fragments"] < 16
     latest = RunTable(address).latest(30, is_running=False)
     assert [run.run for run in latest[:20]] == [f"{night}" for night in reversed(range(20))]
     assert {run.ending for run in latest} == {"done"}

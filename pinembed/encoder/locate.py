@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pinembed.encoder.fusion import read_fusion
+from pinembed.encoder.weights_hash import sha256_of_weights
 from pinembed.errors import EncoderError, UsageError
 from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
 from pinembed.nouns.fusion import Fusion
@@ -115,7 +116,7 @@ def bring_by_hand(repo: str) -> str:
 
 
 def encoder_spec(files: EncoderFiles) -> EncoderSpec:
-    """The identity of the encoder that these files hold; reads the weights file once, loads nothing.
+    """The identity of the encoder that these files hold; loads nothing, and reads weights that it does not know yet.
 
     Raises:
         EncoderError: the files have no weights, or a weights file cannot be read.
@@ -128,7 +129,7 @@ def encoder_spec(files: EncoderFiles) -> EncoderSpec:
     return EncoderSpec(
         architecture=files.architecture,
         config_sha256=hashlib.sha256(json.dumps(files.model_cfg, sort_keys=True).encode()).hexdigest(),
-        weights_sha256=_sha256_of_file(files.weights),
+        weights_sha256=sha256_of_weights(files.weights),
         dim=files.dim,
         preprocessing=preprocessing_of(files),
         fusion=files.fusion,
@@ -296,14 +297,3 @@ def _open_clip() -> Any:
 
 def _first_line(error: BaseException) -> str:
     return str(error).strip().split("\n", 1)[0]
-
-
-def _sha256_of_file(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.sha256()
-            while chunk := file.read(1 << 22):
-                digest.update(chunk)
-    except OSError as error:
-        raise EncoderError(f"{path} cannot be read: {error}.", remedy="Check the file and its permissions.") from error
-    return digest.hexdigest()

@@ -37,6 +37,7 @@ class LoadingPool:
         self._requests: Iterator[LoadRequest] = iter(())
         self._requests_lock = threading.Lock()
         self._threads = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="pinembed-load")
+        self._feeding: list[Future[None]] = []
         self._nursery = Nursery(WORKER, setup)
         self._workers = [_Worker(self._nursery) for _ in range(workers)]
 
@@ -54,21 +55,29 @@ class LoadingPool:
         self._nursery.close()
 
     def load(self, requests: Iterable[LoadRequest]) -> Iterator[Answer]:
-        """Answers as they come, not in order; each names the place of its request. Call it once.
+        """`begin` and `answers` in one, for who has nothing to do in between."""
+        self.begin(requests)
+        return self.answers()
+
+    def begin(self, requests: Iterable[LoadRequest]) -> None:
+        """Let the workers start, and load ahead as far as there is room; call it once."""
+        self._requests = iter(requests)
+        self._feeding = [self._threads.submit(self._feed, worker) for worker in self._workers]
+
+    def answers(self) -> Iterator[Answer]:
+        """What was loaded, as it comes and not in order; each answer names the place of its request.
 
         Raises:
             InstallationError: a worker process does not start.
         """
-        self._requests = iter(requests)
-        futures: list[Future[None]] = [self._threads.submit(self._feed, worker) for worker in self._workers]
         ended = 0
-        while ended < len(futures):
+        while ended < len(self._feeding):
             answer = self._answers.get()
             if answer is None:
                 ended += 1
             else:
                 yield answer
-        for future in futures:
+        for future in self._feeding:
             future.result()
 
     @property

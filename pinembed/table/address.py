@@ -32,6 +32,11 @@ class TableAddress:
         return f"{self.database}/{self.name}"
 
     @property
+    def uri(self) -> str:
+        """Of the Lance dataset, as LanceDB names it."""
+        return f"{self.database}/{self.name}{SUFFIX}"
+
+    @property
     def folder(self) -> Path | None:
         """The table's folder, None where it lies in an object store."""
         return None if "://" in self.database else Path(self.database) / f"{self.name}{SUFFIX}"

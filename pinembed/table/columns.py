@@ -32,7 +32,7 @@ def fit_columns(table: EmbeddingTable, metadata_schema: pa.Schema) -> None:
                     _widen(table, field.name, SQL_TYPES[joint])
         lacking = [field for field in wanted if field.name not in stored]
         if lacking:
-            table.lance.add_columns(pa.schema(lacking))
+            table.dataset.add_columns(pa.schema(lacking))
 
 
 def _joint_type(table: EmbeddingTable, stored: pa.DataType, wanted: pa.Field) -> pa.DataType:
@@ -53,15 +53,15 @@ def _joint_type(table: EmbeddingTable, stored: pa.DataType, wanted: pa.Field) ->
 
 def _widen(table: EmbeddingTable, name: str, sql_type: str) -> None:
     """Lance does not cast whole numbers to fractions in place: a wider column takes the name of the old one."""
-    table.lance.add_columns({name + WIDENING: f"arrow_cast(`{name}`, '{sql_type}')"})
-    table.lance.drop_columns([name])
-    table.lance.alter_columns({"path": name + WIDENING, "rename": name})
+    table.dataset.add_columns({name + WIDENING: f"arrow_cast(`{name}`, '{sql_type}')"})
+    table.dataset.drop_columns([name])
+    table.dataset.alter_columns({"path": name + WIDENING, "name": name})
 
 
 def _finish_widening(table: EmbeddingTable) -> None:
     names = set(table.schema.names)
     for name in sorted(name for name in names if name.endswith(WIDENING)):
         if name.removesuffix(WIDENING) in names:
-            table.lance.drop_columns([name])
+            table.dataset.drop_columns([name])
         else:
-            table.lance.alter_columns({"path": name, "rename": name.removesuffix(WIDENING)})
+            table.dataset.alter_columns({"path": name, "name": name.removesuffix(WIDENING)})

@@ -6,11 +6,13 @@ import dataclasses
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import lancedb
 import pyarrow as pa
+from lance import LanceDataset, write_dataset
+from lance import dataset as open_dataset
 
 from pinembed.errors import EncoderMismatchError, TableError, UnknownItemError, UsageError
 from pinembed.nouns.encoder_spec import EncoderSpec
@@ -28,13 +30,13 @@ class EmbeddingTable:
 
     Attributes:
         address: where it lies.
+        dataset: the Lance dataset that it is; what a run of encode needs, at a tenth of the start-up of lancedb.
         spec: identity of the encoder that made every vector in it.
-        lance: the lancedb table, for what is not wrapped here.
     """
 
-    def __init__(self, address: TableAddress, lance: Any) -> None:
+    def __init__(self, address: TableAddress, dataset: LanceDataset) -> None:
         self.address = address
-        self.lance = lance
+        self.dataset = dataset
         self.spec: EncoderSpec = stored_spec(self.schema, table=str(address))
 
     @classmethod
@@ -54,7 +56,7 @@ class EmbeddingTable:
                 remedy=f"Make it with: pinembed encode IMAGES --table {address} --encoder ENCODER",
             )
         try:
-            return cls(address, lancedb.connect(address.database).open_table(address.name))
+            return cls(address, open_dataset(address.uri))
         except LANCE_ERRORS as error:
             raise TableError(
                 f"Table {address} cannot be opened: {first_line(error)}",
@@ -83,12 +85,18 @@ class EmbeddingTable:
         with writing(address):
             if address.folder is not None:
                 Path(address.database).mkdir(parents=True, exist_ok=True)
-            lance = lancedb.connect(address.database).create_table(address.name, schema=schema)
-        return cls(address, lance)
+            return cls(address, write_dataset(schema.empty_table(), address.uri, schema=schema))
+
+    @cached_property
+    def lance(self) -> Any:
+        """The lancedb table, for searching and indexing; of the version that was the latest at the first use."""
+        import lancedb
+
+        return lancedb.connect(self.address.database).open_table(self.address.name)
 
     @property
     def schema(self) -> pa.Schema:
-        return self.lance.schema
+        return self.dataset.schema
 
     @property
     def reference(self) -> str:
@@ -130,7 +138,7 @@ class EmbeddingTable:
     def count_rows(self, where: str | None = None) -> int:
         """Rows, or those that an SQL condition picks."""
         with reading(self.address, where):
-            return int(self.lance.count_rows(where))
+            return int(self.dataset.count_rows(where))
 
     def batches(self, columns: Sequence[str], batch_rows: int = 8192) -> Iterator[pa.RecordBatch]:
         """All rows in storage order, at most `batch_rows` at a time.
@@ -149,9 +157,7 @@ class EmbeddingTable:
                 remedy="Name a column that is there.",
             )
         with reading(self.address):
-            yield from self.lance.to_lance().to_batches(
-                columns=list(columns), batch_size=batch_rows, scan_in_order=True
-            )
+            yield from self.dataset.to_batches(columns=list(columns), batch_size=batch_rows, scan_in_order=True)
 
     def remove(self, ids: Sequence[str]) -> None:
         """Take rows out; the caller holds the run lock.
@@ -161,7 +167,7 @@ class EmbeddingTable:
         """
         with writing(self.address):
             for condition in id_conditions(ids):
-                self.lance.delete(condition)
+                self.dataset.delete(condition)
 
     def vector_of(self, item_id: str) -> list[float]:
         """The stored vector of one item.
@@ -170,13 +176,14 @@ class EmbeddingTable:
             UnknownItemError: no such item.
         """
         quoted = item_id.replace("'", "''")
-        rows = self.lance.search().where(f"id = '{quoted}'").select(["vector"]).limit(1).to_arrow()
+        with reading(self.address):
+            rows = self.dataset.to_table(columns=[VECTOR], filter=f"id = '{quoted}'", limit=1)
         if not rows.num_rows:
             raise UnknownItemError(
                 f"Table {self.address} holds no item {item_id!r} among its {self.count_rows()} rows.",
                 remedy="Check the id; it is the `id` column of the metadata, or the file name where there is none.",
             )
-        return [float(value) for value in rows["vector"][0].as_py()]
+        return [float(value) for value in rows[VECTOR][0].as_py()]
 
     def nearest(self, vector: Sequence[float], k: int, *, where: str | None = None) -> pa.Table:
         """The k rows with the greatest cosine to a vector of norm 1, best first, with the column `score`.
@@ -250,8 +257,8 @@ def table_exists(address: TableAddress) -> bool:
         return address.name in _names(address)
 
 
-def open_if_there(address: TableAddress) -> Any | None:
-    """The lancedb table; None where there is none.
+def open_if_there(address: TableAddress) -> LanceDataset | None:
+    """The dataset; None where there is none.
 
     Raises:
         TableError: it cannot be read.
@@ -259,7 +266,7 @@ def open_if_there(address: TableAddress) -> Any | None:
     if not table_exists(address):
         return None
     with reading(address):
-        return lancedb.connect(address.database).open_table(address.name)
+        return open_dataset(address.uri)
 
 
 def id_conditions(ids: Sequence[str], column: str = "id") -> list[str]:
@@ -278,6 +285,8 @@ def first_line(error: BaseException) -> str:
 def _names(address: TableAddress) -> list[str]:
     if address.folder is not None:
         return sorted(path.stem for path in Path(address.database).glob("*.lance"))
+    import lancedb  # which can list what lies in an object store
+
     return sorted(lancedb.connect(address.database).list_tables().tables)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
 
-import lancedb
 import pyarrow as pa
+from lance import write_dataset
 
 from pinembed.table.address import TableAddress
 from pinembed.table.embedding_table import id_conditions, open_if_there, reading, writing
@@ -61,15 +60,15 @@ class FailureTable:
 
     def __init__(self, address: TableAddress) -> None:
         self.address = address.failures
-        self._lance: Any = open_if_there(self.address)
+        self._dataset = open_if_there(self.address)
 
     def known(self) -> dict[str, Failure]:
         """All failures by item id."""
-        if self._lance is None:
+        if self._dataset is None:
             return {}
         columns = [name for name in SCHEMA.names if name != "failed_at"]
         with reading(self.address):
-            rows = self._lance.to_lance().to_table(columns=columns).to_pylist()
+            rows = self._dataset.to_table(columns=columns).to_pylist()
         return {row["id"]: Failure(**row) for row in rows}
 
     def record(self, failures: Sequence[Failure]) -> None:
@@ -87,9 +86,9 @@ class FailureTable:
             for failure in latest.values()
         ]
         with writing(self.address):
-            if self._lance is None:
-                self._lance = lancedb.connect(self.address.database).create_table(self.address.name, schema=SCHEMA)
-            merge = self._lance.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+            if self._dataset is None:
+                self._dataset = write_dataset(SCHEMA.empty_table(), self.address.uri, schema=SCHEMA)
+            merge = self._dataset.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
             merge.execute(pa.Table.from_pylist(rows, schema=SCHEMA))
 
     def forget(self, ids: Iterable[str]) -> None:
@@ -98,10 +97,10 @@ class FailureTable:
         Raises:
             TableError: the table cannot be written.
         """
-        if self._lance is not None:
+        if self._dataset is not None:
             with writing(self.address):
                 for condition in id_conditions(sorted(ids)):
-                    self._lance.delete(condition)
+                    self._dataset.delete(condition)
 
     def tidy(self) -> None:
         """Join what many runs have left in pieces.
@@ -109,5 +108,5 @@ class FailureTable:
         Raises:
             TableError: the table cannot be written.
         """
-        if self._lance is not None:
-            compact(self.address, self._lance)
+        if self._dataset is not None:
+            compact(self.address, self._dataset)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import lancedb
 import pyarrow as pa
+from lance import write_dataset
 
 from pinembed.nouns.run_record import INTERRUPTED, RUNNING, RunRecord
 from pinembed.table.address import TableAddress
@@ -42,7 +42,7 @@ class RunTable:
 
     def __init__(self, address: TableAddress) -> None:
         self.address = address.runs
-        self._lance: Any = open_if_there(self.address)
+        self._dataset: Any = open_if_there(self.address)
 
     def begin(self, run: RunRecord) -> None:
         """Write down that a run has begun; the caller holds the run lock.
@@ -51,9 +51,9 @@ class RunTable:
             TableError: the table cannot be written.
         """
         with writing(self.address):
-            if self._lance is None:
-                self._lance = lancedb.connect(self.address.database).create_table(self.address.name, schema=SCHEMA)
-            self._lance.add(_rows(run))
+            if self._dataset is None:
+                self._dataset = write_dataset(SCHEMA.empty_table(), self.address.uri, schema=SCHEMA)
+            self._dataset.insert(_rows(run))
 
     def end(self, run: RunRecord) -> None:
         """Write down how a run that has begun ended.
@@ -62,8 +62,8 @@ class RunTable:
             TableError: the table cannot be written.
         """
         with writing(self.address):
-            self._lance.merge_insert("run").when_matched_update_all().execute(_rows(run))
-        compact(self.address, self._lance)
+            self._dataset.merge_insert("run").when_matched_update_all().execute(_rows(run))
+        compact(self.address, self._dataset)
 
     def latest(self, count: int, *, is_running: bool) -> tuple[RunRecord, ...]:
         """The last runs, the newest first.
@@ -72,10 +72,10 @@ class RunTable:
             count: how many at most.
             is_running: somebody holds the run lock now; it is the newest run that has not ended.
         """
-        if self._lance is None:
+        if self._dataset is None:
             return ()
         with reading(self.address):
-            rows = self._lance.to_lance().to_table(columns=SCHEMA.names).sort_by([("started_at", "descending")])
+            rows = self._dataset.to_table(columns=SCHEMA.names).sort_by([("started_at", "descending")])
         runs = [RunRecord(**row) for row in rows.slice(0, count).to_pylist()]
         return tuple(
             run if run.ending else dataclasses.replace(run, ending=RUNNING if is_running and not place else INTERRUPTED)

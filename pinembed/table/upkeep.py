@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
 import pyarrow as pa
-from lancedb.index import IvfRq
+from lance import LanceDataset
 
 from pinembed.table.address import TableAddress
 from pinembed.table.embedding_table import REFINE_FACTOR, EmbeddingTable, writing
 from pinembed.table.schema import VECTOR
 
 COMPACT_FROM_FRAGMENTS = 16
+SMALL_FRAGMENT_ROWS = 100_000
 ROWS_PER_FRAGMENT = 1 << 20
 KEPT_FOR = timedelta(days=1)  # a reader that began on an older version can finish
 INDEX_FROM_ROWS = 200_000  # below, an exact search takes less than a tenth of a second
@@ -33,22 +33,22 @@ def tidy(table: EmbeddingTable) -> bool:
     Raises:
         TableError: the table cannot be written.
     """
-    return compact(table.address, table.lance)
+    return compact(table.address, table.dataset)
 
 
-def compact(address: TableAddress, lance: Any) -> bool:
-    """As `tidy`, for any Lance table.
+def compact(address: TableAddress, dataset: LanceDataset) -> bool:
+    """As `tidy`, for any Lance dataset.
 
     Raises:
         TableError: the table cannot be written.
     """
     with writing(address):
-        if lance.stats()["fragment_stats"]["num_small_fragments"] < COMPACT_FROM_FRAGMENTS:
+        small = dataset.stats.dataset_stats(max_rows_per_group=SMALL_FRAGMENT_ROWS)["num_small_files"]
+        if small < COMPACT_FROM_FRAGMENTS:
             return False
-        dataset = lance.to_lance()
         dataset.optimize.compact_files(target_rows_per_fragment=ROWS_PER_FRAGMENT)
         dataset.cleanup_old_versions(older_than=KEPT_FOR, error_if_tagged_old_versions=False)
-        lance.checkout_latest()
+        dataset.checkout_latest()
     return True
 
 
@@ -69,8 +69,11 @@ def index_if_large(table: EmbeddingTable, *, from_rows: int = INDEX_FROM_ROWS) -
     rows = table.count_rows()
     if rows < from_rows or table.spec.dim % DIM_MULTIPLE or _unindexed_rows(table, rows) * UNINDEXED_SHARE <= rows:
         return None
+    from lancedb.index import IvfRq
+
     with writing(table.address):
         table.lance.create_index(VECTOR, config=IvfRq(distance_type="cosine"), name=INDEX_NAME, replace=True)
+        table.dataset.checkout_latest()
     return recall_of_index(table, _sample(table, rows))
 
 
@@ -88,13 +91,14 @@ def recall_of_index(table: EmbeddingTable, vectors: Sequence[Sequence[float]]) -
 
 
 def _unindexed_rows(table: EmbeddingTable, rows: int) -> int:
-    stats = table.lance.index_stats(INDEX_NAME)
-    return rows if stats is None else int(stats.num_unindexed_rows)
+    if all(index.name != INDEX_NAME for index in table.dataset.describe_indices()):
+        return rows
+    return int(table.dataset.stats.index_stats(INDEX_NAME)["num_unindexed_rows"])
 
 
 def _sample(table: EmbeddingTable, rows: int) -> list[list[float]]:
     places = list(range(0, rows, max(1, rows // SAMPLE)))[:SAMPLE]
-    taken = table.lance.to_lance().take(places, columns=[VECTOR])
+    taken = table.dataset.take(places, columns=[VECTOR])
     return [[float(value) for value in vector] for vector in taken[VECTOR].to_pylist()]
 
 

@@ -135,9 +135,9 @@ class TableWriter:
         new, changed = (self._arrow(half, pictures) if half else None for half in halves)
         with writing(self._table.address):
             if new is not None:
-                self._table.lance.add(new)
+                self._table.dataset.insert(new)
             if changed is not None:
-                merge = self._table.lance.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+                merge = self._table.dataset.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
                 merge.execute(changed)
 
     def _pictures(self, rows: Sequence[EmbeddingRow]) -> dict[str, _Picture]:
@@ -152,7 +152,7 @@ class TableWriter:
         columns = ["sha256", "width_px", "height_px", content_vector]
         for condition in id_conditions(lacking, "sha256"):
             with reading(self._table.address):
-                found = self._table.lance.to_lance().to_table(columns=columns, filter=condition)
+                found = self._table.dataset.to_table(columns=columns, filter=condition)
             vectors_BD = _matrix(found, content_vector)
             described = zip(*(found[name].to_pylist() for name in columns[:3]), strict=True)
             for vector_D, (sha256, width_px, height_px) in zip(vectors_BD, described, strict=True):
@@ -201,9 +201,7 @@ class TableWriter:
         known = {}
         for condition in id_conditions(sorted(by_id)):
             with reading(self._table.address):
-                found = self._table.lance.to_lance().to_table(
-                    columns=["id", "sha256", *names, VECTOR], filter=condition
-                )
+                found = self._table.dataset.to_table(columns=["id", "sha256", *names, VECTOR], filter=condition)
             stored = zip(found["id"].to_pylist(), found["sha256"].to_pylist(), _matrix(found, VECTOR), strict=True)
             texts = {name: found[name].to_pylist() for name in names}
             for place, (item_id, sha256, vector_D) in enumerate(stored):

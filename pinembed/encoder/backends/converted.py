@@ -1,7 +1,6 @@
 """Converted models kept between runs, so that the next one begins without torch, and the choice of backend.
 
-They lie in the folder PINEMBED_CACHE, or in the user's cache folder, by encoder, package versions and machine; all of
-it may be deleted at any time.
+They lie in the cache folder by encoder, package versions and machine; all of it may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import atexit
 import hashlib
 import importlib.metadata
-import json
 import os
 import platform
 import shutil
@@ -17,8 +15,10 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from pinembed.encoder import cache
 from pinembed.encoder.backends.candidates import piece_images
 
+MEMORY = "backends"
 KEPT_MODELS = 3
 ALWAYS_ASKED = ("torch", "openvino", "onnxruntime")
 
@@ -31,7 +31,7 @@ def machine_key(wanted: str, fingerprint: str, device: str, batch_size: int, cor
 
 def model_folder(fingerprint: str, batch_size: int) -> Path:
     """Where the converted models of an encoder lie."""
-    return _cache() / "converted" / _short(f"{fingerprint} {piece_images(batch_size)} {_versions()}")
+    return cache.cache_folder() / "converted" / _short(f"{fingerprint} {piece_images(batch_size)} {_versions()}")
 
 
 def writable_folder(folder: Path) -> Path:
@@ -56,30 +56,12 @@ def forget_oldest(in_use: Path) -> None:
 
 def remembered() -> dict[str, str]:
     """Name of the backend by machine_key."""
-    try:
-        stored = json.loads(_memory_path().read_text(encoding="utf-8"))
-        return {str(key): str(value) for key, value in stored.items()}
-    except (OSError, ValueError, AttributeError):
-        return {}
+    return cache.recall(MEMORY)
 
 
 def remember(key: str, backend: str) -> None:
     """Best effort: a cache that cannot be written costs a measurement in the next run."""
-    path = _memory_path()
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        partial.write_text(json.dumps({**remembered(), key: backend}, indent=1), encoding="utf-8")
-        partial.replace(path)
-
-
-def _cache() -> Path:
-    own = os.environ.get("PINEMBED_CACHE")
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pinembed"
-
-
-def _memory_path() -> Path:
-    return _cache() / "backends.json"
+    cache.remember(MEMORY, key, backend)
 
 
 def _short(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from pinembed.encoder.backends.candidates import REFERENCE, check_backend
 from pinembed.encoder.backends.choose import BackendChoice
@@ -34,6 +35,7 @@ class BackendOfRun:
     Attributes:
         batch_size: images at once.
         load_s: opening the backend, torch included where it is needed.
+        waited_s: what of it the images waited for.
         calibrate_s: measuring the backends, where that was due.
 
     Raises:
@@ -53,6 +55,7 @@ class BackendOfRun:
         progress: Progress,
     ) -> None:
         self.load_s = 0.0
+        self.waited_s = 0.0
         self.calibrate_s = 0.0
         resolved = device_name(device)
         kind = resolved.partition(":")[0]
@@ -68,6 +71,7 @@ class BackendOfRun:
         )
         self._progress = progress
         self._backend: ImageBackend | None = None
+        self._opening: Future[ImageBackend] | None = None
         self._chosen = self._choice.known()
         if self._chosen is None and name == "auto" and images < CALIBRATE_FROM_IMAGES:
             self._chosen = REFERENCE
@@ -98,6 +102,11 @@ class BackendOfRun:
         self._chosen = self._choice.choose(pixels_BCHW, self._progress.say, stop)
         self.calibrate_s += time.perf_counter() - started_s
 
+    def open_ahead(self) -> None:
+        """Begin to open what was chosen, while the caller goes on; what is wrong with it comes with the first batch."""
+        if self._chosen is not None and self._opening is None:
+            self._opening = ThreadPoolExecutor(1, thread_name_prefix="pinembed-open").submit(self._open, self._chosen)
+
     def submit(self, pixels_BCHW: Pixels) -> Pending:
         """Begin to embed (B, 3, H, W) uint8; the next batch may be submitted before this one's result is taken.
 
@@ -120,16 +129,25 @@ class BackendOfRun:
     def _opened(self, pixels_BCHW: Pixels) -> ImageBackend:
         if self._chosen is None:
             self.calibrate(pixels_BCHW)
-        assert self._chosen is not None
+        self.open_ahead()
+        assert self._opening is not None
         started_s = time.perf_counter()
         try:
-            return self._choice.open(self._chosen)
+            return self._opening.result()
         except EncoderError as error:
             if self._chosen == REFERENCE:
                 raise
             self._progress.say(f"{self._chosen} cannot be opened any more ({error.message}); measuring again")
             self.calibrate(pixels_BCHW)
+            started_s = time.perf_counter()
             assert self._chosen is not None
-            return self._choice.open(self._chosen)
+            return self._open(self._chosen)
+        finally:
+            self.waited_s += time.perf_counter() - started_s
+
+    def _open(self, name: str) -> ImageBackend:
+        started_s = time.perf_counter()
+        try:
+            return self._choice.open(name)
         finally:
             self.load_s += time.perf_counter() - started_s

@@ -111,7 +111,7 @@ class EncodeRun:
         """Take every image of the plan to the writer; ends early when asked to stop.
 
         Args:
-            pool: loads the images.
+            pool: loads the images of the plan; it has begun.
             backend: the encoder.
             stop: is asked after every image.
 
@@ -120,7 +120,7 @@ class EncodeRun:
         """
         self._progress.start("encode", total=len(self._plan.load), unit="img")
         asked_s = time.perf_counter()
-        for answer in pool.load(self._plan.requests()):
+        for answer in pool.answers():
             self._count_wait(asked_s)
             if isinstance(answer, FailedLoad):
                 self._fail(answer.place, answer.reason, answer.message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from contextlib import nullcontext
 
 from pinembed.images.loading import WorkerSetup
 from pinembed.images.pool import LoadingPool
@@ -24,9 +25,9 @@ from pinembed.table.failures import FailureTable
 from pinembed.table.upkeep import index_if_large, tidy
 from pinembed.table.writer import TableWriter
 
-LOADED_AHEAD = 64  # images; at 224 px they are 10 MB
+LOADED_AHEAD = 128  # images; at 224 px they are 20 MB, and what is decoded while the encoder opens
 USUAL_IMAGE_BYTES = 100_000  # where only reading would tell
-FAST_JPEG_FROM_BYTES = 64 << 20  # less is decoded by Pillow before a worker has loaded torch
+FAST_JPEG_FROM_BYTES = 32 << 20  # less costs Pillow no more than a worker's loading of torch does
 
 
 class Work:
@@ -76,16 +77,26 @@ class Work:
             self._forget_obsolete(plan)
             return Outcome(tally=self.tally, rows=len(plan.stored))
         with stop.deferred():
-            table = self._open() or self._create()
-            history.begin()
-            if plan.load or plan.rewrite:
-                fit_columns(table, self.inputs.schema)
-            outcome = self._run(plan, table, stop)
+            backend = self._backend(len(plan.load))
+            with self._pool(plan) if plan.load else nullcontext() as pool:
+                if pool is not None and not backend.calibration_images:
+                    pool.begin(plan.requests())  # decoders and encoder start while the table is made ready
+                    backend.open_ahead()
+                table = self._ready_table(plan, history)
+                outcome = self._run(plan, table, pool, backend, stop)
             if not stop.requested:
                 self._forget_obsolete(plan)
                 table.remove(plan.gone)
                 self._keep_up(table)
         return dataclasses.replace(outcome, rows=table.count_rows())
+
+    def _ready_table(self, plan: Plan, history: RunHistory) -> EmbeddingTable:
+        """The table, made where it is missing, with the columns of today's metadata."""
+        table = self._open() or self._create()
+        history.begin()
+        if plan.load or plan.rewrite:
+            fit_columns(table, self.inputs.schema)
+        return table
 
     def _create(self) -> EmbeddingTable:
         wanted = self.settings
@@ -101,24 +112,25 @@ class Work:
         if recall is not None:
             self.progress.say(f"built an IVF_RQ index over {table.count_rows()} rows: recall@10 {recall:.3f}")
 
-    def _run(self, plan: Plan, table: EmbeddingTable, stop: Stop) -> Outcome:
+    def _run(
+        self, plan: Plan, table: EmbeddingTable, pool: LoadingPool | None, backend: BackendOfRun, stop: Stop
+    ) -> Outcome:
         """The pipeline, with everything committed at its end, also at an early one."""
         wanted, failures, fuser = self.settings, FailureTable(self.settings.address), self._fuser()
         writer = TableWriter(table, failures, commit_rows=wanted.commit_rows, commit_s=wanted.commit_s, fuse=fuser)
         dims = wanted.spec.dim
         run = EncodeRun(plan, self.inputs, tally=self.tally, writer=writer, dims=dims, progress=self.progress)
-        backend = self._backend(len(plan.load))
         try:
             for failure in plan.failures:
                 writer.fail(failure)
             run.rewrite(plan.rewrite)
-            if plan.load:
+            if pool is not None and backend.calibration_images:
                 self._calibrate(backend, plan, stop)
+                pool.begin(plan.requests())
             begun_s, calibrated_s = time.perf_counter(), backend.calibrate_s
             was_stopped = stop.requested and backend.calibration_images > 0  # nothing is chosen
-            if plan.load and not was_stopped:
-                with self._pool(plan) as pool:
-                    run.load_and_encode(pool, backend, stop)
+            if pool is not None and not was_stopped:
+                run.load_and_encode(pool, backend, stop)
         finally:
             writer.flush()
         text_s = fuser.seconds if fuser is not None else 0.0  # the text tower works while the writer waits
@@ -130,14 +142,12 @@ class Work:
             write_s=writer.seconds - text_s,
             pipeline_s=time.perf_counter()
             - (self.tally.first_s or begun_s)
-            - backend.load_s
+            - backend.waited_s
             - (backend.calibrate_s - calibrated_s),
         )
 
     def _calibrate(self, backend: BackendOfRun, plan: Plan, stop: Stop) -> None:
-        """Choose the backend before the pipeline begins, where that has to be measured."""
-        if not backend.calibration_images:
-            return
+        """Choose the backend by measurement, before the pipeline begins."""
         self.progress.start("backends")
         pixels_BCHW = sample_pixels(
             plan,
