@@ -115,13 +115,15 @@ TINY_ARCHITECTURE = {
 }
 
 
-def make_encoder(folder: Path, *, seed: int = 0) -> Path:
-    """A seeded random encoder folder: 32 px, D = 16."""
+def make_encoder(folder: Path, *, seed: int = 0, vision_cfg: dict[str, Any] | None = None) -> Path:
+    """A seeded random encoder folder: 32 px, D = 16, with another image tower where one is given."""
     from pinembed.encoder.encoder import build_encoder
     from pinembed.encoder.locate import EncoderFiles
     from pinembed.encoder.save import save_encoder
 
-    files = EncoderFiles(reference="tiny", architecture="tiny", weights=None, folder=None, **TINY_ARCHITECTURE)
+    model_cfg = {**TINY_ARCHITECTURE["model_cfg"], **({"vision_cfg": vision_cfg} if vision_cfg else {})}
+    architecture = {**TINY_ARCHITECTURE, "model_cfg": model_cfg}
+    files = EncoderFiles(reference="tiny", architecture="tiny", weights=None, folder=None, **architecture)
     folder.mkdir(parents=True, exist_ok=True)
     save_encoder(build_encoder(files, seed=seed), folder)
     return folder

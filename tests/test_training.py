@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from tests.conftest import CliResult, write_catalogue
+from tests.conftest import CliResult, make_encoder, write_catalogue
 
 if TYPE_CHECKING:
     from pinembed.encoder.encoder import Encoder
@@ -271,13 +271,28 @@ def test_a_killed_run_with_heads_pairs_and_low_rank_updates_ends_with_the_same_w
     assert (again.fingerprint, again.alpha) == (undisturbed.fingerprint, undisturbed.alpha)
 
 
+@pytest.fixture
+def batch_norm_encoder(tmp_path: Path) -> Path:
+    """A random encoder folder whose image tower has batch norms with an activation, as timm's convolutional ones."""
+    vision = {"timm_model_name": "test_resnet", "timm_model_pretrained": False, "timm_pool": "avg", "image_size": 32}
+    return make_encoder(tmp_path / "batch-norms", vision_cfg={**vision, "timm_proj": "linear"})
+
+
+@pytest.mark.parametrize(("encoder_name", "batch_size"), [("tiny_encoder", 7), ("batch_norm_encoder", 23)])
 def test_two_processes_train_as_one(
-    cli: Callable[..., CliResult], catalogue_folder: Path, tiny_encoder: Path, tmp_path: Path
+    cli: Callable[..., CliResult],
+    catalogue_folder: Path,
+    encoder_name: str,
+    batch_size: int,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
 ) -> None:
+    base = request.getfixturevalue(encoder_name)
+
     def arguments(out: str) -> list[str]:
         return [
-            "finetune", str(catalogue_folder), "--base", str(tiny_encoder), "--out", str(tmp_path / out), "--epochs",
-            "4", "--batch-size", "7", "--lr", "1e-3", "--group", "product", "--json",
+            "finetune", str(catalogue_folder), "--base", str(base), "--out", str(tmp_path / out), "--epochs",
+            "4", "--batch-size", str(batch_size), "--lr", "1e-3", "--group", "product", "--json",
         ]  # fmt: skip
 
     with socket.socket() as free:

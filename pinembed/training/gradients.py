@@ -115,8 +115,8 @@ class Towers:
     def _backward(self, views_BCHW: Tensor, batch: Batch, positive_BB: Tensor) -> float:
         images, texts = len(batch.group_B), len(batch.tokens_MT)
         tokens_MT = self._world.share(texts).of(batch.tokens_MT)
-        image_RD, image_back = self._embed(self.embed_images, views_BCHW)
-        text_RD, text_back = self._embed(self.embed_texts, tokens_MT)
+        image_RD, image_back = self._embed(self.embed_images, views_BCHW, images)
+        text_RD, text_back = self._embed(self.embed_texts, tokens_MT, texts)
         loss = self._objective(
             self._world.whole(image_RD, images), self._world.whole(text_RD, texts), batch.said_VB, positive_BB
         )
@@ -126,10 +126,13 @@ class Towers:
         self._world.add_gradients(parameter for parameter in self._model.parameters() if parameter.requires_grad)
         return float(loss.detach())
 
-    def _embed(self, tower: Callable[[Tensor], Tensor], inputs: Tensor) -> tuple[Tensor, Callable[[], None]]:
+    def _embed(
+        self, tower: Callable[[Tensor], Tensor], inputs: Tensor, batch: int
+    ) -> tuple[Tensor, Callable[[], None]]:
         """Embeddings, and what carries their gradient further where it was not computed in one piece."""
-        if self.micro_batch is None or self.micro_batch >= len(inputs):
-            return tower(inputs), _nothing
+        if self.micro_batch is None or self.micro_batch >= self._world.longest_share(batch):
+            with self._world.batch_norms():
+                return tower(inputs), _nothing
         chunks = torch.split(inputs, self.micro_batch)
         random_states, rows = [], []
         with torch.no_grad():

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, distributed, nn
+
+from pinembed.training.batch_norm import SharedBatchNorm
 
 WAIT = timedelta(hours=2)
 """The others wait while the first process measures and writes."""
@@ -63,13 +66,20 @@ class World:
         rank = self.rank if rank is None else rank
         return Share(batch * rank // self.size, batch * (rank + 1) // self.size, batch)
 
+    def longest_share(self, batch: int) -> int:
+        """Rows of the process that has most of them."""
+        return -(-batch // self.size)
+
+    def batch_norms(self) -> AbstractContextManager[object]:
+        """Inside, batch norms see the rows of all processes, which have to run the same tower on them."""
+        return nullcontext() if self.size == 1 else SharedBatchNorm()
+
     def whole(self, rows_RD: Tensor, batch: int) -> Tensor:
         """The rows of all processes in order; gradients reach this process's own."""
         if self.size == 1:
             return rows_RD
         shares = [self.share(batch, rank) for rank in range(self.size)]
-        longest = max(share.stop - share.start for share in shares)
-        padded_RD = rows_RD.new_zeros(longest, rows_RD.shape[1])
+        padded_RD = rows_RD.new_zeros(self.longest_share(batch), rows_RD.shape[1])
         padded_RD[: len(rows_RD)] = rows_RD.detach()
         gathered = [torch.empty_like(padded_RD) for _ in shares]
         distributed.all_gather(gathered, padded_RD)
@@ -93,7 +103,7 @@ class World:
 
     @torch.no_grad()
     def average_statistics(self, model: nn.Module) -> None:
-        """Batch norms saw a share each; their running statistics become the mean."""
+        """Batch norms that saw a micro-batch each; their running statistics become the mean."""
         if self.size == 1:
             return
         for buffer in model.buffers():
