@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pinembed.catalogue.metadata import read_catalogue
-from pinembed.catalogue.splits import TEST, TRAIN, VALIDATION, split_items
+from pinembed.catalogue.splits import TEST, TRAIN, VALIDATION, check_group, is_hashed, split_items
 from pinembed.errors import DataError
-from pinembed.nouns.item import Item
+from pinembed.jobs.align.copies import nearly_equal_pairs
+from pinembed.nouns.item import Catalogue, Item
 from pinembed.source.embedding_source import EmbeddingSource
 
 
@@ -39,6 +42,7 @@ class Material:
         held_out: judges at the end.
         held_out_split: its name.
         missing: items of DATA that the source does not hold.
+        copies: ids of a held-out item and of a training item whose embeddings are nearly equal.
         fingerprint: of the source's encoder.
         fused: columns whose texts are part of the embeddings already.
     """
@@ -48,6 +52,7 @@ class Material:
     held_out: Rows
     held_out_split: str
     missing: int
+    copies: tuple[tuple[str, str], ...]
     fingerprint: str
     fused: tuple[str, ...] = ()
 
@@ -55,13 +60,20 @@ class Material:
 def read_material(data: Path, source: Path, *, group: str | None) -> Material:
     """Join the train, val and test items with their embeddings; items that the source does not hold are counted.
 
+    Without a split column a hash decides, as everywhere; items of nearly equal embeddings then stay on one side.
+
     Raises:
         DataError: no metadata, no train items, nothing to judge by, or none of the items in the source.
+        UsageError: no such group column.
         SourceError: the source is damaged.
     """
     catalogue = read_catalogue(data)
+    check_group(catalogue, group)
     rows = EmbeddingSource.open(source)
-    splits = split_items(catalogue, group=group)
+    known = [place for place, item in enumerate(catalogue) if item.id in rows]
+    embedding_KD = rows.get([catalogue.items[place].id for place in known]).astype("float32")
+    pairs = [(known[one], known[other]) for one, other in nearly_equal_pairs(embedding_KD).tolist()]
+    splits = split_items(catalogue, group=group, alike=pairs if is_hashed(catalogue) else ())
     held_out = TEST if splits.get(TEST) else VALIDATION
     for name in (TRAIN, held_out):
         if not splits.get(name):
@@ -69,26 +81,40 @@ def read_material(data: Path, source: Path, *, group: str | None) -> Material:
                 f"{data} has no {name} items; found {', '.join(sorted(splits)) or 'no split'}.",
                 remedy="Add a split column with train, val and test.",
             )
-    found = {name: _rows(items, rows) for name, items in splits.items() if name in {TRAIN, VALIDATION, TEST}}
+    row_of = {catalogue.items[place].id: row for row, place in enumerate(known)}
+    found = {name: _rows(splits[name], row_of, embedding_KD) for name in (TRAIN, VALIDATION, TEST) if splits.get(name)}
     for name in (TRAIN, held_out):
         if not found[name].items:
             raise DataError(
                 f"{source} holds none of the {len(splits[name])} {name} items of {data}.",
                 remedy="Encode and export the same folder; ids come from the id column, or from file_name without one.",
             )
-    asked = [item for name in found for item in splits[name]]
     return Material(
         train=found[TRAIN],
         select=found.get(VALIDATION, found[held_out]),
         held_out=found[held_out],
         held_out_split=held_out,
-        missing=len(asked) - sum(len(part.items) for part in found.values()),
+        missing=sum(len(splits[name]) - len(part.items) for name, part in found.items()),
+        copies=_copies(catalogue, pairs, found[TRAIN], found[held_out]),
         fingerprint=rows.spec.fingerprint,
         fused=rows.spec.fusion.names if rows.spec.fusion else (),
     )
 
 
-def _rows(items: Sequence[Item], source: EmbeddingSource) -> Rows:
-    known = tuple(item for item in items if item.id in source)
-    embeddings_ND = torch.from_numpy(source.get([item.id for item in known]).astype("float32"))
-    return Rows(items=known, embeddings_ND=embeddings_ND)
+def _rows(items: Sequence[Item], row_of: Mapping[str, int], embedding_KD: NDArray[np.float32]) -> Rows:
+    known = tuple(item for item in items if item.id in row_of)
+    return Rows(items=known, embeddings_ND=torch.from_numpy(embedding_KD[[row_of[item.id] for item in known]]))
+
+
+def _copies(
+    catalogue: Catalogue, pairs: Sequence[tuple[int, int]], train: Rows, held_out: Rows
+) -> tuple[tuple[str, str], ...]:
+    """One training item for each held-out item that has such."""
+    trained, judged = ({item.id for item in rows.items} for rows in (train, held_out))
+    found: dict[str, str] = {}
+    for pair in pairs:
+        one, other = (catalogue.items[place].id for place in pair)
+        for here, there in ((one, other), (other, one)):
+            if here in judged and there in trained:
+                found.setdefault(here, there)
+    return tuple(found.items())

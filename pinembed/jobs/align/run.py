@@ -98,6 +98,12 @@ def align(
     began = time.perf_counter()
     check_output(out, overwrite=overwrite)
     material = read_material(data, source, group=group)
+    if material.copies:
+        copy, original = material.copies[0]
+        progress.say(
+            f"{len(material.copies)} {material.held_out_split} item(s) have nearly the embedding of a training item, "
+            f"e.g. {copy} that of {original}: right answers about such say little about unseen items."
+        )
     chosen = choose_fields(material.train.items, material.held_out.items, wanted=fields, place=data)
     told = [name for name in chosen if name in material.fused]
     if told:

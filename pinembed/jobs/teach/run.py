@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pinembed.catalogue.metadata import read_catalogue
-from pinembed.catalogue.splits import TEST, TRAIN, VALIDATION, split_items
+from pinembed.catalogue.splits import TEST, TRAIN, VALIDATION, check_group, split_items
 from pinembed.encoder.device import choose_device
 from pinembed.errors import DataError, ImageError, UsageError
 from pinembed.images.decode import read_image
@@ -84,7 +84,9 @@ def teach(
             remedy="Leave the options out for their defaults.",
         )
     check_output(out, overwrite=overwrite)
-    splits = split_items(read_catalogue(data), group=group)
+    catalogue = read_catalogue(data)
+    check_group(catalogue, group)
+    splits = split_items(catalogue, group=group)
     items = list(splits.get(TRAIN, ()))
     if not items:
         raise DataError(f"{data} has no {TRAIN} items.", remedy="Add a split column with train, val and test.")

@@ -1,0 +1,124 @@
+"""Align's split: what can be known of copies from embeddings alone, and that no copy judges what training saw."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pinembed.errors import UsageError
+from pinembed.jobs.align import copies, run
+from pinembed.jobs.align.copies import nearly_equal_pairs
+from pinembed.jobs.align.material import Material, read_material
+from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
+from pinembed.nouns.progress import Silent
+from pinembed.source.writer import write_source
+
+D = 32
+
+
+def unit_rows(count: int, *, seed: int = 0) -> NDArray[np.float32]:
+    rows_ND = np.random.default_rng(seed).normal(size=(count, D))
+    return (rows_ND / np.linalg.norm(rows_ND, axis=1, keepdims=True)).astype(np.float32)
+
+
+def turned(row_D: NDArray[np.float32], *, cosine: float, seed: int) -> NDArray[np.float32]:
+    """A row of norm 1 with exactly this cosine to another."""
+    across_D = np.random.default_rng(seed).normal(size=D)
+    across_D -= across_D @ row_D * row_D
+    across_D /= np.linalg.norm(across_D)
+    return (cosine * row_D + np.sqrt(1 - cosine**2) * across_D).astype(np.float32)
+
+
+def write_catalogue(folder: Path, *, items: int, splits: list[str] | None = None) -> Path:
+    folder.mkdir(parents=True)
+    with (folder / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file_name", "id", "color", *(["split"] if splits else [])])
+        for number in range(items):
+            (folder / f"{number}.png").touch()
+            writer.writerow([f"{number}.png", f"i{number}", "red", *([splits[number]] if splits else [])])
+    return folder
+
+
+def write_rows(folder: Path, rows_ND: NDArray[np.float32]) -> Path:
+    spec = EncoderSpec(
+        architecture="tiny",
+        config_sha256="0" * 64,
+        weights_sha256="1" * 64,
+        dim=D,
+        preprocessing=Preprocessing(image_px=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+    )
+    folder.mkdir(parents=True)
+    ids = [f"i{number}" for number in range(len(rows_ND))]
+    write_source(folder, spec, [(ids, rows_ND.astype(np.float16))], count=len(ids))
+    return folder
+
+
+def sides(material: Material) -> dict[str, str]:
+    parts = {"train": material.train, "val": material.select, "test": material.held_out}
+    return {item.id: name for name, rows in parts.items() for item in rows.items}
+
+
+def test_pairs_are_the_rows_that_are_equal_or_nearly_so() -> None:
+    rows_ND = unit_rows(300)
+    rows_ND[7] = rows_ND[200]
+    rows_ND[250] = turned(rows_ND[20], cosine=0.997, seed=1)
+    rows_ND[260] = turned(rows_ND[30], cosine=0.99, seed=2)
+    assert nearly_equal_pairs(rows_ND).tolist() == [[7, 200], [20, 250]]
+
+
+def test_pairs_tie_a_crowd_of_equal_rows_to_its_first() -> None:
+    rows_ND = unit_rows(80)
+    rows_ND[10:70] = rows_ND[10]
+    assert nearly_equal_pairs(rows_ND).tolist() == [[10, place] for place in range(11, 70)]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_pairs_of_hardly_any_rows_are_none(count: int) -> None:
+    assert nearly_equal_pairs(unit_rows(count)).shape == (0, 2)
+
+
+def test_a_hashed_split_keeps_copies_on_one_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows_ND = unit_rows(200)
+    for number in range(100):
+        rows_ND[100 + number] = turned(rows_ND[number], cosine=0.9985, seed=number)
+    data, source = write_catalogue(tmp_path / "data", items=200), write_rows(tmp_path / "source", rows_ND)
+    side_of = sides(material := read_material(data, source, group=None))
+    assert {side_of[f"i{number}"] == side_of[f"i{100 + number}"] for number in range(100)} == {True}
+    assert set(side_of.values()) == {"train", "val", "test"}
+    assert material.copies == ()
+
+    monkeypatch.setattr(copies, "NEARLY_EQUAL", 1.0)  # and without the look at the embeddings they part
+    side_of = sides(read_material(data, source, group=None))
+    assert any(side_of[f"i{number}"] != side_of[f"i{100 + number}"] for number in range(100))
+
+
+def test_copies_across_a_given_split_stay_where_they_are_and_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows_ND = unit_rows(40)
+    rows_ND[39] = rows_ND[3]
+    splits = ["train"] * 20 + ["val"] * 10 + ["test"] * 10
+    data = write_catalogue(tmp_path / "data", items=40, splits=splits)
+    source = write_rows(tmp_path / "source", rows_ND)
+    assert sides(material := read_material(data, source, group=None))["i39"] == "test"
+    assert material.copies == (("i39", "i3"),)
+
+    said: list[str] = []
+    monkeypatch.setattr(Silent, "say", lambda _, text: said.append(text))
+    with pytest.raises(UsageError, match="--fields names shape"):  # told before anything takes time
+        run.align(data=data, model=tmp_path, source=source, out=tmp_path / "out", fields=("shape",))
+    assert said == [
+        "1 test item(s) have nearly the embedding of a training item, e.g. i39 that of i3: right answers about such "
+        "say little about unseen items."
+    ]
+
+
+def test_an_unknown_group_column_is_refused(tmp_path: Path) -> None:
+    data, source = write_catalogue(tmp_path / "data", items=40), write_rows(tmp_path / "source", unit_rows(40))
+    with pytest.raises(UsageError, match=r"--group names kind, which .* does not have; its columns are"):
+        read_material(data, source, group="kind")
