@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import torch
 
 from pinembed.errors import ModelError, StoppedError, UsageError
 from pinembed.jobs.bench_vlm import bench_vlm
+from pinembed.jobs.bench_vlm import run as bench_vlm_run
 from pinembed.trimmed.flops import VisionShape, prefill_flops
-from pinembed.trimmed.measure import Bench, Timing, random_model
+from pinembed.trimmed.measure import Bench, Timing, free_bytes, random_model
 from pinembed.trimmed.model import load_parts
 from pinembed.trimmed.projector import new_projector
 from pinembed.trimmed.shapes import SHAPES, shape_config
@@ -67,6 +69,28 @@ def test_bench_leaves_out_what_would_take_too_long_and_names_it(
     assert result.exit_code == 0
     assert "2 images are left out: they would take about" in result.words
     assert "Not measured: 2, 4, 8, 16 images." in result.words
+
+
+def test_bench_leaves_out_what_does_not_fit_into_memory_and_names_it(
+    cli: Callable[..., CliResult], tiny_qwen3vl: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hungry(bench: Bench, images: int) -> Timing:
+        return dataclasses.replace(measure(bench, images), peak_bytes=images * 1_000_000_000)
+
+    measure = Bench.full
+    monkeypatch.setattr(Bench, "full", hungry)
+    monkeypatch.setattr(bench_vlm_run, "free_bytes", lambda device: 3_000_000_000)
+
+    result = cli("bench", "vlm", tiny_qwen3vl, "--images", "1,2,4", "--image-px", "64", "--dim", "8", "--repeats", "1")
+
+    assert result.exit_code == 0
+    assert "4 images are left out: they would take about 4.0 GB beside the weights, 3.0 GB are free" in result.words
+    assert "Not measured: 4 images." in result.words
+
+
+def test_free_memory_is_what_the_system_says() -> None:
+    free = free_bytes(torch.device("cpu"))
+    assert free is None or 0 < free < 1 << 50
 
 
 def test_bench_that_is_stopped_reports_what_it_measured(

@@ -29,7 +29,7 @@ def command(
         typer.Option(
             "--images",
             help="Numbers of images in a prompt, separated by commas.",
-            show_default="1,2,4,8,16, as far as --minutes reach",
+            show_default="1,2,4,8,16, as far as --minutes and memory reach",
         ),
     ] = None,
     image_px: Annotated[int, typer.Option("--image-px", help="Side of the square images, in pixels.")] = 1024,
@@ -54,7 +54,7 @@ def command(
             "--minutes",
             min=0,
             help="Leave numbers of images out that would take longer than this in all.",
-            show_default="10, or no limit with --images",
+            show_default="15, or no limit with --images",
         ),
     ] = None,
     dtype: Annotated[str, typer.Option("--dtype", help="bfloat16, float16 or float32.")] = "bfloat16",
@@ -145,7 +145,7 @@ def _show(console: Console, report: BenchVlmReport) -> None:
     )
     if report.left_out:
         console.say(
-            f"Not measured: {', '.join(map(str, report.left_out))} images. Give --minutes or --images for them."
+            f"Not measured: {', '.join(map(str, report.left_out))} images. Give more --minutes or a smaller --image-px."
         )
     if report.plot:
         console.say(f"{report.plot}: time to the first token over the number of images")

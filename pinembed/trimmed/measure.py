@@ -168,6 +168,21 @@ class PeakMemory:
         return max(0, _status_bytes("VmHWM") - self._before)
 
 
+def free_bytes(device: torch.device) -> int | None:
+    """Memory that can still be had; None where the system does not tell."""
+    if device.type == "cuda":
+        return (
+            torch.cuda.mem_get_info(device)[0]
+            + torch.cuda.memory_reserved(device)
+            - torch.cuda.memory_allocated(device)
+        )
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
 def random_model(shape: str, *, device: torch.device, dtype: torch.dtype) -> Any:
     """A published size with drawn weights, filled block by block: drawing every one of them would take minutes.
 

@@ -16,7 +16,7 @@ from pinembed.jobs.bench_vlm.plot import check_plot, draw
 from pinembed.nouns.bench_vlm_report import BenchVlmReport, Comparison, RequestCost
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.trimmed.checkpoint import read_checkpoint
-from pinembed.trimmed.measure import Bench, Timing, random_model
+from pinembed.trimmed.measure import Bench, Timing, free_bytes, random_model
 from pinembed.trimmed.model import load_parts
 from pinembed.trimmed.projector import new_projector
 
@@ -24,7 +24,7 @@ FLOAT_BYTES = 2  # a stored embedding is fp16
 MILLION = 1_000_000
 WARM_UP_PX = 64
 IMAGES = (1, 2, 4, 8, 16)
-MINUTES = 10.0
+MINUTES = 15.0  # two cores measure the 2B's shape with 1 to 16 images of 1,024 px in that time
 MOST_RUNS, REPEAT_S = 5, 10.0
 
 
@@ -62,7 +62,7 @@ def bench_vlm(
         price_per_hour: of this machine, in US dollars.
         repeats: of every measurement; the fastest counts. None for as many as fit into REPEAT_S, one at least.
         minutes: a number of images that would go beyond it is left out; None for no limit, or MINUTES without
-            `images`.
+            `images`. One that would need more memory than there is is left out in any case.
         dtype: of the weights, `bfloat16`, `float16` or `float32`.
         device: `auto`, `cpu`, `cuda` ...
         plot: PNG to write.
@@ -139,21 +139,19 @@ class _Run:
         self._deadline = deadline
         self._progress = progress
         self._s_per_flop = 0.0
+        self._bytes_per_image = 0.0
 
     def measure(self, counts: Sequence[int]) -> list[Comparison]:
-        """Those for which there is time, the first one in any case.
+        """Those for which there is time and memory, the first one in any case.
 
         Raises:
             StoppedError: a signal before the first was through.
         """
         made: list[Comparison] = []
         for count in counts:
-            left_s, wanted_s = self._deadline - time.perf_counter(), self._expected_s(count)
-            if made and wanted_s > left_s:
-                self._progress.say(
-                    f"{count} images are left out: they would take about {wanted_s:.0f} s, "
-                    f"{max(left_s, 0):.0f} s are left"
-                )
+            lack = self._lack(count) if made else None
+            if lack is not None:
+                self._progress.say(f"{count} images are left out: {lack}")
                 continue
             try:
                 made.append(self._compare(count))
@@ -169,6 +167,7 @@ class _Run:
         self._progress.say(f"{count} image(s) without the tower: first token after {trimmed.first_token_s:.2f} s")
         full = self._cost(count, full=True)
         self._s_per_flop = full.request_s / full.flops
+        self._bytes_per_image = (full.peak_bytes or 0) / count
         made = Comparison(full=full, trimmed=trimmed)
         self._progress.say(
             f"{count} image(s) with the tower: {full.first_token_s:.2f} s, "
@@ -176,8 +175,16 @@ class _Run:
         )
         return made
 
-    def _expected_s(self, count: int) -> float:
-        return self._bench.flops(count, full=True) * self._s_per_flop
+    def _lack(self, count: int) -> str | None:
+        """What there is not enough of, by the number of images that was measured last; None where it will do."""
+        left_s = self._deadline - time.perf_counter()
+        wanted_s = self._bench.flops(count, full=True) * self._s_per_flop
+        if wanted_s > left_s:
+            return f"they would take about {wanted_s:.0f} s, {max(left_s, 0):.0f} s are left"
+        free, wanted = free_bytes(self._bench.device), count * self._bytes_per_image
+        if free is not None and wanted > free:
+            return f"they would take about {wanted / 1e9:.1f} GB beside the weights, {free / 1e9:.1f} GB are free"
+        return None
 
     def _cost(self, count: int, *, full: bool) -> RequestCost:
         """The fastest of the runs: as often as was asked for, or until REPEAT_S are over."""
