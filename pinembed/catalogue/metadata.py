@@ -8,10 +8,9 @@ Convention: https://huggingface.co/docs/datasets/image_dataset#imagefolder
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +36,11 @@ class CatalogueScan:
         catalogue: items that have both a file and, where there is metadata, a row.
         rows_without_file: `file_name`s of the metadata whose file is missing.
         files_without_row: image files that the metadata does not name.
-        files: what the file system told about every image file, by `file_name`.
     """
 
     catalogue: Catalogue
     rows_without_file: tuple[str, ...]
     files_without_row: tuple[str, ...]
-    files: Mapping[str, ScannedFile] = field(default_factory=dict)
 
 
 def read_catalogue(root: Path, *, metadata: Path | None = None) -> Catalogue:
@@ -77,15 +74,12 @@ def read_catalogue(root: Path, *, metadata: Path | None = None) -> Catalogue:
     return scan.catalogue
 
 
-def scan_catalogue(
-    root: Path, *, metadata: Path | None = None, listed: Mapping[str, ScannedFile] | None = None
-) -> CatalogueScan:
+def scan_catalogue(root: Path, *, metadata: Path | None = None) -> CatalogueScan:
     """Join a folder's image files with its metadata; without metadata every image file is an item.
 
     Args:
         root: the folder.
         metadata: a metadata file elsewhere; its `file_name`s are relative to `root`.
-        listed: the only files that count, instead of all images of the folder; other metadata rows do not matter then.
 
     Raises:
         DataError: no such folder, no image in it, unreadable metadata, no `file_name` column, an id that occurs twice.
@@ -93,22 +87,21 @@ def scan_catalogue(
     if not root.is_dir():
         found = "is a file" if root.exists() else "does not exist"
         raise DataError(f"{root} {found}; wanted a folder of images.", remedy="Check the path.")
-    files = {scanned.file_name: scanned for scanned in scan_images(root)} if listed is None else dict(listed)
-    tables = _metadata_tables(root, metadata)
-    if not files and listed is None:
+    files = {scanned.file_name: scanned for scanned in scan_images(root)}
+    tables = metadata_tables(root, metadata)
+    if not files:
         raise DataError(
             f"{root} holds no image file.", remedy="Check the path; images lie in it or in folders below it."
         )
     if not tables:
         items = tuple(
-            Item(id=name, file_name=name, path=scanned.path, split=_split_of(name))
+            Item(id=name, file_name=name, path=scanned.path, split=split_of(name))
             for name, scanned in sorted(files.items())
         )
         bare = Catalogue(root=root, items=items, schema=pa.schema([]), metadata=None)
-        return CatalogueScan(catalogue=bare, rows_without_file=(), files_without_row=(), files=files)
+        return CatalogueScan(catalogue=bare, rows_without_file=(), files_without_row=())
     table = pa.concat_tables([table for _, table in tables], promote_options="permissive")
-    scan = _join(root, tables[0][0], table, files)
-    return scan if listed is None else dataclasses.replace(scan, rows_without_file=())
+    return _join(root, tables[0][0], table, files)
 
 
 def shown(names: Sequence[str], limit: int = 3) -> str:
@@ -122,12 +115,7 @@ def _join(root: Path, metadata: Path, table: pa.Table, files: dict[str, ScannedF
     items = [_item(row, fields, files) for row in rows if row["file_name"] in files]
     ids = Counter(row.get("id") if row.get("id") is not None else row["file_name"] for row in rows)
     repeated = [str(name) for name, count in ids.items() if count > 1]
-    if repeated:
-        column = "id" if "id" in table.column_names else "file_name"
-        raise DataError(
-            f"{metadata} holds {len(repeated)} {column}(s) more than once: {shown(repeated)}.",
-            remedy=f"Give each item a {column} of its own; put what several items share into another column.",
-        )
+    refuse_repeated_ids(metadata, repeated, has_ids="id" in table.column_names)
     return CatalogueScan(
         catalogue=Catalogue(
             root=root,
@@ -137,8 +125,26 @@ def _join(root: Path, metadata: Path, table: pa.Table, files: dict[str, ScannedF
         ),
         rows_without_file=tuple(sorted(str(row["file_name"]) for row in rows if row["file_name"] not in files)),
         files_without_row=tuple(sorted(files.keys() - {row["file_name"] for row in rows})),
-        files=files,
     )
+
+
+def refuse_repeated_ids(metadata: Path, repeated: Sequence[str], *, has_ids: bool) -> None:
+    """Let pass metadata in which each item has an id of its own.
+
+    Args:
+        metadata: the file.
+        repeated: ids that several rows have.
+        has_ids: there is an `id` column; without one the file names are the ids.
+
+    Raises:
+        DataError: there are repeated ones.
+    """
+    if repeated:
+        column = "id" if has_ids else "file_name"
+        raise DataError(
+            f"{metadata} holds {len(repeated)} {column}(s) more than once: {shown(repeated)}.",
+            remedy=f"Give each item a {column} of its own; put what several items share into another column.",
+        )
 
 
 def _item(row: dict[str, Any], fields: list[str], files: dict[str, ScannedFile]) -> Item:
@@ -149,17 +155,22 @@ def _item(row: dict[str, Any], fields: list[str], files: dict[str, ScannedFile])
         file_name=name,
         path=files[name].path,
         fields={field: row[field] for field in fields},
-        split=SPLIT_FOLDERS.get(str(split), str(split)) if split is not None else _split_of(name),
+        split=SPLIT_FOLDERS.get(str(split), str(split)) if split is not None else split_of(name),
     )
 
 
-def _split_of(file_name: str) -> str | None:
+def split_of(file_name: str) -> str | None:
+    """The split that a file's folder at the top names."""
     top, slash, _ = file_name.partition("/")
     return SPLIT_FOLDERS.get(top) if slash else None
 
 
-def _metadata_tables(root: Path, metadata: Path | None) -> list[tuple[Path, pa.Table]]:
-    """The metadata file that was named, or the one at the top, or those of the split folders."""
+def metadata_tables(root: Path, metadata: Path | None) -> list[tuple[Path, pa.Table]]:
+    """The metadata file that was named, or the one at the top, or those of the split folders, each with its rows.
+
+    Raises:
+        DataError: unreadable, no `file_name` column, or a row without one.
+    """
     if metadata is not None:
         return [(metadata, _read(metadata))]
     for folders in ([root], [root / name for name in SPLIT_FOLDERS]):

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
 from pinembed.catalogue.listed import ListedFiles, listed_files
-from pinembed.catalogue.metadata import CatalogueScan, scan_catalogue
 from pinembed.catalogue.parquet_shards import scan_parquets
 from pinembed.catalogue.scan import scan_images
 from pinembed.catalogue.shards import PARQUET, TAR, Shard, refuse_nothing, shard_kind, shards_of_folder
 from pinembed.catalogue.tar_shards import scan_tars
 from pinembed.errors import DataError, UsageError
-from pinembed.jobs.encode.items import failures_of, free_names, told_apart
-from pinembed.nouns.candidate import Candidate, Fault
-from pinembed.nouns.item import Item
+from pinembed.jobs.encode.candidates import Candidates
+from pinembed.jobs.encode.folder import FolderScan, scan_folder
+from pinembed.jobs.encode.items import failures_of, free_names, in_columns, told_apart
 from pinembed.table.failures import Failure
 
 
@@ -58,7 +57,7 @@ class Inputs:
     """
 
     folder: str
-    candidates: tuple[Candidate, ...]
+    candidates: Candidates
     schema: pa.Schema
     failures: tuple[Failure, ...]
     notes: tuple[str, ...] = ()
@@ -136,22 +135,14 @@ def _from_folder(choice: InputChoice) -> Inputs:
     listed = None
     if choice.files_from is not None:
         listed = listed_files(choice.images, choice.files_from, separator=b"\0" if choice.null_separated else b"\n")
-    scan = scan_catalogue(choice.images, metadata=choice.metadata, listed=listed.files if listed else None)
-    schema = scan.catalogue.schema
-    has_splits = bool(scan.catalogue.splits)
-    if has_splits:
-        schema = schema.append(pa.field("split", pa.string()))
-    missing = [
-        Fault(file_name=name, reason="missing_file", words="is in the metadata, but not in the folder")
-        for name in scan.rows_without_file
-    ]
-    candidates, faults = told_apart(_candidates(scan, with_splits=has_splits))
+    scan = scan_folder(choice.images, metadata=choice.metadata, listed=listed)
+    candidates, faults = told_apart(scan.candidates)
     return Inputs(
         folder=folder,
         disk=_disk(folder),
         candidates=candidates,
-        schema=schema,
-        failures=failures_of(folder, [*(listed.faults if listed else ()), *missing, *faults]),
+        schema=pa.schema([]) if candidates.fields is None else candidates.fields.schema,
+        failures=failures_of(folder, [*(listed.faults if listed else ()), *scan.faults, *faults]),
         notes=_notes(scan, listed),
         seen=("",) if listed is None else (),
     )
@@ -170,13 +161,14 @@ def _from_shards(
     scan = scan_tars(shards) if kind == TAR else scan_parquets(shards, choice.image_column)
     refuse_nothing(scan, choice.images, shards)
     notes = [*scan.notes, *free_names(scan)]
-    candidates, faults = told_apart(scan.candidates)
+    found, unnamed = in_columns(scan.candidates, scan.schema)
+    candidates, repeated = told_apart(found)
     return Inputs(
         folder=folder,
         disk=_disk(folder),
         candidates=candidates,
         schema=scan.schema,
-        failures=failures_of(folder, [*scan.faults, *faults]),
+        failures=failures_of(folder, [*scan.faults, *unnamed, *repeated]),
         notes=tuple(notes),
         seen=seen,
         unsure=tuple(f"{name}/" for name in scan.damaged),
@@ -190,25 +182,7 @@ def _needless(option: str, images: Path, wanted: str, reason: str = "") -> Usage
     )
 
 
-def _candidates(scan: CatalogueScan, *, with_splits: bool) -> Iterable[Candidate]:
-    """The folder's items, those of metadata rows first: a row's id comes before a file's name."""
-    rows = scan.catalogue.items
-    for item in (
-        *rows,
-        *(Item(id=name, file_name=name, path=scan.files[name].path) for name in scan.files_without_row),
-    ):
-        file = scan.files[item.file_name]
-        yield Candidate(
-            id=item.id,
-            file_name=item.file_name,
-            image=file.path,
-            size_bytes=file.size_bytes,
-            mtime_ns=file.mtime_ns,
-            fields={**item.fields, "split": item.split} if with_splits else dict(item.fields),
-        )
-
-
-def _notes(scan: CatalogueScan, listed: ListedFiles | None) -> tuple[str, ...]:
+def _notes(scan: FolderScan, listed: ListedFiles | None) -> tuple[str, ...]:
     notes = []
     if listed is not None and not (listed.files or listed.faults):
         notes.append("The list names no file; there is nothing to do.")
@@ -218,7 +192,7 @@ def _notes(scan: CatalogueScan, listed: ListedFiles | None) -> tuple[str, ...]:
         )
     if scan.files_without_row:
         notes.append(
-            f"{len(scan.files_without_row)} image(s) have no row in the metadata; "
+            f"{scan.files_without_row} image(s) have no row in the metadata; "
             "they are encoded under their file names, with empty columns."
         )
     return tuple(notes)

@@ -1,41 +1,78 @@
-"""Candidates that can be items, and faults as failures: one id an item, names that are text, columns that are free."""
+"""What can be an item, and faults as failures: one id an item, names that are text, columns that are free."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 import pyarrow as pa
 
 from pinembed.catalogue.shards import ShardScan
+from pinembed.errors import DataError
+from pinembed.jobs.encode.candidates import UNKNOWN_SIZE, Candidates, TextColumn
+from pinembed.jobs.encode.folder import is_text, name_fault
 from pinembed.nouns.candidate import Candidate, Fault
 from pinembed.table.failures import Failure
-from pinembed.table.schema import OWN_COLUMNS
+from pinembed.table.schema import OWN_COLUMNS, metadata_fields
 
 TAKEN_PREFIX = "source_"
 
 
-def told_apart(candidates: Iterable[Candidate]) -> tuple[tuple[Candidate, ...], list[Fault]]:
-    """The candidates that can be items; names that are no text, and ids that an earlier one has, cannot."""
-    kept: dict[str, Candidate] = {}
+def in_columns(found: Iterable[Candidate], schema: pa.Schema) -> tuple[Candidates, list[Fault]]:
+    """What tars and Parquet files hold, in columns; names that are no text are faults.
+
+    Args:
+        found: in their order.
+        schema: of their metadata.
+
+    Raises:
+        DataError: a value is not of its column's type.
+    """
+    names, ids = TextColumn(), TextColumn()
+    kept: list[Candidate] = []
     faults = []
-    for candidate in candidates:
-        if not (_is_text(candidate.file_name) and _is_text(candidate.id)):
-            faults.append(_fault(candidate, "name_not_utf8", "has a name that is not UTF-8"))
-        elif candidate.id in kept:
-            other = kept[candidate.id].file_name
-            faults.append(_fault(candidate, "id_taken", f"has the id {candidate.id}, which {other} has"))
+    for candidate in found:
+        if is_text(candidate.file_name) and is_text(candidate.id):
+            names.append(candidate.file_name)
+            ids.append(candidate.id)
+            kept.append(candidate)
         else:
-            kept[candidate.id] = candidate
-    return tuple(kept.values()), faults
-
-
-def _fault(candidate: Candidate, reason: str, words: str) -> Fault:
-    size_bytes = candidate.size_bytes or 0
-    return Fault(
-        file_name=candidate.file_name, reason=reason, words=words, size_bytes=size_bytes, mtime_ns=candidate.mtime_ns
+            faults.append(name_fault(candidate.file_name, candidate.size_bytes or 0, candidate.mtime_ns))
+    sizes = [UNKNOWN_SIZE if candidate.size_bytes is None else candidate.size_bytes for candidate in kept]
+    candidates = Candidates(
+        names=names.to_arrow(),
+        ids=ids.to_arrow(),
+        size_bytes=np.array(sizes, dtype=np.int64),
+        mtime_ns=np.array([candidate.mtime_ns for candidate in kept], dtype=np.int64),
+        fields=pa.table([_column(kept, field) for field in metadata_fields(schema)], names=schema.names)
+        if schema.names
+        else None,
+        images=[candidate.image for candidate in kept],
     )
+    return candidates, faults
+
+
+def told_apart(candidates: Candidates) -> tuple[Candidates, list[Fault]]:
+    """The candidates that can be items; those whose id an earlier one has cannot."""
+    repeated = candidates.repeated()
+    if not repeated:
+        return candidates, []
+    faults = []
+    for place, first in repeated:
+        candidate, other = candidates[place], candidates[first]
+        words = f"has the id {candidate.id}, which {other.file_name} has"
+        faults.append(
+            Fault(
+                file_name=candidate.file_name,
+                reason="id_taken",
+                words=words,
+                size_bytes=candidate.size_bytes or 0,
+                mtime_ns=candidate.mtime_ns,
+            )
+        )
+    return candidates.without(place for place, _ in repeated), faults
 
 
 def failures_of(folder: str, faults: Iterable[Fault]) -> tuple[Failure, ...]:
@@ -77,9 +114,11 @@ def free_names(scan: ShardScan) -> Iterable[str]:
         yield f"The metadata's {old!r} is stored as {new}; the table cannot have a metadata column of that name."
 
 
-def _is_text(name: str) -> bool:
+def _column(candidates: Sequence[Candidate], field: pa.Field) -> pa.Array:
     try:
-        name.encode()
-    except UnicodeEncodeError:  # the file system's bytes are no UTF-8; Arrow could not store them
-        return False
-    return True
+        return pa.array([candidate.fields.get(field.name) for candidate in candidates], field.type)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise DataError(
+            f"The metadata column {field.name} has values that are no {field.type}: {error}.",
+            remedy="Make the column's values alike.",
+        ) from error

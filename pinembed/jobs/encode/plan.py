@@ -1,42 +1,29 @@
-"""The plan: what the table has, what the folder holds, and so what is left to do. Nothing is opened or written."""
+"""The plan: what the table has, what the inputs hold, and so what is left to do. Nothing is opened or written.
+
+The table streams by, some thousand rows at a time; what stays is a few numbers for each item, whatever its history.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path, PurePosixPath
-from sys import intern
-from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from pinembed.errors import DataError
 from pinembed.images.loading import LoadRequest
+from pinembed.jobs.encode.compare import Comparison, StoredItems, compare, stored_contents
+from pinembed.jobs.encode.contents import StoredContents
+from pinembed.jobs.encode.id_index import NOWHERE, Places
 from pinembed.jobs.encode.inputs import Inputs
 from pinembed.nouns.candidate import Candidate
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.failures import Failure
-from pinembed.table.schema import OWN_COLUMNS
 from pinembed.table.writer import EmbeddingRow
 
 OF_THE_MOMENT = {"missing_file", "unreadable", "changed_while_read", "needs_heif"}
 PRUNE_LIMIT = 5  # --prune takes out at most one row in five without --force
-
-
-class StoredFile(NamedTuple):
-    """What the table knows about one item's file."""
-
-    folder: str
-    file_name: str
-    sha256: str
-    size_bytes: int
-    mtime_ns: int
-    place: int
-
-
-STORED_COLUMNS = ("id", "folder", "file_name", "sha256", "size_bytes", "mtime_ns")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,20 +31,26 @@ class Plan:
     """What one run has to do.
 
     Attributes:
+        inputs: that it was made of.
         unchanged: number of items that are left alone.
-        rewrite: rows of known content whose metadata or place changed; no file is opened for them.
-        load: items whose file has to be read.
-        stored: what the table knows, by item id.
+        rewrite: places of candidates whose content is known and whose metadata or place changed; no file is opened.
+        load: places of candidates whose file has to be read.
+        stored: what the table holds of the candidates in `rewrite` and `load`.
+        contents: of the rows that are not read again.
+        rows: that the table has.
         failures: new ones that the scan itself found.
         not_retried: items whose file failed before and is still the same.
         known_failures: of earlier runs, by item id.
         gone: ids of rows whose files are gone; empty without --prune.
     """
 
+    inputs: Inputs
     unchanged: int
-    rewrite: list[EmbeddingRow] = field(default_factory=list)
-    load: list[Candidate] = field(default_factory=list)
-    stored: Mapping[str, StoredFile] = field(default_factory=dict)
+    rewrite: Places
+    load: Places
+    stored: StoredItems
+    contents: StoredContents
+    rows: int
     failures: list[Failure] = field(default_factory=list)
     not_retried: list[Failure] = field(default_factory=list)
     known_failures: Mapping[str, Failure] = field(default_factory=dict)
@@ -66,34 +59,51 @@ class Plan:
     @property
     def is_done(self) -> bool:
         """Nothing is to be read or written."""
-        return not (self.rewrite or self.load or self.failures or self.gone)
+        return not (len(self.rewrite) or len(self.load) or self.failures or self.gone)
+
+    @property
+    def new(self) -> int:
+        """How many items in `load` the table does not have."""
+        return len(self.load) - int(self.stored.has(self.load).sum())
+
+    def size_bytes(self, usual: int) -> int:
+        """Of all files to be read, each of unknown size counted as `usual`."""
+        sizes = self.inputs.candidates.size_bytes[self.load]
+        return int(np.where(sizes < 0, usual, sizes).sum())
 
     def requests(self) -> Iterator[LoadRequest]:
-        """What the loading pool is asked for; `place` is the place in `load`.
+        """What the loading pool is asked for; `place` is that of the candidate.
 
         A stored content of the same size may be the file's own, or that of a file that was renamed or copied: such a
         file is hashed and not decoded. Where only reading tells the size, the item's own content is all that is tried.
         """
-        for place, candidate in enumerate(self.load):
-            known = set(self._lasting.get(candidate.size_bytes, ()))
-            own = self.stored.get(candidate.id)
+        candidates = self.inputs.candidates
+        for place, image in candidates.located(self.load):
+            known = self.contents.of_size(int(candidates.size_bytes[place]))
+            own = self.stored.of(place)
             if own is not None:
-                known.add(own.sha256)
-            yield LoadRequest(place=place, image=candidate.image, known_sha256=tuple(known))
+                known.append(own.sha256)
+            yield LoadRequest(place=place, image=image, known_sha256=tuple(known))
 
-    def has_vector_of(self, sha256: str, size_bytes: int) -> bool:
-        """Whether the table holds this content, in a row that stays as it is."""
-        return sha256 in self._lasting.get(size_bytes, ())
-
-    @cached_property
-    def _lasting(self) -> Mapping[int | None, set[str]]:
-        """Stored contents by size, without those of rows that are read again: their vector may be replaced."""
-        reread = {candidate.id for candidate in self.load}
-        by_size: dict[int | None, set[str]] = defaultdict(set)
-        for item_id, stored in self.stored.items():
-            if item_id not in reread:
-                by_size[stored.size_bytes].add(stored.sha256)
-        return dict(by_size)
+    def rewritten(self) -> Iterator[EmbeddingRow]:
+        """The rows in `rewrite`, under the items' metadata and places of today."""
+        candidates = self.inputs.candidates
+        for place, candidate in zip(self.rewrite.tolist(), candidates.at(self.rewrite), strict=True):
+            known = self.stored.of(place)
+            assert known is not None
+            yield EmbeddingRow(
+                id=candidate.id,
+                folder=self.inputs.folder,
+                file_name=candidate.file_name,
+                sha256=known.sha256,
+                size_bytes=known.size_bytes if candidate.size_bytes is None else candidate.size_bytes,
+                mtime_ns=candidate.mtime_ns,
+                width_px=0,
+                height_px=0,
+                fields=candidate.fields,
+                vector_D=None,
+                is_new=False,
+            )
 
 
 def make_plan(
@@ -105,10 +115,10 @@ def make_plan(
     prune: bool,
     force: bool,
 ) -> Plan:
-    """Compare the folder with the table.
+    """Compare the inputs with the table.
 
     Args:
-        inputs: the folder.
+        inputs: what there is.
         table: None where there is none yet.
         known_failures: of earlier runs, by item id.
         retry_failed: read images that failed before again although their file is the same.
@@ -118,59 +128,51 @@ def make_plan(
     Raises:
         DataError: --prune would remove more than a fifth of the rows.
     """
-    stored = _stored_files(table)
-    same: list[Candidate] = []
-    moved: list[Candidate] = []
-    load: list[Candidate] = []
-    not_retried: list[Failure] = []
-    for candidate in inputs.candidates:
-        known = stored.get(candidate.id)
-        failed = known_failures.get(candidate.id)
-        if known is not None and _is_same_file(known, candidate):
-            (same if known.folder == inputs.folder else moved).append(candidate)
-        elif failed is not None and not retry_failed and _failed_like_this(failed, candidate):
-            not_retried.append(failed)
-        else:
-            load.append(candidate)
-    changed = _with_changed_fields(same, stored, table)
-    new_failures = [failure for failure in inputs.failures if not _is_known(failure, known_failures)]
+    compared = compare(inputs, table, look_for_gone=prune)
+    if prune and not force:
+        _refuse_too_many(compared, inputs.folder)
+    failed = {} if retry_failed else _failed_before(inputs, known_failures, compared)
+    load = (
+        np.array([place for place in compared.load.tolist() if place not in failed], np.int64)
+        if failed
+        else compared.load
+    )
     return Plan(
-        unchanged=len(same) - len(changed),
-        rewrite=[_row(candidate, stored[candidate.id], inputs.folder) for candidate in (*changed, *moved)],
+        inputs=inputs,
+        unchanged=compared.unchanged,
+        rewrite=compared.rewrite,
         load=load,
-        stored=stored,
-        failures=new_failures,
-        not_retried=not_retried + [failure for failure in inputs.failures if _is_known(failure, known_failures)],
+        stored=compared.stored,
+        contents=stored_contents(inputs, table, load),
+        rows=compared.rows,
+        failures=[failure for failure in inputs.failures if not _is_known(failure, known_failures)],
+        not_retried=[
+            *(failed[place] for place in sorted(failed)),
+            *(failure for failure in inputs.failures if _is_known(failure, known_failures)),
+        ],
         known_failures=known_failures,
-        gone=_gone(inputs, stored, force=force) if prune else [],
+        gone=compared.gone,
     )
 
 
-def _stored_files(table: EmbeddingTable | None) -> dict[str, StoredFile]:
-    if table is None:
-        return {}
-    stored: dict[str, StoredFile] = {}
-    for batch in table.batches(STORED_COLUMNS):
-        columns = [batch.column(name).to_pylist() for name in STORED_COLUMNS]
-        for item_id, folder, file_name, sha256, size_bytes, mtime_ns in zip(*columns, strict=True):
-            name = item_id if file_name == item_id else file_name  # one text for both, as there are many
-            stored[item_id] = StoredFile(intern(folder), name, sha256, size_bytes, mtime_ns, len(stored))
-    return stored
-
-
-def _is_same_file(known: StoredFile, candidate: Candidate) -> bool:
-    return _is_same(known.file_name, known.size_bytes, known.mtime_ns, candidate)
+def _failed_before(inputs: Inputs, known_failures: Mapping[str, Failure], compared: Comparison) -> dict[int, Failure]:
+    """Failures of files that would be read and are still the same, by the candidate's place."""
+    failures = list(known_failures.values())
+    places = inputs.candidates.find(pa.array([failure.id for failure in failures], pa.large_string()))
+    would_load = np.isin(places, compared.load) & (places != NOWHERE)
+    return {
+        int(places[at]): failures[at]
+        for at in np.flatnonzero(would_load).tolist()
+        if _failed_like_this(failures[at], inputs.candidates[int(places[at])])
+    }
 
 
 def _failed_like_this(failed: Failure, candidate: Candidate) -> bool:
     """Whether the file itself is to blame and is still the same; a lost disk or a missing extra may be back."""
     is_lasting = failed.reason not in OF_THE_MOMENT
-    return is_lasting and _is_same(failed.file_name, failed.size_bytes, failed.mtime_ns, candidate)
-
-
-def _is_same(file_name: str, size_bytes: int, mtime_ns: int, candidate: Candidate) -> bool:
-    is_same_size = candidate.size_bytes is None or candidate.size_bytes == size_bytes
-    return is_same_size and (file_name, mtime_ns) == (candidate.file_name, candidate.mtime_ns)
+    is_same_size = candidate.size_bytes is None or candidate.size_bytes == failed.size_bytes
+    of_file = (failed.file_name, failed.mtime_ns)
+    return is_lasting and is_same_size and of_file == (candidate.file_name, candidate.mtime_ns)
 
 
 def _is_known(failure: Failure, known_failures: Mapping[str, Failure]) -> bool:
@@ -178,76 +180,10 @@ def _is_known(failure: Failure, known_failures: Mapping[str, Failure]) -> bool:
     return known is not None and known == failure
 
 
-def _with_changed_fields(
-    candidates: Sequence[Candidate], stored: Mapping[str, StoredFile], table: EmbeddingTable | None
-) -> list[Candidate]:
-    """Items whose metadata differs from what the table holds."""
-    if table is None or not candidates:
-        return []
-    columns = [name for name in table.schema.names if name not in OWN_COLUMNS]
-    lacking = {name for candidate in candidates[:1] for name in candidate.fields} - set(columns)
-    if not columns:
-        return [candidate for candidate in candidates if _has_value(candidate, lacking)]
-    rows = pa.Table.from_batches(list(table.batches(columns, batch_rows=65536)))
-    places = pa.array([stored[candidate.id].place for candidate in candidates])
-    changed = {place for place, candidate in enumerate(candidates) if _has_value(candidate, lacking)}
-    for name in columns:
-        here = [candidate.fields.get(name) for candidate in candidates]
-        changed |= _differing_places(rows[name].take(places).to_pylist(), here)
-    return [candidates[place] for place in sorted(changed)]
-
-
-def _has_value(candidate: Candidate, names: set[str]) -> bool:
-    return any(candidate.fields.get(name) is not None for name in names)
-
-
-def _differing_places(there: Sequence[Any], here: Sequence[Any]) -> set[int]:
-    if there == here:
-        return set()
-    pairs = zip(there, here, strict=True)
-    # repr: NaN equals NaN here
-    return {place for place, (old, new) in enumerate(pairs) if old != new and repr(old) != repr(new)}
-
-
-def _row(candidate: Candidate, known: StoredFile, folder: str) -> EmbeddingRow:
-    """The row of a known content under the item's metadata and place of today."""
-    return EmbeddingRow(
-        id=candidate.id,
-        folder=folder,
-        file_name=candidate.file_name,
-        sha256=known.sha256,
-        size_bytes=known.size_bytes if candidate.size_bytes is None else candidate.size_bytes,
-        mtime_ns=candidate.mtime_ns,
-        width_px=0,
-        height_px=0,
-        fields=candidate.fields,
-        vector_D=None,
-        is_new=False,
-    )
-
-
-def _gone(inputs: Inputs, stored: Mapping[str, StoredFile], *, force: bool) -> list[str]:
-    """Rows that are not of these inputs' items, and whose file is nowhere else either."""
-    here = {candidate.id for candidate in inputs.candidates}
-    gone = sorted(
-        item_id
-        for item_id, known in stored.items()
-        if item_id not in here
-        and (
-            (known.folder == inputs.folder and inputs.would_have_seen(known.file_name))
-            or not _may_be_there(Path(known.folder), known.file_name)
-        )
-    )
-    if len(gone) * PRUNE_LIMIT > len(stored) and not force:
+def _refuse_too_many(compared: Comparison, folder: str) -> None:
+    if len(compared.gone) * PRUNE_LIMIT > compared.rows:
         raise DataError(
-            f"--prune would remove {len(gone)} of {len(stored)} rows, more than a fifth; nothing was done.",
-            remedy=f"See whether {inputs.folder} is complete (a disk may not be mounted); "
+            f"--prune would remove {len(compared.gone)} of {compared.rows} rows, more than a fifth; nothing was done.",
+            remedy=f"See whether {folder} is complete (a disk may not be mounted); "
             "add --force where the files are meant to be gone.",
         )
-    return gone
-
-
-def _may_be_there(folder: Path, file_name: str) -> bool:
-    """Whether the file exists, or the tar or Parquet file in which it was: only a run over that one can tell."""
-    path = folder / file_name
-    return path.exists() or any((folder / parent).is_file() for parent in PurePosixPath(file_name).parents)

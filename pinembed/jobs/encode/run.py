@@ -16,8 +16,10 @@ from pinembed.errors import NonFiniteEmbeddingError
 from pinembed.images.loading import FailedLoad, LoadedImage
 from pinembed.images.pool import LoadingPool
 from pinembed.jobs.encode.backend import BackendOfRun
+from pinembed.jobs.encode.contents import DigestSet
 from pinembed.jobs.encode.inputs import Inputs
 from pinembed.jobs.encode.plan import Plan
+from pinembed.nouns.candidate import Candidate
 from pinembed.nouns.progress import Progress
 from pinembed.nouns.stop import Stop
 from pinembed.table.failures import Failure
@@ -96,16 +98,16 @@ class EncodeRun:
         self._progress = progress
         self._waiting: list[LoadedImage] = []  # in the order in which they came, so that copies follow their original
         self._batch: dict[str, LoadedImage] = {}  # the first of each new content among them
-        self._seen: set[str] = set()
+        self._seen = DigestSet(len(plan.load))
         self._non_finite: set[str] = set()
         self._flight: Flight | None = None
         self._free_s = 0.0  # time.perf_counter() when the encoder was done with the batch before
 
-    def rewrite(self, rows: Sequence[EmbeddingRow]) -> None:
+    def rewrite(self) -> None:
         """Store rows of known content again, with the metadata of today."""
-        for row in rows:
+        for row in self._plan.rewritten():
             self._writer.add(row)
-        self.tally.updated += len(rows)
+        self.tally.updated += len(self._plan.rewrite)
 
     def load_and_encode(self, pool: LoadingPool, backend: BackendOfRun, stop: Stop) -> None:
         """Take every image of the plan to the writer; ends early when asked to stop.
@@ -143,7 +145,7 @@ class EncodeRun:
 
     def _take(self, image: LoadedImage) -> None:
         self.tally.decode_s += image.seconds
-        is_new = not self._plan.has_vector_of(image.sha256, image.size_bytes) and image.sha256 not in self._seen
+        is_new = image.sha256 not in self._seen and not self._plan.contents.has(image.sha256, image.size_bytes)
         if image.pixels_CHW is not None and is_new:
             self._seen.add(image.sha256)
             self._batch[image.sha256] = image
@@ -175,17 +177,16 @@ class EncodeRun:
         if flight is None:
             return
         vectors = self._vectors(flight, backend)
-        for image in flight.waiting:
+        places = np.array([image.place for image in flight.waiting], dtype=np.int64)
+        for image, candidate in zip(flight.waiting, self._inputs.candidates.at(places), strict=True):
             vector_D = vectors.pop(image.sha256, None)
             if vector_D is None and image.sha256 in self._non_finite:
-                candidate = self._plan.load[image.place]
                 self._fail(image.place, "non_finite", f"The encoder gave NaN or inf for {candidate.image}.")
             else:
-                self._store(image, vector_D)
+                self._store(image, candidate, vector_D)
 
-    def _store(self, image: LoadedImage, vector_D: NDArray[np.float32] | None) -> None:
-        candidate = self._plan.load[image.place]
-        stored = self._plan.stored.get(candidate.id)
+    def _store(self, image: LoadedImage, candidate: Candidate, vector_D: NDArray[np.float32] | None) -> None:
+        stored = self._plan.stored.of(image.place)
         if vector_D is None and (stored is None or stored.sha256 != image.sha256):
             self.tally.duplicate += 1
         elif stored is None:
@@ -241,7 +242,7 @@ class EncodeRun:
     def _fail(self, place: int, reason: str, message: str) -> None:
         if reason in GONE:
             self._inputs.check_presence()
-        candidate = self._plan.load[place]
+        candidate = self._inputs.candidates[place]
         failure = Failure(
             id=candidate.id,
             folder=self._inputs.folder,

@@ -6,11 +6,14 @@ import dataclasses
 import time
 from contextlib import nullcontext
 
+import pyarrow as pa
+
 from pinembed.images.loading import WorkerSetup
 from pinembed.images.pool import LoadingPool
 from pinembed.jobs.encode.backend import BackendOfRun
 from pinembed.jobs.encode.fuse import ItemFuser
 from pinembed.jobs.encode.history import RunHistory
+from pinembed.jobs.encode.id_index import NOWHERE
 from pinembed.jobs.encode.inputs import Inputs
 from pinembed.jobs.encode.plan import Plan, make_plan
 from pinembed.jobs.encode.report import Outcome
@@ -63,9 +66,8 @@ class Work:
 
     def foreseen(self, plan: Plan) -> Outcome:
         """The outcome of a dry run: what the plan says, where nothing fails and no contents are equal."""
-        new = sum(candidate.id not in plan.stored for candidate in plan.load)
-        tally = Tally(added=new, updated=len(plan.load) - new + len(plan.rewrite))
-        return Outcome(tally=tally, rows=len(plan.stored) + new - len(plan.gone))
+        tally = Tally(added=plan.new, updated=len(plan.load) - plan.new + len(plan.rewrite))
+        return Outcome(tally=tally, rows=plan.rows + plan.new - len(plan.gone))
 
     def carry_out(self, plan: Plan, history: RunHistory, stop: Stop) -> Outcome:
         """Load, encode and write; then remove what is gone.
@@ -75,10 +77,10 @@ class Work:
         """
         if plan.is_done:
             self._forget_obsolete(plan)
-            return Outcome(tally=self.tally, rows=len(plan.stored))
+            return Outcome(tally=self.tally, rows=plan.rows)
         with stop.deferred():
             backend = self._backend(len(plan.load))
-            with self._pool(plan) if plan.load else nullcontext() as pool:
+            with self._pool(plan) if len(plan.load) else nullcontext() as pool:
                 if pool is not None and not backend.calibration_images:
                     pool.begin(plan.requests())  # decoders and encoder start while the table is made ready
                     backend.open_ahead()
@@ -94,7 +96,7 @@ class Work:
         """The table, made where it is missing, with the columns of today's metadata."""
         table = self._open() or self._create()
         history.begin()
-        if plan.load or plan.rewrite:
+        if len(plan.load) or len(plan.rewrite):
             fit_columns(table, self.inputs.schema)
         return table
 
@@ -123,7 +125,7 @@ class Work:
         try:
             for failure in plan.failures:
                 writer.fail(failure)
-            run.rewrite(plan.rewrite)
+            run.rewrite()
             if pool is not None and backend.calibration_images:
                 self._calibrate(backend, plan, stop)
                 pool.begin(plan.requests())
@@ -160,10 +162,9 @@ class Work:
             backend.calibrate(pixels_BCHW, stop)
 
     def _pool(self, plan: Plan) -> LoadingPool:
-        size_bytes = sum(candidate.size_bytes or USUAL_IMAGE_BYTES for candidate in plan.load)
         setup = WorkerSetup(
             preprocessing=self.settings.spec.preprocessing,
-            fast_jpeg=size_bytes >= FAST_JPEG_FROM_BYTES,
+            fast_jpeg=plan.size_bytes(USUAL_IMAGE_BYTES) >= FAST_JPEG_FROM_BYTES,
             reduced=self.settings.reduced_decode,
         )
         wanted = self.settings
@@ -201,12 +202,11 @@ class Work:
     def _forget_obsolete(self, plan: Plan) -> None:
         """Take failures of this folder out that are none any more: mended, or gone."""
         table = FailureTable(self.settings.address)
-        here = {candidate.id for candidate in self.inputs.candidates}
+        known = [failure for failure in table.known().values() if failure.folder == self.inputs.folder]
+        places = self.inputs.candidates.find(pa.array([failure.id for failure in known], pa.large_string()))
         failing = {failure.id for failure in (*plan.failures, *plan.not_retried, *self.tally.failures)}
         table.forget(
             failure.id
-            for failure in table.known().values()
-            if failure.folder == self.inputs.folder
-            and failure.id not in failing
-            and (failure.id in here or self.inputs.would_have_seen(failure.file_name))
+            for failure, is_here in zip(known, places != NOWHERE, strict=True)
+            if failure.id not in failing and (is_here or self.inputs.would_have_seen(failure.file_name))
         )
