@@ -28,6 +28,10 @@ def catalogue(count: int, *, splits: tuple[str | None, ...] = (None,), per_produ
     return Catalogue(root=Path("shop"), items=items, schema=schema, metadata=Path("shop/metadata.csv"))
 
 
+def found(shop: Catalogue, split: str, *, group: str | None = None) -> tuple[Item, ...]:
+    return items_of_split(shop, split_items(shop, group=group), split, group=group)
+
+
 def test_hashed_splits_are_80_10_10_and_keep_a_group_together() -> None:
     splits = split_items(catalogue(4000), group="product")
     assert {name: round(len(items) / 4000, 1) for name, items in splits.items()} == {
@@ -105,16 +109,16 @@ def test_a_given_split_is_not_changed_by_pictures_that_lie_on_both_sides() -> No
 
 def test_an_unknown_split_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match=r"--split gate does not occur in shop; found test, train"):
-        items_of_split(catalogue(10, splits=("train", "test")), "gate", group=None)
+        found(catalogue(10, splits=("train", "test")), "gate")
 
 
 def test_a_hashed_split_without_items_says_so() -> None:
     with pytest.raises(DataError, match=r"no split column, and the hash of product puts none of its 2 items into test"):
-        items_of_split(catalogue(2), "test", group="product")
+        found(catalogue(2), "test", group="product")
 
 
 def test_all_items_are_a_split_too() -> None:
-    assert len(items_of_split(catalogue(10, splits=("train", "test")), "all", group=None)) == 10
+    assert len(found(catalogue(10, splits=("train", "test")), "all")) == 10
 
 
 def test_an_unknown_group_is_refused_with_the_known_columns() -> None:

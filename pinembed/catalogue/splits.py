@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,9 +111,15 @@ def deciding_keys(items: Sequence[Item], group: str | None, alike: Sequence[tupl
 
 
 def items_of_split(
-    catalogue: Catalogue, split: str, *, group: str | None, alike: Sequence[tuple[int, int]] = ()
+    catalogue: Catalogue, splits: Mapping[str, tuple[Item, ...]], split: str, *, group: str | None
 ) -> tuple[Item, ...]:
     """The items of one split; `all` for the complete catalogue.
+
+    Args:
+        catalogue: the items.
+        splits: of the catalogue, from `split_items`.
+        split: name of the wanted one.
+        group: column by which the hash may have decided.
 
     Raises:
         UsageError: no such split.
@@ -121,7 +127,6 @@ def items_of_split(
     """
     if split == ALL:
         return catalogue.items
-    splits = split_items(catalogue, group=group, alike=alike)
     if split in splits:
         return splits[split]
     if not catalogue.splits and split in {TRAIN, VALIDATION, TEST}:

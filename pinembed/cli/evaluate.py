@@ -9,7 +9,7 @@ import typer
 
 from pinembed.cli.comparison import interval, show_slice_changes
 from pinembed.cli.console import Console
-from pinembed.cli.fusion import say_terms, show_items
+from pinembed.cli.fusion import say_terms, show_item_comparison, show_items
 from pinembed.cli.options import (
     DataArgument,
     Device,
@@ -140,9 +140,7 @@ def _show(console: Console, report: EvaluateReport) -> None:
     if classes:
         console.table("Groups as classes", ["", "", "queries", "gallery", "accuracy", "95 %"], classes, numeric_from=2)
     _show_slices(console, report)
-    if report.fused_items is not None:
-        show_items(console, "Items of image and metadata, as encode stores them", report.fused_items)
-        say_terms(console, report.fused_items)
+    _show_items(console, report)
     if report.stored_forms:
         _show_forms(console, report)
     for name, comparison in zip(NAMES[1:], report.comparisons, strict=False):
@@ -150,6 +148,15 @@ def _show(console: Console, report: EvaluateReport) -> None:
         console.say((f"A is better than {name}. " if verdict.promoted else f"{name} stays. ") + verdict.reason)
     if report.plot is not None:
         console.say(f"{report.plot}: the plot")
+
+
+def _show_items(console: Console, report: EvaluateReport) -> None:
+    if report.fused_items is not None:
+        show_items(console, "Items of image and metadata, as encode stores them", report.fused_items)
+        say_terms(console, report.fused_items)
+    for name, comparison in zip(NAMES[1:], report.comparisons, strict=False):
+        if comparison.items is not None:
+            show_item_comparison(console, name, comparison.items)
 
 
 def _named_scores(report: EvaluateReport) -> list[tuple[str, Scores, str]]:

@@ -8,21 +8,19 @@ from pinembed.cli.console import Console
 
 if TYPE_CHECKING:
     from pinembed.nouns.evaluation import RetrievalScores
-    from pinembed.nouns.fusion_report import FusionReport, ItemScores
+    from pinembed.nouns.fusion_report import FusionReport, ItemComparison, ItemFigures, ItemScores
 
 
 def show_items(console: Console, title: str, scores: ItemScores) -> None:
-    """A table of both directions."""
-    rows = []
-    for heading, name in (("text > item", "text_to_item"), ("image > item", "image_to_item")):
-        before: RetrievalScores | None = getattr(scores.image_only, name)
-        after: RetrievalScores | None = getattr(scores.fused, name)
-        change: RetrievalScores | None = getattr(scores.difference, name)
-        if before is not None and after is not None and change is not None:
-            interval = f"{change.map.low:+.3f} to {change.map.high:+.3f}"
-            figures = [f"{found.map.value:.3f}" for found in (before, after)]
-            rows.append([f"{heading} mAP", f"{before.queries:,} of {before.gallery:,}", *figures, interval])
+    """Fused items beside the same items as images alone."""
+    rows = _rows(scores.image_only, scores.fused, scores.difference)
     console.table(title, ["", "queries", "images", "fused", "change, 95 %"], rows)
+
+
+def show_item_comparison(console: Console, name: str, found: ItemComparison) -> None:
+    """Items of A beside those of a rival."""
+    rows = _rows(found.champion, found.challenger, found.difference)
+    console.table(f"Items as encode stores them, A beside {name}", ["", "queries", name, "A", "change, 95 %"], rows)
 
 
 def say_terms(console: Console, scores: ItemScores) -> None:
@@ -39,3 +37,16 @@ def show_fusion(console: Console, report: FusionReport) -> None:
     if report.val is not None:
         say_terms(console, report.val)
     console.say(report.reason if report.fusion is None else f"Items are fused. {report.reason}")
+
+
+def _rows(before: ItemFigures, after: ItemFigures, change: ItemFigures) -> list[list[str]]:
+    rows = []
+    for heading, name in (("text > item", "text_to_item"), ("image > item", "image_to_item")):
+        old: RetrievalScores | None = getattr(before, name)
+        new: RetrievalScores | None = getattr(after, name)
+        difference: RetrievalScores | None = getattr(change, name)
+        if old is not None and new is not None and difference is not None:
+            interval = f"{difference.map.low:+.3f} to {difference.map.high:+.3f}"
+            figures = [f"{found.map.value:.3f}" for found in (old, new)]
+            rows.append([f"{heading} mAP", f"{old.queries:,} of {old.gallery:,}", *figures, interval])
+    return rows

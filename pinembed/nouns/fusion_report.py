@@ -61,6 +61,23 @@ class ItemScores:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ItemComparison:
+    """Items of two encoders as `encode` stores them, asked by the same queries.
+
+    Attributes:
+        query_fields: columns whose values asked, each while no item carried it.
+        challenger: figures of the one.
+        champion: figures of the other.
+        difference: challenger minus champion, with paired intervals.
+    """
+
+    query_fields: tuple[str, ...]
+    challenger: ItemFigures
+    champion: ItemFigures
+    difference: ItemFigures
+
+
+@dataclass(frozen=True, kw_only=True)
 class FusionReport:
     """What `pinembed finetune` did about the metadata in an item's vector.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pinembed.nouns.evaluation import DIRECTIONS, Estimate, Evaluation, Scores
+from pinembed.nouns.fusion_report import ItemComparison
 from pinembed.nouns.slices import SliceChange
 
 
@@ -46,8 +47,10 @@ class Comparison:
         against: the rival's figures.
         difference: challenger minus rival, with paired intervals.
         verdict: whether the challenger should take the rival's place.
+        items: both as items of image and metadata; None where neither fuses, or none was asked.
     """
 
     against: Evaluation
     difference: Scores
     verdict: Verdict
+    items: ItemComparison | None = None

@@ -5,6 +5,7 @@ Shape legend: N images of the split, M labelled images of the training split, D 
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -49,10 +50,16 @@ class Questions:
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """What one encoder answered, query by query; `items` are those whose image could be decoded."""
+    """What one encoder answered, query by query.
+
+    Attributes:
+        weights: fingerprint of the encoder without its fusion.
+        items: those whose image could be decoded.
+    """
 
     encoder: str
     fingerprint: str
+    weights: str
     embedded: SplitEmbeddings
     retrieval: SplitScores
     knn5_right_N: Tensor | None
@@ -100,9 +107,11 @@ def ask(encoder: Encoder, questions: Questions, *, split: str, progress: Progres
         image_ND, place_N = found.image_ND[is_named_N], found.place_N[is_named_N]
         zero_shot = zero_shot_right(image_ND, group_N[is_named_N], encoder.embed_texts(labelled.groups))
         knn5, voters = _knn5(encoder, questions, image_ND, questions.class_N[place_N], progress)
+    spec = encoder.spec
     return Answers(
         encoder=encoder.files.reference,
-        fingerprint=encoder.spec.fingerprint,
+        fingerprint=spec.fingerprint,
+        weights=dataclasses.replace(spec, fusion=None).fingerprint,
         embedded=embedded,
         retrieval=measure_split(embedded),
         knn5_right_N=knn5,

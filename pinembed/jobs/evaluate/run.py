@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -13,9 +14,10 @@ from pinembed.catalogue.slices import make_slices, slice_columns
 from pinembed.catalogue.splits import ALL, TEST, TRAIN, VALIDATION, check_group, is_hashed, items_of_split, split_items
 from pinembed.encoder.device import choose_device
 from pinembed.encoder.encoder import load_encoder
+from pinembed.encoder.locate import locate_encoder
 from pinembed.jobs.alike import find_alike
 from pinembed.jobs.evaluate.ask import Answers, Questions, ask, make_questions
-from pinembed.jobs.evaluate.items import ask_items
+from pinembed.jobs.evaluate.items import ItemAnswers, ask_items, compare_items
 from pinembed.jobs.evaluate.plot import check_plot, draw_comparisons
 from pinembed.jobs.evaluate.stored import measure_forms
 from pinembed.metrics.bootstrap import accuracy, direction_scores
@@ -79,21 +81,22 @@ def evaluate(
     check_group(catalogue, group)
     columns = slice_columns(catalogue, slices, group=group)
     alike = find_alike(catalogue.items, progress=progress).pairs if is_hashed(catalogue) and split != ALL else ()
-    items = items_of_split(catalogue, split, group=group, alike=alike)
-    trained = () if split in {ALL, TRAIN} else split_items(catalogue, group=group, alike=alike).get(TRAIN, ())
+    splits = split_items(catalogue, group=group, alike=alike)
+    items = items_of_split(catalogue, splits, split, group=group)
+    trained = () if split in {ALL, TRAIN} else splits.get(TRAIN, ())
     questions = make_questions(items, trained, captioner, group=group, split=split)
     torch_device = choose_device(device)
-    loaded = load_encoder(encoder, dims=dims, device=torch_device)
-    first = ask(loaded, questions, split=split, progress=progress)
-    fused = ask_items(loaded, first, captioner, seed=seed)
-    del loaded  # rivals come one at a time
-    others = [
-        ask(load_encoder(reference, dims=dims, device=torch_device), questions, split=split, progress=progress)
-        for reference in rivals
-    ]
+    fusions = [found for found in (locate_encoder(name).fusion for name in (encoder, *rivals)) if found is not None]
+    asked = []
+    for reference in (encoder, *rivals):  # one at a time in memory
+        loaded = load_encoder(reference, dims=dims, device=torch_device)
+        answers = ask(loaded, questions, split=split, progress=progress)
+        items_found = ask_items(loaded, answers, captioner, fusions=fusions, seed=seed)
+        asked.append(_Asked(answers=answers, items=items_found))
+    first = asked[0].answers
     found = make_slices(first.items, captioner, columns=columns, group=group, trained=trained)
     parts = split_parts(found, first.embedded.text_of_N, len(first.embedded.text_TD))
-    comparisons = tuple(_comparison(first, other, parts, questions, seed=seed) for other in others)
+    comparisons = tuple(_comparison(asked[0], other, parts, questions, seed=seed) for other in asked[1:])
     forms = measure_forms(first.embedded, items=len(catalogue), seed=seed) if stored_forms else ()
     if plot is not None:
         draw_comparisons([(found.against.encoder, found.verdict) for found in comparisons], plot, forms=forms)
@@ -106,7 +109,7 @@ def evaluate(
         texts=len(questions.labelled.texts),
         broken=first.broken,
         encoder=_evaluation(first, questions, seed=seed),
-        fused_items=fused,
+        fused_items=asked[0].items.scores if asked[0].items is not None else None,
         slices=tuple(slice_scores(part, first.retrieval, seed=seed) for part in parts),
         comparisons=comparisons,
         stored_forms=forms,
@@ -120,13 +123,27 @@ def _default_split(catalogue: Catalogue, *, selects: bool) -> str:
     return VALIDATION if selects and has_validation else TEST
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """All that one encoder answered; `items` is None where no encoder of the comparison fuses."""
+
+    answers: Answers
+    items: ItemAnswers | None
+
+
 def _comparison(
-    first: Answers, other: Answers, parts: Sequence[SplitPart], questions: Questions, *, seed: int
+    first: _Asked, other: _Asked, parts: Sequence[SplitPart], questions: Questions, *, seed: int
 ) -> Comparison:
+    ours, theirs = first.answers, other.answers
+    verdict, items = decide(ours.retrieval, theirs.retrieval, parts, seed=seed), None
+    if first.items is not None and other.items is not None:
+        same_weights = ours.weights == theirs.weights
+        items, verdict = compare_items(first.items, other.items, verdict, same_weights=same_weights, seed=seed)
     return Comparison(
-        against=_evaluation(other, questions, seed=seed),
-        difference=_scores(first, other, questions, seed=seed),
-        verdict=decide(first.retrieval, other.retrieval, parts, seed=seed),
+        against=_evaluation(theirs, questions, seed=seed),
+        difference=_scores(ours, theirs, questions, seed=seed),
+        verdict=verdict,
+        items=items,
     )
 
 

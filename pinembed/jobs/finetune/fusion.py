@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,15 +16,13 @@ from pinembed.jobs.finetune.gate import Gate
 from pinembed.jobs.finetune.judge import Judge
 from pinembed.jobs.fusion.choose import choose_fusion
 from pinembed.jobs.fusion.judge import find_loss, item_scores
-from pinembed.jobs.fusion.material import FusionMaterial, make_material
+from pinembed.jobs.fusion.material import FusionMaterial, Phrases, make_material
 from pinembed.jobs.fusion.texts import text_fields
 from pinembed.nouns.fusion import IMAGE, Fusion
 from pinembed.nouns.fusion_report import FusionReport
 from pinembed.nouns.progress import Progress
 
 MOST_ITEMS = 1000
-
-Phrases = Mapping[str, Callable[[str], str]]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,11 +10,11 @@ from pinembed.nouns.fusion_report import ItemFigures, ItemScores
 
 
 def find_loss(fused: ItemSearch, alone: ItemSearch, *, seed: int, must_gain: bool) -> str | None:
-    """Why fused items should not take the place of images; None where nothing speaks against it.
+    """Why fused items should not take the place of others, as a rule images; None where nothing speaks against it.
 
     Args:
         fused: by the same queries as
-        alone: the images.
+        alone: the others.
         seed: of the bootstrap.
         must_gain: the mean has to be higher with confidence; else it is enough that no direction is lower.
     """
@@ -34,7 +34,7 @@ def find_loss(fused: ItemSearch, alone: ItemSearch, *, seed: int, must_gain: boo
         return None
     mean = paired_change(list(pairs.values()), seed=seed)
     if mean.estimate.low <= 0:
-        return f"no weights find items better with confidence, mean mAP {_said(mean)}."
+        return f"items are found no better with confidence, mean mAP {_said(mean)}."
     return None
 
 
@@ -46,13 +46,14 @@ def item_scores(material: FusionMaterial, fusion: Fusion, *, seed: int) -> ItemS
         fusion=fusion,
         items=len(material.image_ND),
         query_fields=material.query_fields,
-        fused=_figures(fused, None, seed),
-        image_only=_figures(alone, None, seed),
-        difference=_figures(fused, alone, seed),
+        fused=item_figures(fused, None, seed),
+        image_only=item_figures(alone, None, seed),
+        difference=item_figures(fused, alone, seed),
     )
 
 
-def _figures(found: ItemSearch, minus: ItemSearch | None, seed: int) -> ItemFigures:
+def item_figures(found: ItemSearch, minus: ItemSearch | None, seed: int) -> ItemFigures:
+    """Figures of a search, or their difference to those of another one by the same queries."""
     text, image = (None, None) if minus is None else (minus.text, minus.image)
     return ItemFigures(
         text_to_item=retrieval_scores(found.text, text, seed=seed),

@@ -23,6 +23,8 @@ from pinembed.nouns.item import Item
 
 EmbedTexts = Callable[[Sequence[str]], Tensor]
 """Texts to (T, D) unit rows."""
+Phrases = Mapping[str, Callable[[str], str]]
+"""By field, what makes a text of its value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +115,8 @@ def make_material(
     group_of_N: Tensor,
     caption_of_N: Tensor,
     *,
-    phrases: Mapping[str, Callable[[str], str]],
+    phrases: Phrases,
+    carried: Phrases | None = None,
     query_fields: Sequence[str],
     embed_texts: EmbedTexts,
 ) -> FusionMaterial:
@@ -125,10 +128,13 @@ def make_material(
         group_of_N: code of each item's group.
         caption_of_N: code of each item's caption; -1 for none.
         phrases: fields that are, or may become, part of an item, each with what makes a text of its value.
+        carried: fields that an item may carry in any of the vectors that are compared, and of which no query is a copy;
+            None for those of `phrases`.
         query_fields: fields whose values may ask.
         embed_texts: the encoder's text tower.
     """
     fused = {name: field_texts(items, name, phrase) for name, phrase in phrases.items()}
+    copied_from = fused if carried is None else {name: field_texts(items, name, carried[name]) for name in carried}
     return FusionMaterial(
         image_ND=image_ND,
         group_of_N=group_of_N,
@@ -137,7 +143,7 @@ def make_material(
         queries={
             name: _queries(
                 field_texts(items, name),
-                [found for other, found in fused.items() if other != name],
+                [found for other, found in copied_from.items() if other != name],
                 group_of_N,
                 embed_texts,
             )
