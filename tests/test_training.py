@@ -106,10 +106,10 @@ def test_the_bias_of_pairwise_losses_expects_one_right_answer_in_a_batch() -> No
 
 
 def test_a_model_with_a_bias_of_its_own_trains_on_pairs_with_it(encoder: Encoder) -> None:
-    from pinembed.training.recipe import make_recipe
+    from pinembed.training.recipe import Wishes, make_recipe
 
     def loss_of(model: torch.nn.Module) -> str:
-        return make_recipe(model, train_images=100, image_px=32, random_init=False).loss
+        return make_recipe(model, Wishes(), train_images=100, image_px=32, random_init=False).loss
 
     assert loss_of(encoder.model) == "clip"
     encoder.model.logit_bias = torch.nn.Parameter(torch.tensor(-7.0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -46,6 +46,22 @@ def save_encoder(
     (folder / CONFIG_NAME).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     write_fusion(folder, fusion)
     _save_tokenizer(encoder, folder)
+
+
+def copy_encoder(encoder: Encoder, folder: Path, *, without: Collection[str] = ()) -> None:
+    """The encoder as it was loaded, its fusion included: file for file where it lies in a folder, else written anew.
+
+    Args:
+        encoder: with the weights of its files.
+        folder: exists; files of the same names are replaced.
+        without: names of files that stay behind.
+    """
+    held = encoder.files.folder
+    if held is None:
+        save_encoder(encoder, folder, fusion=encoder.files.fusion)
+        return
+    left = set(without)
+    shutil.copytree(held, folder, ignore=lambda inside, _: left if Path(inside) == held else set(), dirs_exist_ok=True)
 
 
 def _save_tokenizer(encoder: Encoder, folder: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from pinembed.encoder.device import choose_device
 from pinembed.encoder.encoder import Encoder, load_encoder
 from pinembed.encoder.fusion import write_fusion
 from pinembed.encoder.locate import encoder_spec, locate_encoder
-from pinembed.encoder.save import save_encoder
+from pinembed.encoder.save import copy_encoder
 from pinembed.errors import UsageError
 from pinembed.jobs.finetune.examples import load_examples, read_texts
 from pinembed.jobs.finetune.fusion import FusionStep, read_wish
@@ -96,11 +95,7 @@ def fuse_encoder(
 
 
 def _write(folder: Path, encoder: Encoder, fusion: Fusion | None) -> EncoderSpec:
-    """The encoder's own files, byte for byte where they lie in a folder, and the fusion."""
-    held = encoder.files.folder
-    if held is None:
-        save_encoder(encoder, folder, fusion=fusion)
-    else:
-        shutil.copytree(held, folder, ignore=shutil.ignore_patterns(MARKER, REPORT_NAME), dirs_exist_ok=True)
-        write_fusion(folder, fusion)
+    """The encoder's own files, and the fusion."""
+    copy_encoder(encoder, folder, without=(MARKER, REPORT_NAME))
+    write_fusion(folder, fusion)
     return encoder_spec(locate_encoder(str(folder)))

@@ -37,6 +37,33 @@ AUTO, FP32, BF16 = "auto", "fp32", "bf16"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What the user asked for; None leaves it to the sizes of model and data.
+
+    Attributes:
+        epochs: passes over the training split.
+        batch_size: images of a step.
+        lr: peak rate.
+        loss: SOFTMAX, PAIRWISE, or AUTO: pairwise for a model that has a bias for it.
+        lora: rank of low-rank updates.
+        matryoshka: prefixes of the embedding learn too.
+        precision: FP32, BF16 or AUTO.
+        heads: fit the last layers first; of random weights there is nothing to fit them on.
+        anchor: pull towards the weights at the start.
+    """
+
+    epochs: int | None = None
+    batch_size: int | None = None
+    lr: float | None = None
+    loss: str = AUTO
+    lora: int | None = None
+    matryoshka: bool = False
+    precision: str = AUTO
+    heads: bool = True
+    anchor: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Everything that decides what a step does to the weights.
 
@@ -77,68 +104,49 @@ class Recipe:
     lora: int | None = None
 
 
-def make_recipe(
-    model: nn.Module,
-    *,
-    train_images: int,
-    image_px: int,
-    random_init: bool,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    lr: float | None = None,
-    loss: str = AUTO,
-    lora: int | None = None,
-    matryoshka: bool = False,
-    precision: str = AUTO,
-    heads: bool = True,
-    anchor: float = 0.0,
-) -> Recipe:
+def make_recipe(model: nn.Module, wishes: Wishes, *, train_images: int, image_px: int, random_init: bool) -> Recipe:
     """Defaults for this model and this number of images, where the user did not decide.
 
     Args:
         model: an open_clip model.
+        wishes: what the user decided.
         train_images: of the training split.
         image_px: side of the encoder's input.
         random_init: the weights are random, so every layer learns at one high rate.
-        epochs: the user's.
-        batch_size: the user's.
-        lr: the user's peak rate.
-        loss: SOFTMAX, PAIRWISE, or AUTO: pairwise for a model that has a bias for it.
-        lora: rank of low-rank updates.
-        matryoshka: prefixes of the embedding learn too.
-        precision: FP32, BF16 or AUTO.
-        heads: fit the last layers first; of random weights there is nothing to fit them on.
-        anchor: pull towards the weights at the start.
     """
     if random_init:
-        rate = SCRATCH_RATE if lr is None else lr
+        rate = SCRATCH_RATE if wishes.lr is None else wishes.lr
         rates = Rates(image=rate, text=rate, first_layer=1.0, weight_decay=0.05)
         shown = SCRATCH_EPOCHS
     else:
         parameters = sum(p.numel() for name, p in model.named_parameters() if name.startswith(IMAGE_PREFIX))
         by_size = HIGHEST_RATE * (HIGHEST_RATE_PARAMETERS / max(parameters, HIGHEST_RATE_PARAMETERS)) ** RATE_POWER
         by_size = max(by_size, LOWEST_RATE)
-        by_size = by_size if lora is None else min(LOW_RANK_GAIN * by_size, HIGHEST_RATE)
-        rate = by_size if lr is None else lr
+        by_size = by_size if wishes.lora is None else min(LOW_RANK_GAIN * by_size, HIGHEST_RATE)
+        rate = by_size if wishes.lr is None else wishes.lr
         rates = Rates(image=rate, text=rate, first_layer=0.3, weight_decay=0.02)
         shown = min(max(round(IMAGES_SHOWN / max(train_images, 1)), FEWEST_EPOCHS), MOST_EPOCHS)
     train_px = smaller_side(model, image_px)
-    batch = min(batch_size or default_batch_size(train_images), train_images)
+    batch = min(wishes.batch_size or default_batch_size(train_images), train_images)
     fitting = max(1, ACTIVATION_BYTES // activation_bytes(model, train_px or image_px))
     return Recipe(
-        epochs=shown if epochs is None else epochs,
+        epochs=shown if wishes.epochs is None else wishes.epochs,
         batch_size=batch,
         views=2,
         train_px=train_px,
         micro_batch=fitting if fitting < batch else None,
         rates=rates,
-        loss=loss if loss != AUTO else SOFTMAX if getattr(model, "logit_bias", None) is None else PAIRWISE,
-        matryoshka=matryoshka,
-        precision=precision,
-        heads=heads and not random_init,
-        anchor=anchor,
-        lora=lora,
+        loss=_own_loss(model) if wishes.loss == AUTO else wishes.loss,
+        matryoshka=wishes.matryoshka,
+        precision=wishes.precision,
+        heads=wishes.heads and not random_init,
+        anchor=wishes.anchor,
+        lora=wishes.lora,
     )
+
+
+def _own_loss(model: nn.Module) -> str:
+    return SOFTMAX if getattr(model, "logit_bias", None) is None else PAIRWISE
 
 
 def default_batch_size(train_images: int) -> int:

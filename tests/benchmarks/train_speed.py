@@ -31,7 +31,7 @@ from pinembed.encoder.short_texts import encode_texts
 from pinembed.jobs.finetune.examples import load_examples, read_texts
 from pinembed.jobs.finetune.showing import Showing
 from pinembed.nouns.progress import SILENT
-from pinembed.training.recipe import make_recipe
+from pinembed.training.recipe import Wishes, make_recipe
 from pinembed.training.trainer import Trainer
 from pinembed.training.world import World
 
@@ -81,10 +81,10 @@ def pinembed_rate(folder: Path, encoder: str, batch_size: int, images: int, *, s
     loaded = load_encoder(encoder)
     recipe = make_recipe(
         loaded.model,
+        Wishes(batch_size=batch_size),
         train_images=images,
         image_px=loaded.preprocessing.image_px,
         random_init=False,
-        batch_size=batch_size,
     )
     recipe = recipe if smaller else dataclasses.replace(recipe, train_px=None)
     started_s = time.perf_counter()

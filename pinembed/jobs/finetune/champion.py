@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pinembed.encoder.encoder import Encoder
 from pinembed.encoder.locate import encoder_spec, locate_encoder
-from pinembed.encoder.save import save_encoder
+from pinembed.encoder.save import copy_encoder
 from pinembed.nouns.encoder_spec import EncoderSpec
 from pinembed.outfolder import MARKER
 
@@ -18,14 +18,10 @@ PAPERS = ("README.md", "run.json", "curves.png", "gate.png")
 
 def keep_champion(folder: Path, champion: Encoder) -> EncoderSpec:
     """Fill the output folder with the champion's files; its fingerprint, which tables carry, stays what it was."""
+    copy_encoder(champion, folder, without=(MARKER, *PAPERS))
     held = champion.files.folder
-    if held is None:
-        save_encoder(champion, folder, fusion=champion.files.fusion)
-        return encoder_spec(locate_encoder(str(folder)))
-    own = {MARKER, *PAPERS}
-    shutil.copytree(held, folder, ignore=lambda inside, _: own if Path(inside) == held else set(), dirs_exist_ok=True)
-    papers = [held / name for name in PAPERS if (held / name).is_file()]
-    if papers and not (held / ORIGIN).is_dir():
+    papers = [held / name for name in PAPERS if (held / name).is_file()] if held is not None else []
+    if papers and not (folder / ORIGIN).is_dir():
         (folder / ORIGIN).mkdir()
         for paper in papers:
             shutil.copyfile(paper, folder / ORIGIN / paper.name)

@@ -29,7 +29,7 @@ from pinembed.jobs.finetune.write import CURVES_NAME, GATE_NAME, write_curves, w
 from pinembed.nouns.finetune_report import FinetuneReport, FinetuneSettings
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import check_output, staged_folder
-from pinembed.training.recipe import AUTO, Recipe, make_recipe
+from pinembed.training.recipe import AUTO, Recipe, Wishes, make_recipe
 from pinembed.training.world import join_world
 from pinembed.version import __version__
 
@@ -104,6 +104,17 @@ def finetune(
         OutputExistsError: `out` holds something.
     """
     started_s = time.monotonic()
+    wishes = Wishes(
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        loss=loss,
+        lora=lora,
+        matryoshka=matryoshka,
+        precision=precision,
+        heads=heads,
+        anchor=anchor,
+    )
     world = join_world()
     progress = progress if world.is_first else SILENT
     check_output(out, overwrite=overwrite)
@@ -116,18 +127,10 @@ def finetune(
     val = load_examples(texts.val, texts, encoder.preprocessing, split=VALIDATION, progress=progress)
     recipe = make_recipe(
         encoder.model,
+        wishes,
         train_images=len(train.pixels),
         image_px=encoder.preprocessing.image_px,
         random_init=random_init,
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        loss=loss,
-        lora=lora,
-        matryoshka=matryoshka,
-        precision=precision,
-        heads=heads,
-        anchor=anchor,
     )
     settings = FinetuneSettings(
         data=str(data),
