@@ -80,7 +80,7 @@ class WorkerSetup:
 
     Attributes:
         preprocessing: of the encoder.
-        fast_jpeg: load torch for the fast JPEG path.
+        fast_jpeg: load torch's libraries for the fast JPEG path.
         reduced: decode large JPEGs at a part of their size.
     """
 

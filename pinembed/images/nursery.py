@@ -1,8 +1,8 @@
 """Nursery: one process that has loaded what decodes, and forks the workers from itself.
 
-torch takes some 300 MB and a second of a process. Forked workers share the memory with the nursery, and start at
-once, also in the place of one that crashed. The nursery itself is started afresh, never forked from the user's process,
-whose threads a fork would not survive.
+torch's libraries take some 200 MB and a quarter of a second of a process. Forked workers share the memory with the
+nursery, and start at once, also in the place of one that crashed. The nursery itself is started afresh, never forked
+from the user's process, whose threads a fork would not survive.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The process that loads images for a LoadingPool: `python -m pinembed.images.worker FD`.
 
-It is a process of its own so that a decoder that crashes or never ends costs one image and not the run. It imports
-torch only for the fast JPEG path and never LanceDB, and it is started with a plain command, so that a user's script
-needs no `__main__` guard.
+It is a process of its own so that a decoder that crashes or never ends costs one image and not the run. It loads
+torch's libraries only for the fast JPEG path and never LanceDB, and it is started with a plain command, so that a
+user's script needs no `__main__` guard.
 """
 
 from __future__ import annotations
@@ -71,10 +71,12 @@ def _shortcuts(setup: WorkerSetup) -> list[LoadJpeg]:
 
         shortcuts.append(reduced_jpeg.load_jpeg)
     if setup.fast_jpeg:
+        os.environ["OMP_NUM_THREADS"] = "1"  # for torch's libraries, of which each worker uses one core
         from pinembed.images import fast_jpeg
 
-        if fast_jpeg.prepare():
-            shortcuts.append(fast_jpeg.load_jpeg)
+        loader = fast_jpeg.fast_loader()
+        if loader is not None:
+            shortcuts.append(loader)
     return shortcuts
 
 

@@ -30,7 +30,7 @@ from pinembed.table.writer import TableWriter
 
 LOADED_AHEAD = 128  # images; at 224 px they are 20 MB, and what is decoded while the encoder opens
 USUAL_IMAGE_BYTES = 100_000  # where only reading would tell
-FAST_JPEG_FROM_BYTES = 32 << 20  # less costs Pillow no more than a worker's loading of torch does
+FAST_JPEG_FROM_BYTES = 16 << 20  # less costs Pillow no more than the loading of torch's libraries does
 
 
 class Work:
