@@ -6,7 +6,6 @@ Shape legend: A tokens of one answer, the end of the turn included; S tokens of 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,14 +40,28 @@ class Taught:
     log_prob_Ak: Tensor
 
 
-def write_part(path: Path, taught: Sequence[Taught], *, key: str) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What one file holds.
+
+    Attributes:
+        taught: in the order of the items.
+        looked: ids of all items that were looked at, those whose image cannot be read among them.
+    """
+
+    taught: tuple[Taught, ...]
+    looked: tuple[str, ...]
+
+
+def write_part(path: Path, part: Part, *, key: str) -> None:
     """Write beside the place, then rename.
 
     Args:
         path: of the file.
-        taught: at least one.
+        part: with at least one answer.
         key: of the run; a part of another run is not taken over.
     """
+    taught = part.taught
     tensors = {
         "token_S": torch.cat([one.token_A for one in taught]),
         "top_Sk": torch.cat([one.top_Ak for one in taught]),
@@ -57,11 +70,12 @@ def write_part(path: Path, taught: Sequence[Taught], *, key: str) -> None:
     }
     dialogues = [{"item": one.item, "question": one.question, "answer": one.answer} for one in taught]
     partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata={"key": key, "dialogues": json.dumps(dialogues, ensure_ascii=False)})
+    told = {"dialogues": json.dumps(dialogues, ensure_ascii=False), "looked": json.dumps(part.looked)}
+    save_file(tensors, partial, metadata={"key": key, **told})
     partial.replace(path)
 
 
-def read_part(path: Path, *, key: str | None = None) -> list[Taught] | None:
+def read_part(path: Path, *, key: str | None = None) -> Part | None:
     """What one file holds; None where it was written by a run of another key.
 
     Raises:
@@ -72,7 +86,7 @@ def read_part(path: Path, *, key: str | None = None) -> list[Taught] | None:
             metadata = stored.metadata() or {}
             if key is not None and metadata.get("key") != key:
                 return None
-            dialogues = json.loads(metadata["dialogues"])
+            dialogues, looked = json.loads(metadata["dialogues"]), json.loads(metadata["looked"])
             token_S, top_Sk, log_prob_Sk, length = (
                 stored.get_tensor(name) for name in ("token_S", "top_Sk", "log_prob_Sk", "length")
             )
@@ -81,7 +95,7 @@ def read_part(path: Path, *, key: str | None = None) -> list[Taught] | None:
             raise ValueError("its tensors do not fit each other")
         if not bool(torch.isfinite(log_prob_Sk).all()):
             raise ValueError("it holds NaN or inf")
-        return [
+        taught = tuple(
             Taught(
                 item=str(dialogue["item"]),
                 question=str(dialogue["question"]),
@@ -97,7 +111,8 @@ def read_part(path: Path, *, key: str | None = None) -> list[Taught] | None:
                 torch.split(log_prob_Sk, sizes),
                 strict=True,
             )
-        ]
+        )
+        return Part(taught=taught, looked=tuple(map(str, looked)))
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise DataError(
             f"{path} is not what `pinembed teach` wrote: {str(error).splitlines()[0]}",
@@ -117,4 +132,4 @@ def read_taught(folder: Path) -> list[Taught]:
             f"{folder} holds no {PART_PATTERN}; wanted a folder that `pinembed teach` wrote.",
             remedy="Make one: pinembed teach DATA --model MODEL --out DIR",
         )
-    return [taught for part in parts for taught in read_part(part) or []]
+    return [taught for path in parts if (part := read_part(path)) is not None for taught in part.taught]

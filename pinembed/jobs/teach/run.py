@@ -24,12 +24,13 @@ from pinembed.nouns.teach_report import TeachReport
 from pinembed.outfolder import check_output, staged_folder
 from pinembed.trimmed.checkpoint import file_stamps
 from pinembed.trimmed.questions import ASK, choose_fields, spoken, value_of
-from pinembed.trimmed.taught import Taught, read_part, write_part
+from pinembed.trimmed.taught import Part, Taught, read_part, write_part
 from pinembed.trimmed.teacher import Teacher
 
 QUESTION = "What does the picture show?"
 TOP, IMAGE_PX, MAX_NEW_TOKENS = 32, 512, 64
 ITEMS_PER_PART = 64
+STORE_EVERY_S = 60.0
 
 
 def teach(
@@ -68,7 +69,7 @@ def teach(
         device: `auto`, `cpu`, `cuda` ...
         dtype: `auto` for the type of the stored weights, or a torch type's name.
         progress: told each item.
-        stop: asked after each part.
+        stop: asked after each item.
 
     Raises:
         DataError: no metadata, no training items, no field to ask about, or no image that can be read.
@@ -101,12 +102,14 @@ def teach(
     progress.start("teaching", len(items), "images")
     with (stop := stop or Stop()).deferred():
         for number, start in enumerate(range(0, len(items), ITEMS_PER_PART)):
-            part = items[start : start + ITEMS_PER_PART]
-            if book.has(number, part):
-                progress.advance(len(part))
-            else:
-                book.add(number, part, lesson.give(part, progress))
-            stop.check()
+            items_of_part = items[start : start + ITEMS_PER_PART]
+            part = book.opened(number)
+            progress.advance(len(part.looked))
+            while left := items_of_part[len(part.looked) :]:
+                part = lesson.give(left, part, progress, stop)
+                book.store(number, part)
+                stop.check()
+            book.count(number, part)
     if not book.dialogues:
         raise DataError(
             f"None of the {len(items)} images of {data} can be read.", remedy="Run `pinembed encode` to see why."
@@ -148,23 +151,28 @@ class _Book:
         self.dialogues = self.answer_tokens = self.resumed = 0
         self.failed: list[str] = []
 
-    def has(self, number: int, items: Sequence[Item]) -> bool:
-        """Whether a run of the same kind left this part, whole; it is counted then."""
-        path = self._path(number)
+    def opened(self, number: int) -> Part:
+        """What a run of the same kind left of this part; nothing where it left nothing whole."""
         try:
-            taught = read_part(path, key=self._key)
+            part = read_part(self._path(number), key=self._key)
         except DataError:  # cut short by whatever stopped that run: it is made again
-            return False
-        if taught:
-            self.resumed += len(items)
-            self._count(path, items, taught)
-        return bool(taught)
+            part = None
+        self.resumed += len(part.looked) if part is not None else 0
+        return part or Part(taught=(), looked=())
 
-    def add(self, number: int, items: Sequence[Item], taught: Sequence[Taught]) -> None:
-        """Store a part; one without any dialogue leaves no file."""
-        if taught:
-            write_part(self._path(number), taught, key=self._key)
-        self._count(self._path(number), items, taught)
+    def store(self, number: int, part: Part) -> None:
+        """Put a part, whole or as far as it is, in the place of what was there; without any answer there is no file."""
+        if part.taught:
+            write_part(self._path(number), part, key=self._key)
+
+    def count(self, number: int, part: Part) -> None:
+        """Book a whole part."""
+        if part.taught:
+            self._parts.append(self._path(number))
+        told = {one.item for one in part.taught}
+        self.failed += [item for item in part.looked if item not in told]
+        self.dialogues += len(part.taught)
+        self.answer_tokens += sum(len(one.token_A) for one in part.taught)
 
     def bind(self, folder: Path) -> int:
         """Bring the parts into the output folder; returns their bytes."""
@@ -176,14 +184,6 @@ class _Book:
     def _path(self, number: int) -> Path:
         return self._folder / f"part-{number:06d}.safetensors"
 
-    def _count(self, path: Path, items: Sequence[Item], taught: Sequence[Taught]) -> None:
-        if taught:
-            self._parts.append(path)
-        told = {one.item for one in taught}
-        self.failed += [item.id for item in items if item.id not in told]
-        self.dialogues += len(taught)
-        self.answer_tokens += sum(len(one.token_A) for one in taught)
-
 
 class _Lesson:
     """One teacher and what it is asked about every item."""
@@ -194,24 +194,30 @@ class _Lesson:
         self._questions = list(questions)
         self._max_new_tokens = max_new_tokens
 
-    def give(self, items: Sequence[Item], progress: Progress) -> list[Taught]:
-        """Look at some items; one whose image cannot be read is told and left out."""
-        taught: list[Taught] = []
+    def give(self, items: Sequence[Item], part: Part, progress: Progress, stop: Stop) -> Part:
+        """Look at some items, until a stop is asked for or STORE_EVERY_S are over; adds to what the part holds."""
+        taught, looked = list(part.taught), list(part.looked)
+        began = time.perf_counter()
         for item in items:
-            try:
-                seen = self._teacher.look(read_image(item.path))
-            except ImageError as error:
-                progress.say(f"{item.id}: {error.message}")
-            else:
-                said = self._teacher.answer(seen, self._questions, max_new_tokens=self._max_new_tokens)
-                true = [
-                    (ASK[0].format(field=spoken(field)), value)
-                    for field in self._fields
-                    if (value := value_of(item, field))
-                ]
-                taught += self._teacher.weigh(seen, item.id, [*true, *zip(self._questions, said, strict=True)])
+            taught += self._look(item, progress)
+            looked.append(item.id)
             progress.advance()
-        return taught
+            if stop.requested or time.perf_counter() - began > STORE_EVERY_S:
+                break
+        return Part(taught=tuple(taught), looked=tuple(looked))
+
+    def _look(self, item: Item, progress: Progress) -> list[Taught]:
+        """All answers about one item; none where its image cannot be read, which is told."""
+        try:
+            seen = self._teacher.look(read_image(item.path))
+        except ImageError as error:
+            progress.say(f"{item.id}: {error.message}")
+            return []
+        said = self._teacher.answer(seen, self._questions, max_new_tokens=self._max_new_tokens)
+        true = [
+            (ASK[0].format(field=spoken(field)), value) for field in self._fields if (value := value_of(item, field))
+        ]
+        return self._teacher.weigh(seen, item.id, [*true, *zip(self._questions, said, strict=True)])
 
 
 def _key(
