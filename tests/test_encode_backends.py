@@ -353,46 +353,26 @@ def test_small_run_uses_the_reference_and_measures_nothing(
     assert report.stages.calibrate == 0  # type: ignore[attr-defined]
 
 
-class Remembered:
-    """A backend that is always done at once."""
-
-    name = "remembered"
-    images_at_once = 8
-
-    def __init__(self) -> None:
-        self.counts: list[int] = []
-
-    def submit(self, pixels_BCHW: Pixels) -> Remembered:
-        self.counts.append(len(pixels_BCHW))
-        return self
-
-    def done(self) -> bool:
-        return True
-
-    def result(self) -> Vectors:
-        return np.eye(self.counts[-1], 16, dtype=np.float32)
-
-
 def test_small_run_uses_what_a_large_one_chose(
     encode_shop: Callable[..., object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    class Remembered:
+        name = "remembered"
+
+        def submit(self, pixels_BCHW: Pixels) -> Remembered:
+            self.count = len(pixels_BCHW)
+            return self
+
+        def done(self) -> bool:
+            return True
+
+        def result(self) -> Vectors:
+            return np.eye(self.count, 16, dtype=np.float32)
+
     monkeypatch.setattr(BackendChoice, "known", lambda self: "onnx fp32")
     monkeypatch.setattr(BackendChoice, "open", lambda self, name: Remembered())
 
     assert encode_shop().backend == "remembered"  # type: ignore[attr-defined]
-
-
-def test_encoder_that_has_nothing_to_do_does_not_wait_for_a_whole_batch(
-    encode_shop: Callable[..., object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    backend = Remembered()
-    monkeypatch.setattr(BackendChoice, "known", lambda self: "onnx fp32")
-    monkeypatch.setattr(BackendChoice, "open", lambda self, name: backend)
-
-    report = encode_shop()
-
-    assert backend.counts == [8, 8, 8]
-    assert report.added == 24  # type: ignore[attr-defined]
 
 
 WITHOUT_TORCH = """

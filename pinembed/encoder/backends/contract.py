@@ -36,11 +36,9 @@ class ImageBackend(Protocol):
 
     Attributes:
         name: what computes and in which precision, such as `openvino bf16`.
-        images_at_once: as many keep all of it busy; fewer take as long.
     """
 
     name: str
-    images_at_once: int
 
     def submit(self, pixels_BCHW: Pixels) -> Pending:
         """Begin to compute (B, 3, H, W) uint8, of any B; the next batch may be submitted before this one is done."""

@@ -43,7 +43,6 @@ class OnnxBackend:
                 f"ONNX Runtime cannot load {path}: {str(error).strip().splitlines()[0]}", remedy="Use --backend torch."
             ) from error
         self._input = self._session.get_inputs()[0]
-        self.images_at_once = threads * self._input.shape[0]
         self._pieces = ThreadPoolExecutor(threads, thread_name_prefix="pinembed-onnx")
         self._batches = ThreadPoolExecutor(1, thread_name_prefix="pinembed-onnx-batch")
 

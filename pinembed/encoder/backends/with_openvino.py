@@ -51,7 +51,6 @@ class OpenVinoBackend:
                 f"OpenVINO cannot load {path}: {str(error).strip().splitlines()[0]}", remedy="Use --backend torch."
             ) from error
         self._piece_images = int(self._compiled.inputs[0].shape[0])
-        self.images_at_once = streams * self._piece_images
         self._idle: deque[Any] = deque()
 
     def submit(self, pixels_BCHW: Pixels) -> OpenVinoPending:

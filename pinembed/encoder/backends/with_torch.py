@@ -36,7 +36,6 @@ class TorchBackend:
         self._tower = tower.in_precision(DTYPES[precision])
         self._device = tower.device
         self._batch_size = batch_size
-        self.images_at_once = batch_size
         self._lanes = CudaLanes(tower.device) if lanes is None and tower.device.type == "cuda" else lanes
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="pinembed-torch")
 

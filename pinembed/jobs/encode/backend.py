@@ -82,14 +82,6 @@ class BackendOfRun:
         return self._backend.name if self._backend is not None else ""
 
     @property
-    def images_at_once(self) -> int:
-        """As many are worth an encoder's while that has nothing to do; a whole batch as long as it is not open."""
-        opened = self._backend
-        if opened is None and self._opening is not None and self._opening.done() and not self._opening.exception():
-            opened = self._opening.result()
-        return self.batch_size if opened is None else min(self.batch_size, opened.images_at_once)
-
-    @property
     def calibration_images(self) -> int:
         """How many images `calibrate` needs; 0 where the choice is made."""
         if self._chosen is not None:

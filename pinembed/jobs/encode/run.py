@@ -128,7 +128,8 @@ class EncodeRun:
                 self._fail(answer.place, answer.reason, answer.message)
             else:
                 self._take(answer)
-            if self._is_due(backend):
+            is_full = bool(self._batch) and len(self._batch) >= backend.batch_size
+            if is_full or len(self._waiting) >= MAX_WAITING:
                 self._encode_waiting(backend)
             self._progress.advance(1, self._note(pool))
             if stop.requested:
@@ -137,16 +138,6 @@ class EncodeRun:
         self._encode_waiting(backend)
         self._land(backend)
         self._progress.finish()
-
-    def _is_due(self, backend: BackendOfRun) -> bool:
-        """Whether the encoder should have what waits: a whole batch, or less where it has nothing else to do."""
-        images = len(self._batch)
-        is_idle = self._flight is None or self._flight.pending is None or self._flight.pending.done()
-        return (
-            images >= backend.batch_size
-            or len(self._waiting) >= MAX_WAITING
-            or (is_idle and images >= backend.images_at_once)
-        )
 
     def _note(self, pool: LoadingPool) -> str:
         failed = f"{len(self.tally.failures)} failed, " if self.tally.failures else ""
