@@ -25,6 +25,7 @@ from pinembed.jobs.evaluate.ask import Questions, ask, make_questions
 from pinembed.metrics.retrieval import QueryScores
 from pinembed.metrics.split import SplitScores
 from pinembed.metrics.verdict import decide
+from pinembed.nouns.evaluation import DIRECTIONS
 from pinembed.nouns.progress import SILENT
 
 
@@ -50,8 +51,8 @@ def drawn(first: QueryScores, second: QueryScores, group_D: Tensor, swapped_D: T
 
 def exchanged(first: SplitScores, second: SplitScores, group_D: Tensor, swapped_D: Tensor) -> SplitScores:
     """The same in every direction."""
-    pairs = zip(first.directions, second.directions, strict=True)
-    return SplitScores(*(drawn(ours, theirs, group_D, swapped_D) for ours, theirs in pairs))
+    pairs = zip(DIRECTIONS, first.directions, second.directions, strict=True)
+    return SplitScores(**{name: drawn(ours, theirs, group_D, swapped_D) for name, ours, theirs in pairs})
 
 
 def main() -> None:

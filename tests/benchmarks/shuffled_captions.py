@@ -1,6 +1,6 @@
 """How often `finetune` hands the base back where captions tell nothing: `python shuffled_captions.py DATA ENCODER`.
 
-    [--group COLUMN] [--text COLUMN,...] [--seeds 20] [--images 300] [--epochs 2]
+    [--group COLUMN] [--text COLUMN,...] [--first 0] [--seeds 20] [--images 300] [--epochs 2]
 
 The texts of DATA are shuffled between the images, over all splits, with another seed each time; some images of each
 split take part. Groups stay as they are, so that only what texts say of images is wrong. The base has to be kept every
@@ -62,13 +62,14 @@ def main() -> None:
     parser.add_argument("encoder")
     parser.add_argument("--group", default="label")
     parser.add_argument("--text", default="label,description")
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--images", type=int, default=300)
     parser.add_argument("--epochs", type=int, default=2)
     asked = parser.parse_args()
     text = asked.text.split(",")
     kept = 0
-    for seed in range(asked.seeds):
+    for seed in range(asked.first, asked.first + asked.seeds):
         with tempfile.TemporaryDirectory() as made:
             folder = Path(made)
             write_shuffled(asked.data, folder / "data", group=asked.group, text=text, images=asked.images, seed=seed)
