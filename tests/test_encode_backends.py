@@ -375,17 +375,17 @@ def test_small_run_uses_what_a_large_one_chose(
     assert encode_shop().backend == "remembered"  # type: ignore[attr-defined]
 
 
-WITHOUT_TORCH = """
+TELLING_WHAT_IT_LOADED = """
 import sys
 from pathlib import Path
 from pinembed.jobs.encode import encode
 images, table, encoder = sys.argv[1:]
 report = encode(Path(images), table=table, encoder=encoder, device="cpu", workers=1)
-print(report.backend, report.added, "torch" in sys.modules)
+print(report.backend, report.added, sorted({"torch", "lancedb", "onnxruntime", "openvino"} & sys.modules.keys()))
 """
 
 
-def test_run_whose_choice_is_known_never_loads_torch(
+def test_run_whose_choice_is_known_never_loads_torch_and_one_with_nothing_to_do_no_encoder_at_all(
     catalogue_folder: Path, tmp_path: Path, tiny_encoder: Path
 ) -> None:
     pytest.importorskip("onnxruntime")
@@ -397,10 +397,12 @@ def test_run_whose_choice_is_known_never_loads_torch(
     trial_worker._convert("onnx fp32", load_tower(files), torch_trial(choice, np.empty(0, np.uint8)))
     choice.settle([speed("torch fp32", 20), speed("onnx fp32", 60)])
 
-    command = [sys.executable, "-c", WITHOUT_TORCH, str(catalogue_folder), str(tmp_path / "db/t"), str(tiny_encoder)]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    arguments = [str(catalogue_folder), str(tmp_path / "db/t"), str(tiny_encoder)]
+    command = [sys.executable, "-c", TELLING_WHAT_IT_LOADED, *arguments]
+    first, again = (subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2))
 
-    assert said == "onnx fp32 24 False\n"
+    assert first == "onnx fp32 24 ['onnxruntime']\n"
+    assert again == " 0 []\n"
 
 
 def test_converted_model_that_is_damaged_is_measured_and_made_again(
