@@ -114,6 +114,15 @@ def command(
             show_default="0.3; small: 0.7",
         ),
     ] = None,
+    blended: Annotated[
+        float | None,
+        typer.Option(
+            "--blended",
+            help="Share of an epoch's items that are blends of two training items, their values named by a linear "
+            "probe: a small catalogue is then not learned by heart.",
+            show_default="0; small: 0.75 below 1,000 items",
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     device: Device = "auto",
     json_output: Json = False,
@@ -144,6 +153,7 @@ def command(
         lr=lr,
         language_lr=language_lr,
         noise=noise,
+        blended=blended,
         overwrite=overwrite,
         device=device,
         progress=console.progress,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from pinembed.jobs.align.material import Material, Rows
 from pinembed.nouns.align_report import FieldScore, TokensScore
 from pinembed.trimmed.alignment import right_answers
 from pinembed.trimmed.model import TrimmedModel
-from pinembed.trimmed.probe import probe_accuracy
+from pinembed.trimmed.probe import Probe, fit_probe
 from pinembed.trimmed.questions import Dialogue, QuestionMaker
 
 QUICK_QUESTIONS = 100
@@ -31,11 +31,21 @@ def quick_accuracy(model: TrimmedModel, embeddings_ND: Tensor, questions: Questi
     return sum(shares) / len(shares) if shares else None
 
 
+def fit_probes(material: Material, fields: Sequence[str]) -> dict[str, Probe]:
+    """A linear probe of each field that training items have, fitted on them."""
+    train, select = material.train, material.select
+    return {
+        field: fit_probe(train.embeddings_ND, values, select.embeddings_ND, _values(field, select))
+        for field in fields
+        if any(values := _values(field, train))
+    }
+
+
 def judge(
-    model: TrimmedModel, material: Material, fields: Sequence[str], *, seed: int
+    model: TrimmedModel, material: Material, probes: Mapping[str, Probe], *, seed: int
 ) -> tuple[tuple[FieldScore, ...], float, tuple[TokensScore, ...]]:
     """Scores of the fields, the share of right comparisons, and the mean accuracy with fewer soft tokens."""
-    held_out = material.held_out
+    held_out, fields = material.held_out, list(probes)
     questions = QuestionMaker(held_out.items, fields, seed=seed)
     seeded = torch.Generator().manual_seed(seed)
     shuffled_ND = held_out.embeddings_ND[torch.randperm(len(held_out.items), generator=seeded)]
@@ -46,7 +56,7 @@ def judge(
             field=field,
             items=len(dialogues),
             accuracy=_share(model, held_out.embeddings_ND, dialogues),
-            probe=_probe(field, material.train, material.select, held_out),
+            probe=probes[field].accuracy(held_out.embeddings_ND, _values(field, held_out)),
             shuffled=_share(model, shuffled_ND, dialogues),
             majority=_majority(field, material.train, dialogues),
         )
@@ -90,17 +100,6 @@ def _thinned(dialogues: list[Dialogue], most: int) -> list[Dialogue]:
 
 def _values(field: str, rows: Rows) -> list[str]:
     return QuestionMaker(rows.items, [field]).values_of[field]
-
-
-def _probe(field: str, train: Rows, select: Rows, held_out: Rows) -> float:
-    return probe_accuracy(
-        train.embeddings_ND,
-        _values(field, train),
-        select.embeddings_ND,
-        _values(field, select),
-        held_out.embeddings_ND,
-        _values(field, held_out),
-    )
 
 
 def _majority(field: str, train: Rows, dialogues: Sequence[Dialogue]) -> float:

@@ -28,6 +28,7 @@ class Wishes:
         train_language_model: whether the whole of it learns.
         lora: rank of low-rank layers that learn in its place.
         noise: spread of the noise on the embeddings.
+        blended: share of blends among the items.
         minutes: limit of the run.
         seed: of everything random.
     """
@@ -39,6 +40,7 @@ class Wishes:
     train_language_model: bool | None
     lora: int | None
     noise: float | None
+    blended: float | None
     minutes: float | None
     seed: int
 
@@ -54,6 +56,7 @@ class Recipe:
         batch_size: questions of one step.
         noise: spread of the noise on the embeddings, in each feature's own spread.
         projector_first: share of the run in which the projector learns alone where the language model learns too.
+        blended: share of blends among few items.
     """
 
     trains_language_model: bool
@@ -62,14 +65,15 @@ class Recipe:
     batch_size: int
     noise: float
     projector_first: float
+    blended: float
 
 
 # LLaVA-1.5's stages: Liu et al. 2023, arXiv:2310.03744
 PRETRAINED = Recipe(
-    trains_language_model=False, lr=1e-3, language_lr=2e-5, batch_size=32, noise=0.3, projector_first=0.3
+    trains_language_model=False, lr=1e-3, language_lr=2e-5, batch_size=32, noise=0.3, projector_first=0.3, blended=0.0
 )
 FROM_SCRATCH = Recipe(
-    trains_language_model=True, lr=3e-3, language_lr=3e-3, batch_size=64, noise=0.7, projector_first=0.0
+    trains_language_model=True, lr=3e-3, language_lr=3e-3, batch_size=64, noise=0.7, projector_first=0.0, blended=0.75
 )
 
 
@@ -93,6 +97,21 @@ def trains_language_model(wishes: Wishes, recipe: Recipe) -> bool:
     if wishes.train_language_model is None:
         return recipe.trains_language_model and not wishes.lora
     return wishes.train_language_model
+
+
+def blended_share(wishes: Wishes, recipe: Recipe, *, items: int) -> float:
+    """Share of blends in an epoch: the user's, or the recipe's where there are few items.
+
+    Raises:
+        UsageError: no share.
+    """
+    if wishes.blended is None:
+        return recipe.blended if items < FEW_ITEMS else 0.0
+    if not 0 <= wishes.blended <= 1:
+        raise UsageError(
+            f"--blended {wishes.blended:g} is no share.", remedy="Give a number from 0 (none) to 1 (blends alone)."
+        )
+    return wishes.blended
 
 
 def settle(
@@ -121,6 +140,7 @@ def settle(
         projector_first=recipe.projector_first if language_lr > 0 else 0.0,
         lora_rank=wishes.lora or 0,
         noise=recipe.noise if wishes.noise is None else wishes.noise,
+        blended=blended_share(wishes, recipe, items=items),
         tokens=tokens,
         seed=wishes.seed,
         minutes=wishes.minutes,
