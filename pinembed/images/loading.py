@@ -80,12 +80,12 @@ class WorkerSetup:
 
     Attributes:
         preprocessing: of the encoder.
-        fast_jpeg: load torch's libraries for the fast JPEG path.
+        fast_jpeg: decode JPEGs by torch's libraries; without, by Pillow, whose pixels differ in the last bit.
         reduced: decode large JPEGs at a part of their size.
     """
 
     preprocessing: Preprocessing
-    fast_jpeg: bool
+    fast_jpeg: bool = True
     reduced: bool = False
 
 

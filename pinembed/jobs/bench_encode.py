@@ -21,7 +21,7 @@ from pinembed.images.pool import LoadingPool
 from pinembed.jobs.cores import usable_cores
 from pinembed.jobs.encode.backend import BATCH_SIZES
 from pinembed.jobs.encode.job import IMAGE_LIMIT_S, encode
-from pinembed.jobs.encode.work import FAST_JPEG_FROM_BYTES, LOADED_AHEAD
+from pinembed.jobs.encode.work import LOADED_AHEAD
 from pinembed.nouns.bench_encode_report import BackendSpeed, BenchEncodeReport
 from pinembed.nouns.encoder_spec import Preprocessing
 from pinembed.nouns.progress import SILENT, Progress
@@ -109,8 +109,7 @@ def _decode(
     files: Sequence[ScannedFile], preprocessing: Preprocessing, cores: int, sample: int, progress: Progress
 ) -> tuple[float, NDArray[np.uint8]]:
     """Images by second with every core decoding, and pixels of a sample."""
-    fast_jpeg = sum(file.size_bytes for file in files) >= FAST_JPEG_FROM_BYTES  # as encode decides it
-    setup = WorkerSetup(preprocessing=preprocessing, fast_jpeg=fast_jpeg)
+    setup = WorkerSetup(preprocessing=preprocessing)
     requests = [LoadRequest(place=place, image=file.path) for place, file in enumerate(files)]
     progress.start("decode", total=len(requests), unit="img")
     kept: list[NDArray[np.uint8]] = []

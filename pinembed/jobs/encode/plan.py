@@ -66,11 +66,6 @@ class Plan:
         """How many items in `load` the table does not have."""
         return len(self.load) - int(self.stored.has(self.load).sum())
 
-    def size_bytes(self, usual: int) -> int:
-        """Of all files to be read, each of unknown size counted as `usual`."""
-        sizes = self.inputs.candidates.size_bytes[self.load]
-        return int(np.where(sizes < 0, usual, sizes).sum())
-
     def requests(self) -> Iterator[LoadRequest]:
         """What the loading pool is asked for; `place` is that of the candidate.
 

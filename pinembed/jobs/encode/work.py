@@ -29,8 +29,6 @@ from pinembed.table.upkeep import index_if_large, tidy
 from pinembed.table.writer import TableWriter
 
 LOADED_AHEAD = 128  # images; at 224 px they are 20 MB, and what is decoded while the encoder opens
-USUAL_IMAGE_BYTES = 100_000  # where only reading would tell
-FAST_JPEG_FROM_BYTES = 16 << 20  # less costs Pillow no more than the loading of torch's libraries does
 
 
 class Work:
@@ -80,7 +78,7 @@ class Work:
             return Outcome(tally=self.tally, rows=plan.rows)
         with stop.deferred():
             backend = self._backend(len(plan.load))
-            with self._pool(plan) if len(plan.load) else nullcontext() as pool:
+            with self._pool() if len(plan.load) else nullcontext() as pool:
                 if pool is not None and not backend.calibration_images:
                     pool.begin(plan.requests())  # decoders and encoder start while the table is made ready
                     backend.open_ahead()
@@ -161,12 +159,8 @@ class Work:
         if pixels_BCHW is not None:
             backend.calibrate(pixels_BCHW, stop)
 
-    def _pool(self, plan: Plan) -> LoadingPool:
-        setup = WorkerSetup(
-            preprocessing=self.settings.spec.preprocessing,
-            fast_jpeg=plan.size_bytes(USUAL_IMAGE_BYTES) >= FAST_JPEG_FROM_BYTES,
-            reduced=self.settings.reduced_decode,
-        )
+    def _pool(self) -> LoadingPool:
+        setup = WorkerSetup(preprocessing=self.settings.spec.preprocessing, reduced=self.settings.reduced_decode)
         wanted = self.settings
         return LoadingPool(setup, workers=wanted.workers, image_limit_s=wanted.image_limit_s, ahead=LOADED_AHEAD)
 
