@@ -3,10 +3,10 @@
     python tests/benchmarks/encode_memory.py --work WORK [--files 1 1000 100000] [--encoder ENCODER]
 
 WORK takes the files, which are made once, each of another content: small JPEGs with zeros behind, as long as a photo of
-36 KB. Without --encoder a tiny one with random weights computes, which makes files and not the encoder the load. Each number of files is encoded into a new
-table, and then again, which finds nothing to do. What the command itself takes for one file is the model and the
-libraries. Memory is the peak of the proportional set size of the process tree: what several processes share counts
-once. The table is Markdown.
+36 KB. Without --encoder a tiny one with random weights computes, which makes files and not the encoder the load. Each
+number of files is encoded into a new table, and then again, which finds nothing to do. What the command itself takes
+for one file is the model and the libraries. Memory is the peak of the proportional set size of the process tree: what
+several processes share counts once. The table is Markdown.
 """
 
 from __future__ import annotations
