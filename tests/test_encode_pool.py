@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -161,6 +162,21 @@ def test_pool_left_early_ends_its_processes(tmp_path: Path) -> None:
         workers = list(loading._workers)
 
     assert not any(worker.is_alive for worker in workers)
+
+
+def test_remarks_of_libjpeg_about_an_odd_file_stay_with_the_worker(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole = io.BytesIO()
+    draw_item("red", "circle", 0, side_px=120).save(whole, "JPEG")
+    end = whole.getvalue().rindex(b"\xff\xd9")
+    (tmp_path / "odd.jpg").write_bytes(whole.getvalue()[:end] + bytes(40) + whole.getvalue()[end:])
+
+    with pool(fast_jpeg=True) as loading:
+        answer = next(loading.load([LoadRequest(place=0, image=tmp_path / "odd.jpg")]))
+
+    assert isinstance(answer, LoadedImage)
+    assert capfd.readouterr().err == ""
 
 
 def test_pool_with_the_fast_jpeg_path_gives_the_same_pixels(tmp_path: Path) -> None:

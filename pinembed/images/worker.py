@@ -23,6 +23,8 @@ from pinembed.errors import ImageError
 from pinembed.images.loading import FailedLoad, LoadedImage, LoadJpeg, LoadRequest, WorkerSetup, load_image
 from pinembed.nouns.encoder_spec import Preprocessing
 
+STANDARD_ERROR = 2
+
 
 def serve(control: Connection) -> None:
     """Load what decodes, then fork a worker for each line that comes, and end those that are named."""
@@ -49,12 +51,20 @@ def _fork(control: Connection, setup: WorkerSetup, shortcuts: Sequence[LoadJpeg]
             return pid
         try:
             control.close()
+            _mute()
             with suppress(EOFError, OSError):
                 while True:
                     line.send(answer(line.recv(), setup.preprocessing, shortcuts))
             os._exit(0)
         finally:
             os._exit(1)
+
+
+def _mute() -> None:
+    """Libraries print remarks about odd files past Python; what matters comes as an ImageError, or by the exit code."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, STANDARD_ERROR)
+    os.close(nowhere)
 
 
 def _end(pid: int) -> int:
