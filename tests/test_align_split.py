@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,9 @@ from pinembed.errors import UsageError
 from pinembed.jobs.align import copies, run
 from pinembed.jobs.align.copies import nearly_equal_pairs
 from pinembed.jobs.align.material import Material, read_material
-from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
 from pinembed.nouns.progress import Silent
 from pinembed.source.writer import write_source
+from tests.source_material import SPEC
 
 D = 32
 
@@ -45,13 +46,7 @@ def write_catalogue(folder: Path, *, items: int, splits: list[str] | None = None
 
 
 def write_rows(folder: Path, rows_ND: NDArray[np.float32]) -> Path:
-    spec = EncoderSpec(
-        architecture="tiny",
-        config_sha256="0" * 64,
-        weights_sha256="1" * 64,
-        dim=D,
-        preprocessing=Preprocessing(image_px=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
-    )
+    spec = dataclasses.replace(SPEC, dim=D)
     folder.mkdir(parents=True)
     ids = [f"i{number}" for number in range(len(rows_ND))]
     write_source(folder, spec, [(ids, rows_ND.astype(np.float16))], count=len(ids))

@@ -84,15 +84,11 @@ def scan_catalogue(root: Path, *, metadata: Path | None = None) -> CatalogueScan
     Raises:
         DataError: no such folder, no image in it, unreadable metadata, no `file_name` column, an id that occurs twice.
     """
-    if not root.is_dir():
-        found = "is a file" if root.exists() else "does not exist"
-        raise DataError(f"{root} {found}; wanted a folder of images.", remedy="Check the path.")
+    require_folder(root)
     files = {scanned.file_name: scanned for scanned in scan_images(root)}
     tables = metadata_tables(root, metadata)
     if not files:
-        raise DataError(
-            f"{root} holds no image file.", remedy="Check the path; images lie in it or in folders below it."
-        )
+        raise no_image_in(root)
     if not tables:
         items = tuple(
             Item(id=name, file_name=name, path=scanned.path, split=split_of(name))
@@ -102,6 +98,22 @@ def scan_catalogue(root: Path, *, metadata: Path | None = None) -> CatalogueScan
         return CatalogueScan(catalogue=bare, rows_without_file=(), files_without_row=())
     table = pa.concat_tables([table for _, table in tables], promote_options="permissive")
     return _join(root, tables[0][0], table, files)
+
+
+def require_folder(root: Path) -> None:
+    """Let only a folder pass.
+
+    Raises:
+        DataError: it is a file, or not there.
+    """
+    if not root.is_dir():
+        found = "is a file" if root.exists() else "does not exist"
+        raise DataError(f"{root} {found}; wanted a folder of images.", remedy="Check the path.")
+
+
+def no_image_in(root: Path) -> DataError:
+    """The error for a folder without images."""
+    return DataError(f"{root} holds no image file.", remedy="Check the path; images lie in it or in folders below it.")
 
 
 def shown(names: Sequence[str], limit: int = 3) -> str:

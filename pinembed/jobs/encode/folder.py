@@ -13,9 +13,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pinembed.catalogue.listed import ListedFiles
-from pinembed.catalogue.metadata import RESERVED, SPLIT_FOLDERS, metadata_tables, refuse_repeated_ids, split_of
+from pinembed.catalogue.metadata import (
+    RESERVED,
+    SPLIT_FOLDERS,
+    metadata_tables,
+    no_image_in,
+    refuse_repeated_ids,
+    require_folder,
+    split_of,
+)
 from pinembed.catalogue.scan import ScannedFile, scan_images
-from pinembed.errors import DataError
 from pinembed.jobs.encode.candidates import Candidates, TextColumn
 from pinembed.jobs.encode.id_index import NOWHERE, IdIndex, Places
 from pinembed.nouns.candidate import Fault
@@ -59,15 +66,11 @@ def scan_folder(root: Path, *, metadata: Path | None, listed: ListedFiles | None
     Raises:
         DataError: no such folder, no image in it, unreadable metadata, no `file_name` column, an id that occurs twice.
     """
-    if not root.is_dir():
-        found = "is a file" if root.exists() else "does not exist"
-        raise DataError(f"{root} {found}; wanted a folder of images.", remedy="Check the path.")
+    require_folder(root)
     files, faults = _sorted(scan_images(root) if listed is None else listed.files.values())
     tables = metadata_tables(root, metadata)
     if not (len(files.names) or faults) and listed is None:
-        raise DataError(
-            f"{root} holds no image file.", remedy="Check the path; images lie in it or in folders below it."
-        )
+        raise no_image_in(root)
     if not tables:
         every = np.arange(len(files.names))
         splits = _with_splits(pa.table({}), pa.nulls(len(every), pa.string()), files.names)
@@ -96,8 +99,8 @@ def _sorted(scanned: Iterable[ScannedFile]) -> tuple[_Files, list[Fault]]:
             faults.append(name_fault(file.file_name, file.size_bytes, file.mtime_ns))
     unsorted = names.to_arrow()
     order = pc.sort_indices(unsorted).to_numpy()
-    columns = (np.frombuffer(column, dtype=np.int64)[order] for column in (size_bytes, mtime_ns))
-    files = _Files(names=unsorted.take(order), size_bytes=next(columns), mtime_ns=next(columns))
+    sizes, times = (np.frombuffer(column, dtype=np.int64)[order] for column in (size_bytes, mtime_ns))
+    files = _Files(names=unsorted.take(order), size_bytes=sizes, mtime_ns=times)
     return files, sorted(faults, key=lambda fault: fault.file_name)
 
 
