@@ -53,12 +53,18 @@ class Console:
     def table(
         self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, numeric_from: int = 1
     ) -> None:
-        """A table; columns from `numeric_from` on are set flush right."""
+        """A table; columns from `numeric_from` on are set flush right, and wrap their names but no figure."""
         if self.quiet:
             return
         table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
         for place, name in enumerate(columns):
-            table.add_column(name, justify="right" if place >= numeric_from else "left", overflow="fold")
+            numeric = place >= numeric_from
+            table.add_column(
+                name,
+                justify="right" if numeric else "left",
+                overflow="fold",
+                min_width=max(map(len, (*name.split(), *(row[place] for row in rows)))) if numeric else None,
+            )
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
         self._words.print(table)

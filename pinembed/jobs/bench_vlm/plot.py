@@ -45,8 +45,9 @@ def draw(report: BenchVlmReport, path: Path) -> None:
         xlabel="images in the prompt",
         ylabel="seconds to the first token",
         yscale="log",
-        xticks=images,
     )
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(images, [str(count) for count in images], minor=False)
     axes.legend(fontsize=8)
     places = range(len(images))
     share_axes.bar(places, [1 - cost.prefill_share for cost in full], label="tower")
