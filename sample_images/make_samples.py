@@ -29,7 +29,7 @@ COLUMNS = (
     "price",
     "split",
 )
-JPEG_QUALITY = 82
+WEBP = {"quality": 75, "method": 6}
 _SHEET_COLUMNS, _SHEET_ROWS = 10, 4
 _SHEET_CELL_PX, _SHEET_GUTTER_PX = 116, 4
 
@@ -54,7 +54,7 @@ def describe(product: Product, view: int, seed: int) -> dict[str, str]:
     rng = random.Random(f"text {seed} {item}")
     category, color, pattern, style = product.values
     return {
-        "file_name": f"images/{item}.jpg",
+        "file_name": f"images/{item}.webp",
         "id": item,
         "product": product.key,
         "title": title(product, view, rng),
@@ -69,14 +69,14 @@ def describe(product: Product, view: int, seed: int) -> dict[str, str]:
 
 
 def write_samples(out: Path, seed: int) -> list[dict[str, str]]:
-    """Write images/*.jpg and metadata.csv below `out`; return the table's rows."""
+    """Write images/*.webp and metadata.csv below `out`; return the table's rows."""
     (out / "images").mkdir(parents=True, exist_ok=True)
     rows = []
     for product in stock(seed):
         cutout = draw_product(product, seed)
         for view in range(VIEWS_PER_PRODUCT):
             row = describe(product, view, seed)
-            draw_photo(product, cutout, view, seed).save(out / row["file_name"], quality=JPEG_QUALITY, optimize=True)
+            draw_photo(product, cutout, view, seed).save(out / row["file_name"], "WEBP", **WEBP)
             rows.append(row)
     with (out / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")

@@ -59,16 +59,16 @@ class Scene:
 
 
 def view_scene(view: int, rng: random.Random) -> Scene:
-    """Return the setting of one view: catalogue, home, cool day, close-up or evening, each a little different."""
+    """Return the setting of one view: catalogue, room by day, close-up or evening, each a little different."""
     wall = rng.choice(sorted(_WALL_LOOKS))
     lean, shift = rng.uniform(-3, 3), rng.uniform(-0.07, 0.07)
     if view == 0:
         return Scene(rng.uniform(0.76, 0.8), 0.0, 0.0, "smooth", (1.03, 1.02, 1.0), 0.06, False, False)
     if view == 1:
-        return Scene(rng.uniform(0.64, 0.74), shift, lean, wall, (1.05, 1.0, 0.92), 0.16, True, rng.random() < 0.6)
+        sunny, extra = rng.random() < 0.5, rng.random() < 0.5
+        light = (1.05, 1.0, 0.92) if sunny else (0.93, 0.98, 1.06)
+        return Scene(rng.uniform(0.64, 0.76), shift, lean, wall, light, 0.14, sunny, extra)
     if view == 2:
-        return Scene(rng.uniform(0.66, 0.78), shift, lean, wall, (0.93, 0.98, 1.06), 0.12, False, rng.random() < 0.4)
-    if view == 3:
         beam = rng.random() < 0.5
         return Scene(rng.uniform(0.9, 1.02), shift * 1.4, lean, wall, (1.02, 1.01, 0.99), 0.1, beam, False)
     return Scene(rng.uniform(0.6, 0.72), shift, lean, wall, (1.03, 0.93, 0.81), 0.26, False, True)

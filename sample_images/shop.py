@@ -13,11 +13,11 @@ from furniture import draw_chair, draw_clock, draw_cushion, draw_lamp, draw_rug
 from patterns import COLORS, MATERIALS, PATTERNS, Look
 from vessels import draw_basket, draw_candle, draw_mug, draw_plant, draw_vase
 
-PRODUCTS_PER_CATEGORY = 14
-VIEWS_PER_PRODUCT = 5
+PRODUCTS_PER_CATEGORY = 32
+VIEWS_PER_PRODUCT = 4
 # Products held back of each category.
-TEST_PRODUCTS_PER_CATEGORY = 3
-VAL_PRODUCTS_PER_CATEGORY = 2
+TEST_PRODUCTS_PER_CATEGORY = 5
+VAL_PRODUCTS_PER_CATEGORY = 3
 # A value that training shows less often than this could not be learned apart from the products that carry it.
 MIN_TRAIN_PRODUCTS_PER_VALUE = 3
 

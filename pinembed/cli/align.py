@@ -87,12 +87,7 @@ def command(
             show_default=False,
         ),
     ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            "--batch-size", min=1, help="Questions of one step.", show_default="32; small: 64 from 1,000 items on"
-        ),
-    ] = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Questions of one step.")] = 32,
     lr: Annotated[
         float | None,
         typer.Option("--lr", help="Peak learning rate of the projector.", show_default="1e-3; small: 3e-3"),
@@ -102,7 +97,7 @@ def command(
         typer.Option(
             "--language-lr",
             help="Peak learning rate of the language model, where it learns.",
-            show_default="2e-5; small: 3e-3; 2e-4 with --lora",
+            show_default="2e-5; small: 1e-3; 2e-4 with --lora",
         ),
     ] = None,
     noise: Annotated[
@@ -112,15 +107,6 @@ def command(
             min=0,
             help="Noise on the embeddings, in each feature's standard deviation.",
             show_default="0.3; small: 0.7",
-        ),
-    ] = None,
-    blended: Annotated[
-        float | None,
-        typer.Option(
-            "--blended",
-            help="Share of an epoch's items that are blends of two training items, their values named by a linear "
-            "probe: a small catalogue is then not learned by heart.",
-            show_default="0; small: 0.75 below 1,000 items",
         ),
     ] = None,
     overwrite: Overwrite = False,
@@ -153,7 +139,6 @@ def command(
         lr=lr,
         language_lr=language_lr,
         noise=noise,
-        blended=blended,
         overwrite=overwrite,
         device=device,
         progress=console.progress,

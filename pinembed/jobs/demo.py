@@ -29,6 +29,7 @@ from pinembed.nouns.ask_report import AskReport, Question
 from pinembed.nouns.demo_report import DemoReport, DemoStep
 from pinembed.nouns.encode_report import EncodeReport
 from pinembed.nouns.evaluate_report import EvaluateReport
+from pinembed.nouns.item import Item
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.nouns.stop import Stop
 from pinembed.outfolder import claimed_folder, staged_folder
@@ -38,8 +39,8 @@ SAMPLES = Path(__file__).parents[2] / "sample_images"
 TEXT = ("category", "color", "pattern")
 GROUP = "product"
 FIELDS = TEXT
-EPOCHS = 36
-ALIGN_EPOCHS = 12
+EPOCHS = 40
+ALIGN_EPOCHS = 8
 SEARCH_TEXT = "a teal mug"
 SEED = 0
 
@@ -253,14 +254,25 @@ class _Demo:
         return report
 
     def _ask(self) -> AskReport:
-        item = next(item for item in read_catalogue(self._data) if item.split == "test")
+        shown: dict[object, Item] = {}
+        for item in read_catalogue(self._data):
+            if item.split == "test":
+                shown.setdefault(item.fields[FIELDS[0]], item)
+        asked = [(item, field) for item in shown.values() for field in FIELDS]
         questions = [
-            Question(id=field, text=f"What is the {field} of this item?", items=(item.id,)) for field in FIELDS
+            Question(id=f"{field} of {item.id}", text=f"What is the {field} of this item?", items=(item.id,))
+            for item, field in asked
         ]
-        command = f"pinembed ask '{questions[0].text}' --model {self._aligned} --source {self._source} --item {item.id}"
-        with self._step(f"ask about {item.fields['title']}, unseen and without its picture", command) as said:
+        first = asked[0][0]
+        command = (
+            f"pinembed ask '{questions[0].text}' --model {self._aligned} --source {self._source} --item {first.id}"
+        )
+        with self._step(f"ask about an unseen product of each {FIELDS[0]}, without its picture", command) as said:
             report = ask(questions=questions, model=self._aligned, source=self._source, progress=self._progress)
-            said.append(", ".join(f"{answer.id}: {answer.answer}" for answer in report.answers))
+            answers = [answer.answer or "nothing" for answer in report.answers]
+            right = sum(answer == item.fields[field] for answer, (item, field) in zip(answers, asked, strict=True))
+            told = ", ".join(answers[: len(FIELDS)])
+            said.append(f"{right} of {len(asked)} answers right; of {first.fields['title']} it says: {told}")
         return report
 
 

@@ -20,7 +20,6 @@ class AlignSettings:
         noise: spread of the noise that is added to the embeddings, in each feature's own spread.
         tokens: K, soft tokens of one item.
         seed: of weights, questions and noise.
-        blended: share of an epoch's items that are blends of two training items, named by a linear probe.
         minutes: the run's limit; None for none.
     """
 
@@ -32,7 +31,6 @@ class AlignSettings:
     noise: float
     tokens: int
     seed: int
-    blended: float = 0.0
     projector_first: float = 0.0
     lora_rank: int = 0
     minutes: float | None = None

@@ -39,7 +39,7 @@ class DemoReport:
         steps: in order.
         evaluation: the tuned encoder and its base on the test split, which training never saw.
         fields: how the trimmed model answers questions about items of the test split.
-        answers: what it said about one of them.
+        answers: what it said about a product of each category.
         seconds: of all steps.
     """
 

@@ -94,8 +94,6 @@ class QuestionMaker:
         fields: columns that are asked about.
         seed: of the draws.
         own: the user's dialogues about the same items; all of them come in every epoch.
-        blends: how many of the items, the last ones, are none of the catalogue's but lie between some of it.
-        blended: share of an epoch's items that blends take the place of.
     """
 
     def __init__(
@@ -105,15 +103,11 @@ class QuestionMaker:
         *,
         seed: int = 0,
         own: Sequence[Dialogue] = (),
-        blends: int = 0,
-        blended: float = 0.0,
     ) -> None:
         self.items = items
         self.fields = list(fields)
         self._seed = seed
         self._own = own
-        self._real = len(items) - blends
-        self._blended = min(round(blended * self._real), blends)
         self.values_of = {field: [value_of(item, field) for item in items] for field in fields}
         self._rows_of = {field: [row for row, value in enumerate(self.values_of[field]) if value] for field in fields}
         self._known = {field: sorted(set(self.values_of[field]) - {""}) for field in fields}
@@ -132,7 +126,7 @@ class QuestionMaker:
         """As many dialogues for each item as there are fields, and one more, in random order; others each epoch."""
         rng = random.Random(f"{self._seed} {number}")
         drawn = list(self._own)
-        for row in self._rows(rng):
+        for row in range(len(self.items)):
             for field in (*self.fields, rng.choice(self.fields)):
                 kind = rng.choices(list(KIND_WEIGHTS), weights=list(KIND_WEIGHTS.values()))[0]
                 dialogue = self._draw(rng, kind, row, field)
@@ -140,13 +134,6 @@ class QuestionMaker:
                     drawn.append(dialogue)
         rng.shuffle(drawn)
         return drawn
-
-    def _rows(self, rng: random.Random) -> Sequence[int]:
-        """An epoch's items: all of the catalogue's, or blends in the place of some."""
-        if not self._blended:
-            return range(self._real)
-        kept = rng.sample(range(self._real), self._real - self._blended)
-        return [*kept, *rng.sample(range(self._real, len(self.items)), self._blended)]
 
     def judging(self, field: str) -> list[Dialogue]:
         """The plain question about one field, for every item that has it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -31,25 +31,15 @@ def quick_accuracy(model: TrimmedModel, embeddings_ND: Tensor, questions: Questi
     return sum(shares) / len(shares) if shares else None
 
 
-def fit_probes(material: Material, fields: Sequence[str]) -> dict[str, Probe]:
-    """A linear probe of each field that training items have, fitted on them."""
-    train, select = material.train, material.select
-    return {
-        field: fit_probe(train.embeddings_ND, values, select.embeddings_ND, _values(field, select))
-        for field in fields
-        if any(values := _values(field, train))
-    }
-
-
 def judge(
-    model: TrimmedModel, material: Material, probes: Mapping[str, Probe], *, seed: int
+    model: TrimmedModel, material: Material, fields: Sequence[str], *, seed: int
 ) -> tuple[tuple[FieldScore, ...], float, tuple[TokensScore, ...]]:
     """Scores of the fields, the share of right comparisons, and the mean accuracy with fewer soft tokens."""
-    held_out, fields = material.held_out, list(probes)
-    questions = QuestionMaker(held_out.items, fields, seed=seed)
+    held_out, probes = material.held_out, _fit_probes(material, fields)
+    questions = QuestionMaker(held_out.items, list(probes), seed=seed)
     seeded = torch.Generator().manual_seed(seed)
     shuffled_ND = held_out.embeddings_ND[torch.randperm(len(held_out.items), generator=seeded)]
-    asked = {field: _thinned(questions.judging(field), MOST_QUESTIONS) for field in fields}
+    asked = {field: _thinned(questions.judging(field), MOST_QUESTIONS) for field in probes}
     asked = {field: dialogues for field, dialogues in asked.items() if dialogues}
     scores = tuple(
         FieldScore(
@@ -85,6 +75,16 @@ def judge(
 def own_share(model: TrimmedModel, material: Material, dialogues: Sequence[Dialogue]) -> float | None:
     """Share of the user's dialogues about held-out items that are answered to the letter; None without such."""
     return _share(model, material.held_out.embeddings_ND, dialogues) if dialogues else None
+
+
+def _fit_probes(material: Material, fields: Sequence[str]) -> dict[str, Probe]:
+    """A linear probe of each field that training items have, fitted on them."""
+    train, select = material.train, material.select
+    return {
+        field: fit_probe(train.embeddings_ND, values, select.embeddings_ND, _values(field, select))
+        for field in fields
+        if any(values := _values(field, train))
+    }
 
 
 def _share(

@@ -11,8 +11,8 @@ from pinembed.trimmed.checkpoint import Checkpoint
 
 SMALL_PARAMETERS = 50_000_000  # the smallest published Qwen3-VL has a language model of 1.7 billion
 DIALOGUES_SHOWN = 60_000
-FEW_ITEMS, FEW_BATCH = 1_000, 32  # a small catalogue gives few steps: smaller ones read it better at the same cost
 FEWEST_EPOCHS, MOST_EPOCHS = 1, 30
+BATCH_SIZE = 32
 LORA_LR = 2e-4  # arXiv:2305.14314
 
 
@@ -28,19 +28,17 @@ class Wishes:
         train_language_model: whether the whole of it learns.
         lora: rank of low-rank layers that learn in its place.
         noise: spread of the noise on the embeddings.
-        blended: share of blends among the items.
         minutes: limit of the run.
         seed: of everything random.
     """
 
     epochs: int | None
-    batch_size: int | None
+    batch_size: int
     lr: float | None
     language_lr: float | None
     train_language_model: bool | None
     lora: int | None
     noise: float | None
-    blended: float | None
     minutes: float | None
     seed: int
 
@@ -53,28 +51,20 @@ class Recipe:
         trains_language_model: whether all of it learns.
         lr: peak rate of the projector.
         language_lr: peak rate of the language model.
-        batch_size: questions of one step.
         noise: spread of the noise on the embeddings, in each feature's own spread.
         projector_first: share of the run in which the projector learns alone where the language model learns too.
-        blended: share of blends among few items.
     """
 
     trains_language_model: bool
     lr: float
     language_lr: float
-    batch_size: int
     noise: float
     projector_first: float
-    blended: float
 
 
 # LLaVA-1.5's stages: Liu et al. 2023, arXiv:2310.03744
-PRETRAINED = Recipe(
-    trains_language_model=False, lr=1e-3, language_lr=2e-5, batch_size=32, noise=0.3, projector_first=0.3, blended=0.0
-)
-FROM_SCRATCH = Recipe(
-    trains_language_model=True, lr=3e-3, language_lr=3e-3, batch_size=64, noise=0.7, projector_first=0.0, blended=0.75
-)
+PRETRAINED = Recipe(trains_language_model=False, lr=1e-3, language_lr=2e-5, noise=0.3, projector_first=0.3)
+FROM_SCRATCH = Recipe(trains_language_model=True, lr=3e-3, language_lr=1e-3, noise=0.7, projector_first=0.0)
 
 
 def choose_recipe(checkpoint: Checkpoint) -> Recipe:
@@ -99,21 +89,6 @@ def trains_language_model(wishes: Wishes, recipe: Recipe) -> bool:
     return wishes.train_language_model
 
 
-def blended_share(wishes: Wishes, recipe: Recipe, *, items: int) -> float:
-    """Share of blends in an epoch: the user's, or the recipe's where there are few items.
-
-    Raises:
-        UsageError: no share.
-    """
-    if wishes.blended is None:
-        return recipe.blended if items < FEW_ITEMS else 0.0
-    if not 0 <= wishes.blended <= 1:
-        raise UsageError(
-            f"--blended {wishes.blended:g} is no share.", remedy="Give a number from 0 (none) to 1 (blends alone)."
-        )
-    return wishes.blended
-
-
 def settle(
     wishes: Wishes, recipe: Recipe, *, fields: Sequence[str], tokens: int, items: int, adapts: bool
 ) -> AlignSettings:
@@ -134,13 +109,12 @@ def settle(
     settings = AlignSettings(
         fields=tuple(fields),
         epochs=_epochs(wishes.epochs, items * (len(fields) + 1), adapts=adapts),
-        batch_size=_batch_size(recipe, items) if wishes.batch_size is None else wishes.batch_size,
+        batch_size=wishes.batch_size,
         lr=recipe.lr if wishes.lr is None else wishes.lr,
         language_lr=language_lr,
         projector_first=recipe.projector_first if language_lr > 0 else 0.0,
         lora_rank=wishes.lora or 0,
         noise=recipe.noise if wishes.noise is None else wishes.noise,
-        blended=blended_share(wishes, recipe, items=items),
         tokens=tokens,
         seed=wishes.seed,
         minutes=wishes.minutes,
@@ -161,10 +135,6 @@ def _epochs(wanted: int | None, dialogues: int, *, adapts: bool) -> int:
     if wanted is not None:
         return wanted
     return 0 if adapts else min(max(round(DIALOGUES_SHOWN / dialogues), FEWEST_EPOCHS), MOST_EPOCHS)
-
-
-def _batch_size(recipe: Recipe, items: int) -> int:
-    return recipe.batch_size if items >= FEW_ITEMS else min(recipe.batch_size, FEW_BATCH)
 
 
 def _language_rate(wishes: Wishes, recipe: Recipe) -> float:

@@ -10,12 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pinembed.encoder.device import choose_device
-from pinembed.jobs.align.blends import blend, with_blends
 from pinembed.jobs.align.dialogues import OwnDialogue, about, read_dialogues
-from pinembed.jobs.align.judge import fit_probes, judge, own_share, quick_accuracy
+from pinembed.jobs.align.judge import judge, own_share, quick_accuracy
 from pinembed.jobs.align.material import Material, read_material
 from pinembed.jobs.align.projector import adapt_projector, give_projector
-from pinembed.jobs.align.recipe import Wishes, blended_share, choose_recipe, settle, trains_language_model
+from pinembed.jobs.align.recipe import BATCH_SIZE, Wishes, choose_recipe, settle, trains_language_model
 from pinembed.jobs.align.teacher import taught_dialogues
 from pinembed.jobs.align.train import train as train_all
 from pinembed.jobs.align.write import write_model
@@ -46,11 +45,10 @@ def align(
     tokens: int | None = None,
     train_language_model: bool | None = None,
     lora: int | None = None,
-    batch_size: int | None = None,
+    batch_size: int = BATCH_SIZE,
     lr: float | None = None,
     language_lr: float | None = None,
     noise: float | None = None,
-    blended: float | None = None,
     overwrite: bool = False,
     device: str = "auto",
     progress: Progress = SILENT,
@@ -84,8 +82,6 @@ def align(
         lr: peak rate of the projector.
         language_lr: peak rate of the language model or of the low-rank layers.
         noise: spread of the noise on the embeddings, in each feature's own spread.
-        blended: share of an epoch's items that are blends of two training items, named by a linear probe; a new
-            projector then begins with what the probe reads.
         overwrite: replace an `out` that pinembed wrote.
         device: `auto`, `cpu`, `cuda` ...
         progress: told each step.
@@ -124,7 +120,6 @@ def align(
         train_language_model=train_language_model,
         lora=lora,
         noise=noise,
-        blended=blended,
         minutes=minutes,
         seed=seed,
     )
@@ -134,12 +129,9 @@ def align(
         device=choose_device(device),
         dtype="float32" if trains_language_model(wishes, recipe) else "auto",
     )
-    probes = fit_probes(material, chosen)
-    share = blended_share(wishes, recipe, items=len(material.train.items))
-    blends = blend(material.train, probes, seed=seed) if share else None
     adapter_cosine = None
     if old_source is None:
-        give_projector(trimmed, material, {} if blends is None else probes, tokens=tokens, seed=seed)
+        give_projector(trimmed, material, tokens=tokens, seed=seed)
     else:
         adapter_cosine = adapt_projector(trimmed, material, old_source)
     settings = settle(
@@ -151,23 +143,20 @@ def align(
         adapts=old_source is not None,
     )
     taught = [] if teacher is None else taught_dialogues(teacher, material.train.items, trimmed.writer)
-    train = material.train if blends is None else with_blends(material.train, blends)
     questions = QuestionMaker(
-        train.items,
+        material.train.items,
         chosen,
         seed=seed,
         own=[*about(own, material.train.items), *taught],
-        blends=len(train.items) - len(material.train.items),
-        blended=settings.blended,
     )
-    run = Alignment(trimmed, train.embeddings_ND, questions, settings)
+    run = Alignment(trimmed, material.train.embeddings_ND, questions, settings)
     trained = sum(parameter.numel() for parameter in run.parameters)
     state = out.parent / f".{out.name}.align-state.safetensors"
     earlier_s = _train(
         run, material, state, _key(settings, material, model, own, old_source, teacher), progress, stop or Stop()
     )
     progress.start("judging on held-out items")
-    scores, comparisons, by_tokens = judge(trimmed, material, probes, seed=seed)
+    scores, comparisons, by_tokens = judge(trimmed, material, chosen, seed=seed)
     report = AlignReport(
         out=str(out),
         settings=settings,
