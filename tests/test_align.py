@@ -28,7 +28,7 @@ from pinembed.source.writer import write_source
 from pinembed.trimmed.alignment import Alignment, right_answers
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.projector import PROJECTOR_NAME, load_projector, new_projector
-from pinembed.trimmed.questions import QuestionMaker
+from pinembed.trimmed.questions import KIND_WEIGHTS, QuestionMaker
 from pinembed.trimmed.tiny import TinyShape, write_tiny_qwen3vl
 from tests.conftest import CliResult
 
@@ -153,8 +153,14 @@ def test_align_keeps_the_epoch_that_was_best_on_validation(aligned: AlignReport)
     assert aligned.epochs[aligned.kept_epoch - 1].accuracy == best
 
 
-def test_align_answers_a_comparison_with_yes_or_no(aligned: AlignReport) -> None:
-    assert aligned.comparisons >= 0.4
+def test_align_learns_to_name_the_values_of_two_items(
+    shop: Path, source: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guessing both values and the yes or no would be right once in ten times."""
+    for kind in KIND_WEIGHTS:
+        monkeypatch.setitem(KIND_WEIGHTS, kind, {"ask": 0.3, "compare": 0.7}.get(kind, 0.0))
+    report = align(data=shop, model=model, source=source, out=tmp_path / "out", epochs=40, **SETTINGS)
+    assert report.comparisons >= 0.4
 
 
 def test_align_writes_a_folder_that_stock_transformers_reloads(aligned: AlignReport) -> None:

@@ -167,7 +167,9 @@ def _show(console: Console, report: AlignReport, source: Path) -> None:
         ],
     )
     tokens = ", ".join(f"{score.accuracy:.1%} with {score.tokens}" for score in report.by_tokens)
-    console.say(f"Soft tokens an item: {tokens}; comparisons of two items right: {report.comparisons:.1%}")
+    console.say(
+        f"Soft tokens an item: {tokens}; comparisons of two items right to the letter: {report.comparisons:.1%}"
+    )
     if report.own_dialogues is not None:
         console.say(f"Your own dialogues about held-out items right: {report.own_dialogues:.1%}")
     if report.adapter_cosine is not None:

@@ -96,7 +96,7 @@ class AlignReport:
         missing: items of DATA that the source does not hold; they were left out.
         trained_parameters: of the projector, and of the language model where it was trained.
         fields: how held-out items are answered.
-        comparisons: share of right yes and no when two held-out items are compared in one field; half is chance.
+        comparisons: share of comparisons of two held-out items that are right to the letter, values and yes or no.
         own_dialogues: share of the user's dialogues about held-out items that are answered to the letter; None without
             such.
         adapter_cosine: mean cosine of held-out items between their old embedding and their new one behind the map; None

@@ -179,9 +179,8 @@ def right_answers(
     dialogues: Sequence[Dialogue],
     *,
     tokens: int | None = None,
-    begins: bool = False,
 ) -> Iterator[bool]:
-    """Whether greedy generation would answer each question exactly as its dialogue does, or with `begins` begin so.
+    """Whether greedy generation would answer each question exactly as its dialogue does.
 
     One pass with the right answer in place decides it: greedy search writes that answer if and only if every token of
     it, the end of the turn included, is the most likely one after those before it.
@@ -192,10 +191,7 @@ def right_answers(
         rows = [row for dialogue in chunk for row in dialogue.rows]
         labels_BT, logits_AV = answered(model, chunk, embeddings_ND[rows], m)
         said_BT = labels_BT.masked_scatter(labels_BT != IGNORED, logits_AV.argmax(dim=-1))
-        right_BT = said_BT == labels_BT
-        if begins:
-            right_BT |= labels_BT == model.writer.tokenizer.eos_token_id
-        yield from right_BT.all(dim=1).tolist()
+        yield from (said_BT == labels_BT).all(dim=1).tolist()
 
 
 def answered(

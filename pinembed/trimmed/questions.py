@@ -120,7 +120,7 @@ class QuestionMaker:
             for template in (*ASK, LIST, CONFIRM, COMPARE)
         ]
         said = [f"{spoken(field)}: {value}" for field in self.fields for value in self.values_of[field] if value]
-        return [DESCRIBE, "yes, both", "no, one and other", *asked, *said]
+        return [DESCRIBE, "one and other: yes", "one and other: no", *asked, *said]
 
     def epoch(self, number: int) -> list[Dialogue]:
         """As many dialogues for each item as there are fields, and one more, in random order; others each epoch."""
@@ -168,7 +168,7 @@ class QuestionMaker:
         if kind == "confirm":
             named = rng.choice([value, rng.choice(self._known[field])])
             question = CONFIRM.format(field=spoken(field), value=named)
-            return Dialogue(rows=(row,), question=question, answer="yes" if named == value else f"no, {value}")
+            return Dialogue(rows=(row,), question=question, answer=f"{value}: {_verdict(named, value)}")
         return self._compare(rng, row, field)
 
     def _list(self, rng: random.Random, row: int, present: list[str]) -> Dialogue:
@@ -189,8 +189,13 @@ class QuestionMaker:
         if not partners:
             return None
         first, second = values[row], values[partners[0]]
-        answer = f"yes, both {first}" if first == second else f"no, {first} and {second}"
+        answer = f"{first} and {second}: {_verdict(first, second)}"
         return Dialogue(rows=(row, partners[0]), question=COMPARE.format(field=spoken(field)), answer=answer)
+
+
+def _verdict(first: str, second: str) -> str:
+    """Said after the values that decide it: a small model compares what it has just written."""
+    return "yes" if first == second else "no"
 
 
 def _is_attribute(name: str, train: Sequence[Item], held_out: Sequence[Item]) -> bool:

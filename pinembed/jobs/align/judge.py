@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 
@@ -52,12 +51,7 @@ def judge(
         )
         for field, dialogues in asked.items()
     )
-    compared = [
-        dataclasses.replace(dialogue, answer=dialogue.answer.partition(",")[0])
-        for dialogue in questions.comparing(COMPARISONS)
-    ]
-    agreed = list(right_answers(model, held_out.embeddings_ND, compared, begins=True))
-    comparisons = sum(agreed) / max(len(agreed), 1)
+    comparisons = _share(model, held_out.embeddings_ND, questions.comparing(COMPARISONS))
     counts = [m for m in (1, 2, 4, 8, 16, 32) if m < model.require_projector().config.tokens]
     whole = TokensScore(
         tokens=model.require_projector().config.tokens, accuracy=sum(score.accuracy for score in scores) / len(scores)
