@@ -51,6 +51,17 @@ def test_lines_say_nothing_of_a_stage_that_is_over_within_the_minute(capsys) -> 
     assert capsys.readouterr().err == ""
 
 
+def test_a_table_wider_than_the_terminal_wraps_names_but_no_figure(monkeypatch, capsys) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    columns = ["what was measured", "first token s", "USD per 1M", ""]
+    Console().table("costs", columns, [["a long name of a model", "466.13", "1,130,313", "0.00213"]])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "466.13" in line and "1,130,313" in line and "0.00213" in line]
+    assert not [line for line in lines if "first token s" in line]
+    Console().table("nothing", columns, [])
+    assert "first" in capsys.readouterr().out
+
+
 def test_quiet_shows_neither_words_nor_progress_nor_tables(capsys) -> None:
     console = Console(quiet=True)
     console.say("words")

@@ -63,7 +63,7 @@ class Console:
                 name,
                 justify="right" if numeric else "left",
                 overflow="fold",
-                min_width=max(map(len, (*name.split(), *(row[place] for row in rows)))) if numeric else None,
+                min_width=max(map(len, ("", *name.split(), *(row[place] for row in rows)))) if numeric else None,
             )
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
