@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from pinembed.nouns.item import Item
-from pinembed.trimmed.probe import fit_probe
+from pinembed.trimmed.probe import probe_accuracy
 from pinembed.trimmed.questions import COMPARE, DESCRIBE, QuestionMaker, choose_fields
 
 COLOURS, SHAPES = ("red", "green", "blue"), ("circle", "square")
@@ -79,9 +79,7 @@ def test_probe_reads_what_is_linear_and_only_that() -> None:
     parts = (slice(0, 200), slice(200, 240), slice(240, 300))
 
     def probe(values: list[str]) -> float:
-        train, select, held_out = parts
-        fitted = fit_probe(rows_ND[train], values[train], rows_ND[select], values[select])
-        return fitted.accuracy(rows_ND[held_out], values[held_out])
+        return probe_accuracy(*(argument for part in parts for argument in (rows_ND[part], values[part])))  # type: ignore[arg-type]
 
     assert probe(linear) >= 0.9
     assert probe(chance) <= 0.7

@@ -174,11 +174,7 @@ class Alignment:
 
 @torch.inference_mode()
 def right_answers(
-    model: TrimmedModel,
-    embeddings_ND: Tensor,
-    dialogues: Sequence[Dialogue],
-    *,
-    tokens: int | None = None,
+    model: TrimmedModel, embeddings_ND: Tensor, dialogues: Sequence[Dialogue], *, tokens: int | None = None
 ) -> Iterator[bool]:
     """Whether greedy generation would answer each question exactly as its dialogue does.
 

@@ -6,7 +6,6 @@ Shape legend: N items, D floats of one embedding, C values of the field.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,53 +16,34 @@ STEPS = 100
 MIN_STD = 1e-6
 
 
-@dataclass(frozen=True, kw_only=True)
-class Probe:
-    """A multinomial logistic regression of one field on standardised embeddings.
+def probe_accuracy(
+    train_ND: Tensor,
+    train_values: Sequence[str],
+    select_ND: Tensor,
+    select_values: Sequence[str],
+    held_out_ND: Tensor,
+    held_out_values: Sequence[str],
+) -> float:
+    """Share of held-out items whose value a multinomial logistic regression names.
 
-    Attributes:
-        names: the field's values in training, sorted.
-        mean_D: of the training items.
-        std_D: of the training items.
-        weight_CD: of the standardised embedding.
-        bias_C: of each value.
-    """
-
-    names: tuple[str, ...]
-    mean_D: Tensor
-    std_D: Tensor
-    weight_CD: Tensor
-    bias_C: Tensor
-
-    def read(self, embeddings_ND: Tensor) -> list[str]:
-        """The likeliest value of each item."""
-        standard_ND = (embeddings_ND.float() - self.mean_D) / self.std_D
-        places = F.linear(standard_ND, self.weight_CD, self.bias_C).argmax(dim=1).tolist()
-        return [self.names[place] for place in places]
-
-    def accuracy(self, embeddings_ND: Tensor, values: Sequence[str]) -> float:
-        """Share of the items with a value that are read right; 0 where none has one."""
-        kept = [row for row, value in enumerate(values) if value]
-        read = self.read(embeddings_ND[kept]) if kept else []
-        return sum(values[row] == said for row, said in zip(kept, read, strict=True)) / max(len(kept), 1)
-
-
-def fit_probe(train_ND: Tensor, train_values: Sequence[str], select_ND: Tensor, select_values: Sequence[str]) -> Probe:
-    """The probe of the penalty that is best on the selection items. Items with an empty value are left out.
+    Items with an empty value are left out. The penalty that is best on the selection items is taken.
 
     Source: Alain and Bengio 2017, arXiv:1610.01644.
     """
-    names = tuple(sorted({value for value in train_values if value}))
+    names = sorted({value for value in train_values if value})
     place_of = {name: place for place, name in enumerate(names)}
     mean_D, std_D = train_ND.float().mean(0), train_ND.float().std(0, correction=0).clamp_min(MIN_STD)
-    kept = [row for row, value in enumerate(train_values) if value]
-    labels_N = torch.tensor([place_of[train_values[row]] for row in kept], dtype=torch.int64)
-    standard_ND = (train_ND[kept].float() - mean_D) / std_D
-    fits = [_fit(standard_ND, labels_N, classes=len(names), penalty=penalty) for penalty in PENALTIES]
-    probes = [
-        Probe(names=names, mean_D=mean_D, std_D=std_D, weight_CD=weight_CD, bias_C=bias_C) for weight_CD, bias_C in fits
-    ]
-    return max(probes, key=lambda probe: probe.accuracy(select_ND, select_values))
+
+    def labelled(embeddings_ND: Tensor, values: Sequence[str]) -> tuple[Tensor, Tensor]:
+        kept = [row for row, value in enumerate(values) if value]
+        labels_N = torch.tensor([place_of.get(values[row], -1) for row in kept], dtype=torch.int64)
+        return (embeddings_ND[kept].float() - mean_D) / std_D, labels_N
+
+    train, select = labelled(train_ND, train_values), labelled(select_ND, select_values)
+    held_out = labelled(held_out_ND, held_out_values)
+    fits = [_fit(*train, classes=len(names), penalty=penalty) for penalty in PENALTIES]
+    best = max(fits, key=lambda fit: _accuracy(fit, *select))
+    return _accuracy(best, *held_out)
 
 
 def _fit(standard_ND: Tensor, labels_N: Tensor, *, classes: int, penalty: float) -> tuple[Tensor, Tensor]:
@@ -81,3 +61,9 @@ def _fit(standard_ND: Tensor, labels_N: Tensor, *, classes: int, penalty: float)
     with torch.enable_grad():
         solver.step(closure)  # type: ignore[no-untyped-call]
     return weight_CD.detach(), bias_C.detach()
+
+
+def _accuracy(fit: tuple[Tensor, Tensor], standard_ND: Tensor, labels_N: Tensor) -> float:
+    if not len(labels_N):
+        return 0.0
+    return float((F.linear(standard_ND, *fit).argmax(dim=1) == labels_N).float().mean())

@@ -97,12 +97,7 @@ class QuestionMaker:
     """
 
     def __init__(
-        self,
-        items: Sequence[Item],
-        fields: Sequence[str],
-        *,
-        seed: int = 0,
-        own: Sequence[Dialogue] = (),
+        self, items: Sequence[Item], fields: Sequence[str], *, seed: int = 0, own: Sequence[Dialogue] = ()
     ) -> None:
         self.items = items
         self.fields = list(fields)

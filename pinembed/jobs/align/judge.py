@@ -12,7 +12,7 @@ from pinembed.jobs.align.material import Material, Rows
 from pinembed.nouns.align_report import FieldScore, TokensScore
 from pinembed.trimmed.alignment import right_answers
 from pinembed.trimmed.model import TrimmedModel
-from pinembed.trimmed.probe import Probe, fit_probe
+from pinembed.trimmed.probe import probe_accuracy
 from pinembed.trimmed.questions import Dialogue, QuestionMaker
 
 QUICK_QUESTIONS = 100
@@ -34,18 +34,19 @@ def judge(
     model: TrimmedModel, material: Material, fields: Sequence[str], *, seed: int
 ) -> tuple[tuple[FieldScore, ...], float, tuple[TokensScore, ...]]:
     """Scores of the fields, the share of right comparisons, and the mean accuracy with fewer soft tokens."""
-    held_out, probes = material.held_out, _fit_probes(material, fields)
-    questions = QuestionMaker(held_out.items, list(probes), seed=seed)
+    held_out = material.held_out
+    learned = [field for field in fields if any(_values(field, material.train))]
+    questions = QuestionMaker(held_out.items, learned, seed=seed)
     seeded = torch.Generator().manual_seed(seed)
     shuffled_ND = held_out.embeddings_ND[torch.randperm(len(held_out.items), generator=seeded)]
-    asked = {field: _thinned(questions.judging(field), MOST_QUESTIONS) for field in probes}
+    asked = {field: _thinned(questions.judging(field), MOST_QUESTIONS) for field in learned}
     asked = {field: dialogues for field, dialogues in asked.items() if dialogues}
     scores = tuple(
         FieldScore(
             field=field,
             items=len(dialogues),
             accuracy=_share(model, held_out.embeddings_ND, dialogues),
-            probe=probes[field].accuracy(held_out.embeddings_ND, _values(field, held_out)),
+            probe=_probe(field, material.train, material.select, held_out),
             shuffled=_share(model, shuffled_ND, dialogues),
             majority=_majority(field, material.train, dialogues),
         )
@@ -71,16 +72,6 @@ def own_share(model: TrimmedModel, material: Material, dialogues: Sequence[Dialo
     return _share(model, material.held_out.embeddings_ND, dialogues) if dialogues else None
 
 
-def _fit_probes(material: Material, fields: Sequence[str]) -> dict[str, Probe]:
-    """A linear probe of each field that training items have, fitted on them."""
-    train, select = material.train, material.select
-    return {
-        field: fit_probe(train.embeddings_ND, values, select.embeddings_ND, _values(field, select))
-        for field in fields
-        if any(values := _values(field, train))
-    }
-
-
 def _share(
     model: TrimmedModel, embeddings_ND: Tensor, dialogues: Sequence[Dialogue], *, tokens: int | None = None
 ) -> float:
@@ -94,6 +85,17 @@ def _thinned(dialogues: list[Dialogue], most: int) -> list[Dialogue]:
 
 def _values(field: str, rows: Rows) -> list[str]:
     return QuestionMaker(rows.items, [field]).values_of[field]
+
+
+def _probe(field: str, train: Rows, select: Rows, held_out: Rows) -> float:
+    return probe_accuracy(
+        train.embeddings_ND,
+        _values(field, train),
+        select.embeddings_ND,
+        _values(field, select),
+        held_out.embeddings_ND,
+        _values(field, held_out),
+    )
 
 
 def _majority(field: str, train: Rows, dialogues: Sequence[Dialogue]) -> float:

@@ -17,7 +17,7 @@ TOKENS = 4
 
 
 def give_projector(trimmed: TrimmedModel, material: Material, *, tokens: int | None, seed: int) -> None:
-    """Keep the model's projector where it fits encoder and K; put a new one in otherwise.
+    """Keep the model's projector where it fits encoder and K; put a new one with random weights in otherwise.
 
     Args:
         trimmed: gets the projector.

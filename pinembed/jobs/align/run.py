@@ -16,7 +16,7 @@ from pinembed.jobs.align.material import Material, read_material
 from pinembed.jobs.align.projector import adapt_projector, give_projector
 from pinembed.jobs.align.recipe import BATCH_SIZE, Wishes, choose_recipe, settle, trains_language_model
 from pinembed.jobs.align.teacher import taught_dialogues
-from pinembed.jobs.align.train import train as train_all
+from pinembed.jobs.align.train import train
 from pinembed.jobs.align.write import write_model
 from pinembed.nouns.align_report import AlignReport, AlignSettings
 from pinembed.nouns.progress import SILENT, Progress
@@ -143,12 +143,8 @@ def align(
         adapts=old_source is not None,
     )
     taught = [] if teacher is None else taught_dialogues(teacher, material.train.items, trimmed.writer)
-    questions = QuestionMaker(
-        material.train.items,
-        chosen,
-        seed=seed,
-        own=[*about(own, material.train.items), *taught],
-    )
+    own_and_taught = [*about(own, material.train.items), *taught]
+    questions = QuestionMaker(material.train.items, chosen, seed=seed, own=own_and_taught)
     run = Alignment(trimmed, material.train.embeddings_ND, questions, settings)
     trained = sum(parameter.numel() for parameter in run.parameters)
     state = out.parent / f".{out.name}.align-state.safetensors"
@@ -185,7 +181,7 @@ def align(
 def _train(run: Alignment, material: Material, state: Path, key: str, progress: Progress, stop: Stop) -> float:
     """All epochs, watched on the selection items; returns the seconds that earlier parts of the run took."""
     select = QuestionMaker(material.select.items, run.settings.fields, seed=run.settings.seed)
-    earlier_s = train_all(
+    earlier_s = train(
         run,
         state=state,
         key=key,
