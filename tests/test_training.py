@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import torch
@@ -276,6 +276,62 @@ def batch_norm_encoder(tmp_path: Path) -> Path:
     """A random encoder folder whose image tower has batch norms with an activation, as timm's convolutional ones."""
     vision = {"timm_model_name": "test_resnet", "timm_model_pretrained": False, "timm_pool": "avg", "image_size": 32}
     return make_encoder(tmp_path / "batch-norms", vision_cfg={**vision, "timm_proj": "linear"})
+
+
+def test_statistics_are_the_mean_over_batches_and_leave_the_rest_as_it_was(batch_norm_encoder: Path) -> None:
+    from pinembed.encoder.encoder import load_encoder
+    from pinembed.training.statistics import batch_norms, take_statistics
+
+    encoder = load_encoder(str(batch_norm_encoder))
+    model: Any = encoder.model
+    norms = batch_norms(model)
+    weights = {name: weight.clone() for name, weight in model.named_parameters()}
+    seen: list[torch.Tensor] = []
+    first = next(iter(norms))
+    first.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    batches = [encoder.standardise(make_batch(encoder).pixels_BCHW[rows]) for rows in (slice(6), slice(6, None))]
+    take_statistics(norms, model.encode_image, batches)
+    means = torch.stack([batch.mean(dim=(0, 2, 3)) for batch in seen])
+    spreads = torch.stack([batch.var(dim=(0, 2, 3)) for batch in seen])
+    assert first.running_mean is not None
+    assert first.running_var is not None
+    torch.testing.assert_close(first.running_mean, means.mean(dim=0))
+    torch.testing.assert_close(first.running_var, spreads.mean(dim=0))
+    assert {norm.momentum for norm in norms} == {0.1}
+    assert not any(module.training for module in model.modules())
+    assert all(torch.equal(weight, weights[name]) for name, weight in model.named_parameters())
+
+
+@pytest.mark.parametrize("batch_size", [16, 8])
+def test_a_tuned_encoder_has_the_statistics_of_the_training_pictures(
+    batch_norm_encoder: Path, tmp_path: Path, batch_size: int
+) -> None:
+    """Or its base's, where batches were too small for statistics of their own."""
+    from pinembed.encoder.encoder import load_encoder
+    from pinembed.images.decode import read_image
+    from pinembed.images.preprocess import preprocess
+    from pinembed.jobs.finetune import finetune
+    from pinembed.training.statistics import batch_norms, take_statistics
+
+    data = write_catalogue(tmp_path / "data", views=6)
+    metadata = data / "metadata.csv"
+    metadata.write_text(metadata.read_text().replace(",test", ",train"))  # no gate that could refuse
+    base, out = load_encoder(str(batch_norm_encoder)), tmp_path / "out"
+    report = finetune(
+        data=data, base=str(batch_norm_encoder), out=out, epochs=4, batch_size=batch_size, lr=3e-3, heads=False
+    )
+    assert report.alpha > 0
+    tuned = load_encoder(str(out))
+    found = {name: buffer.clone() for name, buffer in tuned.model.named_buffers() if "running" in name}
+    if batch_size < 16:
+        expected = {name: buffer for name, buffer in base.model.named_buffers() if "running" in name}
+    else:
+        items = [line.split(",")[0] for line in metadata.read_text().splitlines() if "train" in line]
+        pixels = [preprocess(read_image(data / name), tuned.preprocessing) for name in items]
+        seen = tuned.standardise(torch.stack([torch.from_numpy(image) for image in pixels]))
+        take_statistics(batch_norms(tuned.model), cast(Any, tuned.model).encode_image, [seen])
+        expected = {name: buffer for name, buffer in tuned.model.named_buffers() if "running" in name}
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(

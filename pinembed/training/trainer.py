@@ -17,9 +17,8 @@ from pinembed.training.losses import positives
 from pinembed.training.objective import Objective
 from pinembed.training.optimiser import cosine_share, make_optimiser, set_rate
 from pinembed.training.recipe import Recipe
+from pinembed.training.statistics import FEWEST_FOR_STATISTICS, batch_norms
 from pinembed.training.world import World
-
-FEWEST_FOR_BATCH_NORM = 16
 
 
 class Trainer:
@@ -86,10 +85,9 @@ class Trainer:
         torch.manual_seed(1_000_003 * self._seed + epoch)
         self._generator.manual_seed(1_000_003 * self._seed + epoch)
         self.model.train()
-        if self.recipe.batch_size < FEWEST_FOR_BATCH_NORM:
-            for module in self.model.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
+        if self.recipe.batch_size < FEWEST_FOR_STATISTICS:
+            for norm in batch_norms(self.model):
+                norm.eval()
 
     def step(self, batch: Batch) -> float:
         """Show one batch and change the weights.

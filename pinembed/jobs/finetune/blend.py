@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pinembed.jobs.finetune.judge import Judge
+from pinembed.jobs.finetune.statistics import Statistics
 from pinembed.metrics.split import SplitScores
 from pinembed.nouns.progress import Progress
 
@@ -32,11 +33,12 @@ class Blend:
     scores: SplitScores
 
 
-def choose_blend(judge: Judge, candidates: Sequence[Blend], progress: Progress) -> Blend:
+def choose_blend(judge: Judge, statistics: Statistics, candidates: Sequence[Blend], progress: Progress) -> Blend:
     """The best mean mAP among the candidates and blends of first and last, with no direction below the first.
 
     Args:
         judge: measures on the validation split.
+        statistics: of batch norms, which are no blend of those of other weights.
         candidates: the base first, the most tuned weights last.
         progress: who watches.
     Source: Wortsman et al. 2022, Robust fine-tuning of zero-shot models, arXiv:2109.01903.
@@ -44,7 +46,7 @@ def choose_blend(judge: Judge, candidates: Sequence[Blend], progress: Progress) 
     base, tuned = candidates[0], candidates[-1]
     blends = []
     for alpha in ALPHAS:
-        weights = blended(base.weights, tuned.weights, alpha)
+        weights = statistics.completed(blended(base.weights, tuned.weights, alpha))
         scores = judge.measure_weights(weights, f"blend {alpha:.1f} of tuned and base")
         blends.append(Blend(alpha=alpha, epoch=tuned.epoch, weights=weights, scores=scores))
     allowed = [blend for blend in (*candidates, *blends) if is_nowhere_below(blend.scores, base.scores)]

@@ -21,6 +21,7 @@ from pinembed.jobs.finetune.judge import Judge
 from pinembed.jobs.finetune.precision import choose_bf16
 from pinembed.jobs.finetune.records import epoch_record, shown_figures
 from pinembed.jobs.finetune.showing import Showing
+from pinembed.jobs.finetune.statistics import Statistics
 from pinembed.metrics.collapse import Spread
 from pinembed.metrics.split import SplitScores
 from pinembed.nouns.finetune_report import EpochRecord
@@ -74,6 +75,7 @@ class Epochs:
         recipe: settings of the run.
         train: what it learns from.
         judge: measures on the validation split.
+        statistics: of batch norms, taken before the judge looks.
         captioner: phrases the texts of each step anew.
         checkpoint: where the state is kept between epochs.
         seed: of everything random.
@@ -88,6 +90,7 @@ class Epochs:
         recipe: Recipe,
         train: Examples,
         judge: Judge,
+        statistics: Statistics,
         *,
         captioner: Captioner,
         checkpoint: Checkpoint,
@@ -100,6 +103,7 @@ class Epochs:
         self._recipe = recipe
         self._train = train
         self._judge = judge
+        self._statistics = statistics
         self._captioner = captioner
         self._checkpoint = checkpoint
         self._seed = seed
@@ -129,6 +133,7 @@ class Epochs:
         base_scores, base_spread = self._measure("measuring the base")
         self._validation_s = time.monotonic() - self._started_s
         self._records = [self._told(epoch_record(0, base_scores, seconds=self._validation_s))]
+        self._validation_s *= 1 + self._statistics.images / self._judge.images
         heads, heads_scores = self._fit_heads(base_scores) if self._recipe.heads else (None, None)
         self._start_trainer()
         while self._trainer.step_count < self._trainer.total_steps and self._stopped is None:
@@ -203,6 +208,8 @@ class Epochs:
     def _one_epoch(self, epoch: int, base_spread: Spread) -> None:
         loss = self._train_epoch(epoch)
         with self._trainer.averaged():
+            if self._world.is_first:
+                self._statistics.take()
             scores, spread = self._measure(f"measuring epoch {epoch}")
         record = self._told(epoch_record(epoch, scores, loss=loss, seconds=time.monotonic() - self._started_s))
         self._records.append(record)

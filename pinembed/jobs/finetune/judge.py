@@ -21,12 +21,16 @@ class Judge:
         encoder: its model changes during the run.
         examples: the split.
         progress: who watches.
+
+    Attributes:
+        images: of the split.
     """
 
     def __init__(self, encoder: Encoder, examples: Examples, progress: Progress) -> None:
         self._encoder = encoder
         self._examples = examples
         self._progress = progress
+        self.images = len(examples.pixels)
 
     def measure(self, stage: str) -> tuple[SplitScores, Spread]:
         """Retrieval in every direction, and how far the images spread in the space.

@@ -25,6 +25,7 @@ from pinembed.jobs.finetune.fusion import FusionStep, read_wish
 from pinembed.jobs.finetune.gate import Gate, open_gate
 from pinembed.jobs.finetune.judge import Judge
 from pinembed.jobs.finetune.records import epoch_record
+from pinembed.jobs.finetune.statistics import Statistics
 from pinembed.jobs.finetune.write import CURVES_NAME, GATE_NAME, write_curves, write_encoder, write_gate_plot, write_run
 from pinembed.nouns.finetune_report import FinetuneReport, FinetuneSettings
 from pinembed.nouns.progress import SILENT, Progress
@@ -152,11 +153,13 @@ def finetune(
     )
     checkpoint = Checkpoint(out, _key(settings, recipe, encoder, train, val))
     judge = Judge(encoder, val, progress)
+    statistics = Statistics(encoder, recipe, train, seed=seed, progress=progress)
     run = Epochs(
         encoder,
         recipe,
         train,
         judge,
+        statistics,
         captioner=texts.captioner,
         checkpoint=checkpoint,
         seed=seed,
@@ -166,7 +169,7 @@ def finetune(
     ).run()
     if not world.is_first:
         return cast(FinetuneReport, world.end(None))
-    blend = _blend(run, judge, random_init=random_init, progress=progress)
+    blend = _blend(run, judge, statistics, random_init=random_init, progress=progress)
     opened = _gate(encoder, in_use, texts, blend, seed=seed, progress=progress)
     gate = None if opened is None else opened.judge(run.base_weights, blend.weights)
     decision = decide_run(
@@ -239,7 +242,7 @@ def _key(settings: FinetuneSettings, recipe: Recipe, encoder: Encoder, train: Ex
     )
 
 
-def _blend(run: TrainedRun, judge: Judge, *, random_init: bool, progress: Progress) -> Blend:
+def _blend(run: TrainedRun, judge: Judge, statistics: Statistics, *, random_init: bool, progress: Progress) -> Blend:
     base = Blend(alpha=0.0, epoch=0, weights=run.base_weights, scores=run.base_scores)
     candidates = [base]
     if run.heads_scores is not None and run.stopped is None:
@@ -247,7 +250,9 @@ def _blend(run: TrainedRun, judge: Judge, *, random_init: bool, progress: Progre
     if run.best_epoch:
         scores = judge.measure_weights(run.best_weights, "measuring the best epoch")
         candidates.append(Blend(alpha=1.0, epoch=run.best_epoch, weights=run.best_weights, scores=scores))
-    return candidates[-1] if random_init or len(candidates) == 1 else choose_blend(judge, candidates, progress)
+    if random_init or len(candidates) == 1:
+        return candidates[-1]
+    return choose_blend(judge, statistics, candidates, progress)
 
 
 def _gate(
