@@ -27,7 +27,8 @@ def show_slice_changes(console: Console, verdict: Verdict, *, challenger: str, c
 
 
 def interval(estimate: Estimate, sign: str) -> str:
-    return f"{estimate.low:{sign}.2f}..{estimate.high:{sign}.2f}"
+    """Without the zero before the point, so that a table of differences fits into 80 columns."""
+    return "..".join(f"{end:{sign}.2f}".replace("0.", ".", 1) for end in (estimate.low, estimate.high))
 
 
 def _row(found: SliceChange) -> list[str]:

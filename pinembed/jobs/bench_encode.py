@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pinembed.catalogue.metadata import no_image_in
 from pinembed.catalogue.scan import ScannedFile, scan_images
 from pinembed.encoder.backends.choose import BackendChoice
 from pinembed.encoder.device import device_name
@@ -58,7 +59,7 @@ def bench_encode(
     """
     chosen = _spread(sorted(scan_images(images), key=lambda file: file.file_name), count)
     if not chosen:
-        raise DataError(f"{images} holds no image file.", remedy="Check the path.")
+        raise no_image_in(images)
     files = locate_encoder(encoder)
     spec = encoder_spec(files)
     on = device_name(device)

@@ -52,10 +52,6 @@ def add_low_rank(model: nn.Module, rank: int, *, seed: int) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
-def has_low_rank(model: nn.Module) -> bool:
-    return any(parametrize.is_parametrized(module) for module in model.modules())
-
-
 @torch.no_grad()
 def merged_state(model: nn.Module) -> dict[str, Tensor]:
     """A copy of the state dict with the updates added to their matrices, under the names of the plain model."""
