@@ -278,6 +278,16 @@ def batch_norm_encoder(tmp_path: Path) -> Path:
     return make_encoder(tmp_path / "batch-norms", vision_cfg={**vision, "timm_proj": "linear"})
 
 
+def test_the_rate_warms_up_falls_and_stays_at_its_floor() -> None:
+    from pinembed.training.optimiser import cosine_share
+
+    shares = [cosine_share(step, 100, 10, floor=0.3) for step in range(100)]
+    assert shares[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
+    assert shares[10:60] == [cosine_share(step, 100, 10) for step in range(10, 60)]
+    assert set(shares[80:]) == {0.3}
+    assert cosine_share(99, 100, 10) < 0.001
+
+
 def test_statistics_are_the_mean_over_batches_and_leave_the_rest_as_it_was(batch_norm_encoder: Path) -> None:
     from pinembed.encoder.encoder import load_encoder
     from pinembed.training.statistics import batch_norms, take_statistics

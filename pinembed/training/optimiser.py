@@ -61,12 +61,12 @@ def set_rate(optimiser: torch.optim.Optimizer, share: float) -> None:
         group["lr"] = group["peak"] * share
 
 
-def cosine_share(step: int, total_steps: int, warm_up_steps: int) -> float:
-    """Share of the peak rate at a step: linear warm-up, then half a cosine to zero."""
+def cosine_share(step: int, total_steps: int, warm_up_steps: int, *, floor: float = 0.0) -> float:
+    """Share of the peak rate at a step: linear warm-up, then half a cosine towards zero that stays at `floor`."""
     if step < warm_up_steps:
         return (step + 1) / warm_up_steps
     done = (step - warm_up_steps) / max(total_steps - warm_up_steps, 1)
-    return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+    return max(0.5 * (1 + math.cos(math.pi * min(done, 1.0))), floor)
 
 
 def _depth(name: str, place: float) -> float:

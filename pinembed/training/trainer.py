@@ -99,7 +99,7 @@ class Trainer:
             TrainingError: the loss is NaN or infinite.
         """
         warm_up_steps = max(1, round(self.recipe.warm_up * self.total_steps))  # the budget may have cut the steps
-        share = cosine_share(self.step_count, self.total_steps, warm_up_steps)
+        share = cosine_share(self.step_count, self.total_steps, warm_up_steps, floor=self.recipe.rate_floor)
         set_rate(self.optimiser, share)
         share_of_batch = self._world.share(len(batch.group_B))
         views_BCHW = augment(batch.pixels_BCHW, self._generator, image_px=self.recipe.train_px, share=share_of_batch)

@@ -209,7 +209,7 @@ class Epochs:
         loss = self._train_epoch(epoch)
         with self._trainer.averaged():
             if self._world.is_first:
-                self._statistics.take()
+                self._statistics.look()
             scores, spread = self._measure(f"measuring epoch {epoch}")
         record = self._told(epoch_record(epoch, scores, loss=loss, seconds=time.monotonic() - self._started_s))
         self._records.append(record)

@@ -248,8 +248,9 @@ def _blend(run: TrainedRun, judge: Judge, statistics: Statistics, *, random_init
     if run.heads_scores is not None and run.stopped is None:
         candidates.append(Blend(alpha=1.0, epoch=0, weights=run.heads_weights, scores=run.heads_scores))
     if run.best_epoch:
-        scores = judge.measure_weights(run.best_weights, "measuring the best epoch")
-        candidates.append(Blend(alpha=1.0, epoch=run.best_epoch, weights=run.best_weights, scores=scores))
+        weights = statistics.completed(run.best_weights)
+        scores = judge.measure_weights(weights, "measuring the best epoch")
+        candidates.append(Blend(alpha=1.0, epoch=run.best_epoch, weights=weights, scores=scores))
     if random_init or len(candidates) == 1:
         return candidates[-1]
     return choose_blend(judge, statistics, candidates, progress)
