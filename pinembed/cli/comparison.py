@@ -27,8 +27,9 @@ def show_slice_changes(console: Console, verdict: Verdict, *, challenger: str, c
 
 
 def interval(estimate: Estimate, sign: str) -> str:
-    """Without the zero before the point, so that a table of differences fits into 80 columns."""
-    return "..".join(f"{end:{sign}.2f}".replace("0.", ".", 1) for end in (estimate.low, estimate.high))
+    """Where there are signs, without the zero before the point, so that they take no column more."""
+    low, high = (f"{end:{sign}.2f}" for end in (estimate.low, estimate.high))
+    return f"{low.replace('0.', '.')}..{high.replace('0.', '.')}" if sign else f"{low}..{high}"
 
 
 def _row(found: SliceChange) -> list[str]:
