@@ -133,6 +133,7 @@ class Epochs:
         base_scores, base_spread = self._measure("measuring the base")
         self._validation_s = time.monotonic() - self._started_s
         self._records = [self._told(epoch_record(0, base_scores, seconds=self._validation_s))]
+        # after each epoch, the images that the batch norms look at come on top
         self._validation_s *= 1 + self._statistics.images / self._judge.images
         heads, heads_scores = self._fit_heads(base_scores) if self._recipe.heads else (None, None)
         self._start_trainer()
