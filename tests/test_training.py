@@ -243,15 +243,16 @@ def test_finetune_takes_low_rank_updates_pairs_and_prefixes_together(
     assert result.json["heads"]["mean_map"] > 0
 
 
+@pytest.mark.parametrize("encoder_name", ["tiny_encoder", "batch_norm_encoder"])
 def test_a_killed_run_with_heads_pairs_and_low_rank_updates_ends_with_the_same_weights(
-    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    encoder_name: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pinembed.jobs.finetune import finetune
     from pinembed.training.trainer import Trainer
 
     arguments: dict[str, Any] = {
-        "data": write_catalogue(tmp_path / "data"), "base": str(tiny_encoder), "epochs": 3, "lora": 2, "loss": "siglip",
-        "lr": 5e-3,
+        "data": write_catalogue(tmp_path / "data"), "base": str(request.getfixturevalue(encoder_name)), "epochs": 3,
+        "lora": 2, "loss": "siglip", "lr": 5e-3,
     }  # fmt: skip
     undisturbed = finetune(**arguments, out=tmp_path / "one")
     step = Trainer.step
