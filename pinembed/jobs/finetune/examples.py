@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from pinembed.catalogue.captions import Captioner, make_captioner
 from pinembed.catalogue.metadata import read_catalogue
 from pinembed.catalogue.slices import slice_columns
 from pinembed.catalogue.splits import TEST, TRAIN, VALIDATION, LabelledItems, check_group, label_items, split_items
+from pinembed.encoder.encoder import Encoder
 from pinembed.errors import DataError, UsageError
 from pinembed.jobs.alike import find_alike
 from pinembed.jobs.finetune.data_report import report_data, tell_data
@@ -22,6 +26,7 @@ from pinembed.nouns.progress import SILENT, Progress
 FEWEST_TRAINING_IMAGES = 8
 FEWEST_TRAINING_TEXTS = 2
 FEWEST_JUDGING_IMAGES = 5
+BATCH_SIZE = 64
 PIXEL_BYTES = 2 << 30
 
 
@@ -116,6 +121,19 @@ def load_examples(
             remedy="Check that the files are whole images.",
         )
     return Examples(labelled=label_items(pixels.items, texts.captioner, group=texts.group), pixels=pixels)
+
+
+def tower_inputs(
+    encoder: Encoder, examples: Examples, places: Sequence[int], *, stage: str, progress: Progress
+) -> Iterator[Tensor]:
+    """Some images as the image tower takes them, without augmentation, in batches of BATCH_SIZE."""
+    progress.start(stage, len(places), "img")
+    for start in range(0, len(places), BATCH_SIZE):
+        batch = places[start : start + BATCH_SIZE]
+        pixels_BCHW = encoder.standardise(examples.pixels.batch(batch))
+        yield pixels_BCHW.contiguous(memory_format=torch.channels_last)
+        progress.advance(len(batch))
+    progress.finish()
 
 
 def _check_sizes(texts: Texts, data: Path) -> None:

@@ -9,19 +9,17 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pinembed.catalogue.captions import Captioner
 from pinembed.encoder.encoder import Encoder
 from pinembed.encoder.short_texts import encode_texts
-from pinembed.jobs.finetune.examples import Examples
+from pinembed.jobs.finetune.examples import BATCH_SIZE, Examples, tower_inputs
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import Progress
 from pinembed.training.heads import fit_heads, head_features, image_head, text_head
 
-BATCH_SIZE = 64
 MOST_IMAGES, PHRASINGS = 2000, 4
 
 
@@ -42,7 +40,8 @@ def fitted_heads(
     phrasings_of_N = [_phrasings(captioner, item, said, rng) for item in items]
     encoder.model.eval()
     model = cast(Any, encoder.model)
-    image_NF = head_features(image, model.encode_image, _pixels(encoder, train, places.tolist(), progress))
+    pixels = tower_inputs(encoder, train, places.tolist(), stage="features for the heads", progress=progress)
+    image_NF = head_features(image, model.encode_image, pixels)
     text_MF = head_features(
         text, lambda tokens_MT: encode_texts(encoder.model, tokens_MT), _tokens(encoder, list(said))
     )
@@ -70,16 +69,6 @@ def fitted_heads(
 def _phrasings(captioner: Captioner, item: Item, said: dict[str, int], rng: np.random.Generator) -> NDArray[np.int64]:
     texts = [captioner.name(item, rng)] * PHRASINGS + [captioner.sample(item, rng) for _ in range(PHRASINGS)]
     return np.array([said.setdefault(text, len(said)) for text in texts], dtype=np.int64)
-
-
-def _pixels(encoder: Encoder, train: Examples, places: list[int], progress: Progress) -> Iterator[Tensor]:
-    progress.start("features for the heads", len(places), "img")
-    for start in range(0, len(places), BATCH_SIZE):
-        batch = places[start : start + BATCH_SIZE]
-        pixels_BCHW = encoder.standardise(train.pixels.batch(batch))
-        yield pixels_BCHW.contiguous(memory_format=torch.channels_last)
-        progress.advance(len(batch))
-    progress.finish()
 
 
 def _tokens(encoder: Encoder, texts: list[str]) -> Iterator[Tensor]:

@@ -6,12 +6,10 @@ import torch
 from torch import Tensor
 
 from pinembed.encoder.encoder import Encoder
-from pinembed.jobs.finetune.examples import Examples
+from pinembed.jobs.finetune.examples import BATCH_SIZE, Examples
 from pinembed.metrics.collapse import Spread, spread
 from pinembed.metrics.split import SplitEmbeddings, SplitScores, measure_split
 from pinembed.nouns.progress import Progress
-
-BATCH_SIZE = 64
 
 
 class Judge:
