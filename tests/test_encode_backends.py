@@ -24,9 +24,9 @@ from pinembed.encoder.backends.with_torch import TorchBackend
 from pinembed.encoder.encoder import Encoder, load_encoder
 from pinembed.encoder.locate import encoder_spec, locate_encoder
 from pinembed.errors import EncoderError, MissingExtraError, NonFiniteEmbeddingError
-from pinembed.jobs.cores import usable_cores
 from pinembed.jobs.encode import backend as backend_of_run
 from pinembed.jobs.encode import encode
+from pinembed.machine import usable_cores
 from pinembed.nouns.bench_encode_report import BackendSpeed
 from pinembed.nouns.stop import Stop
 from tests.conftest import CliResult

@@ -7,7 +7,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import platform
 import shutil
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from PIL import Image
 from pinembed.encoder import weights_hash
 from pinembed.encoder.encoder import as_local_dir, build_encoder, load_encoder, unit_rows
 from pinembed.encoder.locate import encoder_spec, locate_encoder
-from pinembed.encoder.memory import keep_freed_memory
 from pinembed.encoder.save import save_encoder
 from pinembed.errors import EncoderError, InstallationError, NonFiniteEmbeddingError, UsageError
 from pinembed.images.preprocess import preprocess
@@ -258,10 +256,6 @@ def test_grey_picture_is_refused_nowhere(tiny_encoder) -> None:
     encoder = load_encoder(str(tiny_encoder))
     pixels_CHW = preprocess(Image.new("L", (40, 40), 128).convert("RGB"), encoder.preprocessing)
     assert torch.isfinite(encoder.embed_images(torch.from_numpy(pixels_CHW)[None])).all()
-
-
-def test_freed_memory_is_kept_where_the_c_library_is_glibc() -> None:
-    assert keep_freed_memory() is (platform.libc_ver()[0] == "glibc")
 
 
 def test_convolutional_tower_gives_open_clips_embeddings() -> None:

@@ -1,4 +1,4 @@
-"""Imports point down only: cli -> jobs -> parts -> nouns -> errors; parts do not know each other."""
+"""Imports point down only: cli -> jobs -> catalogue -> images and other parts -> nouns -> errors."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ PACKAGE = Path(__file__).parent.parent / "pinembed"
 FLOOR_OF_PLACE = {
     "errors": 0,
     "version": 0,
+    "machine": 0,
     "nouns": 1,
-    "catalogue": 2,
-    "encoder": 2,
     "images": 2,
-    "metrics": 2,
-    "outfolder": 2,
-    "source": 2,
-    "table": 2,
-    "training": 2,
-    "trimmed": 2,
-    "jobs": 3,
-    "cli": 4,
-    "__init__": 5,
-    "__main__": 5,
+    "encoder": 3,
+    "metrics": 3,
+    "outfolder": 3,
+    "source": 3,
+    "table": 3,
+    "training": 3,
+    "trimmed": 3,
+    "catalogue": 4,
+    "jobs": 5,
+    "cli": 6,
+    "__init__": 7,
+    "__main__": 7,
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -73,6 +73,7 @@ def test_address_is_database_and_name(written: str, database: str, name: str) ->
 
 
 def test_address_of_an_object_store_has_its_lock_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PINEMBED_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
     assert parse_address("s3://bucket/db/pins").lock_path.is_relative_to(tmp_path)

@@ -1,7 +1,4 @@
-"""The cache folder, and what is remembered there between runs: all of it may be deleted at any time.
-
-It is the folder PINEMBED_CACHE, or pinembed in the user's cache folder.
-"""
+"""What is remembered in the cache folder between runs: all of it may be deleted at any time."""
 
 from __future__ import annotations
 
@@ -10,11 +7,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-
-def cache_folder() -> Path:
-    """Where it is, or would be."""
-    own = os.environ.get("PINEMBED_CACHE")
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pinembed"
+from pinembed.machine import cache_folder
 
 
 def recall(name: str) -> dict[str, str]:

@@ -31,10 +31,10 @@ from pinembed.encoder.locate import (
     locate_encoder,
     preprocessing_of,
 )
-from pinembed.encoder.memory import keep_freed_memory
 from pinembed.encoder.short_texts import encode_texts
 from pinembed.encoder.weights import fill_from
 from pinembed.errors import EncoderError, MissingExtraError
+from pinembed.machine import keep_freed_memory
 from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
 
 Tokenizer = Callable[[Sequence[str]], Tensor]

@@ -11,7 +11,7 @@ from pinembed.errors import ImageError
 from pinembed.images.decode import decode_image
 from pinembed.images.likeness import LOOKED_AT_PX, Likeness, alike_pairs, likeness
 from pinembed.images.read import read_file
-from pinembed.jobs.cores import usable_cores
+from pinembed.machine import usable_cores
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import Progress
 

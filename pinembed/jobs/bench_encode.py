@@ -19,10 +19,10 @@ from pinembed.encoder.locate import encoder_spec, locate_encoder
 from pinembed.errors import DataError
 from pinembed.images.loading import LoadedImage, LoadRequest, WorkerSetup
 from pinembed.images.pool import LoadingPool
-from pinembed.jobs.cores import usable_cores
 from pinembed.jobs.encode.backend import BATCH_SIZES
 from pinembed.jobs.encode.job import IMAGE_LIMIT_S, encode
 from pinembed.jobs.encode.work import LOADED_AHEAD
+from pinembed.machine import usable_cores
 from pinembed.nouns.bench_encode_report import BackendSpeed, BenchEncodeReport
 from pinembed.nouns.encoder_spec import Preprocessing
 from pinembed.nouns.progress import SILENT, Progress

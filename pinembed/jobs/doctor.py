@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 from pinembed.errors import InstallationError
-from pinembed.jobs.cores import usable_cores
+from pinembed.machine import usable_cores
 from pinembed.nouns.doctor_report import Check, DoctorReport
 from pinembed.version import __version__
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from pinembed.errors import DataError, ImageError
 from pinembed.images.decode import read_image
 from pinembed.images.preprocess import preprocess
-from pinembed.jobs.cores import usable_cores
+from pinembed.machine import usable_cores
 from pinembed.nouns.encoder_spec import Preprocessing
 from pinembed.nouns.item import Item
 from pinembed.nouns.pixel_report import PixelReport

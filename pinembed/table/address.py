@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from pinembed.errors import TableError, UsageError
+from pinembed.machine import cache_folder
 
 SUFFIX = ".lance"
 FAILURES = "_failures"
@@ -56,8 +56,7 @@ class TableAddress:
         """The run lock: beside the table, or for an object store in this machine's cache."""
         if self.folder is not None:
             return Path(self.database) / f".{self.name}.lock"
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pinembed" / "locks"
-        return cache / f"{hashlib.sha256(str(self).encode()).hexdigest()[:16]}.lock"
+        return cache_folder() / "locks" / f"{hashlib.sha256(str(self).encode()).hexdigest()[:16]}.lock"
 
 
 def parse_address(table: str) -> TableAddress:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pinembed.encoder import cache
 from pinembed.encoder.backends.candidates import piece_images
+from pinembed.machine import cache_folder
 
 MEMORY = "backends"
 KEPT_MODELS = 3
@@ -31,7 +32,7 @@ def machine_key(wanted: str, fingerprint: str, device: str, batch_size: int, cor
 
 def model_folder(fingerprint: str, batch_size: int) -> Path:
     """Where the converted models of an encoder lie."""
-    return cache.cache_folder() / "converted" / _short(f"{fingerprint} {piece_images(batch_size)} {_versions()}")
+    return cache_folder() / "converted" / _short(f"{fingerprint} {piece_images(batch_size)} {_versions()}")
 
 
 def writable_folder(folder: Path) -> Path:

@@ -11,7 +11,7 @@ from pinembed.encoder.backends.contract import ImageBackend, Pending, Pixels, Ve
 from pinembed.encoder.device import device_name
 from pinembed.encoder.locate import EncoderFiles
 from pinembed.errors import EncoderError
-from pinembed.jobs.cores import usable_cores
+from pinembed.machine import usable_cores
 from pinembed.nouns.progress import Progress
 from pinembed.nouns.stop import Stop
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from pinembed.encoder.backends.candidates import quantisation_of
 from pinembed.encoder.locate import locate_encoder
-from pinembed.jobs.cores import usable_cores
 from pinembed.jobs.encode.history import RunHistory
 from pinembed.jobs.encode.inputs import InputChoice, find_inputs
 from pinembed.jobs.encode.report import make_report
 from pinembed.jobs.encode.settings import EncodeSettings
 from pinembed.jobs.encode.storage import choose_storage
 from pinembed.jobs.encode.work import Work
+from pinembed.machine import usable_cores
 from pinembed.nouns.encode_report import EncodeReport
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.nouns.stop import Stop
