@@ -1,4 +1,4 @@
-"""Align's split: what can be known of copies from embeddings alone, and that no copy judges what training saw."""
+"""Align's held-out items: which of them have nearly the embedding of a training item, and that they are named."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pinembed.errors import UsageError
-from pinembed.jobs.align import copies, run
+from pinembed.jobs.align import run
 from pinembed.jobs.align.copies import nearly_equal_pairs
 from pinembed.jobs.align.material import Material, read_material
 from pinembed.nouns.progress import Silent
@@ -77,19 +77,34 @@ def test_pairs_of_hardly_any_rows_are_none(count: int) -> None:
     assert nearly_equal_pairs(unit_rows(count)).shape == (0, 2)
 
 
-def test_a_hashed_split_keeps_copies_on_one_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nearly_equal_embeddings_do_not_move_a_hashed_split_and_are_named(tmp_path: Path) -> None:
     rows_ND = unit_rows(200)
-    for number in range(100):
-        rows_ND[100 + number] = turned(rows_ND[number], cosine=0.9985, seed=number)
-    data, source = write_catalogue(tmp_path / "data", items=200), write_rows(tmp_path / "source", rows_ND)
-    side_of = sides(material := read_material(data, source, group=None))
-    assert {side_of[f"i{number}"] == side_of[f"i{100 + number}"] for number in range(100)} == {True}
-    assert set(side_of.values()) == {"train", "val", "test"}
+    data = write_catalogue(tmp_path / "data", items=200)
+    before = sides(material := read_material(data, write_rows(tmp_path / "source", rows_ND), group=None))
+    assert set(before.values()) == {"train", "val", "test"}
     assert material.copies == ()
 
-    monkeypatch.setattr(copies, "NEARLY_EQUAL", 1.0)  # and without the look at the embeddings they part
-    side_of = sides(read_material(data, source, group=None))
-    assert any(side_of[f"i{number}"] != side_of[f"i{100 + number}"] for number in range(100))
+    for number in range(100):
+        rows_ND[100 + number] = turned(rows_ND[number], cosine=0.9985, seed=number)
+    material = read_material(data, write_rows(tmp_path / "other source", rows_ND), group=None)
+    assert sides(material) == before
+    across = {
+        (f"i{here}", f"i{there}")
+        for one in range(100)
+        for here, there in ((one, 100 + one), (100 + one, one))
+        if (before[f"i{here}"], before[f"i{there}"]) == ("test", "train")
+    }
+    assert across
+    assert set(material.copies) == across
+
+
+def test_every_held_out_item_of_a_crowd_of_equal_embeddings_is_named(tmp_path: Path) -> None:
+    rows_ND = unit_rows(40)
+    rows_ND[18:36] = rows_ND[18]  # the first of the crowd is held out
+    splits = ["test"] * 20 + ["val"] * 5 + ["train"] * 15
+    data = write_catalogue(tmp_path / "data", items=40, splits=splits)
+    material = read_material(data, write_rows(tmp_path / "source", rows_ND), group=None)
+    assert material.copies == (("i18", "i25"), ("i19", "i25"))
 
 
 def test_copies_across_a_given_split_stay_where_they_are_and_are_told(

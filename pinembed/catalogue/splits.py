@@ -1,4 +1,4 @@
-"""Which items train, which select, which judge.
+"""Which items train, which select, which judge: decided here for all commands that ask.
 
 A split column or split folder is respected. Without one the hash of an item's group decides, 80/10/10, so a group lies
 on one side and stays there as the catalogue grows. Groups that share a picture lie on one side too: that of the item
@@ -21,12 +21,31 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from pinembed.catalogue.captions import Captioner, words
+from pinembed.catalogue.metadata import split_of
 from pinembed.errors import DataError, UsageError
+from pinembed.images.near_duplicates import NearDuplicates, find_near_duplicates
 from pinembed.nouns.item import Catalogue, Item
+from pinembed.nouns.progress import SILENT, Progress
 
 TRAIN, VALIDATION, TEST, ALL = "train", "val", "test", "all"
+COLUMN, FOLDERS, HASH = "split column", "split folders", "hash"
 HASH_BUCKETS = 100
 TRAIN_BUCKETS, VALIDATION_BUCKETS = 80, 90
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitDecision:
+    """Which items lie on which side.
+
+    Attributes:
+        items: by split, each in the order of the catalogue; a split without items may be missing.
+        decided_by: COLUMN, FOLDERS or HASH.
+        near_duplicates: what a look at all pictures found, by places in the catalogue; empty where nothing looked.
+    """
+
+    items: Mapping[str, tuple[Item, ...]]
+    decided_by: str
+    near_duplicates: NearDuplicates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +68,31 @@ class LabelledItems:
 
     def __len__(self) -> int:
         return len(self.items)
+
+
+def decide_splits(
+    catalogue: Catalogue, *, group: str | None, always_look: bool = False, progress: Progress = SILENT
+) -> SplitDecision:
+    """The one split of a catalogue: the same for every command that is given the same items and group.
+
+    Args:
+        catalogue: the items.
+        group: column whose equal values stay on one side of a hashed split.
+        always_look: look for near duplicates also where a given split leaves nothing to the hash.
+        progress: told of the look.
+
+    Raises:
+        UsageError: the metadata has no such group column.
+    """
+    check_group(catalogue, group)
+    near = NearDuplicates()
+    if always_look or is_hashed(catalogue):
+        near = find_near_duplicates(catalogue.items, progress=progress)
+    return SplitDecision(
+        items=split_items(catalogue, group=group, alike=near.pairs),
+        decided_by=_decided_by(catalogue),
+        near_duplicates=near,
+    )
 
 
 def check_group(catalogue: Catalogue, group: str | None) -> None:
@@ -165,6 +209,12 @@ def label_items(items: tuple[Item, ...], captioner: Captioner, *, group: str | N
 def group_name(item: Item, group: str | None) -> str:
     """The item's value of the group column as words; empty where it is missing or there is no such column."""
     return words(item.fields.get(group)) if group else ""
+
+
+def _decided_by(catalogue: Catalogue) -> str:
+    if not catalogue.splits:
+        return HASH
+    return FOLDERS if all(item.split == split_of(item.file_name) for item in catalogue) else COLUMN
 
 
 def _key(item: Item, group: str | None) -> str:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pinembed.catalogue.captions import make_captioner
 from pinembed.catalogue.metadata import read_catalogue
-from pinembed.catalogue.splits import TEST, split_items
+from pinembed.catalogue.splits import TEST, decide_splits
 from pinembed.encoder.encoder import load_encoder
 from pinembed.jobs.evaluate.ask import Questions, ask, make_questions
 from pinembed.metrics.retrieval import QueryScores
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=400)
     asked = parser.parse_args()
     catalogue = read_catalogue(asked.data)
-    items = tuple(split_items(catalogue, group=asked.group)[TEST])[:: asked.every]
+    items = decide_splits(catalogue, group=asked.group).items[TEST][:: asked.every]
     captioner = make_captioner(catalogue, asked.text.split(","))
     questions = make_questions(items, (), captioner, group=asked.group, split=TEST)
     first, second = (answered(reference, questions) for reference in asked.encoders)

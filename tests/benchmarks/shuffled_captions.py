@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from pinembed.catalogue.metadata import read_catalogue
-from pinembed.catalogue.splits import TEST, TRAIN, VALIDATION, split_items
+from pinembed.catalogue.splits import TEST, TRAIN, VALIDATION, decide_splits
 from pinembed.errors import GateError
 
 
@@ -38,7 +38,7 @@ def run_finetune(folder: Path, base: str, *, text: list[str], epochs: int, seed:
 def write_shuffled(source: Path, folder: Path, *, group: str, text: list[str], images: int, seed: int) -> None:
     """A DATA folder of links to the images, which have exchanged their texts."""
     rng = random.Random(seed)
-    splits = split_items(read_catalogue(source), group=group)
+    splits = decide_splits(read_catalogue(source), group=group).items
     chosen = {
         name: rng.sample(list(splits[name]), min(images if name == TRAIN else images // 2, len(splits[name])))
         for name in (TRAIN, VALIDATION, TEST)

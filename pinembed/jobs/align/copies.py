@@ -1,4 +1,6 @@
-"""Items whose embeddings are equal or nearly equal: what can be known of copies without opening an image.
+"""Items whose embeddings are equal or nearly equal: what judges them says little about unseen items.
+
+They decide nothing about the split, which was made before there were embeddings.
 
 Shape legend: N items, U of them that differ, D floats of one embedding, A axes of the search, P pairs.
 """
@@ -22,7 +24,7 @@ def nearly_equal_pairs(embeddings_ND: NDArray[np.float32]) -> NDArray[np.int64]:
     """Pairs of rows with a cosine of NEARLY_EQUAL or more, as places (P, 2) with the lower one first.
 
     Equal rows are each paired with the first of them, others with those of their 8 nearest rows that are near enough:
-    not every pair of a crowd, but enough to tie it together. Time grows little faster than N.
+    not every pair of a crowd, but enough to name each of it. Time grows little faster than N.
 
     Args:
         embeddings_ND: of norm 1.

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pinembed.catalogue.metadata import read_catalogue
-from pinembed.catalogue.splits import TEST, TRAIN, VALIDATION, check_group, is_hashed, split_items
+from pinembed.catalogue.splits import TEST, TRAIN, VALIDATION, decide_splits
 from pinembed.errors import DataError
 from pinembed.jobs.align.copies import nearly_equal_pairs
-from pinembed.nouns.item import Catalogue, Item
+from pinembed.nouns.item import Item
+from pinembed.nouns.progress import SILENT, Progress
 from pinembed.source.embedding_source import EmbeddingSource
 
 
@@ -57,10 +58,10 @@ class Material:
     fused: tuple[str, ...] = ()
 
 
-def read_material(data: Path, source: Path, *, group: str | None) -> Material:
+def read_material(data: Path, source: Path, *, group: str | None, progress: Progress = SILENT) -> Material:
     """Join the train, val and test items with their embeddings; items that the source does not hold are counted.
 
-    Without a split column a hash decides, as everywhere; items of nearly equal embeddings then stay on one side.
+    The split is that of `finetune` on the same DATA and group, so that no encoder was trained on what judges.
 
     Raises:
         DataError: no metadata, no train items, nothing to judge by, or none of the items in the source.
@@ -68,12 +69,10 @@ def read_material(data: Path, source: Path, *, group: str | None) -> Material:
         SourceError: the source is damaged.
     """
     catalogue = read_catalogue(data)
-    check_group(catalogue, group)
+    splits = decide_splits(catalogue, group=group, progress=progress).items
     rows = EmbeddingSource.open(source)
     known = [place for place, item in enumerate(catalogue) if item.id in rows]
     embedding_KD = rows.get([catalogue.items[place].id for place in known]).astype("float32")
-    pairs = [(known[one], known[other]) for one, other in nearly_equal_pairs(embedding_KD).tolist()]
-    splits = split_items(catalogue, group=group, alike=pairs if is_hashed(catalogue) else ())
     held_out = TEST if splits.get(TEST) else VALIDATION
     for name in (TRAIN, held_out):
         if not splits.get(name):
@@ -95,7 +94,7 @@ def read_material(data: Path, source: Path, *, group: str | None) -> Material:
         held_out=found[held_out],
         held_out_split=held_out,
         missing=sum(len(splits[name]) - len(part.items) for name, part in found.items()),
-        copies=_copies(catalogue, pairs, found[TRAIN], found[held_out]),
+        copies=_copies(found[TRAIN], found[held_out]),
         fingerprint=rows.spec.fingerprint,
         fused=rows.spec.fusion.names if rows.spec.fusion else (),
     )
@@ -106,15 +105,13 @@ def _rows(items: Sequence[Item], row_of: Mapping[str, int], embedding_KD: NDArra
     return Rows(items=known, embeddings_ND=torch.from_numpy(embedding_KD[[row_of[item.id] for item in known]]))
 
 
-def _copies(
-    catalogue: Catalogue, pairs: Sequence[tuple[int, int]], train: Rows, held_out: Rows
-) -> tuple[tuple[str, str], ...]:
+def _copies(train: Rows, held_out: Rows) -> tuple[tuple[str, str], ...]:
     """One training item for each held-out item that has such."""
-    trained, judged = ({item.id for item in rows.items} for rows in (train, held_out))
+    trained = len(train.items)
+    # training first, so that held-out rows of a crowd of equal ones are paired with a training row
+    pairs_P2 = nearly_equal_pairs(torch.cat([train.embeddings_ND, held_out.embeddings_ND]).numpy())
     found: dict[str, str] = {}
-    for pair in pairs:
-        one, other = (catalogue.items[place].id for place in pair)
-        for here, there in ((one, other), (other, one)):
-            if here in judged and there in trained:
-                found.setdefault(here, there)
+    for one, other in pairs_P2.tolist():
+        if one < trained <= other:
+            found.setdefault(held_out.items[other - trained].id, train.items[one].id)
     return tuple(found.items())

@@ -1,4 +1,7 @@
-"""Align: train the projector of a trimmed model from an embedding source and metadata alone; no image is opened."""
+"""Align: train the projector of a trimmed model from an embedding source and metadata alone.
+
+Images are opened for one thing only: the look for near duplicates, where a hash makes the split.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +63,7 @@ def align(
     from the model: see `recipe`.
 
     Args:
-        data: DATA folder with metadata; its images may be anything, they are not opened.
+        data: DATA folder with metadata; nothing is learnt from its images, which may be anything.
         model: folder that `trim` or an earlier `align` wrote; a projector in it for the same encoder is trained on.
         source: embedding source that holds the items.
         out: folder to write: the model and its projector.
@@ -69,7 +72,7 @@ def align(
             held-out items judge.
         teacher: folder that `teach` wrote; its answers are trained on as well, with how likely the untrimmed model
             found their tokens.
-        group: column by which DATA without a split column is divided.
+        group: column by which DATA without a split column is divided; the one of `finetune`.
         old_source: source that the model's projector was trained on; a linear map from `source` to it, fitted on the
             training items of both, takes the place of the training unless `epochs` asks for more.
         epochs: passes over the training items; by default as many as their number wants.
@@ -97,7 +100,7 @@ def align(
     """
     began = time.perf_counter()
     check_output(out, overwrite=overwrite)
-    material = read_material(data, source, group=group)
+    material = read_material(data, source, group=group, progress=progress)
     if material.copies:
         copy, original = material.copies[0]
         progress.say(

@@ -11,11 +11,19 @@ from torch import Tensor
 from pinembed.catalogue.captions import make_captioner
 from pinembed.catalogue.metadata import read_catalogue
 from pinembed.catalogue.slices import make_slices, slice_columns
-from pinembed.catalogue.splits import ALL, TEST, TRAIN, VALIDATION, check_group, is_hashed, items_of_split, split_items
+from pinembed.catalogue.splits import (
+    ALL,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    check_group,
+    decide_splits,
+    is_hashed,
+    items_of_split,
+)
 from pinembed.encoder.device import choose_device
 from pinembed.encoder.encoder import load_encoder
 from pinembed.encoder.locate import locate_encoder
-from pinembed.jobs.alike import find_alike
 from pinembed.jobs.evaluate.ask import Answers, Questions, ask, make_questions
 from pinembed.jobs.evaluate.items import ItemAnswers, ask_items, compare_items
 from pinembed.jobs.evaluate.plot import check_plot, draw_comparisons
@@ -25,7 +33,7 @@ from pinembed.metrics.slices import SplitPart, slice_scores, split_parts
 from pinembed.metrics.verdict import decide
 from pinembed.nouns.evaluate_report import EvaluateReport
 from pinembed.nouns.evaluation import Accuracy, Evaluation, Scores
-from pinembed.nouns.item import Catalogue
+from pinembed.nouns.item import Catalogue, Item
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.nouns.verdict import Comparison
 
@@ -80,10 +88,7 @@ def evaluate(
     captioner = make_captioner(catalogue, text, template=template)
     check_group(catalogue, group)
     columns = slice_columns(catalogue, slices, group=group)
-    alike = find_alike(catalogue.items, progress=progress).pairs if is_hashed(catalogue) and split != ALL else ()
-    splits = split_items(catalogue, group=group, alike=alike)
-    items = items_of_split(catalogue, splits, split, group=group)
-    trained = () if split in {ALL, TRAIN} else splits.get(TRAIN, ())
+    items, trained = judged_and_trained(catalogue, split, group=group, progress=progress)
     questions = make_questions(items, trained, captioner, group=group, split=split)
     torch_device = choose_device(device)
     fusions = [found for found in (locate_encoder(name).fusion for name in (encoder, *rivals)) if found is not None]
@@ -121,6 +126,22 @@ def _default_split(catalogue: Catalogue, *, selects: bool) -> str:
     """The gate must not choose; where there is no val, test has to do."""
     has_validation = is_hashed(catalogue) or VALIDATION in catalogue.splits
     return VALIDATION if selects and has_validation else TEST
+
+
+def judged_and_trained(
+    catalogue: Catalogue, split: str, *, group: str | None, progress: Progress = SILENT
+) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+    """The items of the split that judges, and those of training unless the split holds them already.
+
+    Raises:
+        UsageError: no such split.
+        DataError: the hash put no item into it.
+    """
+    if split == ALL:
+        return catalogue.items, ()
+    splits = decide_splits(catalogue, group=group, progress=progress).items
+    items = items_of_split(catalogue, splits, split, group=group)
+    return items, () if split == TRAIN else splits.get(TRAIN, ())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pinembed.catalogue.captions import Captioner
 from pinembed.catalogue.splits import TEST, TRAIN, VALIDATION, group_name
-from pinembed.jobs.alike import AlikeItems
+from pinembed.images.near_duplicates import NearDuplicates
 from pinembed.nouns.data_report import DataReport, Leak, LeakedPair, SplitCounts
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import Progress
@@ -21,7 +21,7 @@ LARGE_SHARE = 0.05
 def report_data(
     items: Sequence[Item],
     splits: Mapping[str, Sequence[Item]],
-    alike: AlikeItems,
+    near: NearDuplicates,
     captioner: Captioner,
     *,
     group: str | None,
@@ -29,19 +29,19 @@ def report_data(
     """Count the three splits.
 
     Args:
-        items: of the catalogue; places in `alike` are places in it.
+        items: of the catalogue; places in `near` are places in it.
         splits: items by split.
-        alike: what a look at all images found.
+        near: near duplicates among them.
         captioner: items to texts.
         group: column of the groups.
     """
-    broken = {items[place].id for place in alike.broken}
+    broken = {items[place].id for place in near.broken}
     counts = tuple(_counts(name, splits[name], broken, captioner, group=group) for name in ORDER if splits.get(name))
     return DataReport(
         splits=counts,
-        leaks=_leaks(items, splits, alike),
-        copies=len({place for pair in alike.pairs for place in pair}),
-        warnings=(*_weaknesses(counts), *_crowd(items, alike)),
+        leaks=_leaks(items, splits, near),
+        copies=len({place for pair in near.pairs for place in pair}),
+        warnings=(*_weaknesses(counts), *_crowd(items, near)),
     )
 
 
@@ -93,17 +93,17 @@ def _counts(
     )
 
 
-def _leaks(items: Sequence[Item], splits: Mapping[str, Sequence[Item]], alike: AlikeItems) -> tuple[Leak, ...]:
+def _leaks(items: Sequence[Item], splits: Mapping[str, Sequence[Item]], near: NearDuplicates) -> tuple[Leak, ...]:
     split_of = {item.id: name for name in ORDER for item in splits.get(name, ())}
     found: dict[tuple[str, str], list[LeakedPair]] = defaultdict(list)
-    for pair in alike.pairs:
+    for pair in near.pairs:
         sides = [
             (ORDER.index(split_of[items[place].id]), items[place]) for place in pair if items[place].id in split_of
         ]
         if len(sides) == 2 and sides[0][0] != sides[1][0]:
             (earlier, seen), (later, judged) = sorted(sides, key=lambda side: side[0])
             found[ORDER[later], ORDER[earlier]].append(
-                LeakedPair(file_name=judged.file_name, seen_as=seen.file_name, identical=pair in alike.identical)
+                LeakedPair(file_name=judged.file_name, seen_as=seen.file_name, identical=pair in near.identical)
             )
     return tuple(
         Leak(split=split, also_in=also_in, pairs=tuple(sorted(pairs, key=lambda pair: pair.file_name)))
@@ -132,9 +132,9 @@ def _weaknesses(counts: Sequence[SplitCounts]) -> list[str]:
     return found
 
 
-def _crowd(items: Sequence[Item], alike: AlikeItems) -> list[str]:
+def _crowd(items: Sequence[Item], near: NearDuplicates) -> list[str]:
     """A picture that a good part of the catalogue shows is no product, but a placeholder."""
-    seen = Counter(place for pair in alike.pairs for place in pair)
+    seen = Counter(place for pair in near.pairs for place in pair)
     if not seen:
         return []
     place, others = seen.most_common(1)[0]

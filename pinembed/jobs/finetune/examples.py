@@ -12,10 +12,9 @@ from torch import Tensor
 from pinembed.catalogue.captions import Captioner, make_captioner
 from pinembed.catalogue.metadata import read_catalogue
 from pinembed.catalogue.slices import slice_columns
-from pinembed.catalogue.splits import TEST, TRAIN, VALIDATION, LabelledItems, check_group, label_items, split_items
+from pinembed.catalogue.splits import HASH, TEST, TRAIN, VALIDATION, LabelledItems, decide_splits, label_items
 from pinembed.encoder.encoder import Encoder
 from pinembed.errors import DataError, UsageError
-from pinembed.jobs.alike import find_alike
 from pinembed.jobs.finetune.data_report import report_data, tell_data
 from pinembed.jobs.pixels import PixelStore
 from pinembed.nouns.data_report import DataReport
@@ -78,10 +77,9 @@ def read_texts(
     """
     catalogue = read_catalogue(data)
     captioner = make_captioner(catalogue, text, template=template)
-    check_group(catalogue, group)
-    alike = find_alike(catalogue.items, progress=progress)
-    splits = split_items(catalogue, group=group, alike=alike.pairs)
-    if catalogue.splits and TRAIN not in splits:
+    decision = decide_splits(catalogue, group=group, always_look=True, progress=progress)
+    splits = decision.items
+    if decision.decided_by != HASH and TRAIN not in splits:
         raise UsageError(
             f"The splits of {data} are {', '.join(sorted(splits))}; training needs one called {TRAIN}.",
             remedy=f"Call the split that may be trained on {TRAIN}, the one that selects {VALIDATION}.",
@@ -94,11 +92,11 @@ def read_texts(
         train=train,
         val=splits.get(VALIDATION, ()),
         test=splits.get(TEST, ()),
-        report=report_data(catalogue.items, splits, alike, captioner, group=group),
+        report=report_data(catalogue.items, splits, decision.near_duplicates, captioner, group=group),
     )
     tell_data(found.report, progress)
     _check_sizes(found, data)
-    _check_gate(found, data, has_chosen=bool(catalogue.splits))
+    _check_gate(found, data, has_chosen=decision.decided_by != HASH)
     return found
 
 

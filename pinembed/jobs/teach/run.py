@@ -1,6 +1,6 @@
 """Teach: what an untrimmed Qwen3-VL says about the training images, stored token by token.
 
-The only step in the making of a trimmed model that opens images, and a step that can be left out.
+The only step in the making of a trimmed model that learns from images, and a step that can be left out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pinembed.catalogue.metadata import read_catalogue
-from pinembed.catalogue.splits import TEST, TRAIN, VALIDATION, check_group, split_items
+from pinembed.catalogue.splits import TEST, TRAIN, VALIDATION, decide_splits
 from pinembed.encoder.device import choose_device
 from pinembed.errors import DataError, ImageError, UsageError
 from pinembed.images.decode import read_image
@@ -61,7 +61,7 @@ def teach(
         out: folder to write; `align --teacher` takes it.
         fields: metadata columns to ask about; by default those of short values that repeat.
         questions: that the teacher answers itself.
-        group: column by which DATA without a split column is divided.
+        group: column by which DATA without a split column is divided; the one of `finetune`.
         top: likeliest tokens to keep for each place.
         image_px: images are brought to at most this side.
         max_new_tokens: longest answer of the teacher's own.
@@ -86,8 +86,7 @@ def teach(
         )
     check_output(out, overwrite=overwrite)
     catalogue = read_catalogue(data)
-    check_group(catalogue, group)
-    splits = split_items(catalogue, group=group)
+    splits = decide_splits(catalogue, group=group, progress=progress).items
     items = list(splits.get(TRAIN, ()))
     if not items:
         raise DataError(f"{data} has no {TRAIN} items.", remedy="Add a split column with train, val and test.")

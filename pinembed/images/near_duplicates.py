@@ -19,8 +19,8 @@ BATCH = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlikeItems:
-    """What a look at all images found.
+class NearDuplicates:
+    """What a look at all pictures found; by default nothing.
 
     Attributes:
         pairs: places of two items whose pictures are alike, the lower one first.
@@ -28,12 +28,12 @@ class AlikeItems:
         broken: places of items whose image cannot be decoded.
     """
 
-    pairs: tuple[tuple[int, int], ...]
-    identical: frozenset[tuple[int, int]]
-    broken: tuple[int, ...]
+    pairs: tuple[tuple[int, int], ...] = ()
+    identical: frozenset[tuple[int, int]] = frozenset()
+    broken: tuple[int, ...] = ()
 
 
-def find_alike(items: Sequence[Item], *, progress: Progress) -> AlikeItems:
+def find_near_duplicates(items: Sequence[Item], *, progress: Progress) -> NearDuplicates:
     """Look at every image; places are those in `items`."""
     looks: list[tuple[Likeness, bytes] | None] = []
     progress.start("looking for copies", len(items), "img")
@@ -46,7 +46,7 @@ def find_alike(items: Sequence[Item], *, progress: Progress) -> AlikeItems:
     places = [place for place, _ in seen]
     pairs = tuple((places[one], places[other]) for one, other in alike_pairs([look[0] for _, look in seen]).tolist())
     digests = {place: digest for place, (_, digest) in seen}
-    return AlikeItems(
+    return NearDuplicates(
         pairs=pairs,
         identical=frozenset((one, other) for one, other in pairs if digests[one] == digests[other]),
         broken=tuple(place for place, look in enumerate(looks) if look is None),

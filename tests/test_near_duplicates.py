@@ -13,7 +13,7 @@ from PIL import Image
 
 from pinembed.errors import DataError
 from pinembed.images.likeness import Likeness, alike_pairs, likeness
-from pinembed.jobs.alike import find_alike
+from pinembed.images.near_duplicates import find_near_duplicates
 from pinembed.jobs.finetune.examples import read_texts
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import SILENT
@@ -96,7 +96,7 @@ def test_items_are_told_apart_by_files_that_are_the_same_and_pictures_that_are_a
         path = tmp_path / f"{place}.jpg"
         path.write_bytes(content)
         items.append(Item(id=str(place), file_name=path.name, path=path))
-    found = find_alike(items, progress=SILENT)
+    found = find_near_duplicates(items, progress=SILENT)
     assert sorted(found.pairs) == [(0, 2), (0, 3), (2, 3)]
     assert found.identical == {(0, 2)}
     assert found.broken == (4,)
