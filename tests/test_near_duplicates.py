@@ -96,7 +96,7 @@ def test_items_are_told_apart_by_files_that_are_the_same_and_pictures_that_are_a
         path = tmp_path / f"{place}.jpg"
         path.write_bytes(content)
         items.append(Item(id=str(place), file_name=path.name, path=path))
-    found = find_near_duplicates(items, progress=SILENT)
+    found = find_near_duplicates(items, root=tmp_path, progress=SILENT)
     assert sorted(found.pairs) == [(0, 2), (0, 3), (2, 3)]
     assert found.identical == {(0, 2)}
     assert found.broken == (4,)

@@ -87,7 +87,7 @@ def decide_splits(
     check_group(catalogue, group)
     near = NearDuplicates()
     if always_look or is_hashed(catalogue):
-        near = find_near_duplicates(catalogue.items, progress=progress)
+        near = find_near_duplicates(catalogue.items, root=catalogue.root, progress=progress)
     return SplitDecision(
         items=split_items(catalogue, group=group, alike=near.pairs),
         decided_by=_decided_by(catalogue),
