@@ -1,4 +1,4 @@
-"""Imports point down only: cli -> jobs -> catalogue -> images and other parts -> nouns -> errors."""
+"""A part may import the parts that stand before it on the way of the data, and never one behind it."""
 
 from __future__ import annotations
 
@@ -8,33 +8,19 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "pinembed"
-FLOOR_OF_PLACE = {
-    "errors": 0,
-    "version": 0,
-    "machine": 0,
-    "nouns": 1,
-    "images": 2,
-    "encoder": 3,
-    "metrics": 3,
-    "outfolder": 3,
-    "source": 3,
-    "table": 3,
-    "training": 3,
-    "trimmed": 3,
-    "catalogue": 4,
-    "jobs": 5,
-    "cli": 6,
-    "__init__": 7,
-    "__main__": 7,
-}
+ORDER = (
+    *("errors", "version", "outfolder", "machine", "nouns"),
+    *("images", "catalogue", "metrics", "encoder", "table", "source", "training", "trimmed"),
+    *("jobs", "cli", "__init__", "__main__"),
+)
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
-def place_of(module: Path) -> str:
+def part_of(module: Path) -> str:
     return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imported_places(module: Path) -> set[str]:
+def imported_parts(module: Path) -> set[str]:
     names = set()
     for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -45,13 +31,11 @@ def imported_places(module: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.relative_to(PACKAGE).as_posix())
-def test_module_imports_only_from_floors_below(module: Path) -> None:
-    own = place_of(module)
-    upward = {
-        place for place in imported_places(module) if place != own and FLOOR_OF_PLACE[place] >= FLOOR_OF_PLACE[own]
-    }
-    assert not upward, f"{own} (floor {FLOOR_OF_PLACE[own]}) imports {upward}"
+def test_module_imports_only_parts_before_its_own(module: Path) -> None:
+    own = part_of(module)
+    behind = {part for part in imported_parts(module) if ORDER.index(part) > ORDER.index(own)}
+    assert not behind, f"{own} imports {behind}"
 
 
-def test_every_place_in_the_folder_has_a_floor() -> None:
-    assert {place_of(module) for module in MODULES} == set(FLOOR_OF_PLACE)
+def test_every_part_has_its_place_in_the_order() -> None:
+    assert {part_of(module) for module in MODULES} == set(ORDER)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from pinembed.catalogue.captions import Captioner
 from pinembed.nouns.item import Item
 from pinembed.trimmed.probe import probe_accuracy
 from pinembed.trimmed.questions import COMPARE, DESCRIBE, QuestionMaker, choose_fields
@@ -83,3 +84,15 @@ def test_probe_reads_what_is_linear_and_only_that() -> None:
 
     assert probe(linear) >= 0.9
     assert probe(chance) <= 0.7
+
+
+def test_questions_say_a_value_as_captions_do_and_pass_over_what_is_not_a_number() -> None:
+    items = [
+        item(0, price=12.5, tags=["tea", None, " gift\nbox"]),
+        item(1, price=float("nan"), tags=[float("nan")]),
+        item(2, price=None, tags=None),
+    ]
+    maker = QuestionMaker(items, ["price", "tags"])
+    captioner = Captioner(fields=("price", "tags"))
+    assert maker.values_of == {"price": ["12.5", "", ""], "tags": ["tea, gift box", "", ""]}
+    assert [captioner.caption(one) for one in items] == ["12.5. tea, gift box", "", ""]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,8 @@ from PIL import Image
 
 from pinembed.encoder.encoder import load_encoder
 from pinembed.jobs.encode import encode
-from pinembed.jobs.search import search
+from pinembed.jobs.search import search, title_of
+from pinembed.nouns.search_report import SearchResult
 from pinembed.table.embedding_table import EmbeddingTable
 from tests.conftest import CliResult, make_encoder, write_catalogue
 
@@ -157,3 +159,11 @@ def test_search_notices_that_the_remembered_encoder_was_replaced(cli: Cli, shop:
 
     assert result.exit_code == 1
     assert "what lies there now is another encoder" in result.words
+
+
+def test_the_title_of_a_hit_is_its_first_value_and_not_a_gap() -> None:
+    hit = SearchResult(
+        rank=1, score=0.5, id="a", file_name="a.png", folder="shop", fields={"title": float("nan"), "name": "Tall\nmug"}
+    )
+    assert title_of(hit) == "Tall mug"
+    assert title_of(dataclasses.replace(hit, fields={"title": " "})) == "a"

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from pinembed.catalogue.metadata import shown
 from pinembed.catalogue.template import Template, parse_template
+from pinembed.catalogue.values import text_of_value
 from pinembed.errors import DataError, UsageError
 from pinembed.nouns.item import Catalogue, FieldValue, Item
 
@@ -93,8 +94,8 @@ class Captioner:
         """A number as its third of the catalogue's: no text tower reads digits well. Yes is the column's name."""
         if isinstance(value, bool):
             return name.replace("_", " ") if value else ""
-        if name not in self.levels or not words(value):
-            return words(value)
+        if name not in self.levels or not text_of_value(value):
+            return text_of_value(value)
         low, high = self.levels[name]
         level = "low" if value < low else "high" if value > high else "medium"
         return f"{level} {name.replace('_', ' ')}"
@@ -180,15 +181,6 @@ def _thirds(catalogue: Catalogue, name: str) -> tuple[float, float]:
     values = [float(value) for item in catalogue if (value := item.fields.get(name)) is not None and value == value]
     low, high = np.quantile(values, (1 / 3, 2 / 3)) if values else (0.0, 0.0)
     return float(low), float(high)
-
-
-def words(value: FieldValue) -> str:
-    """A field's value as words; empty where it is missing."""
-    if value is None or value != value:
-        return ""
-    if isinstance(value, list | tuple):
-        return ", ".join(part for part in map(words, value) if part)
-    return " ".join(str(value).split())
 
 
 def _thinned(value: FieldValue, rng: np.random.Generator) -> FieldValue:

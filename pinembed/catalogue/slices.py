@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from pinembed.catalogue.captions import Captioner, words
+from pinembed.catalogue.captions import Captioner
 from pinembed.catalogue.splits import group_name
+from pinembed.catalogue.values import text_of_value
 from pinembed.errors import UsageError
 from pinembed.nouns.item import Catalogue, FieldValue, Item
 from pinembed.nouns.slices import Slice
@@ -138,7 +139,7 @@ def _by_text(items: Sequence[Item], captioner: Captioner) -> dict[str, list[int]
 def _said(value: FieldValue) -> list[str]:
     """A list of tags puts its item into a slice for each."""
     parts: Iterable[FieldValue] = value if isinstance(value, list | tuple) else [value]
-    return [said for said in dict.fromkeys(map(words, parts)) if said]
+    return [said for said in dict.fromkeys(map(text_of_value, parts)) if said]
 
 
 def _values(catalogue: Catalogue, column: str) -> set[str]:

@@ -20,8 +20,9 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from pinembed.catalogue.captions import Captioner, words
+from pinembed.catalogue.captions import Captioner
 from pinembed.catalogue.metadata import split_of
+from pinembed.catalogue.values import text_of_value
 from pinembed.errors import DataError, UsageError
 from pinembed.images.near_duplicates import NearDuplicates, find_near_duplicates
 from pinembed.nouns.item import Catalogue, Item
@@ -208,7 +209,7 @@ def label_items(items: tuple[Item, ...], captioner: Captioner, *, group: str | N
 
 def group_name(item: Item, group: str | None) -> str:
     """The item's value of the group column as words; empty where it is missing or there is no such column."""
-    return words(item.fields.get(group)) if group else ""
+    return text_of_value(item.fields.get(group)) if group else ""
 
 
 def _decided_by(catalogue: Catalogue) -> str:

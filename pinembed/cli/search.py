@@ -43,6 +43,7 @@ def command(
     quiet: Quiet = False,
 ) -> None:
     """Search a table by text, by picture or by item."""
+    from pinembed.catalogue.values import text_of_value
     from pinembed.jobs.search import search
 
     stop_on_signals()
@@ -64,7 +65,7 @@ def command(
         f"{report.kind}: {report.query}",
         ["rank", "score", "id", *fields],
         [
-            (str(hit.rank), f"{hit.score:.3f}", hit.id, *(_cell(hit.fields[name]) for name in fields))
+            (str(hit.rank), f"{hit.score:.3f}", hit.id, *(text_of_value(hit.fields[name]) for name in fields))
             for hit in report.results
         ],
         numeric_from=99,
@@ -80,7 +81,3 @@ def _fields_shown(report: SearchReport) -> list[str]:
     names = list(report.results[0].fields) if report.results else []
     title = [name for name in TITLE_FIELDS if name in names][:1]
     return title or names[:FIELDS_SHOWN]
-
-
-def _cell(value: object) -> str:
-    return "" if value is None else str(value)

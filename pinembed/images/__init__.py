@@ -1,1 +1,1 @@
-"""Floor 2: image file to pixels."""
+"""Floor 3: image file to pixels."""

@@ -1,1 +1,1 @@
-"""Floor 3: each job joins the parts below into one run and returns a report."""
+"""Floor 4: each job joins the parts below into one run and returns a report."""

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pinembed.catalogue.metadata import read_catalogue
+from pinembed.catalogue.values import text_of_value
 from pinembed.encoder.encoder import load_encoder
 from pinembed.encoder.save import save_encoder
 from pinembed.errors import DataError
@@ -21,7 +22,7 @@ from pinembed.jobs.encode import encode
 from pinembed.jobs.evaluate import evaluate
 from pinembed.jobs.export import export_table
 from pinembed.jobs.finetune import finetune
-from pinembed.jobs.search import search
+from pinembed.jobs.search import search, title_of
 from pinembed.jobs.trim import trim
 from pinembed.jobs.verify import verify
 from pinembed.nouns.align_report import AlignReport
@@ -199,7 +200,7 @@ class _Demo:
             report = search(table=self._table, text=SEARCH_TEXT, k=12, sheet=sheet, progress=self._progress)
             best = report.results[0]
             said.append(
-                f"best of {report.rows}: {best.title}, {best.score:.2f}; found in {report.seconds * 1e3:.0f} ms"
+                f"best of {report.rows}: {title_of(best)}, {best.score:.2f}; found in {report.seconds * 1e3:.0f} ms"
             )
 
     def _export(self) -> None:
@@ -270,7 +271,8 @@ class _Demo:
         with self._step(f"ask about an unseen product of each {FIELDS[0]}, without its picture", command) as said:
             report = ask(questions=questions, model=self._aligned, source=self._source, progress=self._progress)
             answers = [answer.answer or "nothing" for answer in report.answers]
-            right = sum(answer == item.fields[field] for answer, (item, field) in zip(answers, asked, strict=True))
+            values = [text_of_value(item.fields[field]) for item, field in asked]
+            right = sum(answer == value for answer, value in zip(answers, values, strict=True))
             told = ", ".join(answers[: len(FIELDS)])
             said.append(f"{right} of {len(asked)} answers right; of {first.fields['title']} it says: {told}")
         return report

@@ -35,12 +35,6 @@ class SearchResult:
     def path(self) -> Path:
         return Path(self.folder) / self.file_name
 
-    @property
-    def title(self) -> str:
-        """What a person calls the item: its title-like field, or its id."""
-        values = (self.fields.get(name) for name in TITLE_FIELDS)
-        return next((str(value) for value in values if value not in (None, "")), self.id)
-
 
 @dataclass(frozen=True, kw_only=True)
 class SearchReport:

@@ -1,1 +1,1 @@
-"""Floor 2: embedding to table row (LanceDB)."""
+"""Floor 3: embedding to table row (LanceDB)."""

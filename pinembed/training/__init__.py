@@ -1,1 +1,1 @@
-"""Floor 2: losses, batches and the training loop's parts."""
+"""Floor 3: losses, batches and the training loop's parts."""

@@ -1,1 +1,1 @@
-"""Floor 2: source shard to soft tokens to answer: the Qwen3-VL without its vision tower."""
+"""Floor 3: source shard to soft tokens to answer: the Qwen3-VL without its vision tower."""

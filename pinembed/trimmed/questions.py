@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pinembed.catalogue.values import is_missing, text_of_value
 from pinembed.errors import DataError, UsageError
 from pinembed.nouns.item import Item
 from pinembed.trimmed.taught import Taught
@@ -71,16 +72,6 @@ def choose_fields(train: Sequence[Item], held_out: Sequence[Item], *, wanted: Se
     return fields
 
 
-def value_of(item: Item, field: str) -> str:
-    """The field as the model should say it; empty where it is missing."""
-    value = item.fields.get(field)
-    if value is None:
-        return ""
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    return " ".join(str(value).split())
-
-
 def spoken(field: str) -> str:
     """A column's name as words: `coarse_label` is the coarse label."""
     return field.replace("_", " ").replace("-", " ").strip()
@@ -103,7 +94,7 @@ class QuestionMaker:
         self.fields = list(fields)
         self._seed = seed
         self._own = own
-        self.values_of = {field: [value_of(item, field) for item in items] for field in fields}
+        self.values_of = {field: [text_of_value(item.fields.get(field)) for item in items] for field in fields}
         self._rows_of = {field: [row for row, value in enumerate(self.values_of[field]) if value] for field in fields}
         self._known = {field: sorted(set(self.values_of[field]) - {""}) for field in fields}
 
@@ -194,13 +185,13 @@ def _verdict(first: str, second: str) -> str:
 
 
 def _is_attribute(name: str, train: Sequence[Item], held_out: Sequence[Item]) -> bool:
-    present = [item.fields.get(name) for item in train if item.fields.get(name) is not None]
+    present = [value for item in train if not is_missing(value := item.fields.get(name))]
     if not present or not all(isinstance(value, str | bool) for value in present):
         return False
-    counts = Counter(value_of(item, name) for item in train)
+    counts = Counter(text_of_value(item.fields.get(name)) for item in train)
     counts.pop("", None)
     if not 2 <= len(counts) <= MAX_VALUES or max(map(len, counts)) > MAX_VALUE_CHARACTERS:
         return False
-    asked = [value for item in held_out if (value := value_of(item, name))]
+    asked = [value for item in held_out if (value := text_of_value(item.fields.get(name)))]
     seen = sum(value in counts for value in asked)
     return sum(counts.values()) / len(counts) >= MIN_ITEMS_PER_VALUE and seen >= MIN_SEEN * len(asked) > 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pinembed.catalogue.captions import words
+from pinembed.catalogue.values import text_of_value
 from pinembed.encoder.fusion import fuse
 from pinembed.encoder.locate import EncoderFiles
 from pinembed.nouns.fusion import Fusion
@@ -60,7 +60,7 @@ class ItemFuser:
             EncoderError: the encoder cannot be loaded.
         """
         started_s = time.perf_counter()
-        texts = [[field.text(words(row.get(field.name))) for row in fields] for field in self._fusion.fields]
+        texts = [[field.text(text_of_value(row.get(field.name))) for row in fields] for field in self._fusion.fields]
         self._embed({text for column in texts for text in column if text} - self._known.keys())
         text_FND = np.zeros((len(texts), *image_ND.shape), dtype=np.float32)
         for text_ND, column in zip(text_FND, texts, strict=True):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pinembed.catalogue.captions import words
+from pinembed.catalogue.values import text_of_value
 from pinembed.nouns.item import Item
 
 FEWEST_SHARE = 0.1
@@ -41,9 +41,9 @@ def text_fields(items: Sequence[Item], names: Sequence[str]) -> tuple[str, ...]:
     """
     found = []
     for name in names:
-        values = [value for item in items if words(value := item.fields.get(name))]
+        values = [value for item in items if text_of_value(value := item.fields.get(name))]
         is_text = all(isinstance(value, str | list | tuple) for value in values)
-        if is_text and len(values) >= FEWEST_SHARE * len(items) and len(set(map(words, values))) > 1:
+        if is_text and len(values) >= FEWEST_SHARE * len(items) and len(set(map(text_of_value, values))) > 1:
             found.append(name)
     return tuple(found)
 
@@ -53,7 +53,7 @@ def field_texts(items: Sequence[Item], name: str, phrase: Callable[[str], str] =
     places: dict[str, int] = {}
     text_of = []
     for item in items:
-        value = words(item.fields.get(name))
+        value = text_of_value(item.fields.get(name))
         text_of.append(places.setdefault(phrase(value), len(places)) if value else -1)
     return FieldTexts(texts=tuple(places), text_of_N=torch.tensor(text_of, dtype=torch.int64))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pinembed.catalogue.metadata import read_catalogue
 from pinembed.catalogue.splits import TEST, TRAIN, VALIDATION, decide_splits
+from pinembed.catalogue.values import text_of_value
 from pinembed.encoder.device import choose_device
 from pinembed.errors import DataError, ImageError, UsageError
 from pinembed.images.decode import read_image
@@ -23,7 +24,7 @@ from pinembed.nouns.stop import Stop
 from pinembed.nouns.teach_report import TeachReport
 from pinembed.outfolder import check_output, staged_folder
 from pinembed.trimmed.checkpoint import file_stamps
-from pinembed.trimmed.questions import ASK, choose_fields, spoken, value_of
+from pinembed.trimmed.questions import ASK, choose_fields, spoken
 from pinembed.trimmed.taught import Part, Taught, read_part, write_part
 from pinembed.trimmed.teacher import Teacher
 
@@ -214,7 +215,9 @@ class _Lesson:
             return []
         said = self._teacher.answer(seen, self._questions, max_new_tokens=self._max_new_tokens)
         true = [
-            (ASK[0].format(field=spoken(field)), value) for field in self._fields if (value := value_of(item, field))
+            (ASK[0].format(field=spoken(field)), value)
+            for field in self._fields
+            if (value := text_of_value(item.fields.get(field)))
         ]
         return self._teacher.weigh(seen, item.id, [*true, *zip(self._questions, said, strict=True)])
 
