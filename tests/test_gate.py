@@ -9,13 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from scipy import stats
 from torch import Tensor
 from torch.nn import functional as F
 
-from pinembed.catalogue.captions import Captioner
+from pinembed.catalogue.captions import Captioner, make_captioner
 from pinembed.catalogue.slices import make_slices, slice_columns
 from pinembed.errors import UsageError
 from pinembed.jobs.finetune.decision import decide_run
@@ -24,7 +25,7 @@ from pinembed.metrics.slices import split_parts
 from pinembed.metrics.split import SplitEmbeddings, SplitScores, measure_split
 from pinembed.metrics.verdict import decide, holm, paired_change
 from pinembed.nouns.evaluation import DIRECTIONS, METRICS
-from pinembed.nouns.item import FieldValue, Item
+from pinembed.nouns.item import Catalogue, FieldValue, Item
 from pinembed.nouns.slices import Slice
 from tests.conftest import CliResult, make_encoder, write_catalogue
 from tests.test_splits import catalogue
@@ -268,6 +269,23 @@ def test_a_column_of_many_numbers_is_cut_into_thirds() -> None:
         "price: high, above 8.33333": 4,
         "price: missing": 2,
     }
+
+
+def test_an_item_lies_in_the_third_that_its_caption_names() -> None:
+    prices = [*(float(price) for price in range(10)), None]  # the cut points, 3 and 6, are prices
+    shop = items(price=prices, title=["a tall mug"] * 11)
+    schema = pa.schema([("title", pa.string()), ("price", pa.float64())])
+    captioner = make_captioner(
+        Catalogue(root=Path("shop"), items=tuple(shop), schema=schema, metadata=Path("shop/metadata.csv")),
+        ("title", "price"),
+    )
+    for judged in (shop, [*shop[:3], *shop]):  # thirds of a split of its own lie elsewhere
+        found = make_slices(judged, captioner, columns=("price",), group=None, trained=())
+        named = {part.name.removeprefix("price: ").split(",")[0]: part.places for part in found}
+        assert list(named) == ["low", "medium", "high", "missing"]
+        for level, places in named.items():
+            wanted = "a tall mug" if level == "missing" else f"a tall mug. {level} price"
+            assert {captioner.caption(judged[place]) for place in places} == {wanted}
 
 
 def test_the_group_gives_the_slices_where_no_column_says_the_kind() -> None:

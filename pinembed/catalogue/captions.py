@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import pyarrow as pa
 
 from pinembed.catalogue.metadata import shown
 from pinembed.catalogue.template import Template, parse_template
-from pinembed.catalogue.values import text_of_value
+from pinembed.catalogue.values import CutPoints, cut_points, text_of_value, third_of
 from pinembed.errors import DataError, UsageError
 from pinembed.nouns.item import Catalogue, FieldValue, Item
 
@@ -29,13 +28,13 @@ class Captioner:
         fields: metadata columns, the most telling first.
         weights: how often a field is spoken, beside the others; empty where all are alike.
         template: the full caption as a sentence; None joins the fields by full stops.
-        levels: lower and upper third of the columns of numbers, which are said as low, medium and high.
+        levels: where the columns of numbers are cut into thirds, which are said as low, medium and high.
     """
 
     fields: tuple[str, ...]
     weights: tuple[float, ...] = ()
     template: Template | None = None
-    levels: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    levels: Mapping[str, CutPoints] = field(default_factory=dict)
 
     @property
     def told(self) -> tuple[str, ...]:
@@ -96,9 +95,7 @@ class Captioner:
             return name.replace("_", " ") if value else ""
         if name not in self.levels or not text_of_value(value):
             return text_of_value(value)
-        low, high = self.levels[name]
-        level = "low" if value < low else "high" if value > high else "medium"
-        return f"{level} {name.replace('_', ' ')}"
+        return f"{third_of(value, self.levels[name])} {name.replace('_', ' ')}"
 
     def _shares(self, said: Mapping[str, str], parts: Sequence[str]) -> list[float] | None:
         """Probability of each part; None where all are alike."""
@@ -147,7 +144,11 @@ def make_captioner(catalogue: Catalogue, fields: Sequence[str] = (), *, template
         fields=chosen,
         weights=weights if len(set(weights)) > 1 else (),
         template=pattern,
-        levels={name: _thirds(catalogue, name) for name in chosen if _is_number(catalogue, name)},
+        levels={
+            name: cuts
+            for name in chosen
+            if (cuts := cut_points(item.fields.get(name) for item in catalogue)) is not None
+        },
     )
 
 
@@ -170,17 +171,6 @@ def _weighted(field: str, columns: Sequence[str]) -> tuple[str, float]:
 
 def _drawn(rng: np.random.Generator, count: int, shares: Sequence[float] | None) -> int:
     return int(rng.integers(count)) if shares is None else int(rng.choice(count, p=shares))
-
-
-def _is_number(catalogue: Catalogue, name: str) -> bool:
-    kind = catalogue.schema.field(name).type
-    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind))
-
-
-def _thirds(catalogue: Catalogue, name: str) -> tuple[float, float]:
-    values = [float(value) for item in catalogue if (value := item.fields.get(name)) is not None and value == value]
-    low, high = np.quantile(values, (1 / 3, 2 / 3)) if values else (0.0, 0.0)
-    return float(low), float(high)
 
 
 def _thinned(value: FieldValue, rng: np.random.Generator) -> FieldValue:

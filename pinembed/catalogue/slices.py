@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
 from pinembed.catalogue.captions import Captioner
 from pinembed.catalogue.splits import group_name
-from pinembed.catalogue.values import text_of_value
+from pinembed.catalogue.values import CutPoints, cut_points, is_missing, text_of_value, third_of
 from pinembed.errors import UsageError
 from pinembed.nouns.item import Catalogue, FieldValue, Item
 from pinembed.nouns.slices import Slice
@@ -60,13 +58,13 @@ def make_slices(
         items: what is cut up; places in slices are places in it.
         captioner: tells whose text is missing or short.
         columns: a slice for each value of these, the 50 most frequent; the others of a column are one slice. A column
-            of many numbers is cut into thirds.
+            of many numbers is cut into thirds, those that captions speak of where they speak of any.
         group: column of the groups; without it none is rare or new.
         trained: items of the training split; empty where nothing is known about it.
     """
     found: dict[str, list[int]] = {}
     for column in columns:
-        found |= _by_value(items, column)
+        found |= _by_value(items, column, captioner)
     found |= _by_group(items, group, trained)
     found |= _by_text(items, captioner)
     return tuple(
@@ -74,10 +72,10 @@ def make_slices(
     )
 
 
-def _by_value(items: Sequence[Item], column: str) -> dict[str, list[int]]:
-    thirds = _thirds([item.fields.get(column) for item in items])
-    if thirds is not None:
-        return _by_third(items, column, *thirds)
+def _by_value(items: Sequence[Item], column: str, captioner: Captioner) -> dict[str, list[int]]:
+    cuts = _cuts(items, column, captioner)
+    if cuts is not None:
+        return _by_third(items, column, cuts)
     places = defaultdict(list)
     for place, item in enumerate(items):
         for value in _said(item.fields.get(column)):
@@ -91,24 +89,26 @@ def _by_value(items: Sequence[Item], column: str) -> dict[str, list[int]]:
     return {**slices, f"{column}: missing": without}
 
 
-def _thirds(values: Sequence[FieldValue]) -> tuple[float, float] | None:
-    """Where a column of many numbers, such as prices, is cut; None for anything else."""
-    known = [value for value in values if value is not None and value == value]
-    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in known):
+def _cuts(items: Sequence[Item], column: str, captioner: Captioner) -> CutPoints | None:
+    """Where a column of many numbers is cut: where captions cut it, else into thirds of these items."""
+    values = [item.fields.get(column) for item in items]
+    cuts = cut_points(values)
+    if cuts is None or len({value for value in values if not is_missing(value)}) < FEWEST_NUMBERS:
         return None
-    if len(set(known)) < FEWEST_NUMBERS:
-        return None
-    low, high = np.quantile(np.array(known, dtype=np.float64), (1 / 3, 2 / 3))
-    return float(low), float(high)
+    return captioner.levels.get(column, cuts)
 
 
-def _by_third(items: Sequence[Item], column: str, low: float, high: float) -> dict[str, list[int]]:
-    names = (f"{column}: low, up to {low:g}", f"{column}: medium", f"{column}: high, above {high:g}")
-    slices: dict[str, list[int]] = {name: [] for name in (*names, f"{column}: missing")}
+def _by_third(items: Sequence[Item], column: str, cuts: CutPoints) -> dict[str, list[int]]:
+    low, high = cuts
+    name_of = {
+        "low": f"{column}: low, up to {low:g}",
+        "medium": f"{column}: medium",
+        "high": f"{column}: high, above {high:g}",
+        "": f"{column}: missing",
+    }
+    slices: dict[str, list[int]] = {name: [] for name in name_of.values()}
     for place, item in enumerate(items):
-        value = item.fields.get(column)
-        third = 3 if value is None or value != value else 0 if value <= low else 1 if value <= high else 2
-        slices[(*names, f"{column}: missing")[third]].append(place)
+        slices[name_of[third_of(item.fields.get(column), cuts)]].append(place)
     return slices
 
 
