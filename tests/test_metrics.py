@@ -13,6 +13,13 @@ from torch.nn import functional as F
 from pinembed.metrics.bootstrap import estimate, retrieval_scores
 from pinembed.metrics.collapse import spread
 from pinembed.metrics.compression import measure_stored_forms
+from pinembed.metrics.relevance import (
+    groups_of_texts,
+    positives,
+    relevant_images_of_images,
+    relevant_images_of_texts,
+    relevant_texts_of_images,
+)
 from pinembed.metrics.retrieval import SCORE_STEP, QueryScores, score_queries
 from pinembed.metrics.split import (
     SplitEmbeddings,
@@ -102,6 +109,22 @@ def test_every_item_of_the_group_counts_as_right_and_so_does_an_equal_text() -> 
     assert scores.text_to_image.queries == 2
     assert scores.image_to_text.queries == 3
     assert scores.image_to_image.queries == 3
+
+
+def test_training_figures_and_items_hold_the_same_for_positives() -> None:
+    group, text = [7, 7, 3, 9, 3, 8], [0, 1, 1, -1, -1, 2]
+    images, texts = range(6), range(3)
+    pairs_NN = [[group[i] == group[j] or text[i] == text[j] >= 0 for j in images] for i in images]
+    owners_NT = [[any(group[i] == group[j] and text[j] == t for j in images) for t in texts] for i in images]
+
+    group_N, text_N = torch.tensor(group), torch.tensor(text)
+    assert positives(group_N, text_N, group_N, text_N).tolist() == pairs_NN
+    assert relevant_images_of_images(group_N, text_N)(2, 5).tolist() == pairs_NN[2:5]
+    assert relevant_texts_of_images(group_N, text_N, 3)(1, 6).tolist() == owners_NT[1:6]
+    assert relevant_images_of_texts(group_N, text_N, 3)(0, 2).T.tolist() == [row[:2] for row in owners_NT]
+    found = groups_of_texts(group_N, text_N, 4).tolist()
+    assert [found[0], *found[2:]] == [7, 8, -1]
+    assert found[1] in {7, 3}
 
 
 def test_a_direction_without_right_answers_has_no_figures() -> None:

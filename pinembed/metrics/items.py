@@ -1,6 +1,6 @@
 """Search among item vectors: texts and images ask, items answer.
 
-Shape legend: N items, Q of them that ask, T distinct texts, G groups, D embedding floats.
+Shape legend: N items, Q of them that ask, T distinct texts, D embedding floats.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pinembed.metrics.relevance import groups_of_texts, relevant_images_of_images, relevant_images_of_texts
 from pinembed.metrics.retrieval import QueryScores, score_queries
 from pinembed.nouns.evaluation import METRICS
 
@@ -37,14 +38,11 @@ def texts_to_items(queries: TextQueries, item_ND: Tensor, group_of_N: Tensor) ->
         group_of_N: code of the item's group.
     """
     texts = len(queries.text_TD)
-    codes_G, group_N = torch.unique(group_of_N, return_inverse=True)
-    has_text_N = queries.text_of_N >= 0
-    group_goes_by_TG = torch.zeros(texts, len(codes_G), dtype=torch.bool)
-    group_goes_by_TG[queries.text_of_N[has_text_N], group_N[has_text_N]] = True
-    cluster_T = torch.full((texts,), -1, dtype=torch.int64)
-    cluster_T[queries.text_of_N[has_text_N]] = group_of_N[has_text_N]
     return score_queries(
-        queries.text_TD, item_ND, lambda start, stop: group_goes_by_TG[start:stop][:, group_N], cluster_T
+        queries.text_TD,
+        item_ND,
+        relevant_images_of_texts(group_of_N, queries.text_of_N, texts),
+        groups_of_texts(group_of_N, queries.text_of_N, texts),
     )
 
 
@@ -57,12 +55,8 @@ def images_to_items(image_QD: Tensor, item_ND: Tensor, group_of_N: Tensor, text_
         group_of_N: code of the item's group.
         text_of_N: which text an item has; -1 for none.
     """
-
-    def same(start: int, stop: int) -> Tensor:
-        text_B1 = text_of_N[start:stop, None]
-        return (group_of_N[start:stop, None] == group_of_N) | ((text_B1 == text_of_N) & (text_B1 >= 0))
-
-    return score_queries(image_QD, item_ND, same, group_of_N[: len(image_QD)], skip_self=True)
+    relevance = relevant_images_of_images(group_of_N, text_of_N)
+    return score_queries(image_QD, item_ND, relevance, group_of_N[: len(image_QD)], skip_self=True)
 
 
 def pooled(scores: Sequence[QueryScores], gallery: int) -> QueryScores:

@@ -16,14 +16,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pinembed.metrics.relevance import Relevance
 from pinembed.nouns.evaluation import METRICS
 
 BLOCK_SCORES = 1 << 23
 SCORE_STEP = 1e-6
 """Cosines closer than this are equal: copies of one picture differ in the last bits of a matrix product."""
-
-Relevance = Callable[[int, int], Tensor]
-"""(start, stop) of a block of queries to a bool (B, G): which gallery entries are right."""
 
 
 @dataclass(frozen=True, kw_only=True)

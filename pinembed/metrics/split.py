@@ -12,6 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pinembed.metrics.relevance import (
+    groups_of_texts,
+    relevant_images_of_images,
+    relevant_images_of_texts,
+    relevant_texts_of_images,
+)
 from pinembed.metrics.retrieval import BLOCK_SCORES, QueryScores, score_queries
 from pinembed.nouns.evaluation import METRICS
 
@@ -66,14 +72,11 @@ class SplitScores:
 def measure_split(split: SplitEmbeddings) -> SplitScores:
     """Text to image, image to text and image to image.
 
-    An image and a text belong together where the text is the image's own or that of an item of the image's group; two
-    images where they share a group or a text.
+    What is right for whom stands in `metrics.relevance`.
     """
-    belongs_NT = _belongs(split)
+    texts = relevant_texts_of_images(split.group_of_N, split.text_of_N, len(split.text_TD))
     text_to_image, image_to_image = measure_image_gallery(split)
-    image_to_text = score_queries(
-        split.image_ND, split.text_TD, lambda start, stop: belongs_NT[start:stop], split.group_of_N
-    )
+    image_to_text = score_queries(split.image_ND, split.text_TD, texts, split.group_of_N)
     return SplitScores(text_to_image=text_to_image, image_to_text=image_to_text, image_to_image=image_to_image)
 
 
@@ -86,35 +89,18 @@ def measure_image_gallery(
         split: the embeddings.
         score: queries (B, D) to scores of all images (B, N) where they are stored in another form.
     """
-    belongs_TN = _belongs(split).T.contiguous()
-    image_ND, group_N, text_N = split.image_ND, split.group_of_N, split.text_of_N
-
-    def same(start: int, stop: int) -> Tensor:
-        text_B = text_N[start:stop, None]
-        return (group_N[start:stop, None] == group_N) | ((text_B == text_N) & (text_B >= 0))
-
+    image_ND, group_N, text_N, texts = split.image_ND, split.group_of_N, split.text_of_N, len(split.text_TD)
     text_to_image = score_queries(
-        split.text_TD, image_ND, lambda start, stop: belongs_TN[start:stop], _group_of_texts(split), score=score
+        split.text_TD,
+        image_ND,
+        relevant_images_of_texts(group_N, text_N, texts),
+        groups_of_texts(group_N, text_N, texts),
+        score=score,
     )
-    return text_to_image, score_queries(image_ND, image_ND, same, group_N, skip_self=True, score=score)
-
-
-def _group_of_texts(split: SplitEmbeddings) -> Tensor:
-    """The group of one of the items that have a text; (T,). A text that no image is left of has none: -1."""
-    group_T = torch.full((len(split.text_TD),), -1, dtype=torch.int64)
-    has_text_N = split.text_of_N >= 0
-    group_T[split.text_of_N[has_text_N]] = split.group_of_N[has_text_N]
-    return group_T
-
-
-def _belongs(split: SplitEmbeddings) -> Tensor:
-    texts = len(split.text_TD)
-    _, group_N = torch.unique(split.group_of_N, return_inverse=True)
-    has_text_N = split.text_of_N >= 0
-    groups = int(group_N.max()) + 1 if len(group_N) else 0
-    group_has_GT = torch.zeros(groups, texts, dtype=torch.bool)
-    group_has_GT[group_N[has_text_N], split.text_of_N[has_text_N]] = True
-    return group_has_GT[group_N]
+    image_to_image = score_queries(
+        image_ND, image_ND, relevant_images_of_images(group_N, text_N), group_N, skip_self=True, score=score
+    )
+    return text_to_image, image_to_image
 
 
 def nearest_neighbours_right(

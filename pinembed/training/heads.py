@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pinembed.metrics.relevance import positives
 from pinembed.training.batches import epoch_batches
-from pinembed.training.losses import image_image_loss, image_text_loss, positives
+from pinembed.training.losses import image_image_loss, image_text_loss
 from pinembed.training.optimiser import cosine_share, set_rate
 
 FEWEST_STEPS, MOST_STEPS, BATCH_SIZE = 20, 300, 256
@@ -155,7 +156,8 @@ def fit_heads(
         said = torch.from_numpy(np.array([rng.choice(phrasings_of_N[place]) for place in places]))
         image_BD = _unit(image_NF[places], cast(Tensor, image_weight), image_bias)
         text_BD = _unit(text_MF[said], cast(Tensor, text_weight), text_bias)
-        positive_BB = positives(group_N[places], text_N[places]).to(image_BD.device)
+        group_B, text_B = group_N[places], text_N[places]
+        positive_BB = positives(group_B, text_B, group_B, text_B).to(image_BD.device)
         loss = image_text_loss(image_BD, text_BD, positive_BB, scale)
         loss = loss + IMAGE_IMAGE_WEIGHT * image_image_loss(image_BD, positive_BB, scale)
         optimiser.zero_grad(set_to_none=True)

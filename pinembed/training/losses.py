@@ -1,4 +1,4 @@
-"""Contrastive losses in which every item of a group is right.
+"""Contrastive losses in which every positive of an item is right; `metrics.relevance` tells which these are.
 
 Shape legend: B batch, D embedding floats.
 """
@@ -8,11 +8,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-
-def positives(group_B: Tensor, text_B: Tensor) -> Tensor:
-    """Which pairs of a batch belong together: equal group or equal text; (B, B) bool."""
-    return (group_B[:, None] == group_B) | ((text_B[:, None] == text_B) & (text_B[:, None] >= 0))
 
 
 def image_text_loss(image_BD: Tensor, text_BD: Tensor, positive_BB: Tensor, scale: Tensor) -> Tensor:

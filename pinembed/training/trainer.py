@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from pinembed.errors import TrainingError
+from pinembed.metrics.relevance import positives
 from pinembed.training.augment import augment
 from pinembed.training.gradients import Batch, Towers
 from pinembed.training.lora import add_low_rank, merged_state, remove_low_rank
-from pinembed.training.losses import positives
 from pinembed.training.objective import Objective
 from pinembed.training.optimiser import cosine_share, make_optimiser, set_rate
 from pinembed.training.recipe import Recipe
@@ -103,7 +103,7 @@ class Trainer:
         set_rate(self.optimiser, share)
         share_of_batch = self._world.share(len(batch.group_B))
         views_BCHW = augment(batch.pixels_BCHW, self._generator, image_px=self.recipe.train_px, share=share_of_batch)
-        positive_BB = positives(batch.group_B, batch.text_B).to(batch.tokens_MT.device)
+        positive_BB = positives(batch.group_B, batch.text_B, batch.group_B, batch.text_B).to(batch.tokens_MT.device)
         self.optimiser.zero_grad(set_to_none=True)
         value = self.towers.backward(views_BCHW, batch, positive_BB)
         if not math.isfinite(value):
