@@ -181,7 +181,7 @@ def test_a_slice_that_is_too_small_is_shown_but_stops_nobody() -> None:
 
 
 def test_of_many_slices_of_an_equal_encoder_rarely_one_looks_worse(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pinembed.metrics.verdict.RESAMPLES", 10)  # Student's t decides here
+    monkeypatch.setattr("pinembed.metrics.bootstrap.RESAMPLES", 10)  # Student's t decides here
     group_Q = torch.arange(600)
     slices = [Slice(name=f"s{place}", places=tuple(range(place, 600, 15))) for place in range(15)]
     parts = split_parts(slices, torch.arange(600), 600)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from sklearn.metrics import average_precision_score
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 from torch.nn import functional as F
 
-from pinembed.metrics.bootstrap import estimate, retrieval_scores
+from pinembed.metrics.bootstrap import RESAMPLES, drawn_units, estimate, retrieval_scores
 from pinembed.metrics.collapse import spread
 from pinembed.metrics.compression import measure_stored_forms
 from pinembed.metrics.relevance import (
@@ -27,6 +30,7 @@ from pinembed.metrics.split import (
     nearest_neighbours_right,
     zero_shot_right,
 )
+from pinembed.metrics.verdict import paired_change
 from pinembed.nouns.evaluation import METRICS
 
 
@@ -159,6 +163,50 @@ def test_an_interval_is_seeded_and_holds_the_mean_and_narrows_with_queries() -> 
     assert large.high - large.low < (small.high - small.low) / 5
     # normal theory: 1.96 standard errors each side
     assert (large.high - large.low) / 2 == pytest.approx(1.96 * float(many.std()) / 2000**0.5, rel=0.1)
+
+
+def test_queries_of_one_group_are_drawn_together_for_figures_as_for_verdicts() -> None:
+    rng = np.random.default_rng(0)
+    group_Q = torch.arange(400) // 20  # twenty products with twenty views, of which all do alike
+    values_Q1 = torch.tensor(rng.random(20))[group_Q][:, None]
+    scores = QueryScores(
+        values_QM=values_Q1.repeat(1, len(METRICS)), cluster_Q=group_Q, place_Q=torch.arange(400), gallery=10
+    )
+    nothing = dataclasses.replace(scores, values_QM=0 * scores.values_QM)
+    (by_query,), by_group = estimate(values_Q1), retrieval_scores(scores)
+    assert by_group is not None
+    assert by_group.map.high - by_group.map.low > 3 * (by_query.high - by_query.low)
+    (once_each,) = estimate(values_Q1[::20])
+    assert (by_group.map.low, by_group.map.high) == pytest.approx((once_each.low, once_each.high))
+
+    verdict = paired_change([(scores, nothing)])
+    assert verdict.estimate.low <= by_group.map.low < by_group.map.high <= verdict.estimate.high
+    assert verdict.estimate.high - verdict.estimate.low < 1.2 * (by_group.map.high - by_group.map.low)
+
+
+def test_queries_without_a_known_group_are_drawn_one_by_one() -> None:
+    values_Q2 = torch.tensor(np.random.default_rng(0).random((30, 2)))
+    alone = estimate(values_Q2)
+    assert estimate(values_Q2, torch.full((30,), -1)) == alone
+    assert estimate(values_Q2, torch.arange(30)) == alone
+    assert estimate(values_Q2, torch.arange(30) % 4) == alone  # too few groups to tell how groups differ
+
+
+def test_intervals_are_those_of_scipys_bootstrap() -> None:
+    rng = np.random.default_rng(0)
+    group_Q = torch.tensor(rng.integers(0, 40, 300))
+    values_Q1 = torch.tensor(rng.random((300, 1)))
+    units = drawn_units([group_Q])
+    (sum_C1,), (size_C,) = units.sums([values_Q1.numpy()]), units.sizes()
+
+    def mean(sums: np.ndarray, sizes: np.ndarray, axis: int = -1) -> np.ndarray:
+        return sums.sum(axis=axis) / sizes.sum(axis=axis)
+
+    drawn = stats.bootstrap(
+        (sum_C1[:, 0], size_C), mean, paired=True, n_resamples=RESAMPLES, method="percentile", rng=5
+    ).confidence_interval
+    (found,) = estimate(values_Q1, group_Q, seed=5)
+    assert (found.low, found.high) == pytest.approx((drawn.low, drawn.high))
 
 
 def test_a_paired_difference_is_narrower_than_the_figures_it_compares() -> None:

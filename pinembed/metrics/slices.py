@@ -76,7 +76,9 @@ def _part(found: Slice, text_of_N: Tensor, texts: int) -> SplitPart:
 def slice_scores(part: SplitPart, scores: SplitScores, *, seed: int = 0) -> SliceScores:
     """Mean average precision of the slice's queries by direction, with intervals."""
     found = {
-        name: estimate(of_slice.values_QM[:, MAP : MAP + 1], seed=seed)[0] if of_slice.queries else None
+        name: estimate(of_slice.values_QM[:, MAP : MAP + 1], of_slice.cluster_Q, seed=seed)[0]
+        if of_slice.queries
+        else None
         for name, of_slice in zip(DIRECTIONS, part.of(scores).directions, strict=True)
     }
     return SliceScores(name=part.name, images=part.images, large=part.is_large, **found)

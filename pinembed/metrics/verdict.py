@@ -4,17 +4,16 @@ A challenger is promoted when its mean mAP over all directions is higher with 95
 directions that involve text is so too, and neither a direction nor a large slice is lower with confidence. Without the
 condition on text, a run on mismatched captions could buy its place with image-to-image gains alone.
 
-Groups are drawn, not queries: the views of one product rise and fall together, and counting each of them as a witness
-of its own would promote on luck. An interval is the wider, on either side, of a paired percentile bootstrap over groups
-and of Student's t over groups: with few groups the bootstrap alone is too narrow (at 5 groups it takes one copy in ten
-for an improvement, where one in forty is meant).
+Groups are drawn, not queries, by the same bootstrap that gives every figure its interval (`metrics.bootstrap`). An
+interval of a verdict is the wider, on either side, of this paired bootstrap and of Student's t over groups: with few
+groups the bootstrap alone is too narrow (at 5 groups it takes one copy in ten for an improvement, where one in forty is
+meant).
 
 Slices are many, so that one of them looks worse by chance: Holm's step-down test keeps the probability that any large
 slice of an equal encoder is called worse at 2.5 %.
 
 Shape legend: C units that are drawn (groups), Q queries.
-Source: Field and Welsh 2007, Bootstrapping clustered data, J. R. Statist. Soc. B 69(3); Holm 1979, A simple
-sequentially rejective multiple test procedure, Scand. J. Statist. 6(2).
+Source: Holm 1979, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6(2).
 """
 
 from __future__ import annotations
@@ -23,11 +22,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from scipy import stats
 
-from pinembed.metrics.bootstrap import RESAMPLES
+from pinembed.metrics.bootstrap import FEWEST_CLUSTERS, LEVELS, Floats, drawn_units, interval
 from pinembed.metrics.retrieval import QueryScores
 from pinembed.metrics.slices import SplitPart
 from pinembed.metrics.split import MAP, SplitScores
@@ -35,13 +32,9 @@ from pinembed.nouns.evaluation import DIRECTIONS, Estimate
 from pinembed.nouns.slices import SliceChange
 from pinembed.nouns.verdict import Verdict
 
-FEWEST_CLUSTERS = 5
-CONFIDENCE = 0.95
-LEVEL = (1 - CONFIDENCE) / 2
+LEVEL = LEVELS[0]
 TEXT_DIRECTIONS = 2  # the first two of DIRECTIONS
-DRAWN_AT_ONCE = 1 << 21
 
-Floats = NDArray[np.float64]
 Pair = tuple[QueryScores, QueryScores]
 """Challenger and champion on the queries of one direction."""
 
@@ -90,35 +83,18 @@ def paired_change(pairs: Sequence[Pair], *, seed: int = 0) -> Change:
         pairs: one for each direction; none of them empty.
         seed: of the bootstrap.
     """
-    differences = [(ours.values_QM[:, MAP] - theirs.values_QM[:, MAP]).numpy() for ours, theirs in pairs]
-    units, clusters = _units([ours for ours, _ in pairs])
-    count = max(int(unit_Q.max()) for unit_Q in units) + 1
-    sums = [
-        np.bincount(unit_Q, weights=values_Q, minlength=count).astype(np.float64)
-        for unit_Q, values_Q in zip(units, differences, strict=True)
-    ]
-    counts = [np.bincount(unit_Q, minlength=count).astype(np.float64) for unit_Q in units]
-    value = float(np.mean([values_Q.mean() for values_Q in differences]))
-    if count < FEWEST_CLUSTERS:  # a handful of queries tells nothing about others
-        return Change(estimate=Estimate(value=value, low=-1.0, high=1.0), p_lower=1.0, clusters=clusters)
-    error = _standard_error(sums, counts)
-    low, high = _bootstrapped(sums, counts, seed)
-    reach = float(stats.t.ppf(1 - LEVEL, count - 1)) * error
-    p_lower = float(stats.t.cdf(value / error, count - 1)) if error > 0 else float(value >= 0)
-    estimate = Estimate(value=value, low=min(low, value - reach), high=max(high, value + reach))
-    return Change(estimate=estimate, p_lower=p_lower, clusters=clusters)
-
-
-def _units(scores: Sequence[QueryScores]) -> tuple[list[NDArray[np.int64]], int]:
-    """What is drawn, as a code for each query: its group, or the query itself where there are too few groups."""
-    clusters = torch.unique(torch.cat([found.cluster_Q for found in scores]))
-    if len(clusters) >= FEWEST_CLUSTERS:
-        return [torch.searchsorted(clusters, found.cluster_Q).numpy() for found in scores], len(clusters)
-    units, start = [], 0
-    for found in scores:
-        units.append(np.arange(start, start + found.queries))
-        start += found.queries
-    return units, len(clusters)
+    differences = [(ours.values_QM - theirs.values_QM)[:, MAP : MAP + 1].numpy() for ours, theirs in pairs]
+    units = drawn_units([ours.cluster_Q for ours, _ in pairs])
+    value = float(np.mean([values_Q1.mean() for values_Q1 in differences]))
+    if units.count < FEWEST_CLUSTERS:  # a handful of queries tells nothing about others
+        return Change(estimate=Estimate(value=value, low=-1.0, high=1.0), p_lower=1.0, clusters=units.clusters)
+    sums, sizes = units.sums(differences), units.sizes()
+    error = _standard_error([sum_C1[:, 0] for sum_C1 in sums], sizes)
+    (low,), (high,) = interval(sums, sizes, seed=seed)
+    reach = float(stats.t.ppf(1 - LEVEL, units.count - 1)) * error
+    p_lower = float(stats.t.cdf(value / error, units.count - 1)) if error > 0 else float(value >= 0)
+    estimate = Estimate(value=value, low=min(float(low), value - reach), high=max(float(high), value + reach))
+    return Change(estimate=estimate, p_lower=p_lower, clusters=units.clusters)
 
 
 def _standard_error(sums: Sequence[Floats], counts: Sequence[Floats]) -> float:
@@ -129,26 +105,6 @@ def _standard_error(sums: Sequence[Floats], counts: Sequence[Floats]) -> float:
     ) / len(sums)
     units = len(sums[0])
     return float(np.sqrt(units / (units - 1) * np.square(influence_C).sum()))
-
-
-def _bootstrapped(sums: Sequence[Floats], counts: Sequence[Floats], seed: int) -> tuple[float, float]:
-    def mean(*drawn: Floats, axis: int = -1) -> Floats:
-        halves = zip(drawn[: len(sums)], drawn[len(sums) :], strict=True)
-        found = [sum_RC.sum(axis=axis) / np.maximum(count_RC.sum(axis=axis), 1) for sum_RC, count_RC in halves]
-        return np.asarray(np.mean(found, axis=0))
-
-    drawn = stats.bootstrap(
-        (*sums, *counts),
-        mean,
-        paired=True,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        batch=max(1, DRAWN_AT_ONCE // len(sums[0])),
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        rng=seed,
-    )
-    return float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
 
 
 def _slice_changes(

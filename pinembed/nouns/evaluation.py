@@ -11,7 +11,7 @@ DIRECTIONS = ("text_to_image", "image_to_text", "image_to_image")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
-    """A mean over queries, or a difference of two, and its 95 % bootstrap interval."""
+    """A mean over queries, or a difference of two, and its 95 % interval by a bootstrap over groups."""
 
     value: float
     low: float

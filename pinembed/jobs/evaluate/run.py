@@ -180,26 +180,40 @@ def _scores(answers: Answers, minus: Answers | None, questions: Questions, *, se
     text_to_image, image_to_text, image_to_image = direction_scores(
         answers.retrieval, minus.retrieval if minus else None, seed=seed
     )
+    group_N = answers.embedded.group_of_N
+    cluster_N = group_N[group_N < len(questions.labelled.groups)]  # only images with a group are classified
     return Scores(
         text_to_image=text_to_image,
         image_to_text=image_to_text,
         image_to_image=image_to_image,
         knn5=_accuracy(
-            answers.knn5_right_N, minus.knn5_right_N if minus else None, answers.voters, questions.voter_split, seed
+            answers.knn5_right_N,
+            minus.knn5_right_N if minus else None,
+            cluster_N=cluster_N,
+            gallery=answers.voters,
+            gallery_split=questions.voter_split,
+            seed=seed,
         ),
         label_zero_shot=_accuracy(
             answers.zero_shot_right_N,
             minus.zero_shot_right_N if minus else None,
-            len(questions.labelled.groups),
-            None,
-            seed,
+            cluster_N=cluster_N,
+            gallery=len(questions.labelled.groups),
+            gallery_split=None,
+            seed=seed,
         ),
     )
 
 
 def _accuracy(
-    right_N: Tensor | None, minus_N: Tensor | None, gallery: int, gallery_split: str | None, seed: int
+    right_N: Tensor | None,
+    minus_N: Tensor | None,
+    *,
+    cluster_N: Tensor,
+    gallery: int,
+    gallery_split: str | None,
+    seed: int,
 ) -> Accuracy | None:
     if right_N is None or not len(right_N):
         return None
-    return accuracy(right_N, minus_N, gallery=gallery, gallery_split=gallery_split, seed=seed)
+    return accuracy(right_N, minus_N, cluster_N=cluster_N, gallery=gallery, gallery_split=gallery_split, seed=seed)
