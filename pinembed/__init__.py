@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from pinembed.errors import PinembedError as PinembedError
     from pinembed.jobs.evaluate import evaluate as evaluate
     from pinembed.jobs.finetune import finetune as finetune
-    from pinembed.jobs.serving import ServingRequests as ServingRequests
     from pinembed.source.embedding_source import EmbeddingSource as EmbeddingSource
     from pinembed.table.embedding_table import EmbeddingTable as EmbeddingTable
     from pinembed.trimmed.model import TrimmedModel as TrimmedModel
+    from pinembed.trimmed.serving import ServingRequests as ServingRequests
 
 _HOMES = {
     "EmbeddingSource": "pinembed.source.embedding_source",
@@ -29,7 +29,7 @@ _HOMES = {
     "PinembedError": "pinembed.errors",
     "evaluate": "pinembed.jobs.evaluate",
     "finetune": "pinembed.jobs.finetune",
-    "ServingRequests": "pinembed.jobs.serving",
+    "ServingRequests": "pinembed.trimmed.serving",
     "TrimmedModel": "pinembed.trimmed.model",
 }
 

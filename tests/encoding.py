@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pinembed.nouns.encode_report import EncodeReport
+from pinembed.reports.encode import EncodeReport
 from pinembed.table.address import parse_address
 from pinembed.table.embedding_table import EmbeddingTable
-from pinembed.table.failures import FailureTable
+from pinembed.table.side_tables import FailureTable
 
 
 def rows_of(table: str) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pinembed.jobs.encode import encode
-from pinembed.nouns.encode_report import EncodeReport
+from pinembed.reports.encode import EncodeReport
 from tests.conftest import draw_item
 
 

@@ -18,14 +18,12 @@ from safetensors.torch import load_file
 from pinembed.errors import DataError, EncoderMismatchError, ModelError, StoppedError, UsageError
 from pinembed.jobs.align import align
 from pinembed.jobs.trim import trim
-from pinembed.nouns.align_report import AlignReport
-from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
-from pinembed.nouns.fusion import Fusion, make_fusion
+from pinembed.nouns.encoder_spec import EncoderSpec, Fusion, Preprocessing, make_fusion
 from pinembed.nouns.item import Item
-from pinembed.nouns.progress import Silent
-from pinembed.nouns.stop import Stop
+from pinembed.nouns.progress import Silent, Stop
+from pinembed.reports.align import AlignReport
 from pinembed.source.writer import write_source
-from pinembed.trimmed.alignment import Alignment, right_answers
+from pinembed.trimmed.align_loop import Alignment, right_answers
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.projector import PROJECTOR_NAME, load_projector, new_projector
 from pinembed.trimmed.questions import KIND_WEIGHTS, QuestionMaker
@@ -184,7 +182,7 @@ def test_align_writes_the_run_and_its_curves(aligned: AlignReport) -> None:
 
 
 def test_right_answers_are_those_that_greedy_generation_gives(aligned: AlignReport, shop: Path, source: Path) -> None:
-    from pinembed.jobs.align.material import read_material
+    from pinembed.trimmed.align_dataset import read_material
 
     model = TrimmedModel.load(aligned.out)
     held_out = read_material(shop, source, group=None).held_out
@@ -223,7 +221,7 @@ def test_align_trains_all_of_a_small_model_and_the_projector_of_a_large_one(
     smallest: int,
     rates: tuple[float, ...],
 ) -> None:
-    monkeypatch.setattr("pinembed.jobs.align.recipe.SMALL_PARAMETERS", smallest)
+    monkeypatch.setattr("pinembed.trimmed.align_recipe.SMALL_PARAMETERS", smallest)
     settings = align(data=shop, model=model, source=source, out=tmp_path / "out", epochs=1).settings
     assert (settings.lr, settings.language_lr, settings.batch_size, settings.noise) == rates
 
@@ -475,7 +473,7 @@ def test_align_with_low_rank_layers_merges_them_into_the_weights(
 def test_the_language_model_of_a_published_size_learns_after_the_projectors_first_share(
     shop: Path, source: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pinembed.jobs.align.recipe.SMALL_PARAMETERS", 1)
+    monkeypatch.setattr("pinembed.trimmed.align_recipe.SMALL_PARAMETERS", 1)
     rates: list[tuple[float, float]] = []
     step = Alignment.step
 

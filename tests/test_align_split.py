@@ -11,11 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from pinembed.errors import UsageError
-from pinembed.jobs.align import run
-from pinembed.jobs.align.copies import nearly_equal_pairs
-from pinembed.jobs.align.material import Material, read_material
+from pinembed.jobs import align as run
 from pinembed.nouns.progress import Silent
 from pinembed.source.writer import write_source
+from pinembed.trimmed.align_dataset import Material, nearly_equal_pairs, read_material
 from tests.source_material import SPEC
 
 D = 32

@@ -13,8 +13,8 @@ import pytest
 
 from pinembed.errors import EncoderMismatchError
 from pinembed.jobs.ask import ask
-from pinembed.nouns.ask_report import Answer, Question
 from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
+from pinembed.reports.ask import Answer, Question
 from pinembed.source.writer import write_source
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.projector import new_projector, save_projector

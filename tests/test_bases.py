@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from pinembed.encoder.encoder import load_encoder
-from pinembed.encoder.licence import licence_of
 from pinembed.encoder.locate import EncoderFiles, locate_encoder
+from pinembed.encoder.save import licence_of
 from pinembed.errors import EncoderError, MissingExtraError
 from tests.conftest import make_encoder
 

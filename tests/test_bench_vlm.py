@@ -10,13 +10,20 @@ import pytest
 import torch
 
 from pinembed.errors import ModelError, StoppedError, UsageError
+from pinembed.jobs import bench_vlm as bench_vlm_run
 from pinembed.jobs.bench_vlm import bench_vlm
-from pinembed.jobs.bench_vlm import run as bench_vlm_run
-from pinembed.trimmed.flops import VisionShape, prefill_flops
-from pinembed.trimmed.measure import Bench, Timing, free_bytes, random_model
+from pinembed.trimmed.measure import (
+    SHAPES,
+    Bench,
+    Timing,
+    VisionShape,
+    free_bytes,
+    prefill_flops,
+    random_model,
+    shape_config,
+)
 from pinembed.trimmed.model import load_parts
 from pinembed.trimmed.projector import new_projector
-from pinembed.trimmed.shapes import SHAPES, shape_config
 from pinembed.trimmed.trim import trimmed_config
 from tests.conftest import CliResult
 
@@ -153,7 +160,7 @@ def test_bench_counts_what_the_flop_counter_of_torch_counts(tiny_qwen3vl: Path) 
 
 
 def test_random_model_has_finite_tied_weights_and_rotary_tables(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pinembed.trimmed import shapes
+    from pinembed.trimmed import measure as shapes
 
     monkeypatch.setitem(
         shapes.TEXT,

@@ -10,9 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from pinembed.catalogue.captions import Captioner, make_captioner
+from pinembed.catalogue.captions import Captioner, make_captioner, parse_template
 from pinembed.catalogue.metadata import read_catalogue
-from pinembed.catalogue.template import parse_template
 from pinembed.errors import DataError, UsageError
 from pinembed.nouns.item import Catalogue, FieldValue, Item
 

@@ -11,8 +11,8 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
+from pinembed.catalogue.files import scan_images
 from pinembed.catalogue.metadata import read_catalogue, scan_catalogue
-from pinembed.catalogue.scan import scan_images
 from pinembed.errors import DataError
 from tests.conftest import draw_item
 

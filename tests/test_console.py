@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from pinembed.cli import console as console_module
-from pinembed.cli.console import Console
-from pinembed.cli.signals import stop_on_signals
+from pinembed.cli.console import Console, stop_on_signals
 from pinembed.errors import StoppedError
 
 

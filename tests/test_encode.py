@@ -14,7 +14,7 @@ import torch
 from pinembed.encoder.encoder import load_encoder
 from pinembed.images.decode import read_image
 from pinembed.images.preprocess import preprocess
-from pinembed.nouns.encode_report import EncodeReport
+from pinembed.reports.encode import EncodeReport
 from pinembed.table.embedding_table import EmbeddingTable
 from tests.conftest import CliResult, draw_item
 from tests.encoding import counts, rows_of, touch, version_of

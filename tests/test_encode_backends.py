@@ -13,22 +13,24 @@ import numpy as np
 import pytest
 import torch
 
-from pinembed.encoder.backends import candidates, choose, trial_process, trial_worker
+from pinembed.encoder.backends import candidates, choose
+from pinembed.encoder.backends import probe as trial_process
+from pinembed.encoder.backends import probe_worker as trial_worker
+from pinembed.encoder.backends.base import Pixels, Vectors
 from pinembed.encoder.backends.candidates import check_backend, open_converted, promising
 from pinembed.encoder.backends.choose import BackendChoice
-from pinembed.encoder.backends.contract import Pixels, Vectors
-from pinembed.encoder.backends.converted import KEPT_MODELS, model_folder, remembered
+from pinembed.encoder.backends.model_cache import KEPT_MODELS, model_folder, remembered
+from pinembed.encoder.backends.probe import ConvertedTrial, Refused, TorchTrial, Trial
 from pinembed.encoder.backends.tower import ImageTower, load_tower
-from pinembed.encoder.backends.trial import ConvertedTrial, Refused, TorchTrial, Trial
 from pinembed.encoder.backends.with_torch import TorchBackend
 from pinembed.encoder.encoder import Encoder, load_encoder
 from pinembed.encoder.locate import encoder_spec, locate_encoder
+from pinembed.encoding import backend as backend_of_run
 from pinembed.errors import EncoderError, MissingExtraError, NonFiniteEmbeddingError
-from pinembed.jobs.encode import backend as backend_of_run
 from pinembed.jobs.encode import encode
 from pinembed.machine import usable_cores
-from pinembed.nouns.bench_encode_report import BackendSpeed
-from pinembed.nouns.stop import Stop
+from pinembed.nouns.progress import Stop
+from pinembed.reports.bench import BackendSpeed
 from tests.conftest import CliResult
 
 BATCH = 4

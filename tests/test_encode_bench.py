@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from pinembed.encoder.backends import choose, trial_process, trial_worker
-from pinembed.encoder.backends.converted import remembered
-from pinembed.encoder.backends.trial import Trial, TrialAnswer
+from pinembed.encoder.backends import choose
+from pinembed.encoder.backends import probe as trial_process
+from pinembed.encoder.backends import probe_worker as trial_worker
+from pinembed.encoder.backends.model_cache import remembered
+from pinembed.encoder.backends.probe import Trial, TrialAnswer
 from pinembed.errors import StoppedError
 from pinembed.jobs.bench_encode import bench_encode
-from pinembed.nouns.stop import Stop
+from pinembed.nouns.progress import Stop
 from tests.conftest import CliResult
 
 Cli = Callable[..., CliResult]

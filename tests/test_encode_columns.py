@@ -11,10 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pinembed.catalogue.scan import ScannedFile
-from pinembed.jobs.encode import folder, id_index
-from pinembed.jobs.encode.contents import DigestSet, StoredContents, digests_of
-from pinembed.jobs.encode.id_index import NOWHERE, IdIndex
+from pinembed.catalogue import candidates as id_index
+from pinembed.catalogue import folder
+from pinembed.catalogue.candidates import NOWHERE, IdIndex
+from pinembed.catalogue.files import ScannedFile
+from pinembed.encoding.diff import DigestSet, StoredContents, digests_of
 
 FILES = 20_000
 

@@ -12,10 +12,10 @@ from PIL import Image
 
 from pinembed.encoder.backends.tower import ImageTower
 from pinembed.errors import DataError
-from pinembed.nouns.encode_report import EncodeReport
 from pinembed.nouns.progress import Silent
+from pinembed.reports.encode import EncodeReport
 from pinembed.table.address import parse_address
-from pinembed.table.failures import FailureTable
+from pinembed.table.side_tables import FailureTable
 from tests.conftest import CliResult, draw_item
 from tests.encoding import counts, failures_of, rows_of, version_of
 
@@ -149,7 +149,7 @@ def test_image_that_makes_the_encoder_give_nan_fails_alone(
 def test_folder_that_goes_away_during_the_run_ends_it_and_the_next_run_goes_on(
     run: Callable[..., EncodeReport], folder: Path, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pinembed.jobs.encode.work.LOADED_AHEAD", 1)
+    monkeypatch.setattr("pinembed.encoding.run.LOADED_AHEAD", 1)
     for grey in range(14):
         Image.new("RGB", (32, 32), (grey, grey, grey)).save(folder / f"{grey}.png")
     away = folder.with_name("unmounted")

@@ -18,7 +18,7 @@ import pytest
 
 from pinembed.errors import DataError, UsageError
 from pinembed.images.decode import read_image
-from pinembed.nouns.encode_report import EncodeReport
+from pinembed.reports.encode import EncodeReport
 from pinembed.table.embedding_table import EmbeddingTable
 from tests.conftest import CliResult, draw_item
 from tests.encoding import counts, failures_of, rows_of, touch, version_of

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from pinembed.errors import DataError
-from pinembed.nouns.encode_report import EncodeReport
 from pinembed.nouns.progress import Silent
+from pinembed.reports.encode import EncodeReport
 from pinembed.table.embedding_table import EmbeddingTable
 from tests.conftest import CliResult
 from tests.encoding import counts, failures_of, rows_of

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from pinembed.errors import DataError, EncoderMismatchError, StoppedError, TableLockedError
-from pinembed.nouns.encode_report import EncodeReport
-from pinembed.nouns.progress import Silent
-from pinembed.nouns.stop import Stop
+from pinembed.nouns.progress import Silent, Stop
+from pinembed.reports.encode import EncodeReport
 from pinembed.table.address import parse_address
 from pinembed.table.lock import run_lock
 from tests.conftest import CliResult, draw_item

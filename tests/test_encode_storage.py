@@ -17,11 +17,11 @@ from pinembed.encoder.fusion import write_fusion
 from pinembed.errors import EncoderMismatchError, UsageError
 from pinembed.jobs.encode import encode
 from pinembed.jobs.evaluate import evaluate
-from pinembed.jobs.export import export_table
+from pinembed.jobs.export import export
 from pinembed.jobs.search import search
 from pinembed.jobs.verify import verify
-from pinembed.nouns.encode_report import EncodeReport
-from pinembed.nouns.fusion import make_fusion
+from pinembed.nouns.encoder_spec import make_fusion
+from pinembed.reports.encode import EncodeReport
 from pinembed.table.embedding_table import EmbeddingTable
 from tests.conftest import CliResult
 from tests.encoding import counts, rows_of
@@ -120,7 +120,7 @@ def test_export_keeps_dims_and_dtype_and_verify_finds_it_whole(
 ) -> None:
     run(dims=KEPT, dtype="fp32")
     out = tmp_path / "out"
-    export_table(table=table, out=out, format=format)
+    export(table=table, out=out, format=format)
 
     report = verify(folder=out)
     assert (report.findings, report.dim) == ((), KEPT)
@@ -142,7 +142,7 @@ def test_export_keeps_dims_and_dtype_and_verify_finds_it_whole(
 def test_verify_finds_nan_in_fp32_rows(run: Run, table: str, tmp_path: Path) -> None:
     run(dtype="fp32")
     out = tmp_path / "out"
-    export_table(table=table, out=out, format="npy")
+    export(table=table, out=out, format="npy")
     rows_ND = np.load(out / "vectors.npy")
     rows_ND[2, 1] = np.nan
     np.save(out / "vectors.npy", rows_ND)

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pinembed.encoder import weights_hash
+from pinembed.encoder import locate as weights_hash
 from pinembed.encoder.encoder import as_local_dir, build_encoder, load_encoder, unit_rows
 from pinembed.encoder.locate import encoder_spec, locate_encoder
 from pinembed.encoder.save import save_encoder

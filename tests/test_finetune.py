@@ -215,7 +215,7 @@ class Said(Silent):
 
 
 def test_a_state_of_other_settings_is_not_gone_on_with(tiny_encoder: Path, tmp_path: Path) -> None:
-    from pinembed.jobs.finetune.checkpoint import Checkpoint, RunState, key_of
+    from pinembed.training.checkpoint import Checkpoint, RunState, key_of
 
     state = RunState(
         records=(), losses=(1.0,), best_epoch=0, step_count=1, total_steps=2, training_s=1.0, shown=4, elapsed_s=1.0,
@@ -235,9 +235,7 @@ def test_finetune_hands_the_base_back_where_the_loss_becomes_nan(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(
-        "pinembed.training.objective.image_text_loss", lambda image_BD, *rest: image_BD.sum() * torch.nan
-    )
+    monkeypatch.setattr("pinembed.training.losses.image_text_loss", lambda image_BD, *rest: image_BD.sum() * torch.nan)
     result = cli("finetune", catalogue_folder, "--base", tiny_encoder, "--out", tmp_path / "out", "--epochs", "2")
     assert result.exit_code == 4
     assert "The base stays: The loss became nan in step 1." in result.words

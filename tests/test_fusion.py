@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from pinembed.encoder.fusion import FUSION_NAME, fuse, parse_fusion, read_fusion, write_fusion
 from pinembed.encoder.locate import encoder_spec, locate_encoder
 from pinembed.errors import EncoderError, UsageError
-from pinembed.nouns.encoder_spec import EncoderSpec
-from pinembed.nouns.fusion import make_fusion
+from pinembed.nouns.encoder_spec import EncoderSpec, make_fusion
 
 Floats = NDArray[np.float32]
 

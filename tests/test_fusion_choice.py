@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pinembed.jobs.fusion.choose import choose_fusion
-from pinembed.jobs.fusion.judge import find_loss, item_scores
-from pinembed.jobs.fusion.material import FusionMaterial, make_material
-from pinembed.jobs.fusion.texts import copied_texts, field_texts, text_fields
-from pinembed.metrics.items import TextQueries
-from pinembed.nouns.fusion import make_fusion
+from pinembed.fusion.choose import choose_fusion, find_loss, item_scores
+from pinembed.fusion.eval_set import FusionMaterial, make_material
+from pinembed.fusion.texts import copied_texts, field_texts, text_fields
+from pinembed.metrics.split import TextQueries
+from pinembed.nouns.encoder_spec import make_fusion
 from pinembed.nouns.item import Item
 
 GROUPS, VIEWS, DIM = 20, 3, 24
@@ -175,7 +174,7 @@ def test_less_of_the_texts_is_taken_where_the_best_weights_would_bury_items(monk
     texts = {name: world.around_products(0.6, lean_D) for name in ("title", "note")}
     material = world.material(world.around_products(0.9), texts)
     lighter = choose_fusion(material).fusion
-    monkeypatch.setattr("pinembed.jobs.fusion.choose.LIGHTER", ())
+    monkeypatch.setattr("pinembed.fusion.choose.LIGHTER", ())
     heaviest = choose_fusion(material)
     assert heaviest.fusion is None
     assert heaviest.best is not None

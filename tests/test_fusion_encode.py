@@ -19,10 +19,10 @@ from pinembed.errors import EncoderMismatchError
 from pinembed.images.decode import read_image
 from pinembed.images.preprocess import preprocess
 from pinembed.jobs.encode import encode
-from pinembed.jobs.export import export_table
+from pinembed.jobs.export import export
 from pinembed.jobs.search import search
-from pinembed.nouns.encode_report import EncodeReport
-from pinembed.nouns.fusion import make_fusion
+from pinembed.nouns.encoder_spec import make_fusion
+from pinembed.reports.encode import EncodeReport
 from tests.encoding import counts, rows_of, touch
 
 WEIGHTS = {"image": 0.6, "title": 0.3, "color": 0.1}
@@ -207,7 +207,7 @@ def test_search_asks_with_bare_texts_and_images_and_shows_no_vector(
 
 def test_export_hands_on_the_items_vectors_only(run: Callable[..., EncodeReport], table: str, tmp_path: Path) -> None:
     run()
-    export_table(table=table, out=tmp_path / "parquet", format="parquet")
+    export(table=table, out=tmp_path / "parquet", format="parquet")
     exported = pq.read_table(sorted((tmp_path / "parquet").glob("*.parquet")))
     assert "image_vector" not in exported.column_names
     vectors = dict(zip(exported["id"].to_pylist(), exported["vector"].to_pylist(), strict=True))

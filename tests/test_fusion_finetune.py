@@ -12,7 +12,7 @@ import pytest
 
 from pinembed.encoder.fusion import FUSION_NAME, read_fusion, write_fusion
 from pinembed.encoder.locate import encoder_spec, locate_encoder
-from pinembed.nouns.fusion import make_fusion
+from pinembed.nouns.encoder_spec import make_fusion
 from tests.conftest import CliResult, make_encoder, write_catalogue
 
 MATERIALS = {"red": "brick", "green": "moss", "blue": "sea water", "yellow": "sand"}
@@ -95,9 +95,9 @@ def test_evaluate_shows_items_beside_images_and_keeps_its_keys(
 
 def test_auto_says_why_whatever_it_chooses(fused_by_hand: Path) -> None:
     from pinembed.encoder.encoder import load_encoder
-    from pinembed.jobs.finetune.examples import load_examples, read_texts
-    from pinembed.jobs.finetune.fusion import FusionStep, read_wish
     from pinembed.nouns.progress import SILENT
+    from pinembed.training.datasets import load_examples, read_texts
+    from pinembed.training.fusion import FusionStep, read_wish
 
     texts = read_texts(fused_by_hand / "data", text=("title", "description"), group="product")
     encoder = load_encoder(str(fused_by_hand / "out"))

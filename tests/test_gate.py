@@ -19,14 +19,13 @@ from torch.nn import functional as F
 from pinembed.catalogue.captions import Captioner, make_captioner
 from pinembed.catalogue.slices import make_slices, slice_columns
 from pinembed.errors import UsageError
-from pinembed.jobs.finetune.decision import decide_run
 from pinembed.metrics.retrieval import QueryScores
 from pinembed.metrics.slices import split_parts
 from pinembed.metrics.split import SplitEmbeddings, SplitScores, measure_split
 from pinembed.metrics.verdict import decide, holm, paired_change
-from pinembed.nouns.evaluation import DIRECTIONS, METRICS
 from pinembed.nouns.item import Catalogue, FieldValue, Item
-from pinembed.nouns.slices import Slice
+from pinembed.nouns.scores import DIRECTIONS, METRICS, Slice
+from pinembed.training.gate import decide_run
 from tests.conftest import CliResult, make_encoder, write_catalogue
 from tests.test_splits import catalogue
 
@@ -181,7 +180,7 @@ def test_a_slice_that_is_too_small_is_shown_but_stops_nobody() -> None:
 
 
 def test_of_many_slices_of_an_equal_encoder_rarely_one_looks_worse(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pinembed.metrics.bootstrap.RESAMPLES", 10)  # Student's t decides here
+    monkeypatch.setattr("pinembed.metrics.intervals.RESAMPLES", 10)  # Student's t decides here
     group_Q = torch.arange(600)
     slices = [Slice(name=f"s{place}", places=tuple(range(place, 600, 15))) for place in range(15)]
     parts = split_parts(slices, torch.arange(600), 600)

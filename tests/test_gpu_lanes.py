@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from pinembed.encoder.backends import with_torch
-from pinembed.encoder.backends.contract import Pixels
-from pinembed.encoder.backends.lanes import CudaLanes
+from pinembed.encoder.backends.base import Pixels
+from pinembed.encoder.backends.cuda_streams import CudaLanes
 from pinembed.encoder.backends.tower import ImageTower, load_tower
 from pinembed.encoder.backends.with_torch import TorchBackend, native_precisions
 from pinembed.encoder.locate import locate_encoder

@@ -324,7 +324,7 @@ def test_limit_on_pixels_is_pillows_own() -> None:
 
 @pytest.fixture
 def load_jpeg() -> Callable[[bytes, Preprocessing], Picture | None]:
-    from pinembed.images import fast_jpeg
+    from pinembed.images import jpeg as fast_jpeg
 
     loader = fast_jpeg.fast_loader()
     if loader is None:

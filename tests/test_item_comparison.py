@@ -11,12 +11,11 @@ import pytest
 import torch
 
 from pinembed.encoder.fusion import write_fusion
-from pinembed.jobs.evaluate.items import ItemAnswers, compare_items
-from pinembed.jobs.fusion.material import ItemSearch
+from pinembed.evaluation.items import ItemAnswers, compare_items
+from pinembed.fusion.eval_set import ItemSearch
 from pinembed.metrics.retrieval import QueryScores
-from pinembed.nouns.evaluation import METRICS, Estimate
-from pinembed.nouns.fusion import make_fusion
-from pinembed.nouns.verdict import Verdict
+from pinembed.nouns.encoder_spec import make_fusion
+from pinembed.nouns.scores import METRICS, Estimate, Verdict
 from tests.conftest import CliResult, make_encoder, write_catalogue
 from tests.test_fusion_finetune import add_descriptions
 

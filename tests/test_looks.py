@@ -10,8 +10,9 @@ import pytest
 
 from pinembed.catalogue.metadata import read_catalogue
 from pinembed.catalogue.splits import SplitDecision, decide_splits
-from pinembed.images import looks, near_duplicates
-from pinembed.images.looks import Look, look_at, recall_looks, remember_looks
+from pinembed.images import near_duplicates
+from pinembed.images import perceptual_hash as looks
+from pinembed.images.perceptual_hash import Look, look_at, recall_looks, remember_looks
 from pinembed.nouns.progress import Silent
 from tests.test_near_duplicates import encoded, photo, write_shop
 

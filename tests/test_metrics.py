@@ -13,9 +13,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 from torch.nn import functional as F
 
-from pinembed.metrics.bootstrap import RESAMPLES, drawn_units, estimate, retrieval_scores
-from pinembed.metrics.collapse import spread
 from pinembed.metrics.compression import measure_stored_forms
+from pinembed.metrics.effective_rank import spread
+from pinembed.metrics.intervals import RESAMPLES, drawn_units, estimate, retrieval_scores
 from pinembed.metrics.relevance import (
     groups_of_texts,
     positives,
@@ -31,7 +31,7 @@ from pinembed.metrics.split import (
     zero_shot_right,
 )
 from pinembed.metrics.verdict import paired_change
-from pinembed.nouns.evaluation import METRICS
+from pinembed.nouns.scores import METRICS
 
 
 def unit(*shape: int, seed: int = 0) -> Tensor:

@@ -12,12 +12,12 @@ from pinembed.catalogue.metadata import read_catalogue
 from pinembed.catalogue.splits import COLUMN, FOLDERS, HASH, decide_splits, split_items
 from pinembed.errors import DataError
 from pinembed.jobs import fuse
-from pinembed.jobs.align.material import read_material
-from pinembed.jobs.evaluate.run import judged_and_trained
-from pinembed.jobs.finetune.examples import Texts, read_texts
+from pinembed.jobs.evaluate import judged_and_trained
 from pinembed.jobs.teach import teach
 from pinembed.nouns.item import Item
 from pinembed.source.writer import write_source
+from pinembed.training.datasets import Texts, read_texts
+from pinembed.trimmed.align_dataset import read_material
 from pinembed.trimmed.taught import read_taught
 from tests.conftest import write_catalogue
 from tests.source_material import SPEC

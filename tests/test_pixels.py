@@ -11,8 +11,8 @@ import torch
 
 from pinembed.catalogue.metadata import read_catalogue
 from pinembed.errors import ImageError
-from pinembed.jobs import pixels
-from pinembed.jobs.pixels import PixelStore
+from pinembed.images import pixel_cache as pixels
+from pinembed.images.pixel_cache import PixelStore
 from pinembed.nouns.encoder_spec import Preprocessing
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import SILENT

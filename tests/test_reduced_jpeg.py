@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from pinembed.images.decode import decode_image
+from pinembed.images.jpeg import load_jpeg
 from pinembed.images.preprocess import preprocess
-from pinembed.images.reduced_jpeg import load_jpeg
-from pinembed.nouns.encode_report import EncodeReport
 from pinembed.nouns.encoder_spec import Preprocessing
+from pinembed.reports.encode import EncodeReport
 from tests.encoding import counts, rows_of
 
 pytest_plugins = ("tests.encoding_fixtures",)

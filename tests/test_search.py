@@ -13,8 +13,8 @@ from PIL import Image
 
 from pinembed.encoder.encoder import load_encoder
 from pinembed.jobs.encode import encode
-from pinembed.jobs.search import search, title_of
-from pinembed.nouns.search_report import SearchResult
+from pinembed.jobs.search import search
+from pinembed.reports.table import SearchResult
 from pinembed.table.embedding_table import EmbeddingTable
 from tests.conftest import CliResult, make_encoder, write_catalogue
 
@@ -165,5 +165,5 @@ def test_the_title_of_a_hit_is_its_first_value_and_not_a_gap() -> None:
     hit = SearchResult(
         rank=1, score=0.5, id="a", file_name="a.png", folder="shop", fields={"title": float("nan"), "name": "Tall\nmug"}
     )
-    assert title_of(hit) == "Tall mug"
-    assert title_of(dataclasses.replace(hit, fields={"title": " "})) == "a"
+    assert hit.title == "Tall mug"
+    assert dataclasses.replace(hit, fields={"title": " "}).title == "a"

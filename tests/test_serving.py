@@ -17,11 +17,11 @@ import torch
 
 from pinembed import ServingRequests
 from pinembed.errors import EncoderMismatchError, ModelError, UnknownItemError, UsageError
-from pinembed.jobs.export import export_table
+from pinembed.jobs.export import export
 from pinembed.jobs.verify import verify
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.projector import new_projector, save_projector
-from pinembed.trimmed.request_parts import from_base64, sglang_image_data
+from pinembed.trimmed.soft_tokens import from_base64, sglang_image_data
 from tests.conftest import CliResult
 from tests.source_material import DIM, SPEC, embeddings, item_ids, make_source
 from tests.test_export import make_table
@@ -203,7 +203,7 @@ def test_export_sglang_lines_become_the_entry_of_a_request(cli: Cli, model: Path
 def test_export_for_servers_is_cut_into_files(model: Path, tmp_path: Path) -> None:
     count = 4000
     table = make_table(tmp_path, item_ids(count), embeddings(count))
-    report = export_table(table=table, out=tmp_path / "out", format="vllm", model=model, shard_mib=1)
+    report = export(table=table, out=tmp_path / "out", format="vllm", model=model, shard_mib=1)
     files = sorted((tmp_path / "out").glob("parts-*.jsonl"))
     assert report.shards == len(files) > 1
     assert all(path.stat().st_size < (1 << 20) + 5000 for path in files)
@@ -231,5 +231,5 @@ def test_export_refuses_options_that_do_not_go_together(
 def test_export_for_servers_refuses_another_encoders_projector(model: Path, tmp_path: Path) -> None:
     other = add_projector(Path(shutil.copytree(model, tmp_path / "other")), "0" * 16)
     with pytest.raises(EncoderMismatchError, match=r"Table .* holds embeddings of the encoder"):
-        export_table(table=make_table(tmp_path), out=tmp_path / "out", format="vllm", model=other)
+        export(table=make_table(tmp_path), out=tmp_path / "out", format="vllm", model=other)
     assert not (tmp_path / "out").exists()

@@ -23,7 +23,8 @@ from safetensors.numpy import load_file, save_file
 from pinembed import EmbeddingSource
 from pinembed.errors import NonFiniteEmbeddingError, PinembedError, SourceError, UnknownItemError
 from pinembed.jobs.verify import verify
-from pinembed.source import id_hash, id_index, writer
+from pinembed.source import id_index, writer
+from pinembed.source import id_index as id_hash
 from pinembed.source.writer import write_source
 from tests.source_material import (
     DIM,

@@ -15,7 +15,7 @@ from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
 from pinembed.table import upkeep
 from pinembed.table.address import parse_address
 from pinembed.table.embedding_table import EmbeddingTable
-from pinembed.table.failures import FailureTable
+from pinembed.table.side_tables import FailureTable
 from pinembed.table.upkeep import index_if_large, tidy
 from pinembed.table.writer import EmbeddingRow, TableWriter
 

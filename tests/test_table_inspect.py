@@ -15,12 +15,11 @@ import pytest
 from pinembed.errors import DataError, EncoderMismatchError, StoppedError
 from pinembed.jobs.encode import encode
 from pinembed.jobs.inspect import inspect
-from pinembed.nouns.progress import Silent
-from pinembed.nouns.stop import Stop
+from pinembed.nouns.progress import Silent, Stop
 from pinembed.table.address import parse_address
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.lock import run_lock
-from pinembed.table.runs import RunTable
+from pinembed.table.side_tables import RunTable
 from tests.conftest import CliResult, draw_item
 
 Cli = Callable[..., CliResult]

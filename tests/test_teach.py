@@ -15,14 +15,14 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from pinembed.errors import DataError, ModelError, StoppedError, UsageError
+from pinembed.jobs import teach as teach_run
 from pinembed.jobs.align import align
-from pinembed.jobs.teach import run as teach_run
 from pinembed.jobs.teach import teach
 from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
-from pinembed.nouns.stop import Stop
-from pinembed.nouns.teach_report import TeachReport
+from pinembed.nouns.progress import Stop
+from pinembed.reports.teach import TeachReport
 from pinembed.source.writer import write_source
-from pinembed.trimmed.alignment import answered
+from pinembed.trimmed.align_loop import answered
 from pinembed.trimmed.model import TrimmedModel, load_parts
 from pinembed.trimmed.questions import Dialogue
 from pinembed.trimmed.taught import Taught, read_taught

@@ -65,10 +65,10 @@ def encoder(tiny_encoder: Path) -> Encoder:
 
 
 def test_fitted_heads_help_and_leave_the_model_as_it_was(encoder: Encoder, tmp_path: Path) -> None:
-    from pinembed.jobs.finetune.examples import load_examples, read_texts
-    from pinembed.jobs.finetune.heads import fitted_heads
-    from pinembed.jobs.finetune.judge import Judge
     from pinembed.nouns.progress import SILENT
+    from pinembed.training.datasets import load_examples, read_texts
+    from pinembed.training.evaluator import Judge
+    from pinembed.training.projections import fitted_heads
 
     texts = read_texts(write_catalogue(tmp_path / "data", views=6), text=(), group="product")
     train = load_examples(texts.train, texts, encoder.preprocessing, split="train", progress=SILENT)
@@ -82,7 +82,7 @@ def test_fitted_heads_help_and_leave_the_model_as_it_was(encoder: Encoder, tmp_p
 
 
 def test_a_tower_that_goes_on_after_its_last_linear_layer_has_no_head_to_fit(encoder: Encoder) -> None:
-    from pinembed.training.heads import head_features, text_head
+    from pinembed.training.projections import head_features, text_head
 
     head = text_head(encoder.model)
     assert head is not None
@@ -159,7 +159,7 @@ def test_low_rank_updates_are_merged_into_a_plain_model(encoder: Encoder) -> Non
 
 
 def test_prefixes_of_the_embedding_learn_to_serve_alone(encoder: Encoder) -> None:
-    from pinembed.training.objective import prefix_dims
+    from pinembed.training.losses import prefix_dims
 
     assert prefix_dims(512) == (512, 256, 128, 64, 32)
     assert prefix_dims(48) == (48,)
@@ -291,7 +291,7 @@ def test_the_rate_warms_up_falls_and_stays_at_its_floor() -> None:
 
 def test_statistics_are_the_mean_over_batches_and_leave_the_rest_as_it_was(batch_norm_encoder: Path) -> None:
     from pinembed.encoder.encoder import load_encoder
-    from pinembed.training.statistics import batch_norms, take_statistics
+    from pinembed.training.recalibration import batch_norms, take_statistics
 
     encoder = load_encoder(str(batch_norm_encoder))
     model: Any = encoder.model
@@ -322,7 +322,7 @@ def test_a_tuned_encoder_has_the_statistics_of_the_training_pictures(
     from pinembed.images.decode import read_image
     from pinembed.images.preprocess import preprocess
     from pinembed.jobs.finetune import finetune
-    from pinembed.training.statistics import batch_norms, take_statistics
+    from pinembed.training.recalibration import batch_norms, take_statistics
 
     data = write_catalogue(tmp_path / "data", views=6)
     metadata = data / "metadata.csv"

@@ -16,8 +16,7 @@ from safetensors.torch import load_file, save_file
 from pinembed.errors import ModelError
 from pinembed.jobs.trim import trim
 from pinembed.trimmed.checkpoint import INDEX_NAME, read_checkpoint
-from pinembed.trimmed.flops import VisionShape, prefill_flops
-from pinembed.trimmed.shapes import LARGE_TOWER, ROPE, SHAPES, shape_config
+from pinembed.trimmed.measure import LARGE_TOWER, ROPE, SHAPES, VisionShape, prefill_flops, shape_config
 from pinembed.trimmed.trim import stub_tensors, trimmed_config
 from tests.conftest import CliResult, make_qwen3vl
 
@@ -265,7 +264,7 @@ def test_trim_refuses_a_trimmed_checkpoint(trimmed_qwen3vl: Path, tmp_path: Path
 def test_trim_verify_without_transformers_names_the_extra(
     cli: Callable[..., CliResult], tmp_path: Path, tiny_qwen3vl: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pinembed.trimmed.imports.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("pinembed.trimmed.checkpoint.importlib.util.find_spec", lambda name: None)
 
     result = cli("trim", tiny_qwen3vl, "--out", tmp_path / "out", "--verify")
 

@@ -15,8 +15,8 @@ from safetensors.numpy import load_file, save_file
 
 from pinembed.errors import SourceError
 from pinembed.jobs.verify import verify
-from pinembed.nouns.verify_report import VerifyReport
-from pinembed.source.npy import write_npy
+from pinembed.reports.source import VerifyReport
+from pinembed.source.formats import write_npy
 from tests.conftest import CliResult
 from tests.source_material import (
     DIM,
@@ -249,11 +249,11 @@ def test_verify_finds_an_npy_header_and_lines_of_another_kind(npy: Path) -> None
 
 
 def test_verify_checks_a_parquet_export(tmp_path: Path) -> None:
-    from pinembed.jobs.export import export_table
+    from pinembed.jobs.export import export
     from tests.test_export import make_table
 
     folder = tmp_path / "parquet"
-    export_table(table=make_table(tmp_path), out=folder, format="parquet")
+    export(table=make_table(tmp_path), out=folder, format="parquet")
     assert verify(folder=folder).findings == ()
     shard = "embeddings-00000.parquet"
     (folder / shard).write_bytes(b"PAR1" + b"\x00" * ((folder / shard).stat().st_size - 4))

@@ -1,1 +1,1 @@
-"""Floor 2: DATA folder to items, texts and splits."""
+"""DATA folder to items, texts and splits."""

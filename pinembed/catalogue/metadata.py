@@ -19,7 +19,7 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
 
-from pinembed.catalogue.scan import ScannedFile, scan_images
+from pinembed.catalogue.files import ScannedFile, scan_images
 from pinembed.errors import DataError
 from pinembed.nouns.item import Catalogue, Item
 

@@ -15,8 +15,7 @@ import pyarrow.parquet
 
 from pinembed.catalogue.shards import Shard, ShardScan
 from pinembed.errors import DataError
-from pinembed.nouns.candidate import Candidate
-from pinembed.nouns.locator import ParquetCell
+from pinembed.nouns.candidate import Candidate, ParquetCell
 
 BEST_NAME = "image"
 USUAL_NAMES = (BEST_NAME, "img", "picture", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes")

@@ -22,11 +22,11 @@ from torch import Tensor
 
 from pinembed.catalogue.captions import Captioner
 from pinembed.catalogue.metadata import split_of
-from pinembed.catalogue.values import text_of_value
 from pinembed.errors import DataError, UsageError
 from pinembed.images.near_duplicates import NearDuplicates, find_near_duplicates
 from pinembed.nouns.item import Catalogue, Item
 from pinembed.nouns.progress import SILENT, Progress
+from pinembed.nouns.values import text_of_value
 
 TRAIN, VALIDATION, TEST, ALL = "train", "val", "test", "all"
 COLUMN, FOLDERS, HASH = "split column", "split folders", "hash"

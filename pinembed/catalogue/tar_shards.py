@@ -12,11 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pinembed.catalogue.json_columns import as_columns
-from pinembed.catalogue.scan import IMAGE_SUFFIXES
+from pinembed.catalogue.columns import as_columns
+from pinembed.catalogue.files import IMAGE_SUFFIXES
 from pinembed.catalogue.shards import Shard, ShardScan
-from pinembed.nouns.candidate import Candidate, Fault
-from pinembed.nouns.locator import FileRange, tar_name
+from pinembed.nouns.candidate import Candidate, Fault, FileRange, tar_name
 
 MAX_SIDECAR_BYTES = 1 << 20
 TEXT_COLUMN = "text"

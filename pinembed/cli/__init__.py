@@ -1,1 +1,1 @@
-"""Floor 5: the command line. One file a command: parse, call one job, print its report."""
+"""The command line. One file a command: parse, call one job, print its report."""

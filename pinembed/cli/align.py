@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pinembed.cli.console import Console
+from pinembed.cli.console import Console, stop_on_signals
 from pinembed.cli.options import DataArgument, Device, GroupOption, Json, Out, Overwrite, Quiet, columns
-from pinembed.cli.signals import stop_on_signals
 
 if TYPE_CHECKING:
-    from pinembed.nouns.align_report import AlignReport
+    from pinembed.reports.align import AlignReport
 
 
 def command(

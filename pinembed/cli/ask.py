@@ -15,7 +15,7 @@ from pinembed.cli.options import Device, Json, Quiet
 from pinembed.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from pinembed.nouns.ask_report import Answer, Question
+    from pinembed.reports.ask import Answer, Question
 
 Form = Literal["object", "lines", "stream", "text", "table"]
 
@@ -58,7 +58,7 @@ def command(
     quiet: Quiet = False,
 ) -> None:
     """Ask a question about one or several items; the same question gets the same answer."""
-    from pinembed.cli.signals import stop_on_signals
+    from pinembed.cli.console import stop_on_signals
     from pinembed.jobs.ask import ask
 
     stop_on_signals()
@@ -86,8 +86,8 @@ def command(
 
 
 def _questions(text: str | None, items: list[str], each: bool, jsonl: str | None) -> list[Question]:
-    from pinembed.jobs.ask.lines import parse_questions
-    from pinembed.nouns.ask_report import Question
+    from pinembed.jobs.ask import parse_questions
+    from pinembed.reports.ask import Question
 
     if jsonl is not None:
         if items or each:

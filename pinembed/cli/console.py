@@ -1,17 +1,17 @@
-"""What a person sees: bars on a terminal, a plain line now and then under cron, nothing with --quiet.
-
-Words, tables and progress of a run go to standard error under --json, where standard output is for the one object.
-"""
+"""SIGINT and SIGTERM to a Stop: deferred where the job commits in steps, at once elsewhere."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
+import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -19,8 +19,8 @@ from rich.console import Console as RichConsole
 from rich.table import Table
 from rich.text import Text
 
-from pinembed.errors import PinembedError
-from pinembed.nouns.progress import SILENT, Progress
+from pinembed.errors import PinembedError, StoppedError
+from pinembed.nouns.progress import SILENT, Progress, Stop
 
 CRON_LINE_EVERY_S = 60.0
 
@@ -169,3 +169,20 @@ class _Lines:
         left = f", {(self._total - self._done) / rate:.0f} s left" if self._total and rate else ""
         note = f", {self._note}" if self._note else ""
         return f"{self._stage}: {self._done}{of_total} {self._unit}, {rate:.1f} {self._unit}/s{left}{note}"
+
+
+def stop_on_signals() -> Stop:
+    """A Stop that the process's signals set. The second signal does not wait for the job's moment."""
+    stop = Stop()
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        if stop.requested or not stop.is_deferred:
+            stop.signum = signum
+            raise StoppedError(signum)
+        stop.signum = signum
+        # not sys.stderr.write: the signal may come while a progress line is written through the same buffer
+        os.write(2, b"\nStopping after this step; once more to stop at once.\n")
+
+    signal.signal(signal.SIGINT, handle)
+    signal.signal(signal.SIGTERM, handle)
+    return stop

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pinembed.cli.console import Console
+from pinembed.cli.console import Console, stop_on_signals
 from pinembed.cli.options import Json, Overwrite, Quiet
-from pinembed.cli.signals import stop_on_signals
 
 if TYPE_CHECKING:
-    from pinembed.nouns.demo_report import DemoReport
-    from pinembed.nouns.evaluation import Scores
+    from pinembed.nouns.scores import Scores
+    from pinembed.reports.demo import DemoReport
 
 
 def command(

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pinembed.cli.console import Console, print_error
+from pinembed.cli.console import Console, print_error, stop_on_signals
 from pinembed.cli.options import BatchSize, Device, EncoderOption, Json, Quiet, Table
-from pinembed.cli.signals import stop_on_signals
 from pinembed.errors import TooManyFailuresError
 
 if TYPE_CHECKING:
-    from pinembed.nouns.encode_report import EncodeReport
+    from pinembed.reports.encode import EncodeReport
 
 COUNTS = ("added", "updated", "unchanged", "duplicate", "failed", "removed", "rows")
 ALWAYS = ("added", "updated", "unchanged", "rows")

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pinembed.cli.comparison import interval, show_slice_changes
 from pinembed.cli.console import Console
-from pinembed.cli.fusion import say_terms, show_item_comparison, show_items
 from pinembed.cli.options import (
     DataArgument,
     Device,
@@ -22,12 +20,12 @@ from pinembed.cli.options import (
     TextOption,
     columns,
 )
+from pinembed.cli.tables import interval, say_terms, show_item_comparison, show_items, show_slice_changes
 from pinembed.errors import GateError
 
 if TYPE_CHECKING:
-    from pinembed.nouns.evaluate_report import EvaluateReport, StoredForm
-    from pinembed.nouns.evaluation import Accuracy, Estimate, RetrievalScores, Scores
-    from pinembed.nouns.slices import SliceScores
+    from pinembed.nouns.scores import Accuracy, Estimate, RetrievalScores, Scores, SliceScores
+    from pinembed.reports.evaluate import EvaluateReport, StoredForm
 
 HEADINGS = {"text_to_image": "text > image", "image_to_text": "image > text", "image_to_image": "image > image"}
 CLASS_HEADINGS = {"knn5": "5-NN", "label_zero_shot": "zero-shot"}

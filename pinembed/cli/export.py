@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pinembed.cli.console import Console
+from pinembed.cli.console import Console, stop_on_signals
 from pinembed.cli.options import Json, Out, Overwrite, Quiet, Table
-from pinembed.cli.signals import stop_on_signals
 
 
 def command(
@@ -50,11 +49,11 @@ def command(
     quiet: Quiet = False,
 ) -> None:
     """Write a table's embeddings as files with checksums, readable by item id without a database."""
-    from pinembed.jobs.export import export_table
+    from pinembed.jobs.export import export
 
     stop_on_signals()
     console = Console(json_output=json_output, quiet=quiet)
-    report = export_table(
+    report = export(
         table=table,
         out=out,
         format=format,

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pinembed.cli.comparison import show_slice_changes
-from pinembed.cli.console import Console
-from pinembed.cli.fusion import show_fusion
+from pinembed.cli.console import Console, stop_on_signals
 from pinembed.cli.options import (
     DataArgument,
     Device,
@@ -23,14 +21,13 @@ from pinembed.cli.options import (
     TextOption,
     columns,
 )
-from pinembed.cli.signals import stop_on_signals
+from pinembed.cli.tables import show_fusion, show_slice_changes
 from pinembed.errors import GateError
-from pinembed.nouns.evaluation import DIRECTIONS
+from pinembed.nouns.scores import DIRECTIONS
 
 if TYPE_CHECKING:
-    from pinembed.nouns.evaluation import Scores
-    from pinembed.nouns.finetune_report import FinetuneReport, GateReport
-    from pinembed.nouns.verdict import Comparison
+    from pinembed.nouns.scores import Comparison, Scores
+    from pinembed.reports.finetune import FinetuneReport, GateReport
 
 Loss = Literal["auto", "clip", "siglip"]
 Precision = Literal["auto", "fp32", "bf16"]

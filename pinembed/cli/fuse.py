@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from pinembed.cli.console import Console
-from pinembed.cli.fusion import show_fusion
 from pinembed.cli.options import (
     DataArgument,
     Device,
@@ -20,6 +19,7 @@ from pinembed.cli.options import (
     TextOption,
     columns,
 )
+from pinembed.cli.tables import show_fusion
 from pinembed.errors import GateError
 
 

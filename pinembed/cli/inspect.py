@@ -9,7 +9,7 @@ from pinembed.cli.options import Json, Quiet, Table
 
 if TYPE_CHECKING:
     from pinembed.nouns.run_record import RunRecord
-    from pinembed.nouns.table_report import TableReport
+    from pinembed.reports.table import TableReport
 
 FAILURES_SHOWN = 10
 RUN_COLUMNS = ("begun (UTC)", "ended", "added", "updated", "failed", "seconds", "host")

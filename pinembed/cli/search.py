@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from pinembed.cli.console import Console
+from pinembed.cli.console import Console, stop_on_signals
 from pinembed.cli.options import Device, Json, Quiet, Table
-from pinembed.cli.signals import stop_on_signals
-from pinembed.nouns.search_report import TITLE_FIELDS, SearchReport
+from pinembed.reports.table import TITLE_FIELDS, SearchReport
 
 FIELDS_SHOWN = 2
 
@@ -43,8 +42,8 @@ def command(
     quiet: Quiet = False,
 ) -> None:
     """Search a table by text, by picture or by item."""
-    from pinembed.catalogue.values import text_of_value
     from pinembed.jobs.search import search
+    from pinembed.nouns.values import text_of_value
 
     stop_on_signals()
     console = Console(json_output=json_output, quiet=quiet)

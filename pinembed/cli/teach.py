@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pinembed.cli.console import Console
+from pinembed.cli.console import Console, stop_on_signals
 from pinembed.cli.options import DataArgument, Device, GroupOption, Json, Out, Overwrite, Quiet, columns
-from pinembed.cli.signals import stop_on_signals
 
 
 def command(
@@ -50,8 +49,7 @@ def command(
     quiet: Quiet = False,
 ) -> None:
     """Store what an untrimmed Qwen3-VL says about the training images; the images are opened here and never again."""
-    from pinembed.jobs.teach import teach
-    from pinembed.jobs.teach.run import QUESTION
+    from pinembed.jobs.teach import QUESTION, teach
 
     stop = stop_on_signals()
     console = Console(json_output=json_output, quiet=quiet)

@@ -24,7 +24,7 @@ def command(
     quiet: Quiet = False,
 ) -> None:
     """Take the vision tower out of a Qwen3-VL checkpoint; what is left reads stored embeddings."""
-    from pinembed.cli.signals import stop_on_signals
+    from pinembed.cli.console import stop_on_signals
     from pinembed.jobs.trim import trim
 
     stop_on_signals()

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pinembed.cli.console import Console
+from pinembed.cli.console import Console, stop_on_signals
 from pinembed.cli.options import Json, Quiet
-from pinembed.cli.signals import stop_on_signals
 
 
 def command(

@@ -1,1 +1,1 @@
-"""Floor 3: pixels and texts to embeddings. open_clip's formats in, open_clip's formats out."""
+"""Pixels and texts to embeddings. open_clip's formats in, open_clip's formats out."""

@@ -1,16 +1,35 @@
-"""The torch device that a run computes on."""
+"""The device that computes, and the import of torch and open_clip with a remedy where they do not fit."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
-from pinembed.errors import UsageError
+from pinembed.errors import InstallationError, UsageError
 
 if TYPE_CHECKING:
     import torch
+
+
+def import_open_clip() -> ModuleType:
+    """open_clip, or a sentence that says why it does not load.
+
+    Raises:
+        InstallationError: torch and torchvision are not a pair, or a package is missing.
+    """
+    try:
+        return importlib.import_module("open_clip")
+    except (ImportError, RuntimeError, AttributeError) as error:
+        raise InstallationError(
+            f"open_clip does not load: {error}",
+            remedy="torch and torchvision must be one pair, e.g. torch==2.15.0 with torchvision==0.29.2; "
+            "run `pinembed doctor`, then install both in one pip command.",
+        ) from error
+
 
 GPU_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/nvmap", "/dev/nvhost-gpu", "/dev/kfd")
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pinembed.encoder.backends.contract import refuse_non_finite
-from pinembed.encoder.imports import import_open_clip
+from pinembed.encoder.backends.base import refuse_non_finite
+from pinembed.encoder.device import import_open_clip
 from pinembed.encoder.locate import (
     CONFIG_NAME,
     WEIGHTS_NAMES,
@@ -32,10 +32,32 @@ from pinembed.encoder.locate import (
     preprocessing_of,
 )
 from pinembed.encoder.short_texts import encode_texts
-from pinembed.encoder.weights import fill_from
 from pinembed.errors import EncoderError, MissingExtraError
 from pinembed.machine import keep_freed_memory
 from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
+
+
+def fill_from(path: Path, model: nn.Module) -> bool:
+    """Copy every tensor of a safetensors file to its place.
+
+    Returns:
+        False, with the model as it was, where names or shapes are not exactly the model's: then it needs open_clip's
+        own loading, which knows older names.
+
+    Raises:
+        OSError, SafetensorError: the file cannot be read.
+    """
+    places = model.state_dict()
+    with safe_open(path, framework="pt") as file:
+        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    if found != {name: tuple(tensor.shape) for name, tensor in places.items()}:
+        return False
+    for name, tensor in places.items():
+        # opened anew each time: what was read stays mapped, and so resident, for as long as the file is open
+        with safe_open(path, framework="pt") as file, torch.no_grad():
+            tensor.copy_(file.get_tensor(name))
+    return True
+
 
 Tokenizer = Callable[[Sequence[str]], Tensor]
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinembed.errors import EncoderError, UsageError
-from pinembed.nouns.fusion import Fusion, make_fusion
+from pinembed.nouns.encoder_spec import Fusion, make_fusion
 
 FUSION_NAME = "pinembed_fusion.json"
 SHORTEST = 1e-3

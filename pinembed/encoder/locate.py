@@ -9,15 +9,51 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pinembed.encoder.cache import recall, remember
 from pinembed.encoder.fusion import read_fusion
-from pinembed.encoder.weights_hash import sha256_of_weights
 from pinembed.errors import EncoderError, UsageError
-from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
-from pinembed.nouns.fusion import Fusion
+from pinembed.nouns.encoder_spec import EncoderSpec, Fusion, Preprocessing
+
+MEMORY = "weights"
+KEPT = 64
+SETTLED_S = 3.0  # a file that was written later than this may be written again within one tick of its clock
+
+
+def sha256_of_weights(path: Path) -> str:
+    """Of the file's bytes.
+
+    A remembered one is taken where the file has the same path, inode, size and times. Its ctime is among them, which no
+    program can set back; a file that was copied over with its old date has another one.
+
+    Raises:
+        EncoderError: the file cannot be read.
+    """
+    try:
+        state = path.stat()
+        key = f"{path.resolve()} {state.st_dev} {state.st_ino} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}"
+        known = recall(MEMORY).get(key)
+        if known is not None:
+            return known
+        found = _sha256(path)
+    except OSError as error:
+        raise EncoderError(f"{path} cannot be read: {error}.", remedy="Check the file and its permissions.") from error
+    if time.time() - max(state.st_mtime, state.st_ctime) > SETTLED_S:
+        remember(MEMORY, key, found, at_most=KEPT)
+    return found
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 22):
+            digest.update(chunk)
+    return digest.hexdigest()
+
 
 CONFIG_NAME = "open_clip_config.json"
 WEIGHTS_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors")
@@ -290,7 +326,7 @@ def _architecture(reference: str, random_init: bool) -> EncoderFiles:
 
 
 def _open_clip() -> Any:
-    from pinembed.encoder.imports import import_open_clip
+    from pinembed.encoder.device import import_open_clip
 
     return import_open_clip()
 

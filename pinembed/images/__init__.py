@@ -1,1 +1,1 @@
-"""Floor 3: image file to pixels."""
+"""Image file to pixels."""

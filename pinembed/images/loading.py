@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pinembed.images.decode import decode_image
 from pinembed.images.preprocess import preprocess
 from pinembed.images.read import read_content
+from pinembed.nouns.candidate import Locator
 from pinembed.nouns.encoder_spec import Preprocessing
-from pinembed.nouns.locator import Locator
 
 Picture = tuple[NDArray[np.uint8], int, int]  # pixels_CHW, and width and height of the upright picture
 LoadJpeg = Callable[[bytes, Preprocessing], Picture | None]

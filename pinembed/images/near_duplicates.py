@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinembed.errors import ImageError
-from pinembed.images.likeness import alike_pairs
-from pinembed.images.looks import Look, look_at, recall_looks, remember_looks
+from pinembed.images.perceptual_hash import Look, alike_pairs, look_at, recall_looks, remember_looks
 from pinembed.machine import usable_cores
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import Progress

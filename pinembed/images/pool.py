@@ -11,8 +11,8 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from types import TracebackType
 
+from pinembed.images.fork_server import Nursery
 from pinembed.images.loading import FailedLoad, LoadedImage, LoadRequest, WorkerSetup
-from pinembed.images.nursery import Nursery
 
 Answer = LoadedImage | FailedLoad
 WORKER = "pinembed.images.worker"

@@ -6,27 +6,12 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from pinembed.errors import ImageError
-from pinembed.nouns.locator import FileRange, Locator, ParquetCell
-
-MAX_FILE_BYTES = 1 << 30
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FileContent:
-    """An image as it was at one moment.
-
-    Attributes:
-        content: all its bytes.
-        mtime_ns: last change of the file that holds it, nanoseconds since 1970.
-    """
-
-    content: bytes
-    mtime_ns: int
+from pinembed.images.content import FileContent, changed_while_read, check_size, unreadable
+from pinembed.nouns.candidate import FileRange, Locator, ParquetCell
 
 
 def read_content(image: Locator) -> FileContent:
@@ -91,38 +76,3 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, os.stat_result]]:
             yield file, status
     except OSError as error:
         raise unreadable(path, error) from error
-
-
-def unreadable(image: Locator, error: OSError) -> ImageError:
-    """The ImageError of what the system says about a file."""
-    if isinstance(error, FileNotFoundError):
-        return ImageError(f"{image} is missing.", remedy="Bring the file back.", reason="missing_file")
-    return ImageError(
-        f"{image} cannot be read: {error.strerror or error}.",
-        remedy="Check the permissions and the disk.",
-        reason="unreadable",
-    )
-
-
-def changed_while_read(image: Locator) -> ImageError:
-    return ImageError(
-        f"{image} changed while it was read.",
-        remedy="Run again once nothing writes to it any more.",
-        reason="changed_while_read",
-    )
-
-
-def check_size(image: Locator, size_bytes: int) -> None:
-    """Let pass what is neither empty nor too large to be read.
-
-    Raises:
-        ImageError: 0 bytes, or over 1 GiB.
-    """
-    if size_bytes == 0:
-        raise ImageError(f"{image} is empty (0 bytes).", remedy="Replace the file with a whole one.", reason="empty")
-    if size_bytes > MAX_FILE_BYTES:
-        raise ImageError(
-            f"{image} has {size_bytes} bytes; at most {MAX_FILE_BYTES} are read.",
-            remedy="Replace it with a smaller file.",
-            reason="too_large",
-        )

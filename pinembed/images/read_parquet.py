@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from pinembed.errors import ImageError
-from pinembed.images.read import FileContent, changed_while_read, check_size, unreadable
-from pinembed.nouns.locator import ParquetCell
+from pinembed.images.content import FileContent, changed_while_read, check_size, unreadable
+from pinembed.nouns.candidate import ParquetCell
 
 BATCH_ROWS = 8
 READ_AHEAD_BYTES = 1 << 20

@@ -77,12 +77,12 @@ def _shortcuts(setup: WorkerSetup) -> list[LoadJpeg]:
     """The faster ways for JPEG, the fastest first."""
     shortcuts: list[LoadJpeg] = []
     if setup.reduced:
-        from pinembed.images import reduced_jpeg
+        from pinembed.images import jpeg as reduced_jpeg
 
         shortcuts.append(reduced_jpeg.load_jpeg)
     if setup.fast_jpeg:
         os.environ["OMP_NUM_THREADS"] = "1"  # for torch's libraries, of which each worker uses one core
-        from pinembed.images import fast_jpeg
+        from pinembed.images import jpeg as fast_jpeg
 
         loader = fast_jpeg.fast_loader()
         if loader is not None:

@@ -1,1 +1,1 @@
-"""Floor 4: each job joins the parts below into one run and returns a report."""
+"""Each job joins the parts below into one run and returns a report."""

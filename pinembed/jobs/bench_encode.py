@@ -11,22 +11,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pinembed.catalogue.files import ScannedFile, scan_images
 from pinembed.catalogue.metadata import no_image_in
-from pinembed.catalogue.scan import ScannedFile, scan_images
 from pinembed.encoder.backends.choose import BackendChoice
 from pinembed.encoder.device import device_name
 from pinembed.encoder.locate import encoder_spec, locate_encoder
+from pinembed.encoding.backend import BATCH_SIZES
+from pinembed.encoding.run import LOADED_AHEAD
+from pinembed.encoding.settings import IMAGE_LIMIT_S
 from pinembed.errors import DataError
 from pinembed.images.loading import LoadedImage, LoadRequest, WorkerSetup
 from pinembed.images.pool import LoadingPool
-from pinembed.jobs.encode.backend import BATCH_SIZES
-from pinembed.jobs.encode.job import IMAGE_LIMIT_S, encode
-from pinembed.jobs.encode.work import LOADED_AHEAD
+from pinembed.jobs.encode import encode
 from pinembed.machine import usable_cores
-from pinembed.nouns.bench_encode_report import BackendSpeed, BenchEncodeReport
 from pinembed.nouns.encoder_spec import Preprocessing
-from pinembed.nouns.progress import SILENT, Progress
-from pinembed.nouns.stop import Stop
+from pinembed.nouns.progress import SILENT, Progress, Stop
+from pinembed.reports.bench import BackendSpeed, BenchEncodeReport
 
 RECALL_IMAGES = 64  # fewest among which the neighbours of int8 vectors say something
 

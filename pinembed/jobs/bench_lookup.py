@@ -19,9 +19,9 @@ import numpy as np
 
 from pinembed.errors import OutputError
 from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
-from pinembed.nouns.lookup_report import LookupReport
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import staged_folder
+from pinembed.reports.bench import LookupReport
 from pinembed.source.embedding_source import EmbeddingSource
 from pinembed.source.rows import Rows
 from pinembed.source.writer import write_source

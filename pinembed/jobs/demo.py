@@ -11,29 +11,28 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pinembed.catalogue.metadata import read_catalogue
-from pinembed.catalogue.values import text_of_value
 from pinembed.encoder.encoder import load_encoder
 from pinembed.encoder.save import save_encoder
 from pinembed.errors import DataError
 from pinembed.jobs.align import align
-from pinembed.jobs.align.scratch import write_scratch_model
 from pinembed.jobs.ask import ask
 from pinembed.jobs.encode import encode
 from pinembed.jobs.evaluate import evaluate
-from pinembed.jobs.export import export_table
+from pinembed.jobs.export import export
 from pinembed.jobs.finetune import finetune
-from pinembed.jobs.search import search, title_of
+from pinembed.jobs.search import search
 from pinembed.jobs.trim import trim
 from pinembed.jobs.verify import verify
-from pinembed.nouns.align_report import AlignReport
-from pinembed.nouns.ask_report import AskReport, Question
-from pinembed.nouns.demo_report import DemoReport, DemoStep
-from pinembed.nouns.encode_report import EncodeReport
-from pinembed.nouns.evaluate_report import EvaluateReport
 from pinembed.nouns.item import Item
-from pinembed.nouns.progress import SILENT, Progress
-from pinembed.nouns.stop import Stop
+from pinembed.nouns.progress import SILENT, Progress, Stop
+from pinembed.nouns.values import text_of_value
 from pinembed.outfolder import claimed_folder, staged_folder
+from pinembed.reports.align import AlignReport
+from pinembed.reports.ask import AskReport, Question
+from pinembed.reports.demo import DemoReport, DemoStep
+from pinembed.reports.encode import EncodeReport
+from pinembed.reports.evaluate import EvaluateReport
+from pinembed.trimmed.tiny import write_scratch_model
 
 BASE = "pinembed-tiny"
 SAMPLES = Path(__file__).parents[2] / "sample_images"
@@ -200,13 +199,13 @@ class _Demo:
             report = search(table=self._table, text=SEARCH_TEXT, k=12, sheet=sheet, progress=self._progress)
             best = report.results[0]
             said.append(
-                f"best of {report.rows}: {title_of(best)}, {best.score:.2f}; found in {report.seconds * 1e3:.0f} ms"
+                f"best of {report.rows}: {best.title}, {best.score:.2f}; found in {report.seconds * 1e3:.0f} ms"
             )
 
     def _export(self) -> None:
         command = f"pinembed export --table {self._table} --out {self._source}"
         with self._step("export the table as an embedding source", command, self._source) as said:
-            report = export_table(table=self._table, out=self._source, progress=self._progress)
+            report = export(table=self._table, out=self._source, progress=self._progress)
             per_item = report.size_bytes / report.items
             said.append(f"{report.items} items, {report.size_bytes} bytes, {per_item:.0f} an item")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pinembed.errors import InstallationError
 from pinembed.machine import usable_cores
-from pinembed.nouns.doctor_report import Check, DoctorReport
+from pinembed.reports.doctor import Check, DoctorReport
 from pinembed.version import __version__
 
 CORE = ("open_clip_torch", "lancedb", "pylance", "pyarrow", "pillow", "safetensors", "numpy", "scipy", "ImageHash")
@@ -91,7 +91,7 @@ def _torch_pair() -> Check:
 
 
 def _open_clip_loads() -> Check:
-    from pinembed.encoder.imports import import_open_clip
+    from pinembed.encoder.device import import_open_clip
 
     started_s = time.monotonic()
     try:

@@ -9,13 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from pinembed.errors import UsageError
-from pinembed.nouns.export_report import ExportReport
 from pinembed.nouns.manifest import SGLANG_FORMAT, VLLM_FORMAT, Manifest
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import check_output, staged_folder
-from pinembed.source.json_lines import Lines, write_json_lines
-from pinembed.source.npy import write_npy
-from pinembed.source.parquet import write_parquet
+from pinembed.reports.source import ExportReport
+from pinembed.source.formats import Lines, write_json_lines, write_npy, write_parquet
 from pinembed.source.rows import Floats, rows_of_batch
 from pinembed.source.writer import write_source
 from pinembed.table.embedding_table import EmbeddingTable
@@ -31,7 +29,7 @@ PARQUET_GROUP_ROWS = 32_768
 SERVING_BATCH_ROWS = 256  # a row becomes K tokens of the language model's width
 
 
-def export_table(
+def export(
     *,
     table: str,
     out: Path,
@@ -106,8 +104,7 @@ def _check_options(format: str, *, model: Path | None, has_sizes: bool) -> None:
 
 def _lines_of(table: EmbeddingTable, model: Path, tokens: int | None, deepstack_levels: int, format: str) -> Lines:
     """How a batch of rows becomes lines for a server."""
-    from pinembed.trimmed.request_parts import json_line, sglang_line, vllm_part
-    from pinembed.trimmed.soft_tokens import SoftTokenMaker
+    from pinembed.trimmed.soft_tokens import SoftTokenMaker, json_line, sglang_line, vllm_part
 
     maker = SoftTokenMaker.load(model, tokens=tokens, deepstack_levels=deepstack_levels)
     fingerprint = table.spec.fingerprint

@@ -14,14 +14,13 @@ from pinembed.encoder.fusion import write_fusion
 from pinembed.encoder.locate import encoder_spec, locate_encoder
 from pinembed.encoder.save import copy_encoder
 from pinembed.errors import UsageError
-from pinembed.jobs.finetune.examples import load_examples, read_texts
-from pinembed.jobs.finetune.fusion import FusionStep, read_wish
-from pinembed.jobs.finetune.gate import open_gate
-from pinembed.nouns.encoder_spec import EncoderSpec
-from pinembed.nouns.fuse_report import FuseReport
-from pinembed.nouns.fusion import Fusion
+from pinembed.nouns.encoder_spec import EncoderSpec, Fusion
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import MARKER, check_output, staged_folder
+from pinembed.reports.fusion import FuseReport
+from pinembed.training.datasets import load_examples, read_texts
+from pinembed.training.fusion import FusionStep, read_wish
+from pinembed.training.gate import open_gate
 
 REPORT_NAME = "fuse.json"
 

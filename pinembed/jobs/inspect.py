@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from datetime import timezone
 
-from pinembed.nouns.encode_report import FailedImage
-from pinembed.nouns.table_report import TableReport
+from pinembed.reports.encode import FailedImage
+from pinembed.reports.table import TableReport
 from pinembed.table.embedding_table import EmbeddingTable, reading
-from pinembed.table.failures import FailureTable
 from pinembed.table.lock import holder_of
-from pinembed.table.runs import RunTable
+from pinembed.table.side_tables import FailureTable, RunTable
 
 SHOWN_FAILURES = 20
 SHOWN_RUNS = 10

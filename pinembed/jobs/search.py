@@ -7,12 +7,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pinembed.catalogue.values import text_of_value
 from pinembed.encoder.locate import encoder_spec, keep_dims, locate_encoder
 from pinembed.errors import EncoderMismatchError, UsageError
-from pinembed.images.sheet import SheetCell, draw_sheet
+from pinembed.images.contact_sheet import SheetCell, draw_sheet
 from pinembed.nouns.progress import SILENT, Progress
-from pinembed.nouns.search_report import TITLE_FIELDS, SearchReport, SearchResult
+from pinembed.reports.table import SearchReport, SearchResult
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.schema import OWN_COLUMNS
 
@@ -70,7 +69,7 @@ def search(
     results = tuple(_result(rank, row) for rank, row in enumerate(rows, start=1))
     query = str(queries[given[0]])
     if sheet is not None:
-        cells = [SheetCell(path=hit.path, title=title_of(hit), score=hit.score) for hit in results]
+        cells = [SheetCell(path=hit.path, title=hit.title, score=hit.score) for hit in results]
         draw_sheet(cells, heading=query, path=sheet)
     return SearchReport(
         table=str(opened.address),
@@ -81,12 +80,6 @@ def search(
         results=results,
         sheet=sheet,
     )
-
-
-def title_of(hit: SearchResult) -> str:
-    """What a person calls the item: its first title-like field that has a value, or its id."""
-    titles = (text_of_value(hit.fields.get(name)) for name in TITLE_FIELDS)
-    return next((title for title in titles if title), hit.id)
 
 
 def _embedded(

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from pinembed.errors import ModelError
 from pinembed.nouns.progress import SILENT, Progress
-from pinembed.nouns.trim_report import ParityCheck, TrimReport
 from pinembed.outfolder import check_output, staged_folder
-from pinembed.trimmed.checkpoint import Checkpoint, read_checkpoint
-from pinembed.trimmed.flops import VISION_FORMULA, VisionShape
-from pinembed.trimmed.hub import locate_checkpoint
+from pinembed.reports.trim import ParityCheck, TrimReport
+from pinembed.trimmed.checkpoint import Checkpoint, locate_checkpoint, read_checkpoint
+from pinembed.trimmed.measure import VISION_FORMULA, VisionShape
 from pinembed.trimmed.trim import trim_checkpoint
 
 IMAGE_PX = 1024

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from pinembed.nouns.progress import SILENT, Progress
-from pinembed.nouns.verify_report import VerifyReport
+from pinembed.reports.source import VerifyReport
 from pinembed.source.check import FolderCheck
 from pinembed.source.manifest_file import folder_descriptor
 

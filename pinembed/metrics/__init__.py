@@ -1,1 +1,1 @@
-"""Floor 2: embeddings and right answers to figures with intervals."""
+"""Embeddings and right answers to figures with intervals."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from pinembed.metrics.relevance import Relevance
-from pinembed.nouns.evaluation import METRICS
+from pinembed.nouns.scores import METRICS
 
 BLOCK_SCORES = 1 << 23
 SCORE_STEP = 1e-6

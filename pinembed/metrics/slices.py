@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pinembed.metrics.bootstrap import estimate
+from pinembed.metrics.intervals import estimate
 from pinembed.metrics.split import MAP, SplitScores
-from pinembed.nouns.evaluation import DIRECTIONS
-from pinembed.nouns.slices import Slice, SliceScores
+from pinembed.nouns.scores import DIRECTIONS, Slice, SliceScores
 
 LARGE_IMAGES = 30
 LARGE_SHARE = 0.05

@@ -24,13 +24,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from pinembed.metrics.bootstrap import FEWEST_CLUSTERS, LEVELS, Floats, drawn_units, interval
+from pinembed.metrics.intervals import FEWEST_CLUSTERS, LEVELS, Floats, drawn_units, interval
 from pinembed.metrics.retrieval import QueryScores
 from pinembed.metrics.slices import SplitPart
 from pinembed.metrics.split import MAP, SplitScores
-from pinembed.nouns.evaluation import DIRECTIONS, Estimate
-from pinembed.nouns.slices import SliceChange
-from pinembed.nouns.verdict import Verdict
+from pinembed.nouns.scores import DIRECTIONS, Estimate, SliceChange, Verdict
 
 LEVEL = LEVELS[0]
 TEXT_DIRECTIONS = 2  # the first two of DIRECTIONS

@@ -1,1 +1,1 @@
-"""Floor 1: frozen dataclasses and protocols that cross module borders. Nothing here does any work."""
+"""Frozen dataclasses and protocols that cross module borders. Nothing here does any work."""

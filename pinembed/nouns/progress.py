@@ -1,8 +1,12 @@
-"""Progress: how a job tells what it is doing, without knowing whether anybody watches."""
+"""Progress: what a job tells whoever watches; Stop: what asks it to end after a whole commit."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
+
+from pinembed.errors import StoppedError
 
 
 class Progress(Protocol):
@@ -31,3 +35,42 @@ class Silent:
 
 
 SILENT: Progress = Silent()
+
+
+class Stop:
+    """Whether somebody asked the run to stop, and whether the job wants to choose the moment.
+
+    A job that commits in steps works inside `with stop.deferred():` and calls `stop.check()` after each commit.
+    Elsewhere the signal handler raises StoppedError at once.
+    """
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+        self.is_deferred = False
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Signals only set the request in here; on leaving, a request that came in is raised.
+
+        Raises:
+            StoppedError: on a clean exit of the block, when a stop was asked for meanwhile.
+        """
+        self.is_deferred = True
+        try:
+            yield
+        finally:
+            self.is_deferred = False
+        self.check()
+
+    @property
+    def requested(self) -> bool:
+        return self.signum is not None
+
+    def check(self) -> None:
+        """Raise when a stop was asked for.
+
+        Raises:
+            StoppedError: exit code 130 or 143.
+        """
+        if self.signum is not None:
+            raise StoppedError(self.signum)

@@ -1,1 +1,1 @@
-"""Floor 3: table rows to the read-only folder that is read by item id (docs/embedding-source.md)."""
+"""Table rows to the read-only folder that is read by item id (docs/embedding-source.md)."""

@@ -6,18 +6,21 @@ Legend: N items, D floats of one embedding, R rows of one run.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from pinembed.errors import SourceError
 from pinembed.nouns.manifest import NPY_FORMAT, PARQUET_FORMAT, SOURCE_FORMAT, Manifest, ManifestFile
-from pinembed.nouns.verify_report import Finding
-from pinembed.source.check_ids import json_lines_findings, parquet_rows_finding
-from pinembed.source.check_index import index_findings
-from pinembed.source.id_index import IdIndex
+from pinembed.reports.source import Finding
+from pinembed.source.formats import npy_header
+from pinembed.source.id_index import IDS_PER_READ, IdIndex, hash_ids
 from pinembed.source.manifest_file import (
     CHECKSUMS,
     MANIFEST,
@@ -26,10 +29,111 @@ from pinembed.source.manifest_file import (
     read_checksums,
     read_manifest_bytes,
 )
-from pinembed.source.npy import npy_header
-from pinembed.source.rows import non_finite_rows
+from pinembed.source.rows import non_finite_rows, shown_ids
 from pinembed.source.shard_files import EMBEDDINGS, shard_tensors
 from pinembed.source.tensor_file import tensor_offsets
+
+
+def json_lines_findings(path: Path, entry: ManifestFile) -> Iterator[Finding]:
+    """Look at every line of ids.jsonl."""
+    seen: set[str] = set()
+    twice: dict[str, None] = {}
+    lines = wrong = 0
+    with path.open("rb") as file:
+        for line in file:
+            lines += 1
+            item_id = _json_string(line)
+            if item_id is None:
+                wrong += 1
+            elif item_id in seen:
+                twice[item_id] = None
+            else:
+                seen.add(item_id)
+    if lines != entry.rows:
+        yield Finding(file=entry.file, problem="count", detail=f"has {lines} lines; the manifest says {entry.rows}")
+    if wrong:
+        yield Finding(file=entry.file, problem="index", detail=f"{wrong} line(s) are no JSON strings")
+    if twice:
+        detail = f"{len(twice)} id(s) occur more than once: {shown_ids(list(twice))}"
+        yield Finding(file=entry.file, problem="duplicate_id", detail=detail)
+
+
+def parquet_rows_finding(path: Path, entry: ManifestFile) -> Iterator[Finding]:
+    """Compare a Parquet file's own row count with the manifest's."""
+    try:
+        rows = pq.read_metadata(path).num_rows
+    except (OSError, pa.ArrowException) as error:
+        first_line = str(error).split("\n", 1)[0]
+        yield Finding(file=entry.file, problem="layout", detail=f"is no Parquet file: {first_line}")
+        return
+    if rows != entry.rows:
+        yield Finding(file=entry.file, problem="count", detail=f"has {rows} rows; the manifest says {entry.rows}")
+
+
+def _json_string(line: bytes) -> str | None:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, str) else None
+
+
+def index_findings(index: IdIndex, file: str) -> Iterator[Finding]:
+    """Look at every entry of an index whose header is right."""
+    count = len(index)
+    if (index.hash_N[1:] < index.hash_N[:-1]).any():
+        yield Finding(file=file, problem="index", detail="the hashes do not ascend, so ids cannot be found")
+    if (index.offset_N[1:] < index.offset_N[:-1]).any():
+        yield Finding(file=file, problem="index", detail="the offsets of the ids do not ascend")
+        return
+    listed_N = np.zeros(count, np.bool_)
+    in_range_N = index.row_N < count
+    listed_N[index.row_N[in_range_N].astype(np.int64)] = True
+    if not listed_N.all():
+        lost = int(count - listed_N.sum())
+        yield Finding(file=file, problem="index", detail=f"{lost} of {count} rows cannot be found by an id")
+        return
+    hash_of_row_N = np.empty(count, np.uint64)
+    hash_of_row_N[index.row_N.astype(np.int64)] = index.hash_N
+    yield from _ids_findings(index, hash_of_row_N, file)
+    yield from _duplicates(index, file)
+
+
+def _ids_findings(index: IdIndex, hash_of_row_N: NDArray[np.uint64], file: str) -> Iterator[Finding]:
+    wrong = not_text = 0
+    for start in range(0, len(index), IDS_PER_READ):
+        ids_utf8 = [index.id_bytes(row) for row in range(start, min(start + IDS_PER_READ, len(index)))]
+        wrong += int((hash_ids(ids_utf8) != hash_of_row_N[start : start + len(ids_utf8)]).sum())
+        not_text += sum(not _is_text(id_utf8) for id_utf8 in ids_utf8)
+    if wrong:
+        yield Finding(file=file, problem="index", detail=f"{wrong} id(s) are filed under a hash that is not theirs")
+    if not_text:
+        yield Finding(file=file, problem="index", detail=f"{not_text} id(s) are no UTF-8 text")
+
+
+def _duplicates(index: IdIndex, file: str) -> Iterator[Finding]:
+    """Equal ids have equal hashes, which stand side by side."""
+    shared = np.flatnonzero(index.hash_N[1:] == index.hash_N[:-1])
+    places = np.union1d(shared, shared + 1)
+    seen: set[bytes] = set()
+    twice: dict[str, None] = {}
+    for row in index.row_N[places].tolist():
+        id_utf8 = index.id_bytes(row)
+        if id_utf8 in seen:
+            twice[id_utf8.decode(errors="replace")] = None
+        seen.add(id_utf8)
+    if twice:
+        detail = f"{len(twice)} id(s) occur more than once: {shown_ids(list(twice))}"
+        yield Finding(file=file, problem="duplicate_id", detail=detail)
+
+
+def _is_text(id_utf8: bytes) -> bool:
+    try:
+        id_utf8.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
 
 READ_BYTES = 8 << 20
 _SHOWN = 5

@@ -5,17 +5,41 @@ Legend: N items, M ids asked for at once.
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pinembed.errors import SourceError
-from pinembed.source.id_hash import encode_id, hash_ids
 from pinembed.source.tensor_file import LENGTH_BYTES, MAX_HEADER_BYTES, Tensor, tensor_offsets
+
+HASH_BYTES = 8
+
+
+def hash_ids(ids_utf8: Iterable[bytes]) -> NDArray[np.uint64]:
+    """The first 8 bytes of SHA-256, as a big-endian number.
+
+    SHA-256 stands in every language's library, and nobody can craft ids that meet in one hash.
+
+    Args:
+        ids_utf8: ids as UTF-8 bytes.
+
+    Returns:
+        (N,) uint64.
+    """
+    sha256 = hashlib.sha256
+    digests = b"".join([sha256(id_utf8).digest()[:HASH_BYTES] for id_utf8 in ids_utf8])
+    return np.frombuffer(digests, dtype=">u8").astype(np.uint64)
+
+
+def encode_id(item_id: str) -> bytes:
+    """UTF-8 bytes; a string that has none (a lone surrogate) gets bytes that no stored id can have."""
+    return item_id.encode("utf-8", "surrogatepass")
+
 
 INDEX_FILE = "ids.safetensors"
 IDS_PER_READ = 8192

@@ -15,8 +15,7 @@ from pinembed.errors import SourceError
 from pinembed.nouns.encoder_spec import EncoderSpec
 from pinembed.nouns.manifest import DTYPE, FLOAT_BYTES, SOURCE_FORMAT, Manifest, ManifestFile
 from pinembed.source.hashed_file import COPY_BYTES, HashedFile, WriteThread
-from pinembed.source.id_hash import hash_ids
-from pinembed.source.id_index import INDEX_FILE, index_tensors
+from pinembed.source.id_index import INDEX_FILE, hash_ids, index_tensors
 from pinembed.source.manifest_file import write_manifest
 from pinembed.source.rows import Floats, Rows, checked_rows, refuse_no_rows, shown_ids
 from pinembed.source.shard_files import shard_name, shard_tensors

@@ -1,1 +1,1 @@
-"""Floor 3: embedding to table row (LanceDB)."""
+"""Embedding to table row (LanceDB)."""

@@ -12,9 +12,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pinembed.errors import TableError
+from pinembed.nouns.failure import Failure
 from pinembed.table.embedding_table import EmbeddingTable, id_conditions, reading, writing
-from pinembed.table.failures import Failure, FailureTable
 from pinembed.table.schema import IMAGE_VECTOR, OWN_COLUMNS, VECTOR
+from pinembed.table.side_tables import FailureTable
 
 NUMPY_DTYPES = {"fp16": np.float16, "fp32": np.float32}
 Vector = NDArray[np.floating[Any]]

@@ -1,1 +1,1 @@
-"""Floor 3: losses, batches and the training loop's parts."""
+"""Losses, batches and the training loop's parts."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pinembed.training.objective import Objective
+from pinembed.training.losses import Objective
 from pinembed.training.world import World
 
 OUT_OF_MEMORY = "can't allocate memory"

@@ -14,10 +14,10 @@ from pinembed.metrics.relevance import positives
 from pinembed.training.augment import augment
 from pinembed.training.gradients import Batch, Towers
 from pinembed.training.lora import add_low_rank, merged_state, remove_low_rank
-from pinembed.training.objective import Objective
+from pinembed.training.losses import Objective
 from pinembed.training.optimiser import cosine_share, make_optimiser, set_rate
+from pinembed.training.recalibration import FEWEST_FOR_STATISTICS, batch_norms
 from pinembed.training.recipe import Recipe
-from pinembed.training.statistics import FEWEST_FOR_STATISTICS, batch_norms
 from pinembed.training.world import World
 
 

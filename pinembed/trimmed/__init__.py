@@ -1,1 +1,1 @@
-"""Floor 3: source shard to soft tokens to answer: the Qwen3-VL without its vision tower."""
+"""Source shard to soft tokens to answer: the Qwen3-VL without its vision tower."""

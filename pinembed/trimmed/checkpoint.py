@@ -6,14 +6,82 @@ File format: https://github.com/huggingface/safetensors (8 bytes of header lengt
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from pinembed.errors import ModelError
+from pinembed.errors import InstallationError, MissingExtraError, ModelError
+
+
+def import_transformers(feature: str) -> ModuleType:
+    """Transformers, or a sentence that says how to get it.
+
+    Args:
+        feature: what the user asked for, as the start of a sentence.
+
+    Raises:
+        MissingExtraError: the extra `vlm` is not installed.
+        InstallationError: it is installed and does not load, or is too old to know Qwen3-VL.
+    """
+    if importlib.util.find_spec("transformers") is None:
+        raise MissingExtraError(feature, extra="vlm", package="transformers")
+    try:
+        transformers = importlib.import_module("transformers")
+        getattr(transformers, "Qwen3VLForConditionalGeneration")  # noqa: B009  (loads the lazy module here)
+    except (ImportError, RuntimeError, AttributeError) as error:
+        raise InstallationError(
+            f"transformers does not load with Qwen3-VL: {str(error).splitlines()[0]}",
+            remedy='Run `pinembed doctor`, then: pip install --upgrade "pinembed[vlm]"',
+        ) from error
+    return transformers
+
+
+@contextmanager
+def without_bars(transformers: ModuleType) -> Iterator[None]:
+    """Loading and saving without transformers' own bars and advice: pinembed shows its own progress."""
+    logging = transformers.utils.logging
+    verbosity, had_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if had_bars:
+            logging.enable_progress_bar()
+
+
+PREFIX = "hf-hub:"
+WANTED_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.md", "*.model", "LICENSE*", "NOTICE*")
+
+
+def locate_checkpoint(reference: str) -> Path:
+    """A folder as it is, or the local copy of `hf-hub:OWNER/REPO`, fetched where it is not in the cache.
+
+    Raises:
+        ModelError: the hub copy is not in the cache and cannot be fetched.
+    """
+    if not reference.startswith(PREFIX):
+        return Path(reference)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(reference.removeprefix(PREFIX), allow_patterns=list(WANTED_FILES)))
+    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
+        raise ModelError(
+            f"{reference} is not in the local cache and cannot be fetched: {str(error).strip().splitlines()[0]}",
+            remedy="Bring the checkpoint's folder by hand and give its path.",
+        ) from error
+
 
 MODEL_TYPES = ("qwen3_vl", "qwen3_vl_moe")
 SINGLE_NAME = "model.safetensors"

@@ -18,8 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from pinembed.errors import ModelError, NonFiniteEmbeddingError, UsageError
-from pinembed.trimmed.checkpoint import read_checkpoint
-from pinembed.trimmed.imports import import_transformers, without_bars
+from pinembed.trimmed.checkpoint import import_transformers, read_checkpoint, without_bars
 from pinembed.trimmed.projector import Projector, load_projector
 from pinembed.trimmed.prompts import PromptBatch, PromptWriter
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pinembed.nouns.trim_report import ParityCheck
+from pinembed.reports.trim import ParityCheck
 from pinembed.trimmed.model import TrimmedModel, load_parts
 from pinembed.trimmed.projector import new_projector
 

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinembed.catalogue.values import is_missing, text_of_value
 from pinembed.errors import DataError, UsageError
 from pinembed.nouns.item import Item
+from pinembed.nouns.values import is_missing, text_of_value
 from pinembed.trimmed.taught import Taught
 
 MAX_VALUES = 250

@@ -15,8 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from pinembed.errors import ModelError
-from pinembed.trimmed.checkpoint import read_checkpoint
-from pinembed.trimmed.imports import import_transformers, without_bars
+from pinembed.trimmed.checkpoint import import_transformers, read_checkpoint, without_bars
 from pinembed.trimmed.model import LOAD_ERRORS, load_parts
 from pinembed.trimmed.prompts import IGNORED, PromptBatch, PromptWriter
 from pinembed.trimmed.taught import Taught

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from pinembed.metrics.slices import split_parts
 from pinembed.metrics.split import SplitEmbeddings, SplitScores, measure_split
 from pinembed.metrics.verdict import decide
-from pinembed.nouns.slices import Slice
+from pinembed.nouns.scores import Slice
 
 DIM = 32
 KINDS = 6

@@ -21,12 +21,12 @@ from pinembed.catalogue.captions import make_captioner
 from pinembed.catalogue.metadata import read_catalogue
 from pinembed.catalogue.splits import TEST, decide_splits
 from pinembed.encoder.encoder import load_encoder
-from pinembed.jobs.evaluate.ask import Questions, ask, make_questions
+from pinembed.evaluation.questions import Questions, ask, make_questions
 from pinembed.metrics.retrieval import QueryScores
 from pinembed.metrics.split import SplitScores
 from pinembed.metrics.verdict import decide
-from pinembed.nouns.evaluation import DIRECTIONS
 from pinembed.nouns.progress import SILENT
+from pinembed.nouns.scores import DIRECTIONS
 
 
 def answered(reference: str, questions: Questions) -> SplitScores:

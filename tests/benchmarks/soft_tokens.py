@@ -15,9 +15,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pinembed.jobs.align import align
-from pinembed.jobs.align.scratch import write_scratch_model
 from pinembed.jobs.trim import trim
-from pinembed.nouns.align_report import AlignReport
+from pinembed.reports.align import AlignReport
+from pinembed.trimmed.tiny import write_scratch_model
 
 
 def aligned(asked: argparse.Namespace, fields: Sequence[str], tokens: int, seed: int) -> AlignReport:

@@ -28,9 +28,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from pinembed.encoder.encoder import load_encoder
 from pinembed.encoder.short_texts import encode_texts
-from pinembed.jobs.finetune.examples import load_examples, read_texts
-from pinembed.jobs.finetune.showing import Showing
 from pinembed.nouns.progress import SILENT
+from pinembed.training.datasets import load_examples, read_texts
+from pinembed.training.loader import Showing
 from pinembed.training.recipe import Wishes, make_recipe
 from pinembed.training.trainer import Trainer
 from pinembed.training.world import World

@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
-from pinembed.encoder.backends.contract import PIECE_IMAGES, ImageBackend
+from pinembed.encoder.backends.base import PIECE_IMAGES, ImageBackend
 from pinembed.encoder.backends.with_onnx import OnnxBackend
 from pinembed.encoder.backends.with_openvino import OpenVinoBackend
 from pinembed.errors import MissingExtraError, UsageError

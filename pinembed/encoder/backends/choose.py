@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinembed.encoder.backends import trial_process
+from pinembed.encoder.backends import probe as trial_process
+from pinembed.encoder.backends.base import ImageBackend, Pixels
 from pinembed.encoder.backends.candidates import file_of, is_converted, open_converted
-from pinembed.encoder.backends.contract import ImageBackend, Pixels
-from pinembed.encoder.backends.converted import (
+from pinembed.encoder.backends.model_cache import (
     forget_oldest,
     machine_key,
     model_folder,
@@ -19,17 +19,11 @@ from pinembed.encoder.backends.converted import (
     remembered,
     writable_folder,
 )
-from pinembed.encoder.backends.trial import (
-    Converted,
-    ConvertedTrial,
-    Reference,
-    Refused,
-    TorchTrial,
-)
+from pinembed.encoder.backends.probe import Converted, ConvertedTrial, Reference, Refused, TorchTrial
 from pinembed.encoder.locate import EncoderFiles
 from pinembed.errors import EncoderError
-from pinembed.nouns.bench_encode_report import BackendSpeed
-from pinembed.nouns.stop import Stop
+from pinembed.nouns.progress import Stop
+from pinembed.reports.bench import BackendSpeed
 
 MEASURE_S = 1.0
 MIN_COSINE = 0.999

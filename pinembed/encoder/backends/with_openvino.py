@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pinembed.encoder.backends.contract import Pixels, Vectors, of_fixed_size, pieces_of, unit_vectors
+from pinembed.encoder.backends.base import Pixels, Vectors, of_fixed_size, pieces_of, unit_vectors
 from pinembed.errors import EncoderError, MissingExtraError
 
 if TYPE_CHECKING:

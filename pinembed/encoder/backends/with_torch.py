@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from pinembed.encoder.backends.contract import Pending, Pixels, Vectors, of_fixed_size, pieces_of, unit_vectors
-from pinembed.encoder.backends.lanes import CudaLanes, LanesPending
+from pinembed.encoder.backends.base import Pending, Pixels, Vectors, of_fixed_size, pieces_of, unit_vectors
+from pinembed.encoder.backends.cuda_streams import CudaLanes, LanesPending
 from pinembed.encoder.backends.tower import ImageTower
 from pinembed.errors import EncoderError
 

@@ -1,0 +1,169 @@
+"""Which files of a folder are candidates for images: all that it holds, or those that a list names."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pinembed.errors import DataError
+from pinembed.nouns.candidate import Fault
+
+IMAGE_SUFFIXES = frozenset(
+    {
+        *("jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "gif", "avif", "heic", "heif", "bmp", "dib"),
+        *("tif", "tiff", "jp2", "tga", "pbm", "pgm", "ppm", "pnm"),
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScannedFile:
+    """One candidate.
+
+    Attributes:
+        file_name: path relative to the scanned folder, with forward slashes.
+        path: the file.
+        size_bytes: as the file system tells; of the link itself where a link leads nowhere.
+        mtime_ns: last change, nanoseconds since 1970.
+    """
+
+    file_name: str
+    path: Path
+    size_bytes: int
+    mtime_ns: int
+
+
+def scan_images(root: Path) -> Iterator[ScannedFile]:
+    """Every file below `root` with the suffix of an image or without a suffix, in no particular order.
+
+    Links to files are followed, links to folders are not, so loops cannot happen. Hidden files and folders are passed
+    over. What bears an image's suffix and is no regular file (a FIFO, a link that leads nowhere) is a candidate too:
+    whoever reads it says what is wrong, instead of nobody.
+
+    Raises:
+        DataError: a folder cannot be listed; half a listing would look as if files were gone.
+    """
+    pending = [(str(root), "")]
+    while pending:
+        folder, prefix = pending.pop()
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append((entry.path, f"{prefix}{entry.name}/"))
+                    elif _is_candidate(entry):
+                        yield _scanned(entry, prefix)
+        except OSError as error:
+            raise DataError(
+                f"The folder {folder} cannot be listed: {error.strerror or error}.",
+                remedy="Check its permissions and that the disk is there, then run again.",
+            ) from error
+
+
+def _scanned(entry: os.DirEntry[str], prefix: str) -> ScannedFile:
+    try:
+        status = entry.stat()
+    except OSError:  # a link that leads nowhere or round in a circle, or a file that was removed a moment ago
+        status = None
+    return ScannedFile(
+        file_name=prefix + entry.name,
+        path=Path(entry.path),
+        size_bytes=status.st_size if status else 0,
+        mtime_ns=status.st_mtime_ns if status else 0,
+    )
+
+
+def _is_candidate(entry: os.DirEntry[str]) -> bool:
+    _, dot, suffix = entry.name.rpartition(".")
+    if dot:
+        return suffix.lower() in IMAGE_SUFFIXES and not (entry.is_symlink() and os.path.isdir(entry.path))  # noqa: PTH112
+    return _is_regular(entry)
+
+
+def _is_regular(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+STANDARD_INPUT = Path("-")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedFiles:
+    """What a list names.
+
+    Attributes:
+        files: the regular files among it, by name relative to the folder.
+        faults: names that are no file of the folder.
+        repeated: how many names stand for a file that the list has named before.
+    """
+
+    files: dict[str, ScannedFile]
+    faults: tuple[Fault, ...]
+    repeated: int
+
+
+def listed_files(root: Path, names: Path, *, separator: bytes = b"\n") -> ListedFiles:
+    """The files of a folder that a list names, each once, however it is spelled; none is a quiet night.
+
+    Args:
+        root: the folder that relative names are relative to.
+        names: the list, one name a line; `-` reads it from standard input.
+        separator: what ends a name; NUL for names with line breaks in them.
+
+    Raises:
+        DataError: the list cannot be read, or is separated by something else.
+    """
+    entries = [entry.removesuffix(b"\r") if separator == b"\n" else entry for entry in _read(names).split(separator)]
+    if separator == b"\n" and any(b"\0" in entry for entry in entries):
+        raise DataError(
+            f"The list {names} holds NUL bytes; wanted one name a line.",
+            remedy="Add --null where the names are separated by NUL, as `find -print0` does.",
+        )
+    folder = os.path.abspath(root)  # noqa: PTH100  (resolve() would follow the mount's links)
+    files: dict[str, ScannedFile] = {}
+    faults: dict[str, Fault] = {}
+    repeated = 0
+    for written in map(os.fsdecode, filter(None, entries)):
+        name = os.path.relpath(os.path.normpath(os.path.join(folder, written)), folder)  # noqa: PTH118
+        if name in files or name in faults:
+            repeated += 1
+            continue
+        found = _found(folder, name, written)
+        if isinstance(found, Fault):
+            faults[name] = found
+        else:
+            files[name] = found
+    return ListedFiles(files=files, faults=tuple(faults.values()), repeated=repeated)
+
+
+def _read(names: Path) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if names == STANDARD_INPUT else names.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"The list {names} cannot be read: {error.strerror or error}.", remedy="Check the path of the list."
+        ) from error
+
+
+def _found(folder: str, name: str, written: str) -> ScannedFile | Fault:
+    if name.partition("/")[0] == os.pardir:
+        return Fault(file_name=written, reason="outside", words="lies outside the folder of images")
+    path = Path(folder, name)
+    try:
+        status = path.stat()
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        words = "is in the list, but not in the folder" if missing else f"cannot be read: {error.strerror or error}"
+        return Fault(file_name=name, reason="missing_file" if missing else "unreadable", words=words)
+    if stat.S_ISDIR(status.st_mode):
+        return Fault(file_name=name, reason="not_a_file", words="is a folder; wanted the names of files in the list")
+    return ScannedFile(file_name=name, path=path, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns)

@@ -1,0 +1,306 @@
+"""What is there to encode: the items of a folder, a list, tars or Parquet files, and what cannot be an item."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from pinembed.catalogue.candidates import UNKNOWN_SIZE, Candidates, TextColumn
+from pinembed.catalogue.files import ListedFiles, listed_files, scan_images
+from pinembed.catalogue.folder import FolderScan, is_text, name_fault, scan_folder
+from pinembed.catalogue.parquet_shards import scan_parquets
+from pinembed.catalogue.shards import PARQUET, TAR, Shard, ShardScan, refuse_nothing, shard_kind, shards_of_folder
+from pinembed.catalogue.tar_shards import scan_tars
+from pinembed.errors import DataError, UsageError
+from pinembed.nouns.candidate import Candidate, Fault
+from pinembed.nouns.failure import Failure
+from pinembed.table.schema import OWN_COLUMNS, metadata_fields
+
+TAKEN_PREFIX = "source_"
+
+
+def in_columns(found: Iterable[Candidate], schema: pa.Schema) -> tuple[Candidates, list[Fault]]:
+    """What tars and Parquet files hold, in columns; names that are no text are faults.
+
+    Args:
+        found: in their order.
+        schema: of their metadata.
+
+    Raises:
+        DataError: a value is not of its column's type.
+    """
+    names, ids = TextColumn(), TextColumn()
+    kept: list[Candidate] = []
+    faults = []
+    for candidate in found:
+        if is_text(candidate.file_name) and is_text(candidate.id):
+            names.append(candidate.file_name)
+            ids.append(candidate.id)
+            kept.append(candidate)
+        else:
+            faults.append(name_fault(candidate.file_name, candidate.size_bytes or 0, candidate.mtime_ns))
+    sizes = [UNKNOWN_SIZE if candidate.size_bytes is None else candidate.size_bytes for candidate in kept]
+    candidates = Candidates(
+        names=names.to_arrow(),
+        ids=ids.to_arrow(),
+        size_bytes=np.array(sizes, dtype=np.int64),
+        mtime_ns=np.array([candidate.mtime_ns for candidate in kept], dtype=np.int64),
+        fields=pa.table([_column(kept, field) for field in metadata_fields(schema)], names=schema.names)
+        if schema.names
+        else None,
+        images=[candidate.image for candidate in kept],
+    )
+    return candidates, faults
+
+
+def told_apart(candidates: Candidates) -> tuple[Candidates, list[Fault]]:
+    """The candidates that can be items; those whose id an earlier one has cannot."""
+    repeated = candidates.repeated()
+    if not repeated:
+        return candidates, []
+    faults = []
+    for place, first in repeated:
+        candidate, other = candidates[place], candidates[first]
+        words = f"has the id {candidate.id}, which {other.file_name} has"
+        faults.append(
+            Fault(
+                file_name=candidate.file_name,
+                reason="id_taken",
+                words=words,
+                size_bytes=candidate.size_bytes or 0,
+                mtime_ns=candidate.mtime_ns,
+            )
+        )
+    return candidates.without(place for place, _ in repeated), faults
+
+
+def failures_of(folder: str, faults: Iterable[Fault]) -> tuple[Failure, ...]:
+    """Faults as the failures table keeps them, by the name of the file."""
+    failures = []
+    for fault in faults:
+        shown = os.fsencode(fault.file_name).decode("utf-8", "backslashreplace")
+        failures.append(
+            Failure(
+                id=shown,
+                folder=folder,
+                file_name=shown,
+                size_bytes=fault.size_bytes,
+                mtime_ns=fault.mtime_ns,
+                reason=fault.reason,
+                message=f"{shown} {fault.words}.",
+            )
+        )
+    return tuple(failures)
+
+
+def free_names(scan: ShardScan) -> Iterable[str]:
+    """Rename metadata columns whose names the table cannot give away; img2dataset's tars have a sha256, for one."""
+    names: dict[str, str] = {}
+    for name in scan.schema.names:
+        free = name.replace(".", "_") or "column"
+        while free in OWN_COLUMNS or free in names.values():
+            free = f"{TAKEN_PREFIX}{free}"
+        names[name] = free
+    renamed = {old: new for old, new in names.items() if old != new}
+    if not renamed:
+        return
+    scan.schema = pa.schema([field.with_name(names[field.name]) for field in scan.schema])
+    scan.candidates = [
+        dataclasses.replace(candidate, fields={names[name]: value for name, value in candidate.fields.items()})
+        for candidate in scan.candidates
+    ]
+    for old, new in renamed.items():
+        yield f"The metadata's {old!r} is stored as {new}; the table cannot have a metadata column of that name."
+
+
+def _column(candidates: Sequence[Candidate], field: pa.Field) -> pa.Array:
+    try:
+        return pa.array([candidate.fields.get(field.name) for candidate in candidates], field.type)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise DataError(
+            f"The metadata column {field.name} has values that are no {field.type}: {error}.",
+            remedy="Make the column's values alike.",
+        ) from error
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InputChoice:
+    """What the user named.
+
+    Attributes:
+        images: a folder, a tar or a Parquet file.
+        metadata: metadata file; None takes the folder's own where there is one.
+        files_from: list of the files to take; None takes all.
+        null_separated: the list's names end in NUL instead of a line break.
+        image_column: column of the images in Parquet; None looks for it.
+    """
+
+    images: Path
+    metadata: Path | None = None
+    files_from: Path | None = None
+    null_separated: bool = False
+    image_column: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Everything that one scan found.
+
+    Attributes:
+        folder: that all file names are relative to, absolute; links in its path are kept, as a mount's name is what
+            stays.
+        candidates: sorted by file name, those in tars and Parquet files by file and then as they lie there.
+        schema: metadata columns that the table needs.
+        failures: what cannot be read at all: rows without a file, names that are no text, ids that are taken.
+        notes: sentences for a person.
+        seen: beginnings of the file names that the scan would have met, where their file is still there; "" is all.
+        unsure: beginnings of file names of which it cannot say that.
+        disk: that the folder lay on, as the system numbers it.
+    """
+
+    folder: str
+    candidates: Candidates
+    schema: pa.Schema
+    failures: tuple[Failure, ...]
+    notes: tuple[str, ...] = ()
+    seen: tuple[str, ...] = ("",)
+    unsure: tuple[str, ...] = ()
+    disk: int
+
+    def check_presence(self) -> None:
+        """Tell a lost disk from a lost file.
+
+        Raises:
+            DataError: the folder is gone, or another disk lies in its place, as where a mount was.
+        """
+        try:
+            is_there = os.stat(self.folder).st_dev == self.disk  # noqa: PTH116
+        except OSError:
+            is_there = False
+        if not is_there:
+            raise DataError(
+                f"{self.folder} is not there any more; it went away during the run.",
+                remedy="Bring the disk back and run the same command again; what was encoded so far is stored.",
+            )
+
+    def would_have_seen(self, file_name: str) -> bool:
+        """Whether a file of this folder that the scan did not meet is gone."""
+        below = f"{file_name}/"  # so that a tar itself is among what was seen of it
+        return below.startswith(self.seen) and not below.startswith(self.unsure)
+
+
+def find_inputs(choice: InputChoice) -> Inputs:
+    """List the images, read their metadata and join them.
+
+    Raises:
+        DataError: no such folder, no image in it, unreadable metadata, an id that occurs twice.
+        UsageError: options that do not go with this kind of inputs.
+    """
+    if choice.null_separated and choice.files_from is None:
+        raise UsageError("--null says how --files-from is separated; there is none.", remedy="Give --files-from LIST.")
+    kind = shard_kind(choice.images)
+    if kind is not None:
+        file = Shard(path=choice.images, file_name=choice.images.name)
+        return _from_shards(choice, kind, [file], folder=_absolute(choice.images.parent), seen=(f"{file.file_name}/",))
+    shards = {} if choice.files_from is not None or _holds_pictures(choice.images) else shards_of_folder(choice.images)
+    if not shards:
+        return _from_folder(choice)
+    if len(shards) > 1:
+        raise DataError(
+            f"{choice.images} holds {len(shards[TAR])} tar and {len(shards[PARQUET])} Parquet file(s).",
+            remedy="Give a folder with one kind of them, or one of the files.",
+        )
+    [(kind, files)] = shards.items()
+    return _from_shards(choice, kind, files, folder=_absolute(choice.images), seen=("",))
+
+
+def _holds_pictures(folder: Path) -> bool:
+    """Whether a folder is one of image files; what has no suffix may as well be a note beside tars."""
+    return not folder.is_dir() or any("." in scanned.path.name for scanned in scan_images(folder))
+
+
+def _absolute(path: Path) -> str:
+    return os.path.abspath(path)  # noqa: PTH100  (resolve() would follow the mount's links)
+
+
+def _disk(folder: str) -> int:
+    try:
+        return os.stat(folder).st_dev  # noqa: PTH116
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read: {error.strerror or error}.", remedy="Check the disk.") from error
+
+
+def _from_folder(choice: InputChoice) -> Inputs:
+    if choice.image_column is not None:
+        raise _needless("--image-column", choice.images, "Parquet files")
+    folder = _absolute(choice.images)
+    listed = None
+    if choice.files_from is not None:
+        listed = listed_files(choice.images, choice.files_from, separator=b"\0" if choice.null_separated else b"\n")
+    scan = scan_folder(choice.images, metadata=choice.metadata, listed=listed)
+    candidates, faults = told_apart(scan.candidates)
+    return Inputs(
+        folder=folder,
+        disk=_disk(folder),
+        candidates=candidates,
+        schema=pa.schema([]) if candidates.fields is None else candidates.fields.schema,
+        failures=failures_of(folder, [*(listed.faults if listed else ()), *scan.faults, *faults]),
+        notes=_notes(scan, listed),
+        seen=("",) if listed is None else (),
+    )
+
+
+def _from_shards(
+    choice: InputChoice, kind: str, shards: Sequence[Shard], *, folder: str, seen: tuple[str, ...]
+) -> Inputs:
+    what = f"{kind} files"
+    if choice.metadata is not None:
+        raise _needless("--metadata", choice.images, "a folder of images", f"{what} bring their own metadata")
+    if choice.files_from is not None:
+        raise _needless("--files-from", choice.images, "a folder of images", "a list names files, not what is in them")
+    if choice.image_column is not None and kind != PARQUET:
+        raise _needless("--image-column", choice.images, "Parquet files")
+    scan = scan_tars(shards) if kind == TAR else scan_parquets(shards, choice.image_column)
+    refuse_nothing(scan, choice.images, shards)
+    notes = [*scan.notes, *free_names(scan)]
+    found, unnamed = in_columns(scan.candidates, scan.schema)
+    candidates, repeated = told_apart(found)
+    return Inputs(
+        folder=folder,
+        disk=_disk(folder),
+        candidates=candidates,
+        schema=scan.schema,
+        failures=failures_of(folder, [*scan.faults, *unnamed, *repeated]),
+        notes=tuple(notes),
+        seen=seen,
+        unsure=tuple(f"{name}/" for name in scan.damaged),
+    )
+
+
+def _needless(option: str, images: Path, wanted: str, reason: str = "") -> UsageError:
+    return UsageError(
+        f"{option} goes with {wanted}; {images} is something else" + (f", and {reason}." if reason else "."),
+        remedy=f"Leave {option} out.",
+    )
+
+
+def _notes(scan: FolderScan, listed: ListedFiles | None) -> tuple[str, ...]:
+    notes = []
+    if listed is not None and not (listed.files or listed.faults):
+        notes.append("The list names no file; there is nothing to do.")
+    if listed is not None and listed.repeated:
+        notes.append(
+            f"{listed.repeated} name(s) in the list stand for a file that it has named before; it counts once."
+        )
+    if scan.files_without_row:
+        notes.append(
+            f"{scan.files_without_row} image(s) have no row in the metadata; "
+            "they are encoded under their file names, with empty columns."
+        )
+    return tuple(notes)

@@ -1,0 +1,87 @@
+"""Tables that several commands print: comparisons with a verdict, and the fusion of items."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pinembed.cli.console import Console
+
+if TYPE_CHECKING:
+    from pinembed.nouns.scores import (
+        Estimate,
+        FusionReport,
+        ItemComparison,
+        ItemFigures,
+        ItemScores,
+        RetrievalScores,
+        SliceChange,
+        Verdict,
+    )
+
+
+SHOWN_SLICES = 12
+
+
+def show_slice_changes(console: Console, verdict: Verdict, *, challenger: str, champion: str) -> None:
+    """A table of the slices that tell most: those that are worse, then the largest."""
+    if not verdict.slices:
+        return
+    ranked = sorted(verdict.slices, key=lambda found: (not found.worse, -found.images))[:SHOWN_SLICES]
+    rows = [_row(found) for found in verdict.slices if found in ranked]
+    hidden = len(verdict.slices) - len(rows)
+    title = f"Slices, mean mAP of {challenger} and {champion}"
+    title += f" ({hidden} smaller ones only in --json)" if hidden else ""
+    console.table(title, ["", "images", challenger, champion, "change", "95 %", ""], rows)
+
+
+def interval(estimate: Estimate, sign: str) -> str:
+    """Where there are signs, without the zero before the point, so that they take no column more."""
+    low, high = (f"{end:{sign}.2f}" for end in (estimate.low, estimate.high))
+    return f"{low.replace('0.', '.')}..{high.replace('0.', '.')}" if sign else f"{low}..{high}"
+
+
+def _row(found: SliceChange) -> list[str]:
+    note = "worse" if found.worse else "" if found.large else "small"
+    figures = [f"{found.challenger:.3f}", f"{found.champion:.3f}", f"{found.difference.value:+.3f}"]
+    return [found.name, f"{found.images:,}", *figures, interval(found.difference, "+"), note]
+
+
+def show_items(console: Console, title: str, scores: ItemScores) -> None:
+    """Fused items beside the same items as images alone."""
+    rows = _rows(scores.image_only, scores.fused, scores.difference)
+    console.table(title, ["", "queries", "images", "fused", "change, 95 %"], rows)
+
+
+def show_item_comparison(console: Console, name: str, found: ItemComparison) -> None:
+    """Items of A beside those of a rival."""
+    rows = _rows(found.champion, found.challenger, found.difference)
+    console.table(f"Items as encode stores them, A beside {name}", ["", "queries", name, "A", "change, 95 %"], rows)
+
+
+def say_terms(console: Console, scores: ItemScores) -> None:
+    """What an item is, and who asked."""
+    console.say(f"An item is {scores.fusion}.")
+    if scores.query_fields:
+        console.say(f"Texts that asked: {', '.join(scores.query_fields)}, each of items that did not carry it.")
+
+
+def show_fusion(console: Console, report: FusionReport) -> None:
+    for split, scores in (("val, which chose", report.val), ("test, which judged", report.test)):
+        if scores is not None:
+            show_items(console, f"Items of image and metadata, split {split}: {scores.items:,}", scores)
+    if report.val is not None:
+        say_terms(console, report.val)
+    console.say(report.reason if report.fusion is None else f"Items are fused. {report.reason}")
+
+
+def _rows(before: ItemFigures, after: ItemFigures, change: ItemFigures) -> list[list[str]]:
+    rows = []
+    for heading, name in (("text > item", "text_to_item"), ("image > item", "image_to_item")):
+        old: RetrievalScores | None = getattr(before, name)
+        new: RetrievalScores | None = getattr(after, name)
+        difference: RetrievalScores | None = getattr(change, name)
+        if old is not None and new is not None and difference is not None:
+            interval = f"{difference.map.low:+.3f} to {difference.map.high:+.3f}"
+            figures = [f"{found.map.value:.3f}" for found in (old, new)]
+            rows.append([f"{heading} mAP", f"{old.queries:,} of {old.gallery:,}", *figures, interval])
+    return rows

@@ -1,0 +1,1 @@
+"""Images to table rows: plan, pipeline, run log."""

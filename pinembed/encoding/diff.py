@@ -1,0 +1,261 @@
+"""The candidates beside the rows of the table, which stream by in batches and are not kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pinembed.catalogue.candidates import NOWHERE, UNKNOWN_SIZE, Candidates, Places
+from pinembed.catalogue.inputs import Inputs
+from pinembed.table.embedding_table import EmbeddingTable
+from pinembed.table.schema import OWN_COLUMNS
+
+Digests = NDArray[np.uint8]
+"""(N, 32): a sha256 each."""
+SHA256_BYTES = 32
+
+
+def digests_of(sha256: list[str]) -> Digests:
+    """Hexadecimal hashes in bytes."""
+    return np.frombuffer(bytes.fromhex("".join(sha256)), dtype=np.uint8).reshape(-1, SHA256_BYTES)
+
+
+class StoredContents:
+    """The contents that lasting rows hold, 40 bytes each.
+
+    Args:
+        parts: sizes and hashes.
+    """
+
+    def __init__(self, parts: list[tuple[NDArray[np.int64], Digests]]) -> None:
+        size_bytes = np.concatenate([sizes for sizes, _ in parts]) if parts else np.empty(0, dtype=np.int64)
+        order = np.argsort(size_bytes, kind="stable")
+        self._size_bytes = size_bytes[order]
+        digests = np.concatenate([digests for _, digests in parts]) if parts else np.empty((0, SHA256_BYTES), np.uint8)
+        self._digests: Digests = digests[order]
+
+    def of_size(self, size_bytes: int) -> list[str]:
+        """The hashes of all contents of this size, each once."""
+        first, end = np.searchsorted(self._size_bytes, [size_bytes, size_bytes + 1])
+        return sorted({digest.tobytes().hex() for digest in self._digests[first:end]})
+
+    def has(self, sha256: str, size_bytes: int) -> bool:
+        """Whether a row holds this content."""
+        first, end = np.searchsorted(self._size_bytes, [size_bytes, size_bytes + 1])
+        wanted = np.frombuffer(bytes.fromhex(sha256), dtype=np.uint8)
+        return bool((self._digests[first:end] == wanted).all(axis=1).any())
+
+
+class DigestSet:
+    """The hashes that were met, in 32 bytes each: by half of their bits, which for chance is as good as all.
+
+    Args:
+        at_most: that will be added.
+    """
+
+    def __init__(self, at_most: int) -> None:
+        slots = 1 << max(4, (2 * at_most).bit_length())
+        self._slots = np.zeros((slots, 2), dtype=np.uint64)
+
+    def __contains__(self, sha256: str) -> bool:
+        return bool(self._slots[self._slot_of(sha256)].any())
+
+    def add(self, sha256: str) -> None:
+        """Remember a hash."""
+        self._slots[self._slot_of(sha256)] = _halves(sha256)
+
+    def _slot_of(self, sha256: str) -> int:
+        """Where it is, or the free slot where it would be."""
+        high, low = _halves(sha256)
+        slot = high % len(self._slots)
+        while self._slots[slot].tolist() not in ([high, low], [0, 0]):
+            slot = (slot + 1) % len(self._slots)
+        return slot
+
+
+def _halves(sha256: str) -> tuple[int, int]:
+    return int(sha256[:16], 16), int(sha256[16:32], 16)
+
+
+FILE_COLUMNS = ("id", "folder", "file_name", "sha256", "size_bytes", "mtime_ns")
+NEW, SAME, REWRITE, OTHER = range(4)  # what a candidate is to the table
+
+
+class StoredItem(NamedTuple):
+    """The content of a row."""
+
+    sha256: str
+    size_bytes: int
+
+
+class StoredItems:
+    """Contents of the rows of some candidates, by the candidates' places.
+
+    Args:
+        parts: places, sizes and hashes, in any order.
+    """
+
+    def __init__(self, parts: Sequence[tuple[Places, NDArray[np.int64], Digests]] = ()) -> None:
+        none = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, SHA256_BYTES), np.uint8))
+        places, sizes, digests = (np.concatenate(column) for column in zip(none, *parts, strict=True))
+        order = np.argsort(places)
+        self._places, self._size_bytes, self._digests = places[order], sizes[order], digests[order]
+
+    def has(self, places: Places) -> NDArray[np.bool_]:
+        """Which of the candidates have a row here."""
+        return np.isin(places, self._places, assume_unique=True)
+
+    def of(self, place: int) -> StoredItem | None:
+        """What is stored of a candidate; None where nothing is."""
+        rank = int(np.searchsorted(self._places, place))
+        if rank == len(self._places) or self._places[rank] != place:
+            return None
+        return StoredItem(self._digests[rank].tobytes().hex(), int(self._size_bytes[rank]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """How the candidates stand to the table.
+
+    Attributes:
+        unchanged: candidates that it has as they are.
+        rewrite: places of those whose metadata or folder is another one, of the same file.
+        load: places of those that are new or whose file is another one.
+        stored: rows of the candidates in `rewrite` and `load`.
+        rows: of the table.
+        gone: ids of rows whose files are gone, sorted; empty where nobody looks for them.
+    """
+
+    unchanged: int
+    rewrite: Places
+    load: Places
+    stored: StoredItems
+    rows: int
+    gone: list[str]
+
+
+def compare(inputs: Inputs, table: EmbeddingTable | None, *, look_for_gone: bool) -> Comparison:
+    """Stream the table past the candidates.
+
+    Args:
+        inputs: with the candidates.
+        table: None where there is none yet.
+        look_for_gone: tell which rows have no file any more.
+    """
+    candidates = inputs.candidates
+    states = np.full(len(candidates), NEW, dtype=np.uint8)
+    stored: list[tuple[Places, NDArray[np.int64], Digests]] = []
+    gone: list[str] = []
+    rows = 0
+    columns = [] if table is None else [name for name in table.schema.names if name not in OWN_COLUMNS]
+    for batch in [] if table is None else table.batches([*FILE_COLUMNS, *columns]):
+        rows += len(batch)
+        places = candidates.find(batch["id"])
+        is_here = places != NOWHERE
+        ours, at = batch.filter(pa.array(is_here)), places[is_here]
+        states[at] = _states(ours, candidates, at, inputs.folder, columns)
+        kept = states[at] != SAME
+        if kept.any():
+            taken = ours.select(["size_bytes", "sha256"]).filter(pa.array(kept))
+            stored.append((at[kept], taken["size_bytes"].to_numpy(), digests_of(taken["sha256"].to_pylist())))
+        if look_for_gone and not is_here.all():
+            gone += _gone(batch.filter(pa.array(~is_here)), inputs)
+    return Comparison(
+        unchanged=int((states == SAME).sum()),
+        rewrite=np.flatnonzero(states == REWRITE),
+        load=np.flatnonzero((states == NEW) | (states == OTHER)),
+        stored=StoredItems(stored),
+        rows=rows,
+        gone=sorted(gone),
+    )
+
+
+def stored_contents(inputs: Inputs, table: EmbeddingTable | None, load: Places) -> StoredContents:
+    """Contents that may be those of files to be read, without those of rows that are read again.
+
+    Args:
+        inputs: with the candidates.
+        table: None where there is none yet.
+        load: places of the candidates whose file is read.
+    """
+    if table is None or not len(load):
+        return StoredContents([])
+    is_read = np.zeros(len(inputs.candidates) + 1, dtype=bool)  # the last one is where NOWHERE leads
+    is_read[load] = True
+    sizes = np.unique(inputs.candidates.size_bytes[load])
+    any_size = sizes[0] == UNKNOWN_SIZE  # only reading tells which
+    parts = []
+    for batch in table.batches(["id", "sha256", "size_bytes"]):
+        size_bytes = batch["size_bytes"].to_numpy()
+        wanted = np.flatnonzero(any_size | np.isin(size_bytes, sizes))
+        if len(wanted):
+            lasting = wanted[~is_read[inputs.candidates.find(batch["id"].take(pa.array(wanted)))]]
+            parts.append((size_bytes[lasting], digests_of(batch["sha256"].take(pa.array(lasting)).to_pylist())))
+    return StoredContents(parts)
+
+
+def _states(
+    rows: pa.RecordBatch, candidates: Candidates, places: Places, folder: str, columns: Sequence[str]
+) -> NDArray[np.uint8]:
+    """What each of these rows' candidates is to the table."""
+    size_bytes = candidates.size_bytes[places]
+    is_same = (
+        ((size_bytes == UNKNOWN_SIZE) | (size_bytes == rows["size_bytes"].to_numpy()))
+        & (candidates.mtime_ns[places] == rows["mtime_ns"].to_numpy())
+        & _mask(pc.equal(candidates.names.take(places), rows["file_name"].cast(pa.large_string())))
+    )
+    states = np.where(is_same, SAME, OTHER).astype(np.uint8)
+    states[is_same & ~_mask(pc.equal(rows["folder"], folder))] = REWRITE
+    here = np.flatnonzero(states == SAME)
+    states[here[_differing(rows.select(list(columns)).take(pa.array(here)), candidates.fields, places[here])]] = REWRITE
+    return states
+
+
+def _mask(equal: pa.BooleanArray) -> NDArray[np.bool_]:
+    mask: NDArray[np.bool_] = equal.fill_null(False).to_numpy(zero_copy_only=False)
+    return mask
+
+
+def _differing(rows: pa.RecordBatch, fields: pa.Table | None, places: Places) -> list[int]:
+    """Numbers of the rows whose metadata is not what the candidates at these places have."""
+    names = [] if fields is None else fields.schema.names
+    if not len(places) or not (names or rows.schema.names):
+        return []
+    here = {name: fields[name].take(places).to_pylist() for name in names} if fields is not None else {}
+    differing: set[int] = set()
+    for name in {*names, *rows.schema.names}:
+        nothing = [None] * len(places)
+        there = rows[name].to_pylist() if name in rows.schema.names else nothing
+        differing |= _differing_places(there, here.get(name, nothing))
+    return sorted(differing)
+
+
+def _differing_places(there: Sequence[Any], here: Sequence[Any]) -> set[int]:
+    if there == here:
+        return set()
+    pairs = zip(there, here, strict=True)
+    # repr: NaN equals NaN here
+    return {place for place, (old, new) in enumerate(pairs) if old != new and repr(old) != repr(new)}
+
+
+def _gone(rows: pa.RecordBatch, inputs: Inputs) -> list[str]:
+    """Ids of those rows, which are none of these inputs' items, whose file is nowhere else either."""
+    described = zip(*(rows[name].to_pylist() for name in ("id", "folder", "file_name")), strict=True)
+    return [
+        item_id
+        for item_id, folder, file_name in described
+        if (folder == inputs.folder and inputs.would_have_seen(file_name)) or not _may_be_there(Path(folder), file_name)
+    ]
+
+
+def _may_be_there(folder: Path, file_name: str) -> bool:
+    """Whether the file exists, or the tar or Parquet file in which it was: only a run over that one can tell."""
+    path = folder / file_name
+    return path.exists() or any((folder / parent).is_file() for parent in PurePosixPath(file_name).parents)

@@ -1,0 +1,183 @@
+"""The plan: what the table has, what the inputs hold, and so what is left to do. Nothing is opened or written.
+
+The table streams by, some thousand rows at a time; what stays is a few numbers for each item, whatever its history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from pinembed.catalogue.candidates import NOWHERE, Places
+from pinembed.catalogue.inputs import Inputs
+from pinembed.encoding.diff import Comparison, StoredContents, StoredItems, compare, stored_contents
+from pinembed.errors import DataError
+from pinembed.images.loading import LoadRequest
+from pinembed.nouns.candidate import Candidate
+from pinembed.nouns.failure import Failure
+from pinembed.table.embedding_table import EmbeddingTable
+from pinembed.table.writer import EmbeddingRow
+
+OF_THE_MOMENT = {"missing_file", "unreadable", "changed_while_read", "needs_heif"}
+PRUNE_LIMIT = 5  # --prune takes out at most one row in five without --force
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What one run has to do.
+
+    Attributes:
+        inputs: that it was made of.
+        unchanged: number of items that are left alone.
+        rewrite: places of candidates whose content is known and whose metadata or place changed; no file is opened.
+        load: places of candidates whose file has to be read.
+        stored: what the table holds of the candidates in `rewrite` and `load`.
+        contents: of the rows that are not read again.
+        rows: that the table has.
+        failures: new ones that the scan itself found.
+        not_retried: items whose file failed before and is still the same.
+        known_failures: of earlier runs, by item id.
+        gone: ids of rows whose files are gone; empty without --prune.
+    """
+
+    inputs: Inputs
+    unchanged: int
+    rewrite: Places
+    load: Places
+    stored: StoredItems
+    contents: StoredContents
+    rows: int
+    failures: list[Failure] = field(default_factory=list)
+    not_retried: list[Failure] = field(default_factory=list)
+    known_failures: Mapping[str, Failure] = field(default_factory=dict)
+    gone: list[str] = field(default_factory=list)
+
+    @property
+    def is_done(self) -> bool:
+        """Nothing is to be read or written."""
+        return not (len(self.rewrite) or len(self.load) or self.failures or self.gone)
+
+    @property
+    def new(self) -> int:
+        """How many items in `load` the table does not have."""
+        return len(self.load) - int(self.stored.has(self.load).sum())
+
+    def requests(self) -> Iterator[LoadRequest]:
+        """What the loading pool is asked for; `place` is that of the candidate.
+
+        A stored content of the same size may be the file's own, or that of a file that was renamed or copied: such a
+        file is hashed and not decoded. Where only reading tells the size, the item's own content is all that is tried.
+        """
+        candidates = self.inputs.candidates
+        for place, image in candidates.located(self.load):
+            known = self.contents.of_size(int(candidates.size_bytes[place]))
+            own = self.stored.of(place)
+            if own is not None:
+                known.append(own.sha256)
+            yield LoadRequest(place=place, image=image, known_sha256=tuple(known))
+
+    def rewritten(self) -> Iterator[EmbeddingRow]:
+        """The rows in `rewrite`, under the items' metadata and places of today."""
+        candidates = self.inputs.candidates
+        for place, candidate in zip(self.rewrite.tolist(), candidates.at(self.rewrite), strict=True):
+            known = self.stored.of(place)
+            assert known is not None
+            yield EmbeddingRow(
+                id=candidate.id,
+                folder=self.inputs.folder,
+                file_name=candidate.file_name,
+                sha256=known.sha256,
+                size_bytes=known.size_bytes if candidate.size_bytes is None else candidate.size_bytes,
+                mtime_ns=candidate.mtime_ns,
+                width_px=0,
+                height_px=0,
+                fields=candidate.fields,
+                vector_D=None,
+                is_new=False,
+            )
+
+
+def make_plan(
+    inputs: Inputs,
+    table: EmbeddingTable | None,
+    known_failures: Mapping[str, Failure],
+    *,
+    retry_failed: bool,
+    prune: bool,
+    force: bool,
+) -> Plan:
+    """Compare the inputs with the table.
+
+    Args:
+        inputs: what there is.
+        table: None where there is none yet.
+        known_failures: of earlier runs, by item id.
+        retry_failed: read images that failed before again although their file is the same.
+        prune: plan to remove the rows whose files are gone.
+        force: allow more than a fifth of the rows to be removed.
+
+    Raises:
+        DataError: --prune would remove more than a fifth of the rows.
+    """
+    compared = compare(inputs, table, look_for_gone=prune)
+    if prune and not force:
+        _refuse_too_many(compared, inputs.folder)
+    failed = {} if retry_failed else _failed_before(inputs, known_failures, compared)
+    load = (
+        np.array([place for place in compared.load.tolist() if place not in failed], np.int64)
+        if failed
+        else compared.load
+    )
+    return Plan(
+        inputs=inputs,
+        unchanged=compared.unchanged,
+        rewrite=compared.rewrite,
+        load=load,
+        stored=compared.stored,
+        contents=stored_contents(inputs, table, load),
+        rows=compared.rows,
+        failures=[failure for failure in inputs.failures if not _is_known(failure, known_failures)],
+        not_retried=[
+            *(failed[place] for place in sorted(failed)),
+            *(failure for failure in inputs.failures if _is_known(failure, known_failures)),
+        ],
+        known_failures=known_failures,
+        gone=compared.gone,
+    )
+
+
+def _failed_before(inputs: Inputs, known_failures: Mapping[str, Failure], compared: Comparison) -> dict[int, Failure]:
+    """Failures of files that would be read and are still the same, by the candidate's place."""
+    failures = list(known_failures.values())
+    places = inputs.candidates.find(pa.array([failure.id for failure in failures], pa.large_string()))
+    would_load = np.isin(places, compared.load) & (places != NOWHERE)
+    return {
+        int(places[at]): failures[at]
+        for at in np.flatnonzero(would_load).tolist()
+        if _failed_like_this(failures[at], inputs.candidates[int(places[at])])
+    }
+
+
+def _failed_like_this(failed: Failure, candidate: Candidate) -> bool:
+    """Whether the file itself is to blame and is still the same; a lost disk or a missing extra may be back."""
+    is_lasting = failed.reason not in OF_THE_MOMENT
+    is_same_size = candidate.size_bytes is None or candidate.size_bytes == failed.size_bytes
+    of_file = (failed.file_name, failed.mtime_ns)
+    return is_lasting and is_same_size and of_file == (candidate.file_name, candidate.mtime_ns)
+
+
+def _is_known(failure: Failure, known_failures: Mapping[str, Failure]) -> bool:
+    known = known_failures.get(failure.id)
+    return known is not None and known == failure
+
+
+def _refuse_too_many(compared: Comparison, folder: str) -> None:
+    if len(compared.gone) * PRUNE_LIMIT > compared.rows:
+        raise DataError(
+            f"--prune would remove {len(compared.gone)} of {compared.rows} rows, more than a fifth; nothing was done.",
+            remedy=f"See whether {folder} is complete (a disk may not be mounted); "
+            "add --force where the files are meant to be gone.",
+        )

@@ -1,0 +1,1 @@
+"""What an encoder is asked, and what it answers."""

@@ -1,0 +1,130 @@
+"""Differences of two encoders by direction and slice as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pinembed.errors import MissingExtraError, OutputError, UsageError
+from pinembed.nouns.scores import Estimate, SliceChange, Verdict
+from pinembed.reports.evaluate import StoredForm
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+MOST_SLICES = 30
+WORSE, BETTER, UNSURE = "tab:red", "tab:green", "0.45"
+
+
+def check_plot(path: Path, *, has_something: bool) -> None:
+    """Refuse a plot that could not be drawn at the end.
+
+    Raises:
+        UsageError: there is nothing to draw, or the place is none for a file.
+        MissingExtraError: matplotlib is not installed.
+    """
+    if not has_something:
+        raise UsageError(
+            "--plot shows differences between encoders, and there is only one.",
+            remedy="Name another with --against, or ask for recall against bytes with --stored-forms.",
+        )
+    if path.is_dir() or not path.parent.is_dir():
+        found = "is a folder" if path.is_dir() else f"lies in {path.parent}, which is no folder"
+        raise UsageError(f"--plot {path} {found}; wanted a file to write.", remedy="Give the name of a new PNG file.")
+    _figure_class()
+
+
+def draw_comparisons(verdicts: Sequence[tuple[str, Verdict]], path: Path, *, forms: Sequence[StoredForm] = ()) -> None:
+    """Write a PNG: a panel for each rival, with the difference in mAP of each direction and slice and its interval.
+
+    Args:
+        verdicts: name of the rival, and what was decided about it.
+        path: the file.
+        forms: stored forms, which get a panel of recall against bytes.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        OutputError: the file cannot be written.
+    """
+    rows = max((len(_rows(verdict)) for _, verdict in verdicts), default=0)
+    panels = len(verdicts) + bool(forms)
+    figure = _figure_class()(figsize=(6.5 * panels + 1, max(1.6 + 0.28 * rows, 4.5)), layout="constrained")
+    all_axes = figure.subplots(1, panels, squeeze=False)[0]
+    for axes, (name, verdict) in zip(all_axes, verdicts, strict=False):
+        _draw(axes, name, verdict)
+    if forms:
+        _draw_forms(all_axes[-1], forms)
+    try:
+        figure.savefig(path, dpi=120, format="png")
+    except OSError as error:
+        raise OutputError(
+            f"{path} could not be written: {error.strerror or error}.", remedy="Give --plot another place."
+        ) from error
+
+
+def _draw(axes: Axes, name: str, verdict: Verdict) -> None:
+    rows = _rows(verdict)
+    for place, (_, estimate, weight) in enumerate(rows):
+        color = WORSE if estimate.high < 0 else BETTER if estimate.low > 0 else UNSURE
+        axes.plot([estimate.low, estimate.high], [place, place], color=color, linewidth=1.2 * weight)
+        axes.plot([estimate.value], [place], "o", color=color, markersize=3.5 * weight)
+        axes.text(1.01, place, f"{estimate.value:+.3f}", transform=axes.get_yaxis_transform(), va="center", fontsize=7)
+    axes.axvline(0, color="0.3", linewidth=0.8)
+    axes.set_yticks(range(len(rows)), [label for label, _, _ in rows], fontsize=8)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.grid(axis="x", color="0.9")
+    decided = "promoted" if verdict.promoted else "not promoted"
+    axes.set_title(f"against {_short(name)}: {decided}", fontsize=10, loc="left")
+    axes.set_xlabel("change of mAP, 95 % interval; thin: a slice too small to decide", fontsize=8)
+
+
+def _draw_forms(axes: Axes, forms: Sequence[StoredForm]) -> None:
+    places = range(len(forms))
+    for direction, marker in (("text_to_image", "o"), ("image_to_image", "s")):
+        found = [(place, getattr(form, direction)) for place, form in enumerate(forms)]
+        shown = [(place, scores.recall_at_10) for place, scores in found if scores is not None]
+        for place, recall in shown:
+            axes.plot([recall.low, recall.high], [place, place], color="0.75", linewidth=1)
+        label = direction.replace("_", " ")
+        axes.plot(
+            [recall.value for _, recall in shown], [place for place, _ in shown], marker, markersize=5, label=label
+        )
+    marked = [f"{form.form}: {form.bytes_per_item:,} B{' *' if form.recommended else ''}" for form in forms]
+    axes.set_yticks(places, marked, fontsize=8)
+    axes.set_ylim(len(forms) - 0.5, -0.5)
+    axes.grid(axis="x", color="0.9")
+    axes.legend(fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
+    axes.set_title("recall@10 against bytes of an image", fontsize=10, loc="left")
+    axes.set_xlabel("recall@10, 95 % interval; *: smallest that loses at most .01 mAP", fontsize=8)
+
+
+def _rows(verdict: Verdict) -> list[tuple[str, Estimate, float]]:
+    """Label, difference, weight of the line."""
+    whole = [("mean of directions", verdict.mean_map, 2.0)]
+    directions = [(name.replace("_", " "), found, 1.5) for name, found in verdict.directions.items()]
+    slices = [
+        (f"{_short(found.name)} ({found.images:,})", found.difference, 1.2 if found.large else 0.6)
+        for found in most_telling(verdict.slices, MOST_SLICES)
+    ]
+    return [*whole, *directions, *slices]
+
+
+def most_telling(slices: Sequence[SliceChange], count: int) -> list[SliceChange]:
+    """At most so many, in their order: those that are worse before the large before the others, by size."""
+    ranked = sorted(slices, key=lambda found: (not found.worse, not found.large, -found.images))[:count]
+    return [found for found in slices if found in ranked]
+
+
+def _short(name: str, limit: int = 40) -> str:
+    return name if len(name) <= limit else f"...{name[-limit + 3 :]}"
+
+
+def _figure_class() -> type[Figure]:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("The plot of a comparison", extra="report", package="matplotlib") from error
+    return Figure

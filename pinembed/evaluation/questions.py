@@ -1,0 +1,166 @@
+"""What encoders are asked on a split, the split in an encoder's space, and what one of them answered.
+
+Shape legend: N images of the split, M labelled images of the training split, D embedding floats.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pinembed.catalogue.captions import Captioner
+from pinembed.catalogue.splits import TRAIN, LabelledItems, group_name, label_items
+from pinembed.encoder.encoder import Encoder
+from pinembed.images.pixel_cache import decoded_batches, refuse_all_broken
+from pinembed.metrics.split import (
+    SplitEmbeddings,
+    SplitScores,
+    measure_split,
+    nearest_neighbours_right,
+    zero_shot_right,
+)
+from pinembed.nouns.item import Item
+from pinembed.nouns.progress import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedItems:
+    """Image embeddings of the items that could be decoded.
+
+    Attributes:
+        image_ND: unit rows, float32.
+        place_N: place of each row's item in the sequence that was embedded.
+        broken: file names of the others.
+    """
+
+    image_ND: Tensor
+    place_N: Tensor
+    broken: tuple[str, ...]
+
+
+def embed_items(encoder: Encoder, items: Sequence[Item], *, stage: str, progress: Progress) -> EmbeddedItems:
+    """Decode and embed; a broken image is named and passed over."""
+    progress.start(stage, len(items), "img")
+    rows, places, broken = [torch.empty(0, encoder.dim)], list[int](), list[str]()
+    for batch in decoded_batches(items, encoder.preprocessing):
+        if batch.places:
+            rows.append(encoder.embed_images(batch.pixels_BCHW))
+        places.extend(batch.places)
+        broken.extend(batch.broken)
+        progress.advance(len(batch.places) + len(batch.broken), f"{len(broken)} broken" if broken else "")
+    progress.finish()
+    return EmbeddedItems(
+        image_ND=torch.cat(rows), place_N=torch.tensor(places, dtype=torch.int64), broken=tuple(broken)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Questions:
+    """What every encoder of the comparison is asked.
+
+    Attributes:
+        items: of the split.
+        labelled: the same items with texts and groups.
+        class_N: groups as codes in the order of their names; -1 for an item without one.
+        voters: items whose images vote in knn5; empty where those of the split vote for each other.
+        voter_class_M: their groups in the same codes.
+        voter_split: name of the voters' split.
+    """
+
+    items: tuple[Item, ...]
+    labelled: LabelledItems
+    class_N: Tensor
+    voters: tuple[Item, ...]
+    voter_class_M: Tensor
+    voter_split: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What one encoder answered, query by query.
+
+    Attributes:
+        weights: fingerprint of the encoder without its fusion.
+        items: those whose image could be decoded.
+    """
+
+    encoder: str
+    fingerprint: str
+    weights: str
+    embedded: SplitEmbeddings
+    retrieval: SplitScores
+    knn5_right_N: Tensor | None
+    zero_shot_right_N: Tensor | None
+    voters: int
+    items: tuple[Item, ...]
+    broken: tuple[str, ...]
+
+
+def make_questions(
+    items: tuple[Item, ...], voters: tuple[Item, ...], captioner: Captioner, *, group: str | None, split: str
+) -> Questions:
+    """Training images vote in knn5 where they know most of the split's groups; else the split votes for itself."""
+    voters = tuple(item for item in voters if group_name(item, group))
+    names = sorted({group_name(item, group) for item in (*items, *voters)} - {""})
+    codes = {name: code for code, name in enumerate(names)}
+    class_N, voter_class_M = (
+        torch.tensor([codes.get(group_name(item, group), -1) for item in some], dtype=torch.int64)
+        for some in (items, voters)
+    )
+    is_known = bool(torch.isin(class_N, voter_class_M).double().mean() > 0.5)
+    return Questions(
+        items=items,
+        labelled=label_items(items, captioner, group=group),
+        class_N=class_N,
+        voters=voters if is_known else (),
+        voter_class_M=voter_class_M,
+        voter_split=TRAIN if is_known else split,
+    )
+
+
+def ask(encoder: Encoder, questions: Questions, *, split: str, progress: Progress) -> Answers:
+    name = encoder.files.architecture
+    found = embed_items(encoder, questions.items, stage=f"{name}: {split} images", progress=progress)
+    refuse_all_broken(questions.items, found.broken, split)
+    labelled = questions.labelled
+    group_N = labelled.group_of_N[found.place_N]
+    text_TD = encoder.embed_texts(labelled.texts)
+    embedded = SplitEmbeddings(
+        image_ND=found.image_ND, text_TD=text_TD, text_of_N=labelled.text_of_N[found.place_N], group_of_N=group_N
+    )
+    knn5, zero_shot, voters = None, None, 0
+    if labelled.groups:
+        is_named_N = group_N < len(labelled.groups)
+        image_ND, place_N = found.image_ND[is_named_N], found.place_N[is_named_N]
+        zero_shot = zero_shot_right(image_ND, group_N[is_named_N], encoder.embed_texts(labelled.groups))
+        knn5, voters = _knn5(encoder, questions, image_ND, questions.class_N[place_N], progress)
+    spec = encoder.spec
+    return Answers(
+        encoder=encoder.files.reference,
+        fingerprint=spec.fingerprint,
+        weights=dataclasses.replace(spec, fusion=None).fingerprint,
+        embedded=embedded,
+        retrieval=measure_split(embedded),
+        knn5_right_N=knn5,
+        zero_shot_right_N=zero_shot,
+        voters=voters,
+        items=tuple(questions.items[place] for place in found.place_N.tolist()),
+        broken=found.broken,
+    )
+
+
+def _knn5(
+    encoder: Encoder, questions: Questions, image_ND: Tensor, class_N: Tensor, progress: Progress
+) -> tuple[Tensor | None, int]:
+    if not questions.voters:
+        if len(image_ND) < 2:
+            return None, 0
+        return nearest_neighbours_right(image_ND, class_N, image_ND, class_N, skip_self=True), len(image_ND) - 1
+    stage = f"{encoder.files.architecture}: {questions.voter_split} images"
+    voting = embed_items(encoder, questions.voters, stage=stage, progress=progress)
+    class_M = questions.voter_class_M[voting.place_N]
+    return nearest_neighbours_right(image_ND, class_N, voting.image_ND, class_M), len(class_M)

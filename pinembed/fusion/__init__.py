@@ -1,0 +1,1 @@
+"""Image and metadata in one item vector: which weights, and how much they gain."""

@@ -1,0 +1,184 @@
+"""A split in an encoder's space, ready to be searched under any fusion.
+
+Shape legend: N items, D embedding floats.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pinembed.encoder.fusion import fuse
+from pinembed.fusion.texts import FieldTexts, copied_texts, field_texts
+from pinembed.metrics.retrieval import QueryScores
+from pinembed.metrics.split import TextQueries, images_to_items, pooled, texts_to_items
+from pinembed.nouns.encoder_spec import Fusion
+from pinembed.nouns.item import Item
+
+EmbedTexts = Callable[[Sequence[str]], Tensor]
+"""Texts to (T, D) unit rows."""
+Phrases = Mapping[str, Callable[[str], str]]
+"""By field, what makes a text of its value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemSearch:
+    """How texts and images find items; neither query carries anything that is fused."""
+
+    text: QueryScores
+    image: QueryScores
+
+    @property
+    def mean_map(self) -> float:
+        """Over the directions that have queries."""
+        found = [scores.mean("map") for scores in (self.text, self.image) if scores.queries]
+        return sum(found) / len(found)
+
+    def is_nowhere_below(self, other: ItemSearch) -> bool:
+        """No direction has a lower mAP."""
+        pairs = ((self.text, other.text), (self.image, other.image))
+        return all(ours.mean("map") >= theirs.mean("map") for ours, theirs in pairs if ours.queries)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusionMaterial:
+    """Items with everything that a fusion of them and a search among them takes.
+
+    Attributes:
+        image_ND: unit rows.
+        group_of_N: code of the item's group.
+        caption_of_N: which caption an item has; -1 for none. Images of equal captions are right answers.
+        parts: by field that may be fused, (N, D) unit rows, zeros where the item lacks it.
+        queries: by field, its texts that are not copied from a right answer's other fields.
+        asking: number of items, the first ones, whose images ask; None for all.
+    """
+
+    image_ND: Tensor
+    group_of_N: Tensor
+    caption_of_N: Tensor
+    parts: Mapping[str, NDArray[np.float32]]
+    queries: Mapping[str, TextQueries]
+    asking: int | None = None
+
+    @property
+    def query_fields(self) -> tuple[str, ...]:
+        """Fields whose texts ask."""
+        return tuple(name for name, queries in self.queries.items() if len(queries.text_TD))
+
+    def without_texts(self, is_bare_N: Tensor) -> FusionMaterial:
+        """The same with some items bare of every text that is fused."""
+        keep_N1 = (~is_bare_N).numpy()[:, None]
+        return dataclasses.replace(self, parts={name: part_ND * keep_N1 for name, part_ND in self.parts.items()})
+
+    def asked_by_others(self, fusion: Fusion) -> FusionMaterial:
+        """The same without queries of a field that is all that is fused: left out, it would leave nothing to judge."""
+        queries = {name: found for name, found in self.queries.items() if set(fusion.names) != {name}}
+        return dataclasses.replace(self, queries=queries)
+
+    def asked_less(self, texts: int, images: int, seed: int) -> FusionMaterial:
+        """The same with at most so many texts a field, drawn at random, and so many images that ask."""
+        rng = np.random.default_rng(seed)
+        queries = {name: _drawn(found, texts, rng) for name, found in self.queries.items()}
+        return dataclasses.replace(self, queries=queries, asking=images)
+
+    def items(self, fusion: Fusion | None, *, without: str | None = None) -> Tensor:
+        """Item vectors (N, D); `without` leaves one field out, as if no item had it."""
+        fields = [field for field in fusion.fields if field.name != without] if fusion else []
+        if fusion is None or not fields:
+            return self.image_ND
+        text_FND = np.stack([self.parts[field.name] for field in fields])
+        return torch.from_numpy(fuse(self.image_ND.numpy(), text_FND, fusion.image, [f.weight for f in fields]))
+
+    def search(self, fusion: Fusion | None) -> ItemSearch:
+        """Leave one field out: the texts of a field ask items that do not carry that field; images ask whole items."""
+        whole_ND = self.items(fusion)
+        found = []
+        for name, queries in self.queries.items():
+            is_fused = fusion is not None and name in fusion.names
+            item_ND = self.items(fusion, without=name) if is_fused else whole_ND
+            found.append(texts_to_items(queries, item_ND, self.group_of_N))
+        return ItemSearch(
+            text=pooled(found, gallery=len(whole_ND)),
+            image=images_to_items(self.image_ND[: self.asking], whole_ND, self.group_of_N, self.caption_of_N),
+        )
+
+
+def make_material(
+    items: Sequence[Item],
+    image_ND: Tensor,
+    group_of_N: Tensor,
+    caption_of_N: Tensor,
+    *,
+    phrases: Phrases,
+    carried: Phrases | None = None,
+    query_fields: Sequence[str],
+    embed_texts: EmbedTexts,
+) -> FusionMaterial:
+    """Embed the fields' texts, each distinct one once.
+
+    Args:
+        items: N.
+        image_ND: their images, unit rows.
+        group_of_N: code of each item's group.
+        caption_of_N: code of each item's caption; -1 for none.
+        phrases: fields that are, or may become, part of an item, each with what makes a text of its value.
+        carried: fields that an item may carry in any of the vectors that are compared, and of which no query is a copy;
+            None for those of `phrases`.
+        query_fields: fields whose values may ask.
+        embed_texts: the encoder's text tower.
+    """
+    fused = {name: field_texts(items, name, phrase) for name, phrase in phrases.items()}
+    copied_from = fused if carried is None else {name: field_texts(items, name, carried[name]) for name in carried}
+    return FusionMaterial(
+        image_ND=image_ND,
+        group_of_N=group_of_N,
+        caption_of_N=caption_of_N,
+        parts={name: _rows(found, embed_texts) for name, found in fused.items()},
+        queries={
+            name: _queries(
+                field_texts(items, name),
+                [found for other, found in copied_from.items() if other != name],
+                group_of_N,
+                embed_texts,
+            )
+            for name in query_fields
+        },
+    )
+
+
+def _rows(found: FieldTexts, embed_texts: EmbedTexts) -> NDArray[np.float32]:
+    text_TD = embed_texts(found.texts)
+    nothing_1D = torch.zeros(1, text_TD.shape[1])
+    return torch.cat([text_TD, nothing_1D])[found.text_of_N].numpy()  # -1 is the last row
+
+
+def _queries(
+    found: FieldTexts, others: Sequence[FieldTexts], group_of_N: Tensor, embed_texts: EmbedTexts
+) -> TextQueries:
+    copied = copied_texts(found, others, group_of_N)
+    honest = [place for place in range(len(found.texts)) if place not in copied]
+    return TextQueries(
+        text_TD=embed_texts([found.texts[place] for place in honest]),
+        text_of_N=_recoded(found.text_of_N, honest, len(found.texts)),
+    )
+
+
+def _drawn(queries: TextQueries, wanted: int, rng: np.random.Generator) -> TextQueries:
+    texts = len(queries.text_TD)
+    if texts <= wanted:
+        return queries
+    kept = sorted(rng.permutation(texts)[:wanted].tolist())
+    return TextQueries(text_TD=queries.text_TD[kept], text_of_N=_recoded(queries.text_of_N, kept, texts))
+
+
+def _recoded(text_of_N: Tensor, kept: Sequence[int], texts: int) -> Tensor:
+    """Codes of the texts that are kept, in their order; -1 for all others."""
+    code_T1 = torch.full((texts + 1,), -1, dtype=torch.int64)
+    code_T1[list(kept)] = torch.arange(len(kept))
+    return code_T1[text_of_N]  # -1, no text, is the last

@@ -1,0 +1,89 @@
+"""Item vectors of one run: texts of the metadata through the text tower, each distinct one once.
+
+Shape legend: N items, T distinct texts, D embedding floats.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinembed.encoder.fusion import fuse
+from pinembed.encoder.locate import EncoderFiles
+from pinembed.nouns.encoder_spec import Fusion
+from pinembed.nouns.values import text_of_value
+
+if TYPE_CHECKING:
+    from pinembed.encoder.encoder import Encoder
+
+
+Floats = NDArray[np.float32]
+
+MOST_REMEMBERED = 50_000  # texts; at 512 floats they are 100 MB
+
+
+class ItemFuser:
+    """Makes item vectors of image embeddings and metadata.
+
+    Args:
+        files: the encoder; its text tower is loaded with the first text.
+        fusion: of the encoder.
+        device: torch device, or `auto`.
+
+    Attributes:
+        seconds: in loading and in the text tower.
+    """
+
+    def __init__(self, files: EncoderFiles, fusion: Fusion, *, device: str) -> None:
+        self.seconds = 0.0
+        self._files = files
+        self._fusion = fusion
+        self._device = device
+        self._encoder: Encoder | None = None
+        self._known: dict[str, Floats] = {}
+
+    def __call__(self, fields: Sequence[Mapping[str, Any]], image_ND: Floats) -> Floats:
+        """Fuse.
+
+        Args:
+            fields: metadata of N items.
+            image_ND: unit rows.
+
+        Returns:
+            (N, D), each row of L2 norm 1.
+
+        Raises:
+            NonFiniteEmbeddingError: the text tower gives NaN or inf.
+            EncoderError: the encoder cannot be loaded.
+        """
+        started_s = time.perf_counter()
+        texts = [[field.text(text_of_value(row.get(field.name))) for row in fields] for field in self._fusion.fields]
+        self._embed({text for column in texts for text in column if text} - self._known.keys())
+        text_FND = np.zeros((len(texts), *image_ND.shape), dtype=np.float32)
+        for text_ND, column in zip(text_FND, texts, strict=True):
+            for place, text in enumerate(column):
+                if text:
+                    text_ND[place] = self._known[text]
+        fused_ND = fuse(image_ND, text_FND, self._fusion.image, [field.weight for field in self._fusion.fields])
+        if len(self._known) > MOST_REMEMBERED:
+            self._known = {}
+        self.seconds += time.perf_counter() - started_s
+        return fused_ND
+
+    def _embed(self, texts: set[str]) -> None:
+        if texts:
+            ordered = sorted(texts, key=lambda text: (len(text), text))  # alike in length, so that batches are short
+            self._known |= dict(zip(ordered, self._text_tower().embed_texts(ordered).numpy(), strict=True))
+
+    def _text_tower(self) -> Encoder:
+        if self._encoder is None:
+            from pinembed.encoder.device import choose_device
+            from pinembed.encoder.encoder import build_encoder
+
+            self._encoder = build_encoder(self._files, device=choose_device(self._device))
+            del self._encoder.model.visual  # the images have their own backend
+        return self._encoder

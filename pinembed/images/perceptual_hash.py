@@ -1,0 +1,235 @@
+"""What two pictures of the same have in common, and the cache folder that keeps it of every picture looked at.
+
+Two pictures are near duplicates when their perceptual hashes differ in few bits and their colours, on a coarse grid,
+are nearly equal. The hash alone sees brightness only and takes a red mug for its blue sister.
+
+Shape legend: N pictures, B a block of them, H hash bits, P pairs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import imagehash
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pinembed.images.decode import decode_image
+from pinembed.images.read import read_file
+from pinembed.machine import cache_folder
+
+LOOKED_AT_PX = 64
+GRID = 8
+MOST_BITS = 8
+MOST_COLOUR = 6.0
+MOST_EQUAL = 50
+BLOCK_SCORES = 1 << 24
+PAIRS_AT_ONCE = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Likeness:
+    """What is kept of a picture to find its copies.
+
+    Attributes:
+        bits_H: bool; the 64 bits of its perceptual hash.
+        colour: uint8 (8, 8, 3); mean colours of a coarse grid.
+    """
+
+    bits_H: NDArray[np.bool_]
+    colour: NDArray[np.uint8]
+
+
+def likeness(picture: Image.Image) -> Likeness:
+    """Describe an upright RGB picture; 64 pixels a side are enough.
+
+    Source: ImageHash's phash, after Zauner 2010, Implementation and benchmarking of perceptual image hash functions.
+    """
+    grid = picture.resize((GRID, GRID), Image.Resampling.BOX)
+    return Likeness(bits_H=imagehash.phash(picture).hash.ravel(), colour=np.asarray(grid, dtype=np.uint8))
+
+
+def alike_pairs(found: Sequence[Likeness]) -> NDArray[np.int64]:
+    """Pairs of pictures that are alike, as places (P, 2) with the lower one first.
+
+    All pairs, but for a picture that more than 50 places show without any difference, such as a placeholder: of these
+    each is paired with the first alone, for their pairs would fill the memory.
+    """
+    places: dict[bytes, list[int]] = defaultdict(list)
+    for place, one in enumerate(found):
+        places[one.bits_H.tobytes() + one.colour.tobytes()].append(place)
+    crowds = [equal for equal in places.values() if len(equal) > MOST_EQUAL]
+    repeated = {place for equal in crowds for place in equal[1:]}
+    kept = np.array([place for place in range(len(found)) if place not in repeated], dtype=np.int64)
+    to_first = [(equal[0], place) for equal in crowds for place in equal[1:]]
+    compared = kept[_compared([found[place] for place in kept])]
+    return np.concatenate([compared, np.array(to_first, dtype=np.int64).reshape(-1, 2)])
+
+
+def _compared(found: Sequence[Likeness]) -> NDArray[np.int64]:
+    """Every pair is compared: a matrix product over the bits counts those that are equal."""
+    if len(found) < 2:
+        return np.empty((0, 2), dtype=np.int64)
+    signs_NH = np.stack([one.bits_H for one in found]).astype(np.float32) * 2 - 1
+    colours_N = np.stack([one.colour for one in found])
+    equal_at_least = signs_NH.shape[1] - 2 * MOST_BITS
+    block = max(1, BLOCK_SCORES // len(found))
+    pairs = [np.empty((0, 2), dtype=np.int64)]
+    for start in range(0, len(found), block):
+        product_BN = signs_NH[start : start + block] @ signs_NH[start:].T
+        here, there = np.nonzero(np.triu(product_BN >= equal_at_least, k=1))
+        near = np.stack([here, there], axis=1).astype(np.int64) + start
+        pairs += [_same_colours(near[at : at + PAIRS_AT_ONCE], colours_N) for at in range(0, len(near), PAIRS_AT_ONCE)]
+    return np.concatenate(pairs)
+
+
+def _same_colours(pairs_P2: NDArray[np.int64], colours_N: NDArray[np.uint8]) -> NDArray[np.int64]:
+    first, second = (colours_N[pairs_P2[:, side]].astype(np.int16) for side in (0, 1))
+    is_same_P: NDArray[np.bool_] = np.abs(first - second).mean(axis=(1, 2, 3)) <= MOST_COLOUR
+    return pairs_P2[is_same_P]
+
+
+FORMAT = 1
+KEPT_BYTES = 1 << 30
+DIGEST_BYTES = 32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """What is kept of an image file.
+
+    Attributes:
+        likeness: of the picture in it.
+        sha256: of its bytes.
+        size_bytes: its length.
+        mtime_ns: its last change, nanoseconds since 1970.
+    """
+
+    likeness: Likeness
+    sha256: bytes
+    size_bytes: int
+    mtime_ns: int
+
+    def holds_for(self, path: Path) -> bool:
+        """The file has neither another size nor another time of change by now."""
+        try:
+            now = path.stat()
+        except OSError:
+            return False
+        return (now.st_size, now.st_mtime_ns) == (self.size_bytes, self.mtime_ns)
+
+
+def look_at(path: Path) -> Look:
+    """Read and decode a file.
+
+    Raises:
+        ImageError: it cannot be read or decoded.
+    """
+    read = read_file(path)
+    picture = decode_image(read.content, name=str(path), at_least_px=LOOKED_AT_PX)
+    return Look(
+        likeness=likeness(picture),
+        sha256=hashlib.sha256(read.content).digest(),
+        size_bytes=len(read.content),
+        mtime_ns=read.mtime_ns,
+    )
+
+
+def recall_looks(root: Path) -> dict[str, Look]:
+    """What was remembered of a DATA folder, by file name; empty where there is nothing of use."""
+    try:
+        stored = _path(root).read_bytes()
+    except OSError:
+        return {}
+    digest, content = stored[:DIGEST_BYTES], stored[DIGEST_BYTES:]
+    if hashlib.sha256(content).digest() != digest:  # cut short, or damaged on the disk
+        return {}
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        if str(arrays["made_by"]) != _made_by(root):
+            return {}
+        bits_NH = np.unpackbits(arrays["bits"], axis=1).astype(np.bool_)
+        colour_N, sha256_N = arrays["colour"], arrays["sha256"]
+        names = arrays["names"].tobytes().decode("utf-8", "surrogateescape").split("\0")
+        numbers = zip(arrays["size_bytes"].tolist(), arrays["mtime_ns"].tolist(), strict=True)
+    return {
+        name: Look(
+            likeness=Likeness(bits_H=bits_NH[row], colour=colour_N[row]),
+            sha256=sha256_N[row].tobytes(),
+            size_bytes=size_bytes,
+            mtime_ns=mtime_ns,
+        )
+        for row, (name, (size_bytes, mtime_ns)) in enumerate(zip(names, numbers, strict=True))
+    }
+
+
+def remember_looks(root: Path, looks: Mapping[str, Look]) -> None:
+    """Take the place of what was remembered of a DATA folder.
+
+    Best effort: where the cache cannot be written, the next run looks again. Of two runs at once the later one stays.
+
+    Args:
+        root: the folder.
+        looks: by file name; at least one.
+    """
+    content = _packed(root, looks)
+    path = _path(root)
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, partial = tempfile.mkstemp(dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(hashlib.sha256(content).digest() + content)
+            Path(partial).replace(path)
+        finally:
+            Path(partial).unlink(missing_ok=True)
+        _forget_oldest(path)
+
+
+def _packed(root: Path, looks: Mapping[str, Look]) -> bytes:
+    file = io.BytesIO()
+    found = list(looks.values())
+    names = "\0".join(looks).encode("utf-8", "surrogateescape")  # a name may be bytes that are no UTF-8
+    np.savez(
+        file,
+        made_by=np.array(_made_by(root)),
+        names=np.frombuffer(names, dtype=np.uint8),
+        bits=np.packbits(np.stack([look.likeness.bits_H for look in found]), axis=1),
+        colour=np.stack([look.likeness.colour for look in found]).reshape(-1, GRID, GRID, 3),
+        sha256=np.frombuffer(b"".join(look.sha256 for look in found), dtype=np.uint8).reshape(len(found), -1),
+        size_bytes=np.array([look.size_bytes for look in found], dtype=np.int64),
+        mtime_ns=np.array([look.mtime_ns for look in found], dtype=np.int64),
+    )
+    return file.getvalue()
+
+
+def _forget_oldest(newest: Path) -> None:
+    """Keep KEPT_BYTES of all DATA folders together, and the newest whatever its size."""
+    others = sorted(
+        ((entry.stat().st_mtime_ns, entry.stat().st_size, entry) for entry in newest.parent.iterdir()), reverse=True
+    )
+    kept_bytes = newest.stat().st_size
+    for _, size_bytes, entry in others:
+        kept_bytes += size_bytes if entry != newest else 0
+        if entry != newest and kept_bytes > KEPT_BYTES:
+            entry.unlink(missing_ok=True)
+
+
+def _path(root: Path) -> Path:
+    return cache_folder() / "looks" / f"{hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]}.looks"
+
+
+def _made_by(root: Path) -> str:
+    """All that a look depends on beside the file; the folder, too, for two of them may share a short hash."""
+    made_by = [f"{package} {version(package)}" for package in ("imagehash", "pillow")]
+    place = os.fsencode(root.resolve()).hex()
+    return f"format {FORMAT}, {', '.join(made_by)}, {LOOKED_AT_PX} px, {GRID} x {GRID}, {place}"

@@ -1,0 +1,188 @@
+"""Items to pixels for evaluation and training: decoded in threads, broken images named and passed over.
+
+Shape legend: N items, B batch, C channels (3), H = W = image_px.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pinembed.errors import DataError, ImageError
+from pinembed.images.decode import read_image
+from pinembed.images.preprocess import preprocess
+from pinembed.machine import usable_cores
+from pinembed.nouns.encoder_spec import Preprocessing
+from pinembed.nouns.item import Item
+from pinembed.nouns.progress import Progress
+from pinembed.reports.finetune import PixelReport
+
+BATCH_SIZE = 64
+BATCHES_AHEAD = 2
+READ_BATCHES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodedBatch:
+    """Some consecutive items.
+
+    Attributes:
+        pixels_BCHW: uint8; a row for each item that could be decoded.
+        places: places of these items in the sequence that was asked for.
+        broken: file names of the items that could not.
+    """
+
+    pixels_BCHW: Tensor
+    places: tuple[int, ...]
+    broken: tuple[str, ...]
+
+
+def decoded_batches(
+    items: Sequence[Item], preprocessing: Preprocessing, *, batch_size: int = BATCH_SIZE
+) -> Iterator[DecodedBatch]:
+    """Decode all items in order, two batches ahead of the one that is being used."""
+    starts = range(0, len(items), batch_size)
+    with ThreadPoolExecutor(max_workers=usable_cores()) as pool:
+        waiting: list[tuple[int, list[Future[NDArray[np.uint8] | None]]]] = []
+        for start in starts:
+            batch = items[start : start + batch_size]
+            waiting.append((start, [pool.submit(_decode, item, preprocessing) for item in batch]))
+            if len(waiting) > BATCHES_AHEAD:
+                yield _collect(items, *waiting.pop(0))
+        for start, futures in waiting:
+            yield _collect(items, start, futures)
+
+
+def _decode(item: Item, preprocessing: Preprocessing) -> NDArray[np.uint8] | None:
+    try:
+        return _decode_whole(item, preprocessing)
+    except ImageError:
+        return None
+
+
+def _collect(items: Sequence[Item], start: int, futures: list[Future[NDArray[np.uint8] | None]]) -> DecodedBatch:
+    decoded = [future.result() for future in futures]
+    whole = [pixels for pixels in decoded if pixels is not None]
+    return DecodedBatch(
+        pixels_BCHW=torch.from_numpy(np.stack(whole)) if whole else torch.empty(0, dtype=torch.uint8),
+        places=tuple(start + place for place, pixels in enumerate(decoded) if pixels is not None),
+        broken=tuple(items[start + place].file_name for place, pixels in enumerate(decoded) if pixels is None),
+    )
+
+
+def refuse_all_broken(items: Sequence[Item], broken: Sequence[str], split: str) -> None:
+    """A split of which nothing is left has no figures.
+
+    Raises:
+        DataError: not one image could be decoded.
+    """
+    if len(broken) == len(items):
+        raise DataError(
+            f"None of the {len(items)} images of the split {split} can be decoded; the first is {items[0].path}.",
+            remedy="Check that the files are whole images.",
+        )
+
+
+class PixelStore:
+    """The pixels of items, decoded once and kept as uint8 up to a limit of memory; the rest is decoded when asked for.
+
+    Where reading what is kept turns out slower than decoding (a machine that swaps), nothing is kept.
+
+    Args:
+        items: in the order by which they are asked for.
+        preprocessing: of the encoder.
+        limit_bytes: memory that the store may take.
+        progress: counts the images of the first pass.
+
+    Attributes:
+        items: those that could be decoded.
+        broken: file names of the others.
+        report: what was kept, and what it takes to decode and to read an image.
+    """
+
+    def __init__(
+        self, items: Sequence[Item], preprocessing: Preprocessing, *, limit_bytes: int, progress: Progress
+    ) -> None:
+        side_px = preprocessing.image_px
+        self._preprocessing = preprocessing
+        self._pool = ThreadPoolExecutor(max_workers=usable_cores())
+        self._begun: dict[int, Future[NDArray[np.uint8]]] = {}
+        kept = min(len(items), limit_bytes // (3 * side_px * side_px))
+        self._pixels_NCHW = torch.empty(kept, 3, side_px, side_px, dtype=torch.uint8)
+        whole: list[Item] = []
+        broken: list[str] = []
+        started_s = time.perf_counter()
+        for batch in decoded_batches(items, preprocessing):
+            for pixels_CHW, place in zip(batch.pixels_BCHW, batch.places, strict=True):
+                if len(whole) < kept:
+                    self._pixels_NCHW[len(whole)] = pixels_CHW
+                whole.append(items[place])
+            broken.extend(batch.broken)
+            progress.advance(len(batch.places) + len(batch.broken), f"{len(broken)} broken" if broken else "")
+        self.items = tuple(whole)
+        self.broken = tuple(broken)
+        self.report = self._keep_if_faster((time.perf_counter() - started_s) / max(len(items), 1))
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def prepare(self, places: Sequence[int]) -> None:
+        """Begin to decode what is not kept of a batch that will be asked for next, while this one is in use."""
+        for place in places:
+            if place >= len(self._pixels_NCHW) and place not in self._begun:
+                self._begun[place] = self._pool.submit(_decode_whole, self.items[place], self._preprocessing)
+
+    def batch(self, places: Sequence[int]) -> Tensor:
+        """Pixels of some items by their place in `items`; (B, 3, H, W) uint8.
+
+        Raises:
+            ImageError: a file that was whole is not so any more.
+        """
+        self.prepare(places)
+        begun = {place: self._begun.pop(place) for place in set(places) & self._begun.keys()}
+        return torch.stack(
+            [
+                torch.from_numpy(begun[place].result()) if place in begun else self._pixels_NCHW[place]
+                for place in places
+            ]
+        )
+
+    def _keep_if_faster(self, decode_s: float) -> PixelReport:
+        self._pixels_NCHW = self._pixels_NCHW[: len(self.items)]  # broken ones took no place
+        kept = len(self._pixels_NCHW)
+        read_s = _seconds_to_read(self._pixels_NCHW) if kept else decode_s
+        report = PixelReport(
+            images=len(self.items),
+            kept=kept,
+            kept_bytes=self._pixels_NCHW.numel(),
+            decode_ms=1000 * decode_s,
+            read_ms=1000 * read_s,
+        )
+        if report.is_faster_kept:
+            return report
+        self._pixels_NCHW = self._pixels_NCHW[:0].clone()
+        return dataclasses.replace(report, kept=0, kept_bytes=0)
+
+
+def _decode_whole(item: Item, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    return preprocess(read_image(item.path), preprocessing)
+
+
+def _seconds_to_read(pixels_NCHW: Tensor) -> float:
+    """For one image of a batch from all over the memory that holds them; the median of a few batches."""
+    drawn = np.random.default_rng(0).integers(0, len(pixels_NCHW), (READ_BATCHES, BATCH_SIZE))
+    seconds = []
+    for places in drawn.tolist():
+        started_s = time.perf_counter()
+        torch.stack([pixels_NCHW[place] for place in places])
+        seconds.append((time.perf_counter() - started_s) / BATCH_SIZE)
+    return statistics.median(seconds)

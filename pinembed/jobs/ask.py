@@ -1,0 +1,153 @@
+"""Questions from JSON lines: `{"id": "1", "question": "...", "items": ["a", "b"]}`, or `"item": "a"` for one."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pinembed.encoder.device import choose_device
+from pinembed.errors import DataError, UsageError
+from pinembed.nouns.progress import SILENT, Progress
+from pinembed.reports.ask import Answer, AskReport, Question
+from pinembed.source.embedding_source import EmbeddingSource
+from pinembed.trimmed.model import TrimmedModel
+
+WANTED = 'wanted {"id": ..., "question": ..., "items": [...]}'
+
+
+def parse_questions(lines: Iterable[str], *, place: str, default_text: str | None = None) -> list[Question]:
+    """One question a line; empty lines are passed over.
+
+    Args:
+        lines: of the file.
+        place: its name, for errors.
+        default_text: asked where a line has no question of its own.
+
+    Raises:
+        DataError: a line is no JSON object, names no item, or has no question; nothing is asked then.
+    """
+    questions = [
+        _parse(line, place=f"{place}, line {number}", number=number, default_text=default_text)
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    ]
+    if not questions:
+        raise DataError(f"{place} holds no question; {WANTED} on each line.", remedy="Write one JSON object a line.")
+    return questions
+
+
+def _parse(line: str, *, place: str, number: int, default_text: str | None) -> Question:
+    try:
+        stored: Any = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"{place} is no JSON: {error}; {WANTED}.", remedy="Write one JSON object a line.") from error
+    if not isinstance(stored, dict):
+        raise DataError(f"{place} is no JSON object; {WANTED}.", remedy="Write one JSON object a line.")
+    items = stored.get("items", [stored["item"]] if "item" in stored else None)
+    if not isinstance(items, list) or not items or not all(isinstance(item, str) for item in items):
+        raise DataError(f"{place} names no items; {WANTED}.", remedy='Give "items": a list of ids, or "item": one id.')
+    text = stored.get("question", default_text)
+    if not isinstance(text, str) or not text.strip():
+        raise DataError(
+            f"{place} has no question; {WANTED}.", remedy="Give the line one, or give a QUESTION for all lines."
+        )
+    return Question(id=str(stored.get("id", number)), text=text, items=tuple(items))
+
+
+Generate = Callable[[Sequence[str], Sequence[np.ndarray]], list[str]]
+
+
+def ask(
+    *,
+    questions: Sequence[Question],
+    model: Path,
+    source: Path,
+    tokens: int | None = None,
+    max_new_tokens: int = 128,
+    batch_size: int = 16,
+    device: str = "auto",
+    dtype: str = "auto",
+    progress: Progress = SILENT,
+    on_answer: Callable[[Answer], None] = lambda answer: None,
+    on_text: Callable[[str], None] | None = None,
+) -> AskReport:
+    """Answer questions about items from their stored embeddings; no image is opened.
+
+    An item that the source does not hold is left out of its question and named; a question of which no item is known
+    stays unanswered. Everything else is answered all the same.
+
+    Args:
+        questions: each about one or several items.
+        model: folder that `align` wrote.
+        source: embedding source of the encoder that the projector was trained with.
+        tokens: soft tokens an item, at most the projector's K; None for K.
+        max_new_tokens: longest answer.
+        batch_size: questions at a time.
+        device: `auto`, `cpu`, `cuda` ...
+        dtype: `auto` for the type of the stored weights, or a torch type's name.
+        progress: told each answered question.
+        on_answer: called with every answer once it is whole, in order.
+        on_text: called with the pieces of an answer as they come, when there is one question.
+
+    Raises:
+        ModelError: no trimmed model, or none with a projector.
+        EncoderMismatchError: the source is another encoder's.
+        SourceError: the source is damaged.
+        UsageError: a question with a special token in it, or more tokens than the projector has.
+        MissingExtraError: the extra `vlm` is missing.
+    """
+    if batch_size < 1 or max_new_tokens < 1:
+        raise UsageError(
+            f"batch size {batch_size} and {max_new_tokens} new tokens; both must be at least 1.",
+            remedy="Give larger numbers.",
+        )
+    began = time.perf_counter()
+    rows = EmbeddingSource.open(source)
+    trimmed = TrimmedModel.load(model, device=choose_device(device), dtype=dtype)
+    trimmed.require_projector().check_source(rows.spec.fingerprint, place=str(source))
+    generate = functools.partial(
+        trimmed.generate,
+        tokens=tokens,
+        max_new_tokens=max_new_tokens,
+        on_text=on_text if len(questions) == 1 else None,
+    )
+    loaded = time.perf_counter()
+    answers: list[Answer] = []
+    progress.start("asking", len(questions), "questions")
+    for start in range(0, len(questions), batch_size):
+        batch = [_known(question, rows) for question in questions[start : start + batch_size]]
+        for answer in _answered(batch, rows, generate):
+            answers.append(answer)
+            on_answer(answer)
+        progress.advance(len(batch))
+    progress.finish()
+    return AskReport(
+        answers=tuple(answers),
+        unknown=tuple(sorted({item for answer in answers for item in answer.unknown})),
+        tokens_per_item=trimmed.require_projector().checked_tokens(tokens),
+        seconds=time.perf_counter() - loaded,
+        load_seconds=loaded - began,
+    )
+
+
+def _known(question: Question, rows: EmbeddingSource) -> Answer:
+    """The question with its items sorted into known and unknown, and no answer yet."""
+    known = tuple(item for item in question.items if item in rows)
+    unknown = tuple(item for item in question.items if item not in rows)
+    return Answer(id=question.id, question=question.text, items=known, answer=None, unknown=unknown)
+
+
+def _answered(batch: Sequence[Answer], rows: EmbeddingSource, generate: Generate) -> list[Answer]:
+    """The same with an answer wherever an item is known."""
+    asked = [answer for answer in batch if answer.items]
+    if not asked:
+        return list(batch)
+    said = iter(generate([answer.question for answer in asked], [rows.get(answer.items) for answer in asked]))
+    return [dataclasses.replace(answer, answer=next(said)) if answer.items else answer for answer in batch]

@@ -1,0 +1,218 @@
+"""The evaluate job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from pinembed.catalogue.captions import make_captioner
+from pinembed.catalogue.metadata import read_catalogue
+from pinembed.catalogue.slices import make_slices, slice_columns
+from pinembed.catalogue.splits import (
+    ALL,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    check_group,
+    decide_splits,
+    is_hashed,
+    items_of_split,
+)
+from pinembed.encoder.device import choose_device
+from pinembed.encoder.encoder import load_encoder
+from pinembed.encoder.locate import locate_encoder
+from pinembed.evaluation.items import ItemAnswers, ask_items, compare_items
+from pinembed.evaluation.plot import check_plot, draw_comparisons
+from pinembed.evaluation.questions import Answers, Questions, ask, make_questions
+from pinembed.metrics.compression import measure_forms
+from pinembed.metrics.intervals import accuracy, direction_scores
+from pinembed.metrics.slices import SplitPart, slice_scores, split_parts
+from pinembed.metrics.verdict import decide
+from pinembed.nouns.item import Catalogue, Item
+from pinembed.nouns.progress import SILENT, Progress
+from pinembed.nouns.scores import Accuracy, Comparison, Evaluation, Scores
+from pinembed.reports.evaluate import EvaluateReport
+
+
+def evaluate(
+    *,
+    data: Path,
+    encoder: str,
+    against: str | Sequence[str] = (),
+    split: str | None = None,
+    group: str | None = None,
+    text: Sequence[str] = (),
+    template: str | None = None,
+    slices: Sequence[str] = (),
+    dims: int | None = None,
+    stored_forms: bool = False,
+    plot: Path | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> EvaluateReport:
+    """Measure an encoder on a split; with `against`, all on the same queries, the differences and a verdict for each.
+
+    Args:
+        data: DATA folder with metadata.
+        encoder: ENCODER reference.
+        against: other ENCODERs, e.g. the champion and the base.
+        split: name of the split, or `all`; by default test, but val for stored_forms alone, because choosing a form is
+            selecting. Without a split column: train, val or test by the hash of the group.
+        group: column whose equal values are right answers to each other.
+        text: columns that make an item's text; by default those of a usual name.
+        template: a sentence with columns in braces that makes the text instead.
+        slices: columns whose values cut the split into slices; by default one that says what kind of thing an item is.
+        dims: floats of each embedding that are kept, the first ones, as `encode` keeps them; None keeps all.
+        stored_forms: also measure the encoder with its embeddings stored in fewer bytes.
+        plot: PNG to write of the differences by direction and slice, and of recall against bytes.
+        device: torch device or `auto`.
+        seed: of the bootstrap.
+        progress: who watches.
+
+    Raises:
+        DataError: the folder or its metadata cannot be used, or no image can be decoded.
+        UsageError: an unknown column, split or device, or a plot without anything to draw.
+        EncoderError: an encoder cannot be loaded, or gives NaN.
+        MissingExtraError: a plot is wanted and matplotlib is not installed.
+    """
+    rivals = (against,) if isinstance(against, str) else tuple(against or ())
+    if plot is not None:
+        check_plot(plot, has_something=bool(rivals) or stored_forms)
+    catalogue = read_catalogue(data)
+    split = split or _default_split(catalogue, selects=stored_forms and not rivals)
+    captioner = make_captioner(catalogue, text, template=template)
+    check_group(catalogue, group)
+    columns = slice_columns(catalogue, slices, group=group)
+    items, trained = judged_and_trained(catalogue, split, group=group, progress=progress)
+    questions = make_questions(items, trained, captioner, group=group, split=split)
+    torch_device = choose_device(device)
+    fusions = [found for found in (locate_encoder(name).fusion for name in (encoder, *rivals)) if found is not None]
+    asked = []
+    for reference in (encoder, *rivals):  # one at a time in memory
+        loaded = load_encoder(reference, dims=dims, device=torch_device)
+        answers = ask(loaded, questions, split=split, progress=progress)
+        items_found = ask_items(loaded, answers, captioner, fusions=fusions, seed=seed)
+        asked.append(_Asked(answers=answers, items=items_found))
+    first = asked[0].answers
+    found = make_slices(first.items, captioner, columns=columns, group=group, trained=trained)
+    parts = split_parts(found, first.embedded.text_of_N, len(first.embedded.text_TD))
+    comparisons = tuple(_comparison(asked[0], other, parts, questions, seed=seed) for other in asked[1:])
+    forms = measure_forms(first.embedded, items=len(catalogue), seed=seed) if stored_forms else ()
+    if plot is not None:
+        draw_comparisons([(found.against.encoder, found.verdict) for found in comparisons], plot, forms=forms)
+    return EvaluateReport(
+        data=str(data),
+        split=split,
+        group=group,
+        text=captioner.told,
+        images=len(first.items),
+        texts=len(questions.labelled.texts),
+        broken=first.broken,
+        encoder=_evaluation(first, questions, seed=seed),
+        fused_items=asked[0].items.scores if asked[0].items is not None else None,
+        slices=tuple(slice_scores(part, first.retrieval, seed=seed) for part in parts),
+        comparisons=comparisons,
+        stored_forms=forms,
+        plot=plot,
+    )
+
+
+def _default_split(catalogue: Catalogue, *, selects: bool) -> str:
+    """The gate must not choose; where there is no val, test has to do."""
+    has_validation = is_hashed(catalogue) or VALIDATION in catalogue.splits
+    return VALIDATION if selects and has_validation else TEST
+
+
+def judged_and_trained(
+    catalogue: Catalogue, split: str, *, group: str | None, progress: Progress = SILENT
+) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+    """The items of the split that judges, and those of training unless the split holds them already.
+
+    Raises:
+        UsageError: no such split.
+        DataError: the hash put no item into it.
+    """
+    if split == ALL:
+        return catalogue.items, ()
+    splits = decide_splits(catalogue, group=group, progress=progress).items
+    items = items_of_split(catalogue, splits, split, group=group)
+    return items, () if split == TRAIN else splits.get(TRAIN, ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """All that one encoder answered; `items` is None where no encoder of the comparison fuses."""
+
+    answers: Answers
+    items: ItemAnswers | None
+
+
+def _comparison(
+    first: _Asked, other: _Asked, parts: Sequence[SplitPart], questions: Questions, *, seed: int
+) -> Comparison:
+    ours, theirs = first.answers, other.answers
+    verdict, items = decide(ours.retrieval, theirs.retrieval, parts, seed=seed), None
+    if first.items is not None and other.items is not None:
+        same_weights = ours.weights == theirs.weights
+        items, verdict = compare_items(first.items, other.items, verdict, same_weights=same_weights, seed=seed)
+    return Comparison(
+        against=_evaluation(theirs, questions, seed=seed),
+        difference=_scores(ours, theirs, questions, seed=seed),
+        verdict=verdict,
+        items=items,
+    )
+
+
+def _evaluation(answers: Answers, questions: Questions, *, seed: int) -> Evaluation:
+    return Evaluation(
+        encoder=answers.encoder,
+        fingerprint=answers.fingerprint,
+        scores=_scores(answers, None, questions, seed=seed),
+    )
+
+
+def _scores(answers: Answers, minus: Answers | None, questions: Questions, *, seed: int) -> Scores:
+    text_to_image, image_to_text, image_to_image = direction_scores(
+        answers.retrieval, minus.retrieval if minus else None, seed=seed
+    )
+    group_N = answers.embedded.group_of_N
+    cluster_N = group_N[group_N < len(questions.labelled.groups)]  # only images with a group are classified
+    return Scores(
+        text_to_image=text_to_image,
+        image_to_text=image_to_text,
+        image_to_image=image_to_image,
+        knn5=_accuracy(
+            answers.knn5_right_N,
+            minus.knn5_right_N if minus else None,
+            cluster_N=cluster_N,
+            gallery=answers.voters,
+            gallery_split=questions.voter_split,
+            seed=seed,
+        ),
+        label_zero_shot=_accuracy(
+            answers.zero_shot_right_N,
+            minus.zero_shot_right_N if minus else None,
+            cluster_N=cluster_N,
+            gallery=len(questions.labelled.groups),
+            gallery_split=None,
+            seed=seed,
+        ),
+    )
+
+
+def _accuracy(
+    right_N: Tensor | None,
+    minus_N: Tensor | None,
+    *,
+    cluster_N: Tensor,
+    gallery: int,
+    gallery_split: str | None,
+    seed: int,
+) -> Accuracy | None:
+    if right_N is None or not len(right_N):
+        return None
+    return accuracy(right_N, minus_N, cluster_N=cluster_N, gallery=gallery, gallery_split=gallery_split, seed=seed)

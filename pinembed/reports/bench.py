@@ -1,0 +1,197 @@
+"""What `bench encode`, `bench lookup` and `bench vlm` return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackendSpeed:
+    """One backend on the user's own images.
+
+    Attributes:
+        backend: its name and precision.
+        images_per_s: with nothing else to do, the next batch always at hand.
+        min_cosine: least agreement with torch in fp32 over the images measured.
+        neighbour_recall: share of the 10 nearest neighbours by torch in fp32 that it finds too, among the images
+            measured; None where they were too few.
+    """
+
+    backend: str
+    images_per_s: float
+    min_cosine: float
+    neighbour_recall: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchEncodeReport:
+    """Result of `pinembed bench encode`.
+
+    Attributes:
+        encoder: its name.
+        device: torch device.
+        cores: CPU cores that decode, and on a CPU also encode.
+        images: how many were read.
+        size_bytes: of their files.
+        decode_images_per_s: reading, decoding and preprocessing alone, on all cores.
+        backends: every installed backend, the reference first.
+        backend: the fastest that agrees with the reference.
+        limit_images_per_s: what decoding and that backend together allow on these cores.
+        images_per_s: from files to committed rows.
+        stored_images: how many of the images could be read and were stored.
+    """
+
+    encoder: str
+    device: str
+    cores: int
+    images: int
+    size_bytes: int
+    decode_images_per_s: float
+    backends: tuple[BackendSpeed, ...]
+    backend: str
+    limit_images_per_s: float
+    images_per_s: float
+    stored_images: int
+
+    @property
+    def share_of_limit(self) -> float:
+        """What of the limit is reached."""
+        return self.images_per_s / self.limit_images_per_s if self.limit_images_per_s else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookupReport:
+    """Result of `pinembed bench lookup`.
+
+    Attributes:
+        items: N, rows of the source.
+        dim: D.
+        size_bytes: of the source.
+        ids_per_gather: M, ids asked for at once.
+        gathers: timed calls of `get`, after a warm-up.
+        open_ms: median of the times to open the source.
+        gather_p50_ms: median time of a gather.
+        gather_p99_ms: 99 of 100 gathers took at most this.
+        gather_cpu_p99_ms: the same in CPU time, which does not grow when other processes want the same cores.
+        resident_growth_bytes: by which a fresh process grew from before it opened the source to after the last gather.
+        write_bytes_per_s: rows handed over until the source is on the disk under its name.
+        disk_bytes_per_s: as many bytes written in one file and brought to the disk; the mean of before and after.
+    """
+
+    items: int
+    dim: int
+    size_bytes: int
+    ids_per_gather: int
+    gathers: int
+    open_ms: float
+    gather_p50_ms: float
+    gather_p99_ms: float
+    gather_cpu_p99_ms: float
+    resident_growth_bytes: int
+    write_bytes_per_s: float
+    disk_bytes_per_s: float
+
+    @property
+    def write_share(self) -> float:
+        """Rate of the export as a share of the disk's own."""
+        return self.write_bytes_per_s / self.disk_bytes_per_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestCost:
+    """One kind of request, measured.
+
+    Attributes:
+        images: in the prompt.
+        prompt_tokens: T, image tokens or soft tokens included.
+        runs: how often it was measured; the times are those of the fastest run.
+        vision_s: of the tower, or of the projector in the trimmed model.
+        first_token_s: tower or projector, and prefill, to the first token.
+        request_s: the same and the rest of the answer.
+        flops: to the first token, counted.
+        peak_bytes: most memory during the request above what was held before it; None where the system does not tell.
+        usd_per_million: requests, one after the other, at the price that was given.
+    """
+
+    images: int
+    prompt_tokens: int
+    runs: int
+    vision_s: float
+    first_token_s: float
+    request_s: float
+    flops: int
+    peak_bytes: int | None
+    usd_per_million: float
+
+    @property
+    def prefill_s(self) -> float:
+        """Of the language model's pass over the prompt."""
+        return self.first_token_s - self.vision_s
+
+    @property
+    def prefill_share(self) -> float:
+        """Of the time to the first token: what stays where the tower falls away and the prompt's length does not."""
+        return self.prefill_s / self.first_token_s
+
+    @property
+    def requests_per_s(self) -> float:
+        """One after the other."""
+        return 1 / self.request_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The same request to both models."""
+
+    full: RequestCost
+    trimmed: RequestCost
+
+    @property
+    def first_token_ratio(self) -> float:
+        """How many times sooner the trimmed model's first token comes."""
+        return self.full.first_token_s / self.trimmed.first_token_s
+
+    @property
+    def flops_ratio(self) -> float:
+        return self.full.flops / self.trimmed.flops
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchVlmReport:
+    """Result of `pinembed bench vlm`.
+
+    Attributes:
+        model: folder, or the shape's name.
+        random_weights: the weights were drawn, not loaded; time does not depend on them.
+        device: torch device.
+        dtype: of the weights.
+        threads: of the CPU.
+        image_px: side of the square images.
+        image_tokens: that one of them takes in the full model.
+        soft_tokens: that one item takes in the trimmed model.
+        answer_tokens: of every answer.
+        price_per_hour: of the machine, in US dollars.
+        language_bytes: weights of the language model.
+        vision_bytes: weights of the tower.
+        item_bytes: of one stored embedding.
+        comparisons: by number of images.
+        left_out: numbers of images that were not measured, for want of time or because the run was stopped.
+        plot: PNG that was written, None for none.
+    """
+
+    model: str
+    random_weights: bool
+    device: str
+    dtype: str
+    threads: int
+    image_px: int
+    image_tokens: int
+    soft_tokens: int
+    answer_tokens: int
+    price_per_hour: float
+    language_bytes: int
+    vision_bytes: int
+    item_bytes: int
+    comparisons: tuple[Comparison, ...]
+    left_out: tuple[int, ...]
+    plot: str | None

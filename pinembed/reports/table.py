@@ -1,0 +1,115 @@
+"""What `inspect` and `search` return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pinembed.nouns.encoder_spec import EncoderSpec
+from pinembed.nouns.item import FieldValue
+from pinembed.nouns.run_record import RunRecord
+from pinembed.nouns.values import text_of_value
+from pinembed.reports.encode import FailedImage
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableReport:
+    """What a table holds.
+
+    Attributes:
+        table: DATABASE/NAME.
+        rows: items with an embedding.
+        encoder: the identity of the encoder that made them.
+        dtype: of a stored float, `fp16` or `fp32`.
+        fingerprint: of that encoder.
+        reference: how the encoder was named when the table was made.
+        columns: Arrow types by column.
+        folders: rows by IMAGES folder.
+        generations: version of the table by tag.
+        version: of the table now.
+        last_commit: time of the last commit, ISO 8601 in UTC.
+        fragments: pieces that the rows lie in.
+        size_bytes: of the rows' files.
+        indices: names of the indices.
+        failures: number of images without an embedding by reason.
+        failed_images: some of them.
+        locked_by: who writes to it now; empty when nobody does.
+        runs: the last runs of encode, the newest first.
+    """
+
+    table: str
+    rows: int
+    encoder: EncoderSpec
+    dtype: str
+    fingerprint: str
+    reference: str
+    columns: Mapping[str, str]
+    folders: Mapping[str, int]
+    generations: Mapping[str, int]
+    version: int
+    last_commit: str
+    fragments: int
+    size_bytes: int
+    indices: tuple[str, ...]
+    failures: Mapping[str, int]
+    failed_images: tuple[FailedImage, ...]
+    locked_by: str
+    runs: tuple[RunRecord, ...]
+
+
+TITLE_FIELDS = ("title", "name", "caption", "label", "product", "category")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchResult:
+    """One row.
+
+    Attributes:
+        rank: 1 is the nearest.
+        score: cosine, -1 to 1.
+        id: of the item.
+        file_name: relative to `folder`.
+        folder: the IMAGES folder that the file lay in when it was encoded.
+        fields: the metadata columns.
+    """
+
+    rank: int
+    score: float
+    id: str
+    file_name: str
+    folder: str
+    fields: Mapping[str, FieldValue]
+
+    @property
+    def path(self) -> Path:
+        return Path(self.folder) / self.file_name
+
+    @property
+    def title(self) -> str:
+        """What a person calls the item: its first title-like field that has a value, or its id."""
+        titles = (text_of_value(self.fields.get(name)) for name in TITLE_FIELDS)
+        return next((title for title in titles if title), self.id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchReport:
+    """The rows nearest to one query, best first.
+
+    Attributes:
+        table: DATABASE/NAME.
+        query: the text, the file or the id that was searched for.
+        kind: `text`, `image` or `item`.
+        rows: of the table; those that the condition leaves are searched.
+        seconds: of the search in the table, without the encoder.
+        results: best first.
+        sheet: the contact sheet, None where none was asked for.
+    """
+
+    table: str
+    query: str
+    kind: str
+    rows: int
+    seconds: float
+    results: tuple[SearchResult, ...]
+    sheet: Path | None = None

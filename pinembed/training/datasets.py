@@ -1,0 +1,167 @@
+"""What a run trains and selects on: pixels, texts and right answers of two splits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pinembed.catalogue.captions import Captioner, make_captioner
+from pinembed.catalogue.data_report import report_data, tell_data
+from pinembed.catalogue.metadata import read_catalogue
+from pinembed.catalogue.slices import slice_columns
+from pinembed.catalogue.splits import HASH, TEST, TRAIN, VALIDATION, LabelledItems, decide_splits, label_items
+from pinembed.encoder.encoder import Encoder
+from pinembed.errors import DataError, UsageError
+from pinembed.images.pixel_cache import PixelStore
+from pinembed.nouns.encoder_spec import Preprocessing
+from pinembed.nouns.item import Item
+from pinembed.nouns.progress import SILENT, Progress
+from pinembed.reports.finetune import DataReport
+
+FEWEST_TRAINING_IMAGES = 8
+FEWEST_TRAINING_TEXTS = 2
+FEWEST_JUDGING_IMAGES = 5
+BATCH_SIZE = 64
+PIXEL_BYTES = 2 << 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Texts:
+    """The splits' items before any image is read.
+
+    Attributes:
+        captioner: items to texts.
+        group: column of the groups.
+        slices: columns whose values cut the test split into slices.
+        train: items with a text.
+        val: all items of the validation split.
+        test: all items of the test split, which only the gate sees.
+        report: what there is in the three of them.
+    """
+
+    captioner: Captioner
+    group: str | None
+    slices: tuple[str, ...]
+    train: tuple[Item, ...]
+    val: tuple[Item, ...]
+    test: tuple[Item, ...]
+    report: DataReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """One split in memory."""
+
+    labelled: LabelledItems
+    pixels: PixelStore
+
+
+def read_texts(
+    data: Path,
+    *,
+    text: Sequence[str],
+    group: str | None,
+    template: str | None = None,
+    slices: Sequence[str] = (),
+    progress: Progress = SILENT,
+) -> Texts:
+    """Items of the three splits, counted, told, and checked for what a run needs.
+
+    Raises:
+        DataError: no metadata, an empty split, or too little to learn from or to judge by.
+        UsageError: an unknown column, or a split column without `train`.
+    """
+    catalogue = read_catalogue(data)
+    captioner = make_captioner(catalogue, text, template=template)
+    decision = decide_splits(catalogue, group=group, always_look=True, progress=progress)
+    splits = decision.items
+    if decision.decided_by != HASH and TRAIN not in splits:
+        raise UsageError(
+            f"The splits of {data} are {', '.join(sorted(splits))}; training needs one called {TRAIN}.",
+            remedy=f"Call the split that may be trained on {TRAIN}, the one that selects {VALIDATION}.",
+        )
+    train = tuple(item for item in splits.get(TRAIN, ()) if captioner.caption(item))
+    found = Texts(
+        captioner=captioner,
+        group=group,
+        slices=slice_columns(catalogue, slices, group=group),
+        train=train,
+        val=splits.get(VALIDATION, ()),
+        test=splits.get(TEST, ()),
+        report=report_data(catalogue.items, splits, decision.near_duplicates, captioner, group=group),
+    )
+    tell_data(found.report, progress)
+    _check_sizes(found, data)
+    _check_gate(found, data, has_chosen=decision.decided_by != HASH)
+    return found
+
+
+def load_examples(
+    items: tuple[Item, ...], texts: Texts, preprocessing: Preprocessing, *, split: str, progress: Progress
+) -> Examples:
+    """Decode a split and give its whole images their texts and groups.
+
+    Raises:
+        DataError: not one image can be decoded.
+    """
+    progress.start(f"reading {split} images", len(items), "img")
+    pixels = PixelStore(items, preprocessing, limit_bytes=PIXEL_BYTES, progress=progress)
+    progress.finish()
+    if split == TRAIN:
+        progress.say(str(pixels.report))
+    if not pixels.items:
+        raise DataError(
+            f"None of the {len(items)} images of the split {split} can be decoded; the first is {items[0].path}.",
+            remedy="Check that the files are whole images.",
+        )
+    return Examples(labelled=label_items(pixels.items, texts.captioner, group=texts.group), pixels=pixels)
+
+
+def tower_inputs(
+    encoder: Encoder, examples: Examples, places: Sequence[int], *, stage: str, progress: Progress
+) -> Iterator[Tensor]:
+    """Some images as the image tower takes them, without augmentation, in batches of BATCH_SIZE."""
+    progress.start(stage, len(places), "img")
+    for start in range(0, len(places), BATCH_SIZE):
+        batch = places[start : start + BATCH_SIZE]
+        pixels_BCHW = encoder.standardise(examples.pixels.batch(batch))
+        yield pixels_BCHW.contiguous(memory_format=torch.channels_last)
+        progress.advance(len(batch))
+    progress.finish()
+
+
+def _check_sizes(texts: Texts, data: Path) -> None:
+    columns = ", ".join(texts.captioner.fields)
+    if len(texts.train) < FEWEST_TRAINING_IMAGES:
+        raise DataError(
+            f"{data} has {len(texts.train)} training item(s) with a text in {columns}; "
+            f"wanted at least {FEWEST_TRAINING_IMAGES}.",
+            remedy="Bring more items, or name the columns that hold the texts with --text.",
+        )
+    captions = {texts.captioner.caption(item) for item in texts.train}
+    if len(captions) < FEWEST_TRAINING_TEXTS:
+        raise DataError(
+            f"All {len(texts.train)} training items of {data} have one and the same text in {columns}.",
+            remedy="Name columns that differ between items with --text.",
+        )
+    if len({texts.captioner.caption(item) for item in texts.val} - {""}) < FEWEST_TRAINING_TEXTS:
+        raise DataError(
+            f"The validation split of {data} has {len(texts.val)} item(s) with fewer than {FEWEST_TRAINING_TEXTS} "
+            "distinct texts; the best weights cannot be chosen on it.",
+            remedy="Mark more items as val in a split column, or bring more groups.",
+        )
+
+
+def _check_gate(texts: Texts, data: Path, *, has_chosen: bool) -> None:
+    """Whoever gives a split column without test has chosen to go without a gate; a hash has not."""
+    if len(texts.test) >= FEWEST_JUDGING_IMAGES or (has_chosen and not texts.test):
+        return
+    raise DataError(
+        f"The test split of {data} has {len(texts.test)} item(s); with fewer than {FEWEST_JUDGING_IMAGES} the gate "
+        "can promote nothing, so training would be in vain.",
+        remedy="Mark more items as test in a split column, or bring more groups.",
+    )

@@ -1,0 +1,347 @@
+"""The time that a run may take, as a number of steps."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from torch import Tensor
+
+from pinembed.catalogue.captions import Captioner
+from pinembed.encoder.encoder import Encoder
+from pinembed.encoder.short_texts import encode_texts
+from pinembed.errors import NonFiniteEmbeddingError, TrainingError
+from pinembed.metrics.effective_rank import Spread
+from pinembed.metrics.split import SplitScores
+from pinembed.nouns.progress import Progress
+from pinembed.reports.finetune import EpochRecord
+from pinembed.training.checkpoint import Checkpoint, RunState
+from pinembed.training.datasets import Examples
+from pinembed.training.evaluator import Judge, epoch_record, shown_figures
+from pinembed.training.loader import Showing
+from pinembed.training.precision import choose_bf16
+from pinembed.training.projections import fitted_heads
+from pinembed.training.recalibration import Statistics
+from pinembed.training.recipe import Recipe
+from pinembed.training.trainer import Trainer
+from pinembed.training.world import World
+
+TIMED_STEPS = (5, 10, 20, 40, 80)
+
+
+class Budget:
+    """Fits the number of steps to the time; several times early on, for first steps are slow and machines shared.
+
+    Args:
+        minutes: from the start of the run; None for as long as it takes.
+        epochs: that are wanted.
+        steps_per_epoch: of the split.
+        world: processes that have to agree.
+        progress: is told.
+    """
+
+    def __init__(
+        self, minutes: float | None, *, epochs: int, steps_per_epoch: int, world: World, progress: Progress
+    ) -> None:
+        self._budget_s = None if minutes is None else 60 * minutes
+        self._wanted_steps = epochs * steps_per_epoch
+        self._steps_per_epoch = steps_per_epoch
+        self._world = world
+        self._progress = progress
+        self._timed = (0, 0.0)
+
+    def fitted(self, total_steps: int, *, done: int, training_s: float, validation_s: float, started_s: float) -> int:
+        """How many steps the run may have.
+
+        Args:
+            total_steps: by the plan so far.
+            done: steps done.
+            training_s: time in them.
+            validation_s: of one validation.
+            started_s: when the run began, by the monotonic clock.
+        """
+        if self._budget_s is None or done not in TIMED_STEPS:
+            return total_steps
+        timed_step, timed_s = self._timed
+        self._timed = (done, training_s)
+        step_s = (training_s - timed_s) / (done - timed_step)
+        epoch_s = step_s * self._steps_per_epoch + validation_s
+        left_s = self._budget_s - (time.monotonic() - started_s)
+        fitting = done + int(max(left_s, 0) / epoch_s * self._steps_per_epoch)
+        steps = self._world.same(min(fitting, self._wanted_steps))
+        if steps != total_steps:
+            self._progress.say(f"--minutes allows {steps} steps, {steps / self._steps_per_epoch:.1f} epochs")
+        return steps
+
+
+SENTINEL_SHARE = 0.5
+"""Training that loses this much of the base's validation mAP has gone wrong and will not come back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedRun:
+    """What the loop leaves.
+
+    Attributes:
+        records: validation figures, the base first.
+        losses: of every step.
+        best_epoch: the last trained epoch within a standard error of the best mean mAP; 0 where none was measured.
+        base_scores: of the base on the validation split.
+        base_weights: state dict before the first step.
+        heads: validation figures of the base with fitted heads; None where they were not fitted.
+        heads_scores: the same, query by query.
+        heads_weights: its state dict.
+        best_weights: state dict of the best trained epoch.
+        training_s: time in steps, without validation.
+        shown: images that the steps saw.
+        stopped: why the run ended early.
+    """
+
+    records: tuple[EpochRecord, ...]
+    losses: tuple[float, ...]
+    best_epoch: int
+    base_scores: SplitScores
+    base_weights: dict[str, Tensor]
+    heads: EpochRecord | None
+    heads_scores: SplitScores | None
+    heads_weights: dict[str, Tensor]
+    best_weights: dict[str, Tensor]
+    training_s: float
+    shown: int
+    stopped: str | None
+
+
+class Epochs:
+    """One run over the training split.
+
+    Args:
+        encoder: the base; its model is changed in place.
+        recipe: settings of the run.
+        train: what it learns from.
+        judge: measures on the validation split.
+        statistics: of batch norms, taken before the judge looks.
+        captioner: phrases the texts of each step anew.
+        checkpoint: where the state is kept between epochs.
+        seed: of everything random.
+        minutes: time for steps and validation; the number of steps is cut to it.
+        world: processes that train together.
+        progress: who watches.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        recipe: Recipe,
+        train: Examples,
+        judge: Judge,
+        statistics: Statistics,
+        *,
+        captioner: Captioner,
+        checkpoint: Checkpoint,
+        seed: int,
+        minutes: float | None,
+        world: World,
+        progress: Progress,
+    ) -> None:
+        self._encoder = encoder
+        self._recipe = recipe
+        self._train = train
+        self._judge = judge
+        self._statistics = statistics
+        self._captioner = captioner
+        self._checkpoint = checkpoint
+        self._seed = seed
+        self._progress = progress
+        self._steps_per_epoch = max(1, round(len(train.pixels) / recipe.batch_size))
+        self._budget = Budget(
+            minutes, epochs=recipe.epochs, steps_per_epoch=self._steps_per_epoch, world=world, progress=progress
+        )
+        self._base_weights = {name: tensor.clone() for name, tensor in encoder.model.state_dict().items()}
+        self._heads_weights = self._base_weights
+        self._showing = Showing(encoder, recipe, train, captioner, world)
+        self._world = world
+        self._trainer: Trainer
+        self._records: list[EpochRecord] = []
+        self._losses: list[float] = []
+        self._best_epoch = 0
+        self._best_weights = self._base_weights
+        self._stopped: str | None = None
+        self._training_s = 0.0
+        self._shown = 0
+        self._started_s = time.monotonic()
+        self._validation_s = 0.0
+
+    def run(self) -> TrainedRun:
+        """Measure the base, fit the heads, and train; go on from the checkpoint where there is one."""
+        self._started_s = time.monotonic()
+        base_scores, base_spread = self._measure("measuring the base")
+        self._validation_s = time.monotonic() - self._started_s
+        self._records = [self._told(epoch_record(0, base_scores, seconds=self._validation_s))]
+        # after each epoch, the images that the batch norms look at come on top
+        self._validation_s *= 1 + self._statistics.images / self._judge.images
+        heads, heads_scores = self._fit_heads(base_scores) if self._recipe.heads else (None, None)
+        self._start_trainer()
+        while self._trainer.step_count < self._trainer.total_steps and self._stopped is None:
+            try:
+                self._one_epoch(len(self._records), base_spread)
+            except (TrainingError, NonFiniteEmbeddingError) as error:
+                self._stopped = error.message
+            if self._world.is_first:
+                self._checkpoint.save(self._state())
+        self._trainer.finish()
+        if self._stopped is not None:
+            self._progress.say(f"training ended early: {self._stopped}")
+        return TrainedRun(
+            records=tuple(self._records),
+            losses=tuple(self._losses),
+            best_epoch=self._best_epoch,
+            base_scores=base_scores,
+            base_weights=self._base_weights,
+            heads=heads,
+            heads_scores=heads_scores,
+            heads_weights=self._heads_weights,
+            best_weights=self._best_weights,
+            training_s=self._training_s,
+            shown=self._shown,
+            stopped=self._stopped,
+        )
+
+    def _fit_heads(self, base_scores: SplitScores) -> tuple[EpochRecord | None, SplitScores | None]:
+        """Stage A. Training starts from its heads where validation says that they are better than the base's."""
+        started_s = time.monotonic()
+        fitted = fitted_heads(self._encoder, self._train, self._captioner, seed=self._seed, progress=self._progress)
+        if not fitted:
+            self._progress.say("the towers do not end in linear layers that could be fitted first")
+            return None, None
+        self._heads_weights = {**self._base_weights, **fitted}
+        self._encoder.model.load_state_dict(self._heads_weights)
+        scores, _ = self._measure("measuring the heads")
+        record = epoch_record(0, scores, seconds=time.monotonic() - started_s)
+        self._progress.say(f"heads, {record.seconds:.0f} s: {shown_figures(record)}")
+        if scores.mean_map <= base_scores.mean_map:
+            self._encoder.model.load_state_dict(self._base_weights)
+        return record, scores
+
+    def _start_trainer(self) -> None:
+        self._trainer = Trainer(
+            self._encoder.model,
+            self._recipe,
+            total_steps=self._recipe.epochs * self._steps_per_epoch,
+            standardise=self._encoder.standardise,
+            encode_texts=encode_texts,
+            seed=self._seed,
+            world=self._world,
+        )
+        if not self._resume():
+            self._trainer.towers.bf16 = self._world.same(
+                choose_bf16(self._trainer, self._showing, self._recipe.precision, self._progress)
+            )
+
+    def _measure(self, stage: str) -> tuple[SplitScores, Spread]:
+        """By the first of the processes, for all."""
+        found: tuple[SplitScores, Spread] | NonFiniteEmbeddingError | None = None
+        if self._world.is_first:
+            try:
+                found = self._judge.measure(stage)
+            except NonFiniteEmbeddingError as error:
+                found = error
+        found = self._world.same(found)
+        if isinstance(found, NonFiniteEmbeddingError):
+            raise found
+        return cast("tuple[SplitScores, Spread]", found)
+
+    def _one_epoch(self, epoch: int, base_spread: Spread) -> None:
+        loss = self._train_epoch(epoch)
+        with self._trainer.averaged():
+            if self._world.is_first:
+                self._statistics.look()
+            scores, spread = self._measure(f"measuring epoch {epoch}")
+        record = self._told(epoch_record(epoch, scores, loss=loss, seconds=time.monotonic() - self._started_s))
+        self._records.append(record)
+        highest = max(trained.mean_map for trained in self._records[1:])
+        if record.mean_map >= highest - scores.mean_map_error:
+            # as good as any, as far as validation can tell; the later epoch has the lower rate and the longer average
+            self._best_epoch, self._best_weights = epoch, self._trainer.averaged_weights()
+        if spread.has_collapsed(base_spread):
+            self._stopped = f"the embeddings collapsed in epoch {epoch}: {spread}, the base's {base_spread}."
+        elif record.mean_map < SENTINEL_SHARE * self._records[0].mean_map:
+            self._stopped = (
+                f"validation mAP fell to {record.mean_map:.3f} in epoch {epoch}, from the base's "
+                f"{self._records[0].mean_map:.3f}."
+            )
+
+    def _train_epoch(self, epoch: int) -> float:
+        rng = np.random.default_rng((self._seed, epoch))
+        recall = self._records[-1].text_to_image_recall_at_1
+        self._progress.start(f"epoch {epoch}", len(self._train.pixels), "img")
+        self._trainer.start_epoch(epoch)
+        losses: list[float] = []
+        started_s = time.monotonic()
+        for batch in self._showing.epoch(rng):
+            if self._trainer.step_count >= self._trainer.total_steps:
+                break
+            losses.append(self._trainer.step(batch))
+            self._training_s += time.monotonic() - started_s
+            started_s = time.monotonic()
+            images = len(batch.group_B)
+            self._shown += images
+            note = f"loss {losses[-1]:.3f}" + (f", recall@1 {recall:.3f}" if recall is not None else "")
+            self._progress.advance(images, note)
+            self._trainer.total_steps = self._budget.fitted(
+                self._trainer.total_steps,
+                done=self._trainer.step_count,
+                training_s=self._training_s,
+                validation_s=self._validation_s,
+                started_s=self._started_s,
+            )
+        self._progress.finish()
+        self._losses += losses
+        return float(np.mean(losses))
+
+    def _told(self, record: EpochRecord) -> EpochRecord:
+        name = "base" if record.epoch == 0 else f"epoch {record.epoch}"
+        loss = "" if record.loss is None else f"loss {record.loss:.3f}, "
+        self._progress.say(f"{name}: {loss}{shown_figures(record)}")
+        return record
+
+    def _state(self) -> RunState:
+        return RunState(
+            records=tuple(self._records),
+            losses=tuple(self._losses),
+            best_epoch=self._best_epoch,
+            step_count=self._trainer.step_count,
+            total_steps=self._trainer.total_steps,
+            training_s=self._training_s,
+            shown=self._shown,
+            elapsed_s=time.monotonic() - self._started_s,
+            micro_batch=self._trainer.towers.micro_batch,
+            bf16=self._trainer.towers.bf16,
+            stopped=self._stopped,
+            tensors={
+                **{f"trainer.{name}": tensor for name, tensor in self._trainer.state().items()},
+                **{f"best.{name}": tensor for name, tensor in self._best_weights.items()},
+            },
+        )
+
+    def _resume(self) -> bool:
+        """Go on from the state on disk; False where there is none."""
+        state = self._world.same(self._checkpoint.load() if self._world.is_first else None)
+        if state is None:
+            return False
+        self._records, self._losses = list(state.records), list(state.losses)
+        self._best_epoch, self._stopped = state.best_epoch, state.stopped
+        self._training_s, self._shown = state.training_s, state.shown
+        self._started_s = time.monotonic() - state.elapsed_s
+        self._best_weights = _under(state.tensors, "best.")
+        self._trainer.restore(
+            _under(state.tensors, "trainer."), step_count=state.step_count, total_steps=state.total_steps
+        )
+        self._trainer.towers.micro_batch, self._trainer.towers.bf16 = state.micro_batch, state.bf16
+        self._progress.say(f"going on after epoch {len(self._records) - 1} of the run that was interrupted")
+        return True
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

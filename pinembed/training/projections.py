@@ -1,0 +1,252 @@
+"""The last linear layer of each tower, fitted on features that are computed once: seconds instead of minutes.
+
+Shape legend: N images, M phrasings, B batch, F feature floats before the head, D embedding floats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pinembed.catalogue.captions import Captioner
+from pinembed.encoder.encoder import Encoder
+from pinembed.encoder.short_texts import encode_texts
+from pinembed.metrics.relevance import positives
+from pinembed.nouns.item import Item
+from pinembed.nouns.progress import Progress
+from pinembed.training.datasets import BATCH_SIZE, Examples, tower_inputs
+from pinembed.training.loader import epoch_batches
+from pinembed.training.losses import image_image_loss, image_text_loss
+from pinembed.training.optimiser import cosine_share, set_rate
+
+FEWEST_STEPS, MOST_STEPS, FIT_BATCH = 20, 300, 256
+RELATIVE_RATE = 0.05
+"""Peak rate as a share of the head's mean size, for heads of all sizes."""
+IMAGE_IMAGE_WEIGHT = 0.5
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Head:
+    """A tower's last linear layer: `x @ P` with a bare parameter, or a linear layer.
+
+    Attributes:
+        owner: module that holds it.
+        name: its attribute there.
+    """
+
+    owner: nn.Module
+    name: str
+
+    @property
+    def parameters(self) -> tuple[nn.Parameter, ...]:
+        held = getattr(self.owner, self.name)
+        return tuple(held.parameters()) if isinstance(held, nn.Linear) else (held,)
+
+    @property
+    def weight_FD(self) -> Tensor:
+        held = getattr(self.owner, self.name)
+        return cast(Tensor, held.weight.T if isinstance(held, nn.Linear) else held).detach()
+
+    @property
+    def bias_D(self) -> Tensor | None:
+        held = getattr(self.owner, self.name)
+        bias = held.bias if isinstance(held, nn.Linear) else None
+        return None if bias is None else cast(Tensor, bias).detach()
+
+    @torch.no_grad()
+    def store(self, weight_FD: Tensor, bias_D: Tensor | None) -> None:
+        """Put fitted numbers in place."""
+        self.weight_FD.copy_(weight_FD)
+        if bias_D is not None and self.bias_D is not None:
+            self.bias_D.copy_(bias_D)
+
+    @contextmanager
+    def features(self) -> Iterator[Callable[[Tensor], Tensor]]:
+        """Inside, the function that is given turns the tower's output into the head's input."""
+        held = getattr(self.owner, self.name)
+        if isinstance(held, nn.Linear):
+            seen: list[Tensor] = []
+            hook = held.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+            try:
+                yield lambda output: seen.pop()
+            finally:
+                hook.remove()
+            return
+        setattr(self.owner, self.name, None)
+        try:
+            yield lambda output: output
+        finally:
+            setattr(self.owner, self.name, held)
+
+
+def image_head(model: nn.Module) -> Head | None:
+    """The image tower's, where it ends in a linear layer."""
+    visual = cast(Any, model).visual
+    if _is_head(getattr(visual, "proj", None)):
+        return Head(visual, "proj")
+    head = getattr(visual, "head", None)
+    return Head(cast(nn.Module, head), "proj") if _is_head(getattr(head, "proj", None)) else None
+
+
+def text_head(model: nn.Module) -> Head | None:
+    """The text tower's, where it ends in a linear layer."""
+    owner = getattr(model, "text", model)
+    for name in ("text_projection", "proj"):
+        if _is_head(getattr(owner, name, None)):
+            return Head(owner, name)
+    return None
+
+
+@torch.no_grad()
+def head_features(head: Head, encode: Callable[[Tensor], Tensor], batches: Iterator[Tensor]) -> Tensor | None:
+    """What a head sees of all batches; None where the head is not the last that happens to the features."""
+    rows = []
+    for place, batch in enumerate(batches):
+        with head.features() as before:
+            features_BF = before(encode(batch)).float()
+        if place == 0 and not _explains(head, features_BF, encode(batch).float()):
+            return None
+        rows.append(features_BF)
+    return torch.cat(rows)
+
+
+def fit_heads(
+    image: Head,
+    text: Head,
+    *,
+    image_NF: Tensor,
+    text_MF: Tensor,
+    phrasings_of_N: Sequence[NDArray[np.int64]],
+    group_N: Tensor,
+    text_N: Tensor,
+    scale: Tensor,
+    seed: int,
+) -> None:
+    """Train both heads on features, and put them into their towers.
+
+    Args:
+        image: of the image tower.
+        text: of the text tower.
+        image_NF: features of the images.
+        text_MF: features of the phrasings.
+        phrasings_of_N: places in text_MF of what may be said of each image.
+        group_N: codes; equal codes are right answers to each other.
+        text_N: codes of equal texts; -1 for none.
+        scale: inverse temperature.
+        seed: of the batches.
+    Source: Kumar et al. 2022, Fine-tuning can distort pretrained features, arXiv:2202.10054.
+    """
+    rng = np.random.default_rng((seed, 0))
+    learned = [
+        None if held is None else held.clone().requires_grad_()
+        for head in (image, text)
+        for held in (head.weight_FD, head.bias_D)
+    ]
+    sizes = (image.weight_FD, image.weight_FD, text.weight_FD, text.weight_FD)
+    peaks = [RELATIVE_RATE * float(size.square().mean().sqrt()) for size in sizes]
+    groups = [{"params": [held], "peak": peak} for held, peak in zip(learned, peaks, strict=True) if held is not None]
+    optimiser = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98), weight_decay=0.01)
+    image_weight, image_bias, text_weight, text_bias = learned
+    steps = min(max(len(image_NF), FEWEST_STEPS), MOST_STEPS)
+    for step, places in zip(range(steps), _batches(group_N, rng), strict=False):
+        set_rate(optimiser, cosine_share(step, steps, steps // 20))
+        said = torch.from_numpy(np.array([rng.choice(phrasings_of_N[place]) for place in places]))
+        image_BD = _unit(image_NF[places], cast(Tensor, image_weight), image_bias)
+        text_BD = _unit(text_MF[said], cast(Tensor, text_weight), text_bias)
+        group_B, text_B = group_N[places], text_N[places]
+        positive_BB = positives(group_B, text_B, group_B, text_B).to(image_BD.device)
+        loss = image_text_loss(image_BD, text_BD, positive_BB, scale)
+        loss = loss + IMAGE_IMAGE_WEIGHT * image_image_loss(image_BD, positive_BB, scale)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    image.store(cast(Tensor, image_weight), image_bias)
+    text.store(cast(Tensor, text_weight), text_bias)
+
+
+def _batches(group_N: Tensor, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    size = min(FIT_BATCH, len(group_N))
+    while True:
+        yield from epoch_batches(group_N.tolist(), batch_size=size, views=2, rng=rng)
+
+
+def _unit(features_BF: Tensor, weight_FD: Tensor, bias_D: Tensor | None) -> Tensor:
+    embedding_BD = features_BF @ weight_FD
+    return F.normalize(embedding_BD if bias_D is None else embedding_BD + bias_D, dim=1)
+
+
+@torch.no_grad()
+def _explains(head: Head, features_BF: Tensor, embedding_BD: Tensor) -> bool:
+    if features_BF.ndim != 2 or features_BF.shape[1] != head.weight_FD.shape[0]:
+        return False
+    found_BD = _unit(features_BF, head.weight_FD.float(), head.bias_D)
+    return bool(torch.allclose(found_BD, F.normalize(embedding_BD, dim=1), atol=TOLERANCE))
+
+
+def _is_head(held: object) -> bool:
+    return isinstance(held, nn.Linear) or (isinstance(held, nn.Parameter) and held.ndim == 2)
+
+
+MOST_IMAGES, PHRASINGS = 2000, 4
+
+
+def fitted_heads(
+    encoder: Encoder, train: Examples, captioner: Captioner, *, seed: int, progress: Progress
+) -> dict[str, Tensor]:
+    """Weights of the heads under their names in the model, which is left as it was.
+
+    Of many images some are taken by chance. Empty where a tower does not end in a linear layer.
+    """
+    image, text = image_head(encoder.model), text_head(encoder.model)
+    if image is None or text is None:
+        return {}
+    rng = np.random.default_rng((seed, 0))
+    places = np.sort(rng.permutation(len(train.labelled))[:MOST_IMAGES])
+    items = [train.labelled.items[place] for place in places]
+    said: dict[str, int] = {}
+    phrasings_of_N = [_phrasings(captioner, item, said, rng) for item in items]
+    encoder.model.eval()
+    model = cast(Any, encoder.model)
+    pixels = tower_inputs(encoder, train, places.tolist(), stage="features for the heads", progress=progress)
+    image_NF = head_features(image, model.encode_image, pixels)
+    text_MF = head_features(
+        text, lambda tokens_MT: encode_texts(encoder.model, tokens_MT), _tokens(encoder, list(said))
+    )
+    if image_NF is None or text_MF is None:
+        return {}
+    learned = {id(parameter) for head in (image, text) for parameter in head.parameters}
+    held = {name: parameter for name, parameter in encoder.model.named_parameters() if id(parameter) in learned}
+    before = {name: parameter.detach().clone() for name, parameter in held.items()}
+    fit_heads(
+        image,
+        text,
+        image_NF=image_NF,
+        text_MF=text_MF,
+        phrasings_of_N=phrasings_of_N,
+        group_N=train.labelled.group_of_N[places],
+        text_N=train.labelled.text_of_N[places],
+        scale=model.logit_scale.detach().exp().clamp(max=100),
+        seed=seed,
+    )
+    fitted = {name: parameter.detach().clone() for name, parameter in held.items()}
+    encoder.model.load_state_dict(before, strict=False)
+    return fitted
+
+
+def _phrasings(captioner: Captioner, item: Item, said: dict[str, int], rng: np.random.Generator) -> NDArray[np.int64]:
+    texts = [captioner.name(item, rng)] * PHRASINGS + [captioner.sample(item, rng) for _ in range(PHRASINGS)]
+    return np.array([said.setdefault(text, len(said)) for text in texts], dtype=np.int64)
+
+
+def _tokens(encoder: Encoder, texts: list[str]) -> Iterator[Tensor]:
+    for start in range(0, len(texts), BATCH_SIZE):
+        yield encoder.tokenizer(texts[start : start + BATCH_SIZE]).to(encoder.device)

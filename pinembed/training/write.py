@@ -1,0 +1,195 @@
+"""Loss and validation figures of a run as a picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import shutil
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pinembed.encoder.encoder import Encoder
+from pinembed.encoder.locate import encoder_spec, locate_encoder
+from pinembed.encoder.save import copy_encoder, save_encoder
+from pinembed.errors import EncoderError, MissingExtraError
+from pinembed.evaluation.plot import draw_comparisons
+from pinembed.nouns.encoder_spec import EncoderSpec, Fusion
+from pinembed.nouns.progress import Progress
+from pinembed.nouns.scores import DIRECTIONS, Comparison
+from pinembed.outfolder import MARKER
+from pinembed.reports.finetune import EpochRecord, FinetuneReport, GateReport
+from pinembed.training.epochs import TrainedRun
+from pinembed.training.recipe import Recipe
+from pinembed.version import __version__
+
+
+def draw_curves(epochs: Sequence[EpochRecord], losses: Sequence[float], best_epoch: int, path: Path) -> None:
+    """Write a PNG: the loss of each step, and mAP and recall of each epoch, the base included.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("The plot of a run", extra="report", package="matplotlib") from error
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    loss_axes, score_axes = figure.subplots(1, 2)
+    steps_per_epoch = len(losses) / max(len(epochs) - 1, 1)
+    loss_axes.plot([(step + 1) / steps_per_epoch for step in range(len(losses))], losses, color="0.8", linewidth=1)
+    means = [(record.epoch, record.loss) for record in epochs if record.loss is not None]
+    loss_axes.plot([epoch for epoch, _ in means], [loss for _, loss in means], marker="o", color="tab:blue")
+    loss_axes.set(title="Training loss", xlabel="epoch", ylabel="loss")
+    for label, values in {
+        "text to image mAP": [record.text_to_image_map for record in epochs],
+        "image to text mAP": [record.image_to_text_map for record in epochs],
+        "image to image mAP": [record.image_to_image_map for record in epochs],
+        "text to image recall@1": [record.text_to_image_recall_at_1 for record in epochs],
+    }.items():
+        shown = [(record.epoch, value) for record, value in zip(epochs, values, strict=True) if value is not None]
+        style = ":" if "recall" in label else "-"
+        score_axes.plot(*zip(*shown, strict=True), style, marker="o", markersize=3, label=label) if shown else None
+    score_axes.axvline(best_epoch, color="0.6", linestyle="--", linewidth=1, label=f"kept: epoch {best_epoch}")
+    score_axes.set(title="Validation; epoch 0 is the base", xlabel="epoch", ylim=(0, 1))
+    score_axes.legend(fontsize=8)
+    for axes in (loss_axes, score_axes):
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    figure.savefig(path, dpi=120)
+
+
+ORIGIN = "champion"
+"""Folder for the papers of the run that made the champion, beside those of the run that it survived."""
+PAPERS = ("README.md", "run.json", "curves.png", "gate.png")
+
+
+def keep_champion(folder: Path, champion: Encoder) -> EncoderSpec:
+    """Fill the output folder with the champion's files; its fingerprint, which tables carry, stays what it was."""
+    copy_encoder(champion, folder, without=(MARKER, *PAPERS))
+    held = champion.files.folder
+    papers = [held / name for name in PAPERS if (held / name).is_file()] if held is not None else []
+    if papers and not (folder / ORIGIN).is_dir():
+        (folder / ORIGIN).mkdir()
+        for paper in papers:
+            shutil.copyfile(paper, folder / ORIGIN / paper.name)
+    return encoder_spec(locate_encoder(str(folder)))
+
+
+RUN_NAME, CURVES_NAME, GATE_NAME = "run.json", "curves.png", "gate.png"
+
+
+def write_encoder(folder: Path, encoder: Encoder, weights: dict[str, Tensor], fusion: Fusion | None) -> EncoderSpec:
+    """Store weights in open_clip's local-dir layout, and what items are made of; tell their identity."""
+    save_encoder(encoder, folder, weights=weights, fusion=fusion)
+    return encoder_spec(locate_encoder(str(folder)))
+
+
+def write_curves(folder: Path, run: TrainedRun, progress: Progress) -> bool:
+    """Draw the plot where matplotlib is there; say so where it is not."""
+    try:
+        draw_curves(run.records, run.losses, run.best_epoch, folder / CURVES_NAME)
+    except MissingExtraError as error:
+        progress.say(f"No {CURVES_NAME}: {error.message} {error.remedy}")
+        return False
+    return True
+
+
+def write_gate_plot(folder: Path, gate: GateReport | None, progress: Progress) -> bool:
+    """Draw what the gate saw, by direction and slice, where matplotlib is there and there was a gate."""
+    if gate is None:
+        return False
+    rivals = [("the base", gate.verdict)]
+    if gate.champion is not None:
+        rivals.append((gate.champion.against.encoder, gate.champion.verdict))
+    try:
+        draw_comparisons(rivals, folder / GATE_NAME)
+    except MissingExtraError as error:
+        progress.say(f"No {GATE_NAME}: {error.message}")
+        return False
+    return True
+
+
+def write_run(
+    folder: Path, report: FinetuneReport, recipe: Recipe, spec: EncoderSpec, base: Encoder, losses: tuple[float, ...]
+) -> None:
+    """Everything that tells how these weights came about, as run.json."""
+    try:
+        base_fingerprint = base.spec.fingerprint
+    except EncoderError:  # random weights have no file
+        base_fingerprint = None
+    written = {
+        "encoder": spec.to_json(),
+        "fingerprint": spec.fingerprint,
+        "base_fingerprint": base_fingerprint,
+        "settings": dataclasses.asdict(report.settings),
+        "recipe": dataclasses.asdict(recipe),
+        "counts": {
+            "train_images": report.train_images,
+            "val_images": report.val_images,
+            "texts": report.texts,
+            "broken": list(report.broken),
+        },
+        "pixels": dataclasses.asdict(report.pixels),
+        "data": dataclasses.asdict(report.data),
+        "metrics": {
+            "base": dataclasses.asdict(report.base),
+            "heads": report.heads and dataclasses.asdict(report.heads),
+            "chosen": dataclasses.asdict(report.chosen),
+        },
+        "promoted": report.promoted,
+        "kept": report.kept,
+        "reason": report.reason,
+        "best_epoch": report.best_epoch,
+        "alpha": report.alpha,
+        "gate": None if report.gate is None else _plain(report.gate),
+        "fusion": None if report.fusion is None else report.fusion.to_json(),
+        "stopped": report.stopped,
+        "epochs": [dataclasses.asdict(record) for record in report.epochs],
+        "step_losses": [round(loss, 5) for loss in losses],
+        "seconds": report.seconds,
+        "images_per_s": report.images_per_s,
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "pinembed": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            **{name: version(name) for name in ("torchvision", "open_clip_torch", "timm")},
+        },
+    }
+    (folder / RUN_NAME).write_text(json.dumps(written, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _plain(gate: GateReport) -> dict[str, Any]:
+    """The gate as JSON, with retrieval figures by their usual names."""
+    figures = {
+        name: {direction: getattr(scores, direction) for direction in DIRECTIONS}
+        for name, scores in (("base", gate.base), ("tuned", gate.tuned), ("difference", gate.difference))
+    }
+    return {
+        "split": gate.split,
+        "images": gate.images,
+        **{
+            name: {direction: found and found.to_json() for direction, found in directions.items()}
+            for name, directions in figures.items()
+        },
+        "verdict": dataclasses.asdict(gate.verdict),
+        "champion": None if gate.champion is None else _beside(gate.champion),
+    }
+
+
+def _beside(champion: Comparison) -> dict[str, Any]:
+    """The tuned encoder beside the one in use."""
+    return {
+        "encoder": champion.against.encoder,
+        "fingerprint": champion.against.fingerprint,
+        **{
+            name: {direction: (found := getattr(scores, direction)) and found.to_json() for direction in DIRECTIONS}
+            for name, scores in (("scores", champion.against.scores), ("difference", champion.difference))
+        },
+        "verdict": dataclasses.asdict(champion.verdict),
+    }

@@ -1,0 +1,103 @@
+"""How an aligned model is judged: exact answers on held-out items, beside a linear probe and shuffled rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pinembed.metrics.linear_probe import probe_accuracy
+from pinembed.reports.align import FieldScore, TokensScore
+from pinembed.trimmed.align_dataset import Material, Rows
+from pinembed.trimmed.align_loop import right_answers
+from pinembed.trimmed.model import TrimmedModel
+from pinembed.trimmed.questions import Dialogue, QuestionMaker
+
+QUICK_QUESTIONS = 100
+MOST_QUESTIONS = 5000
+COMPARISONS = 200
+
+
+def quick_accuracy(model: TrimmedModel, embeddings_ND: Tensor, questions: QuestionMaker) -> float | None:
+    """Mean over the fields of the share of right answers, on some of the items; None where there are none."""
+    shares = [
+        _share(model, embeddings_ND, _thinned(questions.judging(field), QUICK_QUESTIONS))
+        for field in questions.fields
+        if questions.judging(field)
+    ]
+    return sum(shares) / len(shares) if shares else None
+
+
+def judge(
+    model: TrimmedModel, material: Material, fields: Sequence[str], *, seed: int
+) -> tuple[tuple[FieldScore, ...], float, tuple[TokensScore, ...]]:
+    """Scores of the fields, the share of right comparisons, and the mean accuracy with fewer soft tokens."""
+    held_out = material.held_out
+    learned = [field for field in fields if any(_values(field, material.train))]
+    questions = QuestionMaker(held_out.items, learned, seed=seed)
+    seeded = torch.Generator().manual_seed(seed)
+    shuffled_ND = held_out.embeddings_ND[torch.randperm(len(held_out.items), generator=seeded)]
+    asked = {field: _thinned(questions.judging(field), MOST_QUESTIONS) for field in learned}
+    asked = {field: dialogues for field, dialogues in asked.items() if dialogues}
+    scores = tuple(
+        FieldScore(
+            field=field,
+            items=len(dialogues),
+            accuracy=_share(model, held_out.embeddings_ND, dialogues),
+            probe=_probe(field, material.train, material.select, held_out),
+            shuffled=_share(model, shuffled_ND, dialogues),
+            majority=_majority(field, material.train, dialogues),
+        )
+        for field, dialogues in asked.items()
+    )
+    comparisons = _share(model, held_out.embeddings_ND, questions.comparing(COMPARISONS))
+    counts = [m for m in (1, 2, 4, 8, 16, 32) if m < model.require_projector().config.tokens]
+    whole = TokensScore(
+        tokens=model.require_projector().config.tokens, accuracy=sum(score.accuracy for score in scores) / len(scores)
+    )
+    fewer = [
+        TokensScore(
+            tokens=m,
+            accuracy=sum(_share(model, held_out.embeddings_ND, some, tokens=m) for some in asked.values()) / len(asked),
+        )
+        for m in counts
+    ]
+    return scores, comparisons, (*fewer, whole)
+
+
+def own_share(model: TrimmedModel, material: Material, dialogues: Sequence[Dialogue]) -> float | None:
+    """Share of the user's dialogues about held-out items that are answered to the letter; None without such."""
+    return _share(model, material.held_out.embeddings_ND, dialogues) if dialogues else None
+
+
+def _share(
+    model: TrimmedModel, embeddings_ND: Tensor, dialogues: Sequence[Dialogue], *, tokens: int | None = None
+) -> float:
+    right = list(right_answers(model, embeddings_ND, dialogues, tokens=tokens))
+    return sum(right) / len(right) if right else 0.0
+
+
+def _thinned(dialogues: list[Dialogue], most: int) -> list[Dialogue]:
+    return dialogues[:: -(-len(dialogues) // most)] if len(dialogues) > most else dialogues
+
+
+def _values(field: str, rows: Rows) -> list[str]:
+    return QuestionMaker(rows.items, [field]).values_of[field]
+
+
+def _probe(field: str, train: Rows, select: Rows, held_out: Rows) -> float:
+    return probe_accuracy(
+        train.embeddings_ND,
+        _values(field, train),
+        select.embeddings_ND,
+        _values(field, select),
+        held_out.embeddings_ND,
+        _values(field, held_out),
+    )
+
+
+def _majority(field: str, train: Rows, dialogues: Sequence[Dialogue]) -> float:
+    [(frequent, _)] = Counter(value for value in _values(field, train) if value).most_common(1)
+    return sum(dialogue.answer == frequent for dialogue in dialogues) / len(dialogues)

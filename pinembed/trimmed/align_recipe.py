@@ -1,0 +1,145 @@
+"""The numbers of a run of align: those that the user gave, and defaults that fit the model for the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pinembed.errors import UsageError
+from pinembed.reports.align import AlignSettings
+from pinembed.trimmed.checkpoint import Checkpoint
+
+SMALL_PARAMETERS = 50_000_000  # the smallest published Qwen3-VL has a language model of 1.7 billion
+DIALOGUES_SHOWN = 60_000
+FEWEST_EPOCHS, MOST_EPOCHS = 1, 30
+BATCH_SIZE = 32
+LORA_LR = 2e-4  # arXiv:2305.14314
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What the user asked for; None leaves it to the model's recipe.
+
+    Attributes:
+        epochs: passes over the training items.
+        batch_size: questions of one step.
+        lr: peak rate of the projector.
+        language_lr: peak rate of the language model, where it learns.
+        train_language_model: whether the whole of it learns.
+        lora: rank of low-rank layers that learn in its place.
+        noise: spread of the noise on the embeddings.
+        minutes: limit of the run.
+        seed: of everything random.
+    """
+
+    epochs: int | None
+    batch_size: int
+    lr: float | None
+    language_lr: float | None
+    train_language_model: bool | None
+    lora: int | None
+    noise: float | None
+    minutes: float | None
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Defaults for one kind of model.
+
+    Attributes:
+        trains_language_model: whether all of it learns.
+        lr: peak rate of the projector.
+        language_lr: peak rate of the language model.
+        noise: spread of the noise on the embeddings, in each feature's own spread.
+        projector_first: share of the run in which the projector learns alone where the language model learns too.
+    """
+
+    trains_language_model: bool
+    lr: float
+    language_lr: float
+    noise: float
+    projector_first: float
+
+
+# LLaVA-1.5's stages: Liu et al. 2023, arXiv:2310.03744
+PRETRAINED = Recipe(trains_language_model=False, lr=1e-3, language_lr=2e-5, noise=0.3, projector_first=0.3)
+FROM_SCRATCH = Recipe(trains_language_model=True, lr=3e-3, language_lr=1e-3, noise=0.7, projector_first=0.0)
+
+
+def choose_recipe(checkpoint: Checkpoint) -> Recipe:
+    """By the language model's size: one far below every published one knows no language that could be lost."""
+    parameters = sum(tensor.parameters for tensor in checkpoint.tensors if not tensor.is_vision)
+    return FROM_SCRATCH if parameters < SMALL_PARAMETERS else PRETRAINED
+
+
+def trains_language_model(wishes: Wishes, recipe: Recipe) -> bool:
+    """Whether the whole language model learns.
+
+    Raises:
+        UsageError: it should, and low-rank layers in its place too.
+    """
+    if wishes.train_language_model and wishes.lora:
+        raise UsageError(
+            f"--train-language-model and --lora {wishes.lora} came together; the weights learn in one of the two ways.",
+            remedy="Give one of them.",
+        )
+    if wishes.train_language_model is None:
+        return recipe.trains_language_model and not wishes.lora
+    return wishes.train_language_model
+
+
+def settle(
+    wishes: Wishes, recipe: Recipe, *, fields: Sequence[str], tokens: int, items: int, adapts: bool
+) -> AlignSettings:
+    """Everything that decides the run.
+
+    Args:
+        wishes: come first.
+        recipe: of the model.
+        fields: that are asked about.
+        tokens: K of the projector.
+        items: to train on; the number of epochs follows from it.
+        adapts: a linear map takes the place of the training unless epochs are asked for.
+
+    Raises:
+        UsageError: numbers that cannot be meant.
+    """
+    language_lr = _language_rate(wishes, recipe)
+    settings = AlignSettings(
+        fields=tuple(fields),
+        epochs=_epochs(wishes.epochs, items * (len(fields) + 1), adapts=adapts),
+        batch_size=wishes.batch_size,
+        lr=recipe.lr if wishes.lr is None else wishes.lr,
+        language_lr=language_lr,
+        projector_first=recipe.projector_first if language_lr > 0 else 0.0,
+        lora_rank=wishes.lora or 0,
+        noise=recipe.noise if wishes.noise is None else wishes.noise,
+        tokens=tokens,
+        seed=wishes.seed,
+        minutes=wishes.minutes,
+    )
+    enough = settings.epochs >= (0 if adapts else 1) and min(settings.batch_size, settings.tokens) >= 1
+    if not enough or settings.lr <= 0 or settings.language_lr < 0 or settings.lora_rank < 0 or settings.noise < 0:
+        raise UsageError(
+            "Epochs, batch size, tokens and rates must be positive, noise at least 0; "
+            f"found {settings.epochs}, {settings.batch_size}, {settings.tokens}, {settings.lr}, "
+            f"{settings.language_lr} and {settings.noise}.",
+            remedy="Leave the option out for its default.",
+        )
+    return settings
+
+
+def _epochs(wanted: int | None, dialogues: int, *, adapts: bool) -> int:
+    """The user's, none after a map between encoders, or as many as show a run's worth of dialogues."""
+    if wanted is not None:
+        return wanted
+    return 0 if adapts else min(max(round(DIALOGUES_SHOWN / dialogues), FEWEST_EPOCHS), MOST_EPOCHS)
+
+
+def _language_rate(wishes: Wishes, recipe: Recipe) -> float:
+    if not trains_language_model(wishes, recipe) and not wishes.lora:
+        return 0.0
+    if wishes.language_lr is not None:
+        return wishes.language_lr
+    return LORA_LR if wishes.lora else recipe.language_lr

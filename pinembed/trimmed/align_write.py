@@ -1,0 +1,173 @@
+"""The projector that a run begins with: the model's own, a new one, or the old one behind a map between encoders."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from pinembed.errors import ModelError
+from pinembed.nouns.progress import Progress
+from pinembed.reports.align import AlignReport
+from pinembed.source.embedding_source import EmbeddingSource
+from pinembed.trimmed.align_dataset import Material, Rows
+from pinembed.trimmed.checkpoint import INDEX_NAME, import_transformers, read_checkpoint, without_bars
+from pinembed.trimmed.model import TrimmedModel
+from pinembed.trimmed.projector import (
+    adapted,
+    fit_adapter,
+    mean_cosine,
+    new_projector,
+    projector_sha256,
+    save_projector,
+)
+from pinembed.trimmed.trim import carry_texts, write_json
+from pinembed.version import __version__
+
+TOKENS = 4
+
+
+def give_projector(trimmed: TrimmedModel, material: Material, *, tokens: int | None, seed: int) -> None:
+    """Keep the model's projector where it fits encoder and K; put a new one with random weights in otherwise.
+
+    Args:
+        trimmed: gets the projector.
+        material: of the run.
+        tokens: K; None for that of the present projector, or 4.
+        seed: of the weights.
+    """
+    present = trimmed.projector
+    if (
+        present is not None
+        and present.config.encoder_fingerprint == material.fingerprint
+        and tokens in (None, present.config.tokens)
+    ):
+        return
+    trimmed.projector = new_projector(
+        dim=material.train.embeddings_ND.shape[1],
+        tokens=TOKENS if tokens is None else tokens,
+        token_embeddings_VH=trimmed.token_embeddings_VH,
+        encoder_fingerprint=material.fingerprint,
+        seed=seed,
+    ).to(trimmed.device)
+    trimmed.projector.fit_input(material.train.embeddings_ND)
+
+
+def adapt_projector(trimmed: TrimmedModel, material: Material, old_source: Path) -> float | None:
+    """Put a linear map from the new embeddings to the old ones before the model's projector.
+
+    Returns:
+        Mean cosine between mapped and old embeddings of held-out items; None where the old source holds none of them.
+
+    Raises:
+        ModelError: no projector, or one that has a map already.
+        EncoderMismatchError: the old source is not the one that the projector was trained on.
+        DataError: the sources share too few training items.
+        SourceError: the old source is damaged.
+    """
+    projector = trimmed.require_projector()
+    if projector.adapter is not None:
+        raise ModelError(
+            "The model's projector reads its embeddings through a map between encoders already.",
+            remedy="Give the model and the source that the projector was trained with, before any map.",
+        )
+    old = EmbeddingSource.open(old_source)
+    projector.check_source(old.spec.fingerprint, place=str(old_source))
+    adapter = fit_adapter(*_pairs(material.train, old))
+    trimmed.projector = adapted(projector.cpu(), adapter, encoder_fingerprint=material.fingerprint).to(trimmed.device)
+    new_ND, old_NE = _pairs(material.held_out, old)
+    return mean_cosine(adapter, new_ND, old_NE) if len(new_ND) else None
+
+
+def _pairs(rows: Rows, old: EmbeddingSource) -> tuple[torch.Tensor, torch.Tensor]:
+    """New and old embeddings of the items that both sources hold."""
+    places = [place for place, item in enumerate(rows.items) if item.id in old]
+    old_NE = torch.from_numpy(old.get([rows.items[place].id for place in places]).astype("float32"))
+    return rows.embeddings_ND[places], old_NE
+
+
+RUN_NAME, CURVES_NAME = "run.json", "curves.png"
+
+
+def write_model(folder: Path, trimmed: TrimmedModel, model: Path, report: AlignReport, progress: Progress) -> None:
+    """Fill an empty folder with all that `ask` needs, and with what tells how it came about."""
+    carry_texts(model, folder)
+    if report.settings.language_lr > 0:
+        _save_language_model(folder, trimmed, model)
+    else:
+        _link_weights(folder, model)
+    save_projector(trimmed.require_projector(), folder)
+    write_json(
+        folder / RUN_NAME,
+        {
+            **asdict(report),
+            "model": str(model),
+            "projector_sha256": projector_sha256(folder),
+            "versions": {
+                "pinembed": __version__,
+                "python": platform.python_version(),
+                **{name: version(name) for name in ("torch", "transformers")},
+            },
+        },
+    )
+    draw_curves(folder / CURVES_NAME, report, progress)
+
+
+def draw_curves(path: Path, report: AlignReport, progress: Progress) -> None:
+    """Loss and accuracy over the epochs, and the held-out fields beside the probe; says so without matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        progress.say(f'No {path.name}: matplotlib is not installed. Run: pip install "pinembed[report]"')
+        return
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    loss_axes, score_axes = figure.subplots(1, 2)
+    epochs = [record.epoch for record in report.epochs]
+    loss_axes.plot(epochs, [record.loss for record in report.epochs], marker="o", markersize=3, label="training loss")
+    watched = [(record.epoch, record.accuracy) for record in report.epochs if record.accuracy is not None]
+    if watched:
+        right_axes = loss_axes.twinx()
+        right_axes.plot(*zip(*watched, strict=True), marker="o", markersize=3, color="tab:green")
+        right_axes.set(ylim=(0, 1), ylabel="validation answers right (green)")
+    loss_axes.set(title="Training", xlabel="epoch", ylabel="loss (blue)", ylim=(0, None))
+    places = range(len(report.fields))
+    for shift, label, values in (
+        (-0.27, "stored embedding", [score.accuracy for score in report.fields]),
+        (0.0, "linear probe", [score.probe for score in report.fields]),
+        (0.27, "rows shuffled", [score.shuffled for score in report.fields]),
+    ):
+        score_axes.bar([place + shift for place in places], values, width=0.25, label=label)
+    score_axes.set_xticks(list(places), [score.field for score in report.fields])
+    score_axes.set(title=f"{report.held_out}: {report.held_out_items} items never seen", ylim=(0, 1), ylabel="right")
+    score_axes.legend(fontsize=8)
+    figure.savefig(path, dpi=120)
+
+
+def _save_language_model(folder: Path, trimmed: TrimmedModel, model: Path) -> None:
+    """In the type that the weights had; the projector stays beside it."""
+    transformers = import_transformers("Saving a trained model")
+    stored = transformers.AutoConfig.from_pretrained(model, local_files_only=True).dtype
+    with without_bars(transformers):
+        trimmed.model.to(stored or trimmed.model.dtype).save_pretrained(folder)
+
+
+def _link_weights(folder: Path, model: Path) -> None:
+    """A frozen language model takes no second place on the disk where the file system has hard links."""
+    checkpoint = read_checkpoint(model)
+    files = [model / "config.json", *(shard.path for shard in checkpoint.shards)]
+    if (model / INDEX_NAME).is_file():
+        files.append(model / INDEX_NAME)
+    for file in files:
+        _link(file, folder / file.name)
+
+
+def _link(file: Path, place: Path) -> None:
+    try:
+        os.link(file.resolve(), place)
+    except OSError:
+        shutil.copyfile(file, place)
