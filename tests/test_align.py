@@ -23,7 +23,7 @@ from pinembed.nouns.item import Item
 from pinembed.nouns.progress import Silent, Stop
 from pinembed.reports.align import AlignReport
 from pinembed.source.writer import write_source
-from pinembed.trimmed.align_loop import Alignment, right_answers
+from pinembed.trimmed.align_loop import Alignment, correct_answers
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.projector import PROJECTOR_NAME, load_projector, new_projector
 from pinembed.trimmed.questions import KIND_WEIGHTS, QuestionMaker
@@ -182,10 +182,10 @@ def test_align_writes_the_run_and_its_curves(aligned: AlignReport) -> None:
 
 
 def test_right_answers_are_those_that_greedy_generation_gives(aligned: AlignReport, shop: Path, source: Path) -> None:
-    from pinembed.trimmed.align_dataset import read_material
+    from pinembed.trimmed.align_dataset import read_align_dataset
 
     model = TrimmedModel.load(aligned.out)
-    held_out = read_material(shop, source, group=None).held_out
+    held_out = read_align_dataset(shop, source, group=None).held_out
     dialogues = QuestionMaker(held_out.items, ["color"]).judging("color")
     wrong = [type(one)(rows=one.rows, question=one.question, answer="green") for one in dialogues]
     said = model.generate(
@@ -194,7 +194,7 @@ def test_right_answers_are_those_that_greedy_generation_gives(aligned: AlignRepo
 
     for asked in (dialogues, wrong):
         exact = [text == one.answer for text, one in zip(said, asked, strict=True)]
-        assert list(right_answers(model, held_out.embeddings_ND, asked)) == exact
+        assert list(correct_answers(model, held_out.embeddings_ND, asked)) == exact
 
 
 def test_align_without_the_language_model_leaves_its_weights_untouched(
@@ -421,7 +421,7 @@ def test_a_map_between_encoders_keeps_the_answers(
     assert report.encoder_fingerprint != aligned.encoder_fingerprint
     assert all(score.accuracy >= 0.85 for score in report.fields)
     loaded = TrimmedModel.load(tmp_path / "out").require_projector()
-    loaded.check_source(report.encoder_fingerprint, place="new")
+    loaded.check_source(report.encoder_fingerprint, origin="new")
 
 
 def test_a_map_from_a_source_that_the_projector_does_not_know_is_refused(

@@ -14,7 +14,7 @@ from pinembed.errors import UsageError
 from pinembed.jobs import align as run
 from pinembed.nouns.progress import Silent
 from pinembed.source.writer import write_source
-from pinembed.trimmed.align_dataset import Material, nearly_equal_pairs, read_material
+from pinembed.trimmed.align_dataset import AlignDataset, nearly_equal_pairs, read_align_dataset
 from tests.source_material import SPEC
 
 D = 32
@@ -52,7 +52,7 @@ def write_rows(folder: Path, rows_ND: NDArray[np.float32]) -> Path:
     return folder
 
 
-def sides(material: Material) -> dict[str, str]:
+def sides(material: AlignDataset) -> dict[str, str]:
     parts = {"train": material.train, "val": material.select, "test": material.held_out}
     return {item.id: name for name, rows in parts.items() for item in rows.items}
 
@@ -68,7 +68,7 @@ def test_pairs_are_the_rows_that_are_equal_or_nearly_so() -> None:
 def test_pairs_tie_a_crowd_of_equal_rows_to_its_first() -> None:
     rows_ND = unit_rows(80)
     rows_ND[10:70] = rows_ND[10]
-    assert nearly_equal_pairs(rows_ND).tolist() == [[10, place] for place in range(11, 70)]
+    assert nearly_equal_pairs(rows_ND).tolist() == [[10, index] for index in range(11, 70)]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
@@ -79,13 +79,13 @@ def test_pairs_of_hardly_any_rows_are_none(count: int) -> None:
 def test_nearly_equal_embeddings_do_not_move_a_hashed_split_and_are_named(tmp_path: Path) -> None:
     rows_ND = unit_rows(200)
     data = write_catalogue(tmp_path / "data", items=200)
-    before = sides(material := read_material(data, write_rows(tmp_path / "source", rows_ND), group=None))
+    before = sides(material := read_align_dataset(data, write_rows(tmp_path / "source", rows_ND), group=None))
     assert set(before.values()) == {"train", "val", "test"}
     assert material.copies == ()
 
     for number in range(100):
         rows_ND[100 + number] = turned(rows_ND[number], cosine=0.9985, seed=number)
-    material = read_material(data, write_rows(tmp_path / "other source", rows_ND), group=None)
+    material = read_align_dataset(data, write_rows(tmp_path / "other source", rows_ND), group=None)
     assert sides(material) == before
     across = {
         (f"i{here}", f"i{there}")
@@ -102,7 +102,7 @@ def test_every_held_out_item_of_a_crowd_of_equal_embeddings_is_named(tmp_path: P
     rows_ND[18:36] = rows_ND[18]  # the first of the crowd is held out
     splits = ["test"] * 20 + ["val"] * 5 + ["train"] * 15
     data = write_catalogue(tmp_path / "data", items=40, splits=splits)
-    material = read_material(data, write_rows(tmp_path / "source", rows_ND), group=None)
+    material = read_align_dataset(data, write_rows(tmp_path / "source", rows_ND), group=None)
     assert material.copies == (("i18", "i25"), ("i19", "i25"))
 
 
@@ -114,7 +114,7 @@ def test_copies_across_a_given_split_stay_where_they_are_and_are_told(
     splits = ["train"] * 20 + ["val"] * 10 + ["test"] * 10
     data = write_catalogue(tmp_path / "data", items=40, splits=splits)
     source = write_rows(tmp_path / "source", rows_ND)
-    assert sides(material := read_material(data, source, group=None))["i39"] == "test"
+    assert sides(material := read_align_dataset(data, source, group=None))["i39"] == "test"
     assert material.copies == (("i39", "i3"),)
 
     said: list[str] = []
@@ -122,7 +122,7 @@ def test_copies_across_a_given_split_stay_where_they_are_and_are_told(
     with pytest.raises(UsageError, match="--fields names shape"):  # told before anything takes time
         run.align(data=data, model=tmp_path, source=source, out=tmp_path / "out", fields=("shape",))
     assert said == [
-        "1 test item(s) have nearly the embedding of a training item, e.g. i39 that of i3: right answers about such "
+        "1 test item(s) have nearly the embedding of a training item, e.g. i39 that of i3: positives about such "
         "say little about unseen items."
     ]
 
@@ -130,4 +130,4 @@ def test_copies_across_a_given_split_stay_where_they_are_and_are_told(
 def test_an_unknown_group_column_is_refused(tmp_path: Path) -> None:
     data, source = write_catalogue(tmp_path / "data", items=40), write_rows(tmp_path / "source", unit_rows(40))
     with pytest.raises(UsageError, match=r"--group names kind, which .* does not have; its columns are"):
-        read_material(data, source, group="kind")
+        read_align_dataset(data, source, group="kind")

@@ -13,7 +13,7 @@ from tests.conftest import CliResult
 
 
 def test_bench_lookup_measures_and_leaves_nothing(cli: Callable[..., CliResult], tmp_path: Path) -> None:
-    flags = ("--items", "500", "--dim", "16", "--gathers", "100", "--place", tmp_path)
+    flags = ("--items", "500", "--dim", "16", "--gathers", "100", "--folder", tmp_path)
     done = cli("bench", "lookup", *flags, "--json")
     assert done.exit_code == 0
     report = done.json
@@ -25,12 +25,12 @@ def test_bench_lookup_measures_and_leaves_nothing(cli: Callable[..., CliResult],
 
 
 def test_bench_lookup_refuses_a_place_that_is_not_there(cli: Callable[..., CliResult], tmp_path: Path) -> None:
-    done = cli("bench", "lookup", "--place", tmp_path / "nowhere")
+    done = cli("bench", "lookup", "--folder", tmp_path / "nowhere")
     assert done.exit_code == 1
     assert "nowhere cannot be used: No such file or directory" in done.words
 
 
 def test_bench_lookup_refuses_a_disk_that_is_too_small(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"MiB free; the measurement needs \d+ MiB") as caught:
-        job.bench_lookup(place=tmp_path, items=10**12)
+        job.bench_lookup(index=tmp_path, items=10**12)
     assert "fewer --items" in caught.value.remedy

@@ -84,7 +84,7 @@ def test_numbers_are_said_as_thirds_of_the_catalogue() -> None:
     schema = pa.schema([("title", pa.string()), ("price", pa.float64())])
     shop = Catalogue(root=Path("shop"), items=items, schema=schema, metadata=Path("shop/metadata.csv"))
     captioner = make_captioner(shop, ["title", "price"])
-    assert [captioner.caption(items[place]) for place in (0, 4, 8)] == [
+    assert [captioner.caption(items[index]) for index in (0, 4, 8)] == [
         "mug. low price",
         "mug. medium price",
         "mug. high price",
@@ -180,8 +180,8 @@ def test_training_speaks_some_of_the_tags_and_evaluation_all() -> None:
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 def test_lists_and_numbers_of_jsonl_and_parquet_become_text(tmp_path: Path, kind: str) -> None:
     rows = [
-        {"file_name": f"{place}.png", "title": "mug", "tags": tags, "price": price, "new": place == 0}
-        for place, (tags, price) in enumerate([(["tea", "gift"], 1.0), ([], None), (None, 90.0)])
+        {"file_name": f"{index}.png", "title": "mug", "tags": tags, "price": price, "new": index == 0}
+        for index, (tags, price) in enumerate([(["tea", "gift"], 1.0), ([], None), (None, 90.0)])
     ]
     for row in rows:
         (tmp_path / row["file_name"]).write_bytes(b"")

@@ -52,8 +52,8 @@ def test_demo_goes_the_whole_way_and_tells_what_each_step_took(cli, small_shop, 
     assert [field for field, _, _ in asked] == ["category", "color", "pattern"] * (len(asked) // 3)
     assert len({item.partition("-")[0] for _, _, item in asked}) == len(asked) // 3
     right = [
-        answer["answer"] == item.split("-")[place % 3]
-        for place, (answer, (_, _, item)) in enumerate(zip(result.json["answers"], asked, strict=True))
+        answer["answer"] == item.split("-")[index % 3]
+        for index, (answer, (_, _, item)) in enumerate(zip(result.json["answers"], asked, strict=True))
     ]
     last = steps["ask about an unseen product of each category, without its picture"]
     assert f"{sum(right)} of {len(asked)} answers right" in last["result"]

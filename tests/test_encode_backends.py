@@ -14,13 +14,13 @@ import pytest
 import torch
 
 from pinembed.encoder.backends import candidates, choose
-from pinembed.encoder.backends import probe as trial_process
-from pinembed.encoder.backends import probe_worker as trial_worker
+from pinembed.encoder.backends import probe as probe_process
+from pinembed.encoder.backends import probe_worker as probe_worker
 from pinembed.encoder.backends.base import Pixels, Vectors
-from pinembed.encoder.backends.candidates import check_backend, open_converted, promising
+from pinembed.encoder.backends.candidates import candidates_for, check_backend, open_converted
 from pinembed.encoder.backends.choose import BackendChoice
 from pinembed.encoder.backends.model_cache import KEPT_MODELS, model_folder, remembered
-from pinembed.encoder.backends.probe import ConvertedTrial, Refused, TorchTrial, Trial
+from pinembed.encoder.backends.probe import ConvertedProbe, Probe, TorchProbe, Unsupported
 from pinembed.encoder.backends.tower import ImageTower, load_tower
 from pinembed.encoder.backends.with_torch import TorchBackend
 from pinembed.encoder.encoder import Encoder, load_encoder
@@ -43,7 +43,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of its own, and trials in this process, where they begin at once."""
     monkeypatch.setenv("PINEMBED_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(choose, "MEASURE_S", 0.02)
-    monkeypatch.setattr(trial_process, "answers_of", lambda trial, stop=None: trial_worker.run_trial(trial))
+    monkeypatch.setattr(probe_process, "answers_of", lambda trial, stop=None: probe_worker.run_probe(trial))
     return tmp_path / "cache"
 
 
@@ -102,7 +102,7 @@ def test_backend_agrees_with_the_encoder_for_any_number_of_images(
         backend = TorchBackend(tower, BATCH, precision)
     else:
         trial = torch_trial(choice, pixels)
-        trial_worker._convert(name, tower, trial)
+        probe_worker._convert(name, tower, trial)
         backend = open_converted(name, trial.folder, 2)
     expected = encoder.embed_images(torch.from_numpy(pixels)).numpy()
 
@@ -115,7 +115,7 @@ def test_backend_agrees_with_the_encoder_for_any_number_of_images(
         assert (vectors * expected[:count]).sum(axis=1).min() > least
 
 
-def torch_trial(choice: BackendChoice, pixels: Pixels) -> TorchTrial:
+def torch_trial(choice: BackendChoice, pixels: Pixels) -> TorchProbe:
     return choice._torch_trial(pixels)
 
 
@@ -159,12 +159,12 @@ def test_auto_never_takes_int8(choice: BackendChoice, pixels: Pixels, measured: 
 
 def test_auto_tries_onnx_only_where_openvino_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(candidates, "is_installed", lambda kind: True)
-    with_it = promising("auto", ("fp32", "bf16"), "cpu")
+    with_it = candidates_for("auto", ("fp32", "bf16"), "cpu")
     monkeypatch.setattr(candidates, "is_installed", lambda kind: kind == "onnx")
 
     assert with_it == ["torch fp32", "torch bf16", "openvino bf16"]
-    assert promising("auto", ("fp32", "bf16"), "cpu") == ["torch fp32", "torch bf16", "onnx fp32"]
-    assert promising("auto", ("fp32", "fp16"), "cuda") == ["torch fp32", "torch fp16"]
+    assert candidates_for("auto", ("fp32", "bf16"), "cpu") == ["torch fp32", "torch bf16", "onnx fp32"]
+    assert candidates_for("auto", ("fp32", "fp16"), "cuda") == ["torch fp32", "torch fp16"]
 
 
 def test_measure_tells_speed_and_agreement_as_they_come(choice: BackendChoice, pixels: Pixels) -> None:
@@ -181,7 +181,7 @@ def test_choice_is_remembered_and_its_converted_model_opens_without_torch(
     choice: BackendChoice, pixels: Pixels, measured: Measured
 ) -> None:
     pytest.importorskip("onnxruntime")
-    trial_worker._convert("onnx fp32", load_tower(choice.files), torch_trial(choice, pixels))
+    probe_worker._convert("onnx fp32", load_tower(choice.files), torch_trial(choice, pixels))
     measured([speed("torch fp32", 20), speed("onnx fp32", 60)])
     choice.choose(pixels, print)
 
@@ -253,16 +253,16 @@ def test_named_backend_without_its_package_names_the_extra(
 def test_backend_that_cannot_take_the_encoder_is_left_out_by_auto_and_explained_where_named(
     choice: BackendChoice, pixels: Pixels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def answers(trial: Trial, stop: Stop | None = None) -> Iterator[object]:
+    def answers(trial: Probe, stop: Stop | None = None) -> Iterator[object]:
         yield from (
             answer
-            for answer in trial_worker.run_trial(trial)
-            if isinstance(answer, BackendSpeed | trial_worker.Reference)
+            for answer in probe_worker.run_probe(trial)
+            if isinstance(answer, BackendSpeed | probe_worker.Reference)
         )
-        yield Refused(name="openvino bf16", message="No such operation.", remedy="Use --backend torch.")
+        yield Unsupported(name="openvino bf16", message="No such operation.", remedy="Use --backend torch.")
 
-    monkeypatch.setattr(trial_process, "answers_of", answers)
-    monkeypatch.setattr(trial_worker, "promising", lambda *args: [])
+    monkeypatch.setattr(probe_process, "answers_of", answers)
+    monkeypatch.setattr(probe_worker, "promising", lambda *args: [])
     said: list[str] = []
 
     assert choice.choose(pixels, said.append) == "torch fp32"
@@ -276,7 +276,7 @@ def test_trial_process_answers_and_names_its_crash(
 ) -> None:
     monkeypatch.undo()
     vectors = np.zeros((6, 16), dtype=np.float32)
-    trial = ConvertedTrial(
+    trial = ConvertedProbe(
         name="onnx fp32",
         batch_size=4,
         pixels_BCHW=pixels,
@@ -286,17 +286,17 @@ def test_trial_process_answers_and_names_its_crash(
         measure_s=0.1,
     )
 
-    (refused,) = trial_process.answers_of(trial)
-    monkeypatch.setattr(trial_process, "TRIAL", "tests.troubled_trial")
-    (crashed,) = trial_process.answers_of(trial)
+    (refused,) = probe_process.answers_of(trial)
+    monkeypatch.setattr(probe_process, "TRIAL", "tests.troubled_trial")
+    (crashed,) = probe_process.answers_of(trial)
     stop = Stop()
     stop.signum = 15
 
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, Unsupported)
     assert "ONNX Runtime" in refused.message
-    assert isinstance(crashed, Refused)
+    assert isinstance(crashed, Unsupported)
     assert crashed.message == "The process that measures the backends ended with SIGSEGV."
-    assert list(trial_process.answers_of(trial, stop)) == []
+    assert list(probe_process.answers_of(trial, stop)) == []
 
 
 def test_gpu_memory_that_runs_out_halves_the_batch_for_good(
@@ -396,7 +396,7 @@ def test_run_whose_choice_is_known_never_loads_torch_and_one_with_nothing_to_do_
     choice = BackendChoice(
         wanted="auto", files=files, fingerprint=fingerprint, device="cpu", batch_size=32, cores=usable_cores()
     )
-    trial_worker._convert("onnx fp32", load_tower(files), torch_trial(choice, np.empty(0, np.uint8)))
+    probe_worker._convert("onnx fp32", load_tower(files), torch_trial(choice, np.empty(0, np.uint8)))
     choice.settle([speed("torch fp32", 20), speed("onnx fp32", 60)])
 
     arguments = [str(catalogue_folder), str(tmp_path / "db/t"), str(tiny_encoder)]
@@ -411,7 +411,7 @@ def test_converted_model_that_is_damaged_is_measured_and_made_again(
     cli: Cli, catalogue_folder: Path, tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("onnxruntime")
-    monkeypatch.setattr(trial_worker, "promising", lambda *args: ["torch fp32"])
+    monkeypatch.setattr(probe_worker, "promising", lambda *args: ["torch fp32"])
     monkeypatch.setattr(choose, "remembered", lambda: {"here": "onnx fp32"})
     monkeypatch.setattr(choose, "machine_key", lambda *args: "here")
     converted = model_folder(encoder_spec(locate_encoder(str(tiny_encoder))).fingerprint, 32)
@@ -429,7 +429,7 @@ def test_large_run_measures_on_its_own_images(
     encode_shop: Callable[..., object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backend_of_run, "CALIBRATE_FROM_IMAGES", 10)
-    monkeypatch.setattr(trial_worker, "promising", lambda *args: ["torch fp32"])
+    monkeypatch.setattr(probe_worker, "promising", lambda *args: ["torch fp32"])
     shapes = []
     choose_on = BackendChoice.choose
     monkeypatch.setattr(
@@ -448,7 +448,7 @@ def test_int8_vectors_do_not_depend_on_their_batch_and_never_mix_with_fp32_ones(
     cli: Cli, catalogue_folder: Path, tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     pytest.importorskip("onnxruntime")
-    monkeypatch.setattr(trial_worker, "FEWEST_FOR_RECALL", 20)
+    monkeypatch.setattr(probe_worker, "FEWEST_FOR_RECALL", 20)
     one, other = tmp_path / "db/int8", tmp_path / "db/fp32"
     asked = ("--encoder", tiny_encoder, "--backend", "onnx-int8")
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from pinembed.encoder.backends import choose
-from pinembed.encoder.backends import probe as trial_process
-from pinembed.encoder.backends import probe_worker as trial_worker
+from pinembed.encoder.backends import probe as probe_process
+from pinembed.encoder.backends import probe_worker as probe_worker
 from pinembed.encoder.backends.model_cache import remembered
-from pinembed.encoder.backends.probe import Trial, TrialAnswer
+from pinembed.encoder.backends.probe import Probe, ProbeAnswer
 from pinembed.errors import StoppedError
 from pinembed.jobs.bench_encode import bench_encode
 from pinembed.nouns.progress import Stop
@@ -25,8 +25,8 @@ Cli = Callable[..., CliResult]
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(choose, "MEASURE_S", 0.02)
-    monkeypatch.setattr(trial_worker, "every", lambda *args: ["torch fp32", "openvino fp32"])
-    monkeypatch.setattr(trial_process, "answers_of", lambda trial, stop=None: trial_worker.run_trial(trial))
+    monkeypatch.setattr(probe_worker, "every", lambda *args: ["torch fp32", "openvino fp32"])
+    monkeypatch.setattr(probe_process, "answers_of", lambda trial, stop=None: probe_worker.run_probe(trial))
     monkeypatch.setenv("PINEMBED_CACHE", str(tmp_path / "cache"))
 
 
@@ -57,7 +57,7 @@ def test_bench_encode_tells_each_measurement_as_it_comes_and_leaves_the_choice_t
     encoded = cli("encode", catalogue_folder, "--table", tmp_path / "db/t", *asked, "--json")
 
     lines = measured.stderr.splitlines()
-    told = [next(place for place, line in enumerate(lines) if words in line) for words in ("decode: ", "torch fp32: ")]
+    told = [next(index for index, line in enumerate(lines) if words in line) for words in ("decode: ", "torch fp32: ")]
     assert told == sorted(told)
     assert "of the limit is reached" in measured.words
     assert chosen == [encoded.json["backend"].removesuffix(" cpu")]
@@ -68,11 +68,11 @@ def test_bench_encode_asked_to_stop_while_it_measures_ends_with_130(
 ) -> None:
     stop = Stop()
 
-    def interrupted(trial: Trial, asked: Stop | None = None) -> Iterator[TrialAnswer]:
-        yield from itertools.islice(trial_worker.run_trial(trial), 2)
+    def interrupted(trial: Probe, asked: Stop | None = None) -> Iterator[ProbeAnswer]:
+        yield from itertools.islice(probe_worker.run_probe(trial), 2)
         stop.signum = signal.SIGINT  # as a handler does whose exception an exporter swallowed
 
-    monkeypatch.setattr(trial_process, "answers_of", interrupted)
+    monkeypatch.setattr(probe_process, "answers_of", interrupted)
 
     with pytest.raises(StoppedError) as caught:
         bench_encode(catalogue_folder, encoder=str(tiny_encoder), count=20, stop=stop)

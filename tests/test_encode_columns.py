@@ -13,9 +13,9 @@ import pytest
 
 from pinembed.catalogue import candidates as id_index
 from pinembed.catalogue import folder
-from pinembed.catalogue.candidates import NOWHERE, IdIndex
+from pinembed.catalogue.candidates import NOT_FOUND, IdIndex
 from pinembed.catalogue.files import ScannedFile
-from pinembed.encoding.diff import DigestSet, StoredContents, digests_of
+from pinembed.encoding.diff import ContentHashes, DigestSet, digests_of
 
 FILES = 20_000
 
@@ -38,9 +38,9 @@ def hashes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 def test_index_finds_ids_and_tells_those_of_one_hash_apart() -> None:
     index = IdIndex(texts("b", "é", "a"))
 
-    assert index.find(pa.array(["a", "b", "c", "é"])).tolist() == [2, 0, NOWHERE, 1]
+    assert index.find(pa.array(["a", "b", "c", "é"])).tolist() == [2, 0, NOT_FOUND, 1]
     assert index.find(texts()).tolist() == []
-    assert IdIndex(texts()).find(texts("a")).tolist() == [NOWHERE]
+    assert IdIndex(texts()).find(texts("a")).tolist() == [NOT_FOUND]
 
 
 @pytest.mark.usefixtures("hashes")
@@ -50,7 +50,7 @@ def test_index_names_the_first_of_equal_ids() -> None:
 
 
 def test_stored_contents_are_found_by_their_size_and_hash() -> None:
-    stored = StoredContents(
+    stored = ContentHashes(
         [
             (np.array([5, 7]), digests_of([sha256(1), sha256(2)])),
             (np.array([5, 5]), digests_of([sha256(3), sha256(1)])),

@@ -23,7 +23,7 @@ PREPROCESSING = Preprocessing(image_px=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 
 def pictures(folder: Path, names: list[str]) -> list[LoadRequest]:
     for name in names:
         draw_item("red", "circle", 0).save(folder / f"{name}.png")
-    return [LoadRequest(place=place, image=folder / f"{name}.png") for place, name in enumerate(names)]
+    return [LoadRequest(index=index, image=folder / f"{name}.png") for index, name in enumerate(names)]
 
 
 def pool(*, workers: int = 1, image_limit_s: float = 30, ahead: int = 4, fast_jpeg: bool = False) -> LoadingPool:
@@ -37,7 +37,7 @@ def test_pool_answers_every_request_once(tmp_path: Path) -> None:
     with pool(workers=2) as loading:
         answers = list(loading.load(requests))
 
-    assert sorted(answer.place for answer in answers) == list(range(20))
+    assert sorted(answer.index for answer in answers) == list(range(20))
     first = answers[0]
     assert isinstance(first, LoadedImage)
     assert first.pixels_CHW is not None
@@ -48,7 +48,7 @@ def test_pool_does_not_decode_a_known_content(tmp_path: Path) -> None:
     request = pictures(tmp_path, ["p"])[0]
     with pool() as loading:
         sha256 = next(answer.sha256 for answer in loading.load([request]) if isinstance(answer, LoadedImage))
-    again = LoadRequest(place=0, image=request.image, known_sha256=("other", sha256))
+    again = LoadRequest(index=0, image=request.image, known_sha256=("other", sha256))
 
     with pool() as loading:
         answer = next(loading.load([again]))
@@ -62,7 +62,7 @@ def test_decoder_that_crashes_costs_one_image(tmp_path: Path, monkeypatch: pytes
     requests = pictures(tmp_path, ["a", "crash", "b", "c"])
 
     with pool() as loading:
-        answers = {answer.place: answer for answer in loading.load(requests)}
+        answers = {answer.index: answer for answer in loading.load(requests)}
 
     assert sorted(answers) == [0, 1, 2, 3]
     crashed = answers.pop(1)
@@ -79,9 +79,9 @@ def test_every_crash_costs_its_own_image_and_no_other(tmp_path: Path, monkeypatc
     requests = pictures(tmp_path, ["crash-1", "a", "crash-2", "crash-3", "b", "c", "d", "crash-4"])
 
     with pool(workers=2) as loading:
-        answers = {answer.place: answer for answer in loading.load(requests)}
+        answers = {answer.index: answer for answer in loading.load(requests)}
 
-    assert {place for place, answer in answers.items() if isinstance(answer, FailedLoad)} == {0, 2, 3, 7}
+    assert {index for index, answer in answers.items() if isinstance(answer, FailedLoad)} == {0, 2, 3, 7}
     assert len(answers) == 8
 
 
@@ -102,12 +102,12 @@ def test_decoders_go_on_when_the_process_that_forks_them_is_killed(
     with pool(ahead=1) as loading:
         answers = loading.load(requests)
         found = [next(answers)]
-        loading._nursery._process.kill()
-        loading._nursery._process.wait()
+        loading._fork_server._process.kill()
+        loading._fork_server._process.wait()
         found += answers
 
-    assert [answer.place for answer in found if isinstance(answer, FailedLoad)] == [1]
-    assert sorted(answer.place for answer in found) == list(range(6))
+    assert [answer.index for answer in found if isinstance(answer, FailedLoad)] == [1]
+    assert sorted(answer.index for answer in found) == list(range(6))
 
 
 def test_image_that_never_ends_is_given_up_after_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +115,7 @@ def test_image_that_never_ends_is_given_up_after_its_time(tmp_path: Path, monkey
     requests = pictures(tmp_path, ["endless", "a"])
 
     with pool(image_limit_s=2) as loading:
-        answers = {answer.place: answer for answer in loading.load(requests)}
+        answers = {answer.index: answer for answer in loading.load(requests)}
 
     given_up = answers[0]
     assert isinstance(given_up, FailedLoad)
@@ -140,7 +140,7 @@ def test_pool_loads_only_so_far_ahead(tmp_path: Path) -> None:
 
     def counted() -> Iterator[LoadRequest]:
         for request in requests:
-            taken.append(request.place)
+            taken.append(request.index)
             asked.release()
             yield request
 
@@ -173,7 +173,7 @@ def test_remarks_of_libjpeg_about_an_odd_file_stay_with_the_worker(
     (tmp_path / "odd.jpg").write_bytes(whole.getvalue()[:end] + bytes(40) + whole.getvalue()[end:])
 
     with pool(fast_jpeg=True) as loading:
-        answer = next(loading.load([LoadRequest(place=0, image=tmp_path / "odd.jpg")]))
+        answer = next(loading.load([LoadRequest(index=0, image=tmp_path / "odd.jpg")]))
 
     assert isinstance(answer, LoadedImage)
     assert capfd.readouterr().err == ""
@@ -182,15 +182,15 @@ def test_remarks_of_libjpeg_about_an_odd_file_stay_with_the_worker(
 def test_pool_with_the_fast_jpeg_path_gives_the_same_pixels(tmp_path: Path) -> None:
     draw_item("red", "circle", 0, side_px=120).save(tmp_path / "a.jpg", quality=90)
     draw_item("blue", "square", 1, side_px=120).save(tmp_path / "b.png")
-    requests = [LoadRequest(place=place, image=tmp_path / name) for place, name in enumerate(["a.jpg", "b.png"])]
+    requests = [LoadRequest(index=index, image=tmp_path / name) for index, name in enumerate(["a.jpg", "b.png"])]
 
     with pool() as loading:
-        plain = {answer.place: answer for answer in loading.load(requests)}
+        plain = {answer.index: answer for answer in loading.load(requests)}
     with pool(fast_jpeg=True) as loading:
-        fast = {answer.place: answer for answer in loading.load(requests)}
+        fast = {answer.index: answer for answer in loading.load(requests)}
 
-    for place in (0, 1):
-        one, other = plain[place], fast[place]
+    for index in (0, 1):
+        one, other = plain[index], fast[index]
         assert isinstance(one, LoadedImage)
         assert isinstance(other, LoadedImage)
         assert (one.sha256, one.width_px) == (other.sha256, other.width_px)

@@ -47,7 +47,7 @@ def test_evaluate_shows_the_table_to_people(
 ) -> None:
     words = cli("evaluate", catalogue_folder, "--encoder", tiny_encoder, "--group", "product").words
     assert "text > image: 8 queries, each against a gallery of 8" in words
-    assert "image > image: no query has a right answer; give --group" in words
+    assert "image > image: no query has a positive; give --group" in words
     assert "zero-shot" in words
 
 
@@ -154,9 +154,9 @@ def test_evaluate_refuses_a_folder_without_metadata(
 def test_evaluate_shows_what_smaller_stored_forms_cost(
     cli: Callable[..., CliResult], catalogue_folder: Path, tiny_encoder: Path
 ) -> None:
-    arguments = ("evaluate", catalogue_folder, "--encoder", tiny_encoder, "--group", "color", "--stored-forms")
+    arguments = ("evaluate", catalogue_folder, "--encoder", tiny_encoder, "--group", "color", "--storage-formats")
     report = cli(*arguments, "--json").json
-    forms = {found["form"]: found for found in report["stored_forms"]}
+    forms = {found["form"]: found for found in report["storage_formats"]}
     assert forms["fp32"]["bytes_per_item"] == 64
     assert forms["fp32"]["image_to_image"]["map"] == report["image_to_image"]["map"]
     assert forms["int8"]["bytes_per_item"] == 20

@@ -25,17 +25,17 @@ from tests.source_material import DIM, SPEC, embeddings, item_ids
 Cli = Callable[..., CliResult]
 
 
-def make_table(place: Path, ids: list[str] | None = None, vectors: np.ndarray | None = None) -> str:
+def make_table(index: Path, ids: list[str] | None = None, vectors: np.ndarray | None = None) -> str:
     """A table of rows with a title and a price."""
     ids = item_ids(25) if ids is None else ids
     vectors = embeddings(len(ids)) if vectors is None else vectors
-    table = f"{place}/catalog/pins"
+    table = f"{index}/catalog/pins"
     opened = EmbeddingTable.create(table, SPEC, pa.schema([("title", pa.string()), ("price", pa.float64())]))
     schema = opened.schema
     columns = {
         "id": pa.array(ids, pa.string()),
         "title": pa.array([f"Item {item_id}" for item_id in ids]),
-        "price": pa.array([float(place) for place in range(len(ids))]),
+        "price": pa.array([float(index) for index in range(len(ids))]),
         "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1), pa.float16()), DIM),
     }
     arrays = [columns.get(field.name, pa.nulls(len(ids), field.type)) for field in schema]

@@ -388,7 +388,7 @@ def test_micro_batches_give_the_weights_of_the_complete_batch(tiny_encoder: Path
         trainer.start_epoch(1)
         batch = Batch(
             pixels_BCHW=pixels_BCHW,
-            tokens_MT=encoder.tokenizer([f"item {place}" for place in range(10)]),
+            tokens_MT=encoder.tokenizer([f"item {index}" for index in range(10)]),
             said_VB=torch.arange(10).view(1, 10),
             group_B=group_B,
             text_B=text_B,

@@ -38,10 +38,10 @@ def test_fused_vectors_equal_a_mean_written_out_item_by_item() -> None:
     image_ND, text_FND = unit_rows(rng, 20, 8), unit_rows(rng, 3, 20, 8)
     text_FND[rng.random((3, 20)) < 0.4] = 0  # missing fields
     fused_ND = fuse(image_ND, text_FND, 0.7, [0.1, 0.05, 0.15])
-    for place in range(20):
-        texts = [row if row.any() else None for row in text_FND[:, place]]
-        expected = mean_over_what_is_there(image_ND[place], texts, [0.7, 0.1, 0.05, 0.15])
-        np.testing.assert_allclose(fused_ND[place], expected, atol=1e-6)
+    for index in range(20):
+        texts = [row if row.any() else None for row in text_FND[:, index]]
+        expected = mean_over_what_is_there(image_ND[index], texts, [0.7, 0.1, 0.05, 0.15])
+        np.testing.assert_allclose(fused_ND[index], expected, atol=1e-6)
     assert fused_ND.dtype == np.float32
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from pinembed.fusion.choose import choose_fusion, find_loss, item_scores
-from pinembed.fusion.eval_set import FusionMaterial, make_material
+from pinembed.fusion.eval_set import FusionEvalSet, make_eval_set
 from pinembed.fusion.texts import copied_texts, field_texts, text_fields
 from pinembed.metrics.split import TextQueries
 from pinembed.nouns.encoder_spec import make_fusion
@@ -25,20 +25,20 @@ def items_with(**columns: list[object]) -> list[Item]:
     count = len(next(iter(columns.values())))
     return [
         Item(
-            id=str(place),
-            file_name=f"{place}.png",
-            path=Path(f"{place}.png"),
-            fields={name: values[place] for name, values in columns.items()},
+            id=str(index),
+            file_name=f"{index}.png",
+            path=Path(f"{index}.png"),
+            fields={name: values[index] for name, values in columns.items()},
         )
-        for place in range(count)
+        for index in range(count)
     ]
 
 
 def copied(queries: list[object], fused: list[object], groups: list[int]) -> set[str]:
     items = items_with(query=queries, fused=fused)
     asked = field_texts(items, "query")
-    places = copied_texts(asked, [field_texts(items, "fused")], torch.tensor(groups))
-    return {asked.texts[place] for place in places}
+    indices = copied_texts(asked, [field_texts(items, "fused")], torch.tensor(groups))
+    return {asked.texts[index] for index in indices}
 
 
 def test_query_in_the_words_of_its_answer_is_a_copy() -> None:
@@ -74,9 +74,9 @@ def test_missing_values_are_neither_queries_nor_copies() -> None:
 
 def test_numbers_constants_and_nearly_empty_columns_are_no_text() -> None:
     items = items_with(
-        title=[f"thing {place}" for place in range(20)],
-        tags=[["a", f"b{place}"] for place in range(20)],
-        price=[float(place) for place in range(20)],
+        title=[f"thing {index}" for index in range(20)],
+        tags=[["a", f"b{index}"] for index in range(20)],
+        price=[float(index) for index in range(20)],
         shop=["the shop"] * 20,
         note=["seldom", *[None] * 19],
     )
@@ -98,9 +98,9 @@ class World:
         noisy_ND = self.product_GD[self.group_of_N] + noise * self.directions(ITEMS)
         return normalize(noisy_ND if lean_D is None else noisy_ND + lean_D, dim=1)
 
-    def material(self, image_ND: Tensor, texts: dict[str, Tensor]) -> FusionMaterial:
+    def eval_set(self, image_ND: Tensor, texts: dict[str, Tensor]) -> FusionEvalSet:
         every_N = torch.arange(ITEMS)
-        return FusionMaterial(
+        return FusionEvalSet(
             image_ND=image_ND,
             group_of_N=self.group_of_N,
             caption_of_N=torch.full((ITEMS,), -1),
@@ -111,37 +111,37 @@ class World:
 
 def test_text_that_asks_does_not_meet_itself() -> None:
     world = World()
-    material = world.material(world.directions(ITEMS), {"title": world.directions(ITEMS)})
-    fused, alone = material.search(make_fusion({"image": 0.5, "title": 0.5})), material.search(None)
+    eval_set = world.eval_set(world.directions(ITEMS), {"title": world.directions(ITEMS)})
+    fused, alone = eval_set.search(make_fusion({"image": 0.5, "title": 0.5})), eval_set.search(None)
     assert torch.equal(fused.text.values_QM, alone.text.values_QM)
-    itself = material.items(make_fusion({"image": 0.5, "title": 0.5})) @ material.queries["title"].text_TD.T
+    itself = eval_set.items(make_fusion({"image": 0.5, "title": 0.5})) @ eval_set.queries["title"].text_TD.T
     assert itself.argmax(0).eq(torch.arange(ITEMS)).float().mean() > 0.9  # a dishonest figure would be near 1
 
 
 def test_image_asks_bare_and_does_not_find_itself() -> None:
     world = World()
-    material = world.material(world.around_products(0.5), {"title": world.around_products(0.1)})
-    found = material.search(make_fusion({"image": 0.5, "title": 0.5})).image
+    eval_set = world.eval_set(world.around_products(0.5), {"title": world.around_products(0.1)})
+    found = eval_set.search(make_fusion({"image": 0.5, "title": 0.5})).image
     assert (found.queries, found.gallery) == (ITEMS, ITEMS - 1)
 
 
 def test_texts_that_tell_products_apart_are_fused() -> None:
     world = World()
     texts = {"title": world.around_products(1.0), "description": world.around_products(1.0)}
-    material = world.material(world.around_products(1.6), texts)
-    choice = choose_fusion(material)
+    eval_set = world.eval_set(world.around_products(1.6), texts)
+    choice = choose_fusion(eval_set)
     assert choice.fusion is not None
     assert set(choice.fusion.names) == {"title", "description"}
     assert "find fused items better" in choice.reason
-    assert find_loss(material.search(choice.fusion), material.search(None), seed=0, must_gain=True) is None
+    assert find_loss(eval_set.search(choice.fusion), eval_set.search(None), seed=0, must_gain=True) is None
 
 
 def test_texts_that_say_nothing_leave_items_their_images() -> None:
     world = World()
-    material = world.material(
+    eval_set = world.eval_set(
         world.around_products(0.8), {"title": world.directions(ITEMS), "note": world.directions(ITEMS)}
     )
-    choice = choose_fusion(material)
+    choice = choose_fusion(eval_set)
     assert choice.fusion is None
     assert choice.reason.startswith("Items are their images alone:")
 
@@ -150,32 +150,32 @@ def test_text_that_helps_texts_and_misleads_images_is_not_fused_at_their_cost() 
     world = World()
     other_D = world.directions(ITEMS)  # both texts know the item, neither the product
     texts = {name: normalize(other_D + 0.1 * world.directions(ITEMS), dim=1) for name in ("title", "note")}
-    material = world.material(world.around_products(0.3), texts)
-    choice = choose_fusion(material)
+    eval_set = world.eval_set(world.around_products(0.3), texts)
+    choice = choose_fusion(eval_set)
     if choice.fusion is not None:
-        assert material.search(choice.fusion).is_nowhere_below(material.search(None))
+        assert eval_set.search(choice.fusion).is_nowhere_below(eval_set.search(None))
 
 
 def test_fusion_that_would_bury_items_without_texts_is_refused() -> None:
     world = World()
     lean_D = 8.0 * world.directions(1)[0]  # all texts lie on one side of the space, as they do in a trained one
     texts = {name: world.around_products(0.6, lean_D) for name in ("title", "note")}
-    material = world.material(world.around_products(0.9), texts)
-    choice = choose_fusion(material)
+    eval_set = world.eval_set(world.around_products(0.9), texts)
+    choice = choose_fusion(eval_set)
     assert choice.fusion is None
     assert "where half of the items lack their texts, images find items worse" in choice.reason
     assert choice.best is not None
-    assert find_loss(material.search(choice.best), material.search(None), seed=0, must_gain=True) is None
+    assert find_loss(eval_set.search(choice.best), eval_set.search(None), seed=0, must_gain=True) is None
 
 
 def test_less_of_the_texts_is_taken_where_the_best_weights_would_bury_items(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     lean_D = 6.0 * world.directions(1)[0]
     texts = {name: world.around_products(0.6, lean_D) for name in ("title", "note")}
-    material = world.material(world.around_products(0.9), texts)
-    lighter = choose_fusion(material).fusion
+    eval_set = world.eval_set(world.around_products(0.9), texts)
+    lighter = choose_fusion(eval_set).fusion
     monkeypatch.setattr("pinembed.fusion.choose.LIGHTER", ())
-    heaviest = choose_fusion(material)
+    heaviest = choose_fusion(eval_set)
     assert heaviest.fusion is None
     assert heaviest.best is not None
     assert lighter is not None
@@ -185,7 +185,7 @@ def test_less_of_the_texts_is_taken_where_the_best_weights_would_bury_items(monk
 
 def test_single_text_column_cannot_be_judged_and_is_not_fused() -> None:
     world = World()
-    choice = choose_fusion(world.material(world.around_products(1.0), {"title": world.around_products(0.1)}))
+    choice = choose_fusion(world.eval_set(world.around_products(1.0), {"title": world.around_products(0.1)}))
     assert choice.fusion is None
     assert "with title as the only text, every query would be the item's own text" in choice.reason
     assert "--text" in choice.reason
@@ -193,7 +193,7 @@ def test_single_text_column_cannot_be_judged_and_is_not_fused() -> None:
 
 def test_items_without_any_text_stay_images() -> None:
     world = World()
-    choice = choose_fusion(world.material(world.around_products(1.0), {}))
+    choice = choose_fusion(world.eval_set(world.around_products(1.0), {}))
     assert (choice.fusion, choice.best) == (None, None)
     assert "there is no text field beside the group's own" in choice.reason
 
@@ -201,21 +201,21 @@ def test_items_without_any_text_stay_images() -> None:
 def test_choice_is_the_same_on_every_run() -> None:
     world = World(3)
     texts = {"title": world.around_products(1.0), "description": world.around_products(0.7)}
-    material = world.material(world.around_products(1.6), texts)
-    assert choose_fusion(material) == choose_fusion(material)
+    eval_set = world.eval_set(world.around_products(1.6), texts)
+    assert choose_fusion(eval_set) == choose_fusion(eval_set)
 
 
 def test_figures_name_who_asked_and_leave_out_what_judges_nothing() -> None:
     world = World()
     texts = {"title": world.around_products(0.5), "note": world.around_products(0.5)}
     scores = item_scores(
-        world.material(world.around_products(1.0), texts), make_fusion({"image": 0.9, "title": 0.1}), seed=0
+        world.eval_set(world.around_products(1.0), texts), make_fusion({"image": 0.9, "title": 0.1}), seed=0
     )
     assert scores.query_fields == ("note",)
     assert scores.fused.text_to_item is not None
     assert scores.fused.text_to_item.queries == ITEMS
     only = item_scores(
-        world.material(world.around_products(1.0), {"title": texts["title"]}),
+        world.eval_set(world.around_products(1.0), {"title": texts["title"]}),
         make_fusion({"image": 0.9, "title": 0.1}),
         seed=0,
     )
@@ -228,7 +228,7 @@ def test_material_embeds_texts_and_leaves_zeros_where_they_lack() -> None:
     def embed_texts(texts: list[str]) -> Tensor:
         return normalize(torch.tensor([[float(len(text)), 1.0] for text in texts]).reshape(-1, 2), dim=1)
 
-    material = make_material(
+    eval_set = make_eval_set(
         items,
         normalize(torch.ones(3, 2), dim=1),
         torch.arange(3),
@@ -237,26 +237,26 @@ def test_material_embeds_texts_and_leaves_zeros_where_they_lack() -> None:
         query_fields=["title", "note"],
         embed_texts=embed_texts,  # type: ignore[arg-type]
     )
-    np.testing.assert_allclose(material.parts["title"][0], embed_texts(["photo of a mug"])[0].numpy())
-    assert not material.parts["title"][1].any()
-    assert material.queries["note"].text_of_N.tolist() == [0, 1, -1]
-    assert material.query_fields == ("title", "note")
+    np.testing.assert_allclose(eval_set.parts["title"][0], embed_texts(["photo of a mug"])[0].numpy())
+    assert not eval_set.parts["title"][1].any()
+    assert eval_set.queries["note"].text_of_N.tolist() == [0, 1, -1]
+    assert eval_set.query_fields == ("title", "note")
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_noise_alone_is_not_taken_for_a_gain(seed: int) -> None:
     world = World(seed)
     texts = {name: world.directions(ITEMS) for name in ("title", "description", "note")}
-    assert choose_fusion(world.material(world.around_products(0.5), texts), seed=seed).fusion is None
+    assert choose_fusion(world.eval_set(world.around_products(0.5), texts), seed=seed).fusion is None
 
 
 def test_fewer_queries_give_figures_of_the_same_queries() -> None:
     world = World()
-    material = world.material(world.around_products(0.8), {"title": world.around_products(0.8)})
-    fewer = material.asked_less(texts=5, images=7, seed=0)
-    whole, some = material.search(None), fewer.search(None)
+    eval_set = world.eval_set(world.around_products(0.8), {"title": world.around_products(0.8)})
+    fewer = eval_set.asked_less(texts=5, images=7, seed=0)
+    whole, some = eval_set.search(None), fewer.search(None)
     assert torch.equal(some.image.values_QM, whole.image.values_QM[:7])
     asked = [int(code) for code in fewer.queries["title"].text_of_N if code >= 0]
     assert sorted(asked) == [0, 1, 2, 3, 4]
-    places = (fewer.queries["title"].text_of_N >= 0).nonzero().squeeze(1)
-    assert torch.equal(some.text.values_QM, whole.text.values_QM[places])
+    indices = (fewer.queries["title"].text_of_N >= 0).nonzero().squeeze(1)
+    assert torch.equal(some.text.values_QM, whole.text.values_QM[indices])

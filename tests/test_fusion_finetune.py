@@ -96,14 +96,14 @@ def test_evaluate_shows_items_beside_images_and_keeps_its_keys(
 def test_auto_says_why_whatever_it_chooses(fused_by_hand: Path) -> None:
     from pinembed.encoder.encoder import load_encoder
     from pinembed.nouns.progress import SILENT
-    from pinembed.training.datasets import load_examples, read_texts
-    from pinembed.training.fusion import FusionStep, read_wish
+    from pinembed.training.datasets import load_split, read_splits
+    from pinembed.training.fusion import FusionStep, parse_fusion_options
 
-    texts = read_texts(fused_by_hand / "data", text=("title", "description"), group="product")
+    texts = read_splits(fused_by_hand / "data", text=("title", "description"), group="product")
     encoder = load_encoder(str(fused_by_hand / "out"))
-    val = load_examples(texts.val, texts, encoder.preprocessing, split="val", progress=SILENT)
+    val = load_split(texts.val, texts, encoder.preprocessing, split="val", progress=SILENT)
     reports = [
-        FusionStep(encoder, texts, read_wish(words, texts), seed=0, progress=SILENT).decide(
+        FusionStep(encoder, texts, parse_fusion_options(words, texts), seed=0, progress=SILENT).decide(
             encoder.model.state_dict(), val, None
         )
         for words in ("auto", "off")

@@ -34,7 +34,7 @@ def answered(values: Tensor, clusters: Tensor) -> QueryScores:
     return QueryScores(
         values_QM=values[:, None].repeat(1, len(METRICS)),
         cluster_Q=clusters,
-        place_Q=torch.arange(len(values)),
+        index_Q=torch.arange(len(values)),
         gallery=50,
     )
 
@@ -86,8 +86,8 @@ def test_a_challenger_that_only_finds_images_by_images_better_is_not_promoted() 
 def test_equal_encoders_of_noisy_queries_are_rarely_promoted() -> None:
     promoted = [
         decide(
-            three_directions(*(noisy(0.4, 10 * run + place) for place in range(3))),
-            three_directions(*(noisy(0.4, 10 * run + place) for place in range(3, 6))),
+            three_directions(*(noisy(0.4, 10 * run + index) for index in range(3))),
+            three_directions(*(noisy(0.4, 10 * run + index) for index in range(3, 6))),
             seed=run,
         ).promoted
         for run in range(40)
@@ -131,7 +131,7 @@ def test_equal_encoders_with_few_products_are_rarely_promoted() -> None:
     for run in range(150):
         moved = torch.tensor(rng.normal(0, 0.1, (3, 6)))
         ours = SplitScores(
-            **{name: answered(0.4 + moved[place][group_Q], group_Q) for place, name in enumerate(DIRECTIONS)}
+            **{name: answered(0.4 + moved[index][group_Q], group_Q) for index, name in enumerate(DIRECTIONS)}
         )
         theirs = SplitScores(
             **{name: answered(torch.full((60,), 0.4, dtype=torch.float64), group_Q) for name in DIRECTIONS}
@@ -145,8 +145,8 @@ def test_holm_adjusts_for_the_number_of_tests_and_keeps_the_order() -> None:
     assert holm([]) == []
 
 
-def sliced(places: range, *, count: int = 200, name: str = "category: lamp") -> list[Slice]:
-    return [Slice(name=name, places=tuple(places)[:count])]
+def sliced(indices: range, *, count: int = 200, name: str = "category: lamp") -> list[Slice]:
+    return [Slice(name=name, indices=tuple(indices)[:count])]
 
 
 def parts_of(slices: list[Slice], images: int = 200) -> tuple:
@@ -182,7 +182,7 @@ def test_a_slice_that_is_too_small_is_shown_but_stops_nobody() -> None:
 def test_of_many_slices_of_an_equal_encoder_rarely_one_looks_worse(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pinembed.metrics.intervals.RESAMPLES", 10)  # Student's t decides here
     group_Q = torch.arange(600)
-    slices = [Slice(name=f"s{place}", places=tuple(range(place, 600, 15))) for place in range(15)]
+    slices = [Slice(name=f"s{index}", indices=tuple(range(index, 600, 15))) for index in range(15)]
     parts = split_parts(slices, torch.arange(600), 600)
     rng = np.random.default_rng(3)
     alarms = unadjusted = 0
@@ -204,10 +204,10 @@ def test_the_queries_of_a_slice_are_its_images_and_their_texts_and_the_gallery_s
     scores = measure_split(
         SplitEmbeddings(image_ND=unit, text_TD=unit[:3], text_of_N=text_of_N, group_of_N=torch.arange(6) // 2)
     )
-    (part,) = split_parts([Slice(name="few", places=(1, 3, 4))], text_of_N, 3)
+    (part,) = split_parts([Slice(name="few", indices=(1, 3, 4))], text_of_N, 3)
     of_slice = part.of(scores)
-    assert of_slice.text_to_image.place_Q.tolist() == [0, 2]
-    assert of_slice.image_to_text.place_Q.tolist() == [1, 3, 4]
+    assert of_slice.text_to_image.index_Q.tolist() == [0, 2]
+    assert of_slice.image_to_text.index_Q.tolist() == [1, 3, 4]
     assert of_slice.text_to_image.gallery == 6
     assert torch.equal(of_slice.text_to_image.values_QM, scores.text_to_image.values_QM[[0, 2]])
 
@@ -216,19 +216,19 @@ def items(**columns: list[FieldValue]) -> list[Item]:
     count = len(next(iter(columns.values())))
     return [
         Item(
-            id=str(place),
-            file_name=str(place),
-            path=Path(str(place)),
-            fields={name: of[place] for name, of in columns.items()},
+            id=str(index),
+            file_name=str(index),
+            path=Path(str(index)),
+            fields={name: of[index] for name, of in columns.items()},
         )
-        for place in range(count)
+        for index in range(count)
     ]
 
 
 def test_slices_are_values_of_the_columns_and_each_tag_of_a_list() -> None:
     shop = items(kind=["mug", "lamp", "mug", None], tags=[["gift", "tea"], [], ["gift"], None], title=["a b c"] * 4)
     found = make_slices(shop, Captioner(fields=("title",)), columns=("kind", "tags"), group=None, trained=())
-    assert {part.name: part.places for part in found} == {
+    assert {part.name: part.indices for part in found} == {
         "kind: mug": (0, 2),
         "kind: lamp": (1,),
         "kind: missing": (3,),
@@ -242,7 +242,7 @@ def test_slices_tell_new_and_rare_products_and_items_with_little_text() -> None:
     shop = items(product=["a", "b", "c", None], title=["a long enough title", "mug", None, "another long title"])
     trained = items(product=["a", "a", "a", "b"])
     found = make_slices(shop, Captioner(fields=("title",)), columns=(), group="product", trained=trained)
-    assert {part.name: part.places for part in found} == {
+    assert {part.name: part.indices for part in found} == {
         "product: new, no training image": (2,),
         "product: rare, at most 2 training images": (1,),
         "text: missing": (2,),
@@ -251,10 +251,10 @@ def test_slices_tell_new_and_rare_products_and_items_with_little_text() -> None:
 
 
 def test_rare_values_of_a_column_share_a_slice() -> None:
-    shop = items(kind=[f"k{place:02}" for place in range(60)], title=["a b c"] * 60)
+    shop = items(kind=[f"k{index:02}" for index in range(60)], title=["a b c"] * 60)
     found = make_slices(shop, Captioner(fields=("title",)), columns=("kind",), group=None, trained=())
     assert len(found) == 51
-    assert len(found[-1].places) == 10
+    assert len(found[-1].indices) == 10
     assert found[-1].name == "kind: 10 others"
 
 
@@ -262,7 +262,7 @@ def test_a_column_of_many_numbers_is_cut_into_thirds() -> None:
     prices = [*(float(price) for price in range(1, 13)), None, float("nan")]
     shop = items(price=prices, title=["a b c"] * 14)
     found = make_slices(shop, Captioner(fields=("title",)), columns=("price",), group=None, trained=())
-    assert {part.name: len(part.places) for part in found} == {
+    assert {part.name: len(part.indices) for part in found} == {
         "price: low, up to 4.66667": 4,
         "price: medium": 4,
         "price: high, above 8.33333": 4,
@@ -280,11 +280,11 @@ def test_an_item_lies_in_the_third_that_its_caption_names() -> None:
     )
     for judged in (shop, [*shop[:3], *shop]):  # thirds of a split of its own lie elsewhere
         found = make_slices(judged, captioner, columns=("price",), group=None, trained=())
-        named = {part.name.removeprefix("price: ").split(",")[0]: part.places for part in found}
+        named = {part.name.removeprefix("price: ").split(",")[0]: part.indices for part in found}
         assert list(named) == ["low", "medium", "high", "missing"]
-        for level, places in named.items():
+        for level, indices in named.items():
             wanted = "a tall mug" if level == "missing" else f"a tall mug. {level} price"
-            assert {captioner.caption(judged[place]) for place in places} == {wanted}
+            assert {captioner.caption(judged[index]) for index in indices} == {wanted}
 
 
 def test_the_group_gives_the_slices_where_no_column_says_the_kind() -> None:

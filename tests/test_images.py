@@ -302,8 +302,8 @@ def test_mutated_files_give_a_picture_or_a_named_reason(kind: str) -> None:
     outcomes = set()
     for _ in range(120):
         mutated = bytearray(whole)
-        for place in rng.integers(0, len(whole), 6):
-            mutated[place] = rng.integers(0, 256)
+        for index in rng.integers(0, len(whole), 6):
+            mutated[index] = rng.integers(0, 256)
         outcomes.add(outcome_of(bytes(mutated)))
 
     assert outcomes <= {"RGB", "broken", "truncated", "not_an_image", "too_large"}

@@ -39,7 +39,7 @@ def search(mean: float) -> QueryScores:
     return QueryScores(
         values_QM=(mean + spread_Q1).expand(60, len(METRICS)),
         cluster_Q=torch.arange(60) // 3,
-        place_Q=torch.arange(60),
+        index_Q=torch.arange(60),
         gallery=60,
     )
 

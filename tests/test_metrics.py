@@ -13,8 +13,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 from torch.nn import functional as F
 
-from pinembed.metrics.compression import measure_stored_forms
-from pinembed.metrics.effective_rank import spread
+from pinembed.metrics.compression import measure_storage_formats
+from pinembed.metrics.effective_rank import effective_rank
 from pinembed.metrics.intervals import RESAMPLES, drawn_units, estimate, retrieval_scores
 from pinembed.metrics.relevance import (
     groups_of_texts,
@@ -26,9 +26,9 @@ from pinembed.metrics.relevance import (
 from pinembed.metrics.retrieval import SCORE_STEP, QueryScores, score_queries
 from pinembed.metrics.split import (
     SplitEmbeddings,
+    knn_is_correct,
     measure_split,
-    nearest_neighbours_right,
-    zero_shot_right,
+    zero_shot_is_correct,
 )
 from pinembed.metrics.verdict import paired_change
 from pinembed.nouns.scores import METRICS
@@ -45,7 +45,7 @@ def random_right_answers(queries: int, gallery: int, seed: int = 1) -> Tensor:
 
 
 def slow_figures(scores: list[float], right: list[bool]) -> list[float]:
-    """The definitions in words: a right answer's precision counts everything that scores at least as high."""
+    """The definitions in words: a positive's precision counts everything that scores at least as high."""
     precisions = []
     best = max(score for score, is_right in zip(scores, right, strict=True) if is_right)
     rank = 1 + sum(score >= best and not is_right for score, is_right in zip(scores, right, strict=True))
@@ -64,10 +64,10 @@ def test_figures_of_a_query_equal_the_slow_definition_and_scikit_learn(copies: i
     found = score_queries(query_QD, gallery_GD, lambda start, stop: right_QG[start:stop], torch.arange(len(query_QD)))
 
     scores_QG = torch.round(query_QD @ gallery_GD.T / SCORE_STEP)
-    for place in range(7):
-        slow = slow_figures(scores_QG[place].tolist(), right_QG[place].tolist())
-        assert found.values_QM[place].tolist() == pytest.approx(slow)
-        assert slow[-1] == pytest.approx(average_precision_score(right_QG[place], scores_QG[place]))
+    for index in range(7):
+        slow = slow_figures(scores_QG[index].tolist(), right_QG[index].tolist())
+        assert found.values_QM[index].tolist() == pytest.approx(slow)
+        assert slow[-1] == pytest.approx(average_precision_score(right_QG[index], scores_QG[index]))
 
 
 def test_figures_do_not_depend_on_the_size_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +143,7 @@ def test_nearest_neighbours_vote_as_scikit_learn_does() -> None:
     image_ND, labelled_MD = unit(60, 4), unit(80, 4, seed=9)
     group_N = torch.randint(6, (60,), generator=torch.Generator().manual_seed(1))
     group_M = torch.randint(6, (80,), generator=torch.Generator().manual_seed(2))
-    right_N = nearest_neighbours_right(image_ND, group_N, labelled_MD, group_M)
+    right_N = knn_is_correct(image_ND, group_N, labelled_MD, group_M)
     slow = KNeighborsClassifier(5, algorithm="brute").fit(labelled_MD.numpy(), group_M.numpy())
     assert right_N.tolist() == (slow.predict(image_ND.numpy()) == group_N.numpy()).tolist()
 
@@ -151,7 +151,7 @@ def test_nearest_neighbours_vote_as_scikit_learn_does() -> None:
 def test_a_name_is_right_where_no_other_name_is_nearer() -> None:
     class_CD = torch.eye(3)
     image_ND = F.normalize(torch.tensor([[1.0, 0.1, 0], [0, 0.2, 1.0], [0.9, 1.0, 0]]), dim=1)
-    assert zero_shot_right(image_ND, torch.tensor([0, 1, 1]), class_CD).tolist() == [True, False, True]
+    assert zero_shot_is_correct(image_ND, torch.tensor([0, 1, 1]), class_CD).tolist() == [True, False, True]
 
 
 def test_an_interval_is_seeded_and_holds_the_mean_and_narrows_with_queries() -> None:
@@ -170,7 +170,7 @@ def test_queries_of_one_group_are_drawn_together_for_figures_as_for_verdicts() -
     group_Q = torch.arange(400) // 20  # twenty products with twenty views, of which all do alike
     values_Q1 = torch.tensor(rng.random(20))[group_Q][:, None]
     scores = QueryScores(
-        values_QM=values_Q1.repeat(1, len(METRICS)), cluster_Q=group_Q, place_Q=torch.arange(400), gallery=10
+        values_QM=values_Q1.repeat(1, len(METRICS)), cluster_Q=group_Q, index_Q=torch.arange(400), gallery=10
     )
     nothing = dataclasses.replace(scores, values_QM=0 * scores.values_QM)
     (by_query,), by_group = estimate(values_Q1), retrieval_scores(scores)
@@ -213,12 +213,12 @@ def test_a_paired_difference_is_narrower_than_the_figures_it_compares() -> None:
     rng = np.random.default_rng(0)
     hard_Q1 = torch.tensor(rng.random((200, 1)))
     first = QueryScores(
-        values_QM=hard_Q1.repeat(1, len(METRICS)), cluster_Q=torch.arange(200), place_Q=torch.arange(200), gallery=10
+        values_QM=hard_Q1.repeat(1, len(METRICS)), cluster_Q=torch.arange(200), index_Q=torch.arange(200), gallery=10
     )
     second = QueryScores(
         values_QM=(hard_Q1 - 0.05).repeat(1, len(METRICS)),
         cluster_Q=torch.arange(200),
-        place_Q=torch.arange(200),
+        index_Q=torch.arange(200),
         gallery=10,
     )
     difference, alone = retrieval_scores(first, second), retrieval_scores(first)
@@ -229,8 +229,8 @@ def test_a_paired_difference_is_narrower_than_the_figures_it_compares() -> None:
 
 
 def test_spread_tells_directions_from_a_collapse() -> None:
-    whole = spread(torch.eye(8).repeat(10, 1))
-    collapsed = spread(F.normalize(torch.ones(80, 8) + 1e-3 * unit(80, 8), dim=1))
+    whole = effective_rank(torch.eye(8).repeat(10, 1))
+    collapsed = effective_rank(F.normalize(torch.ones(80, 8) + 1e-3 * unit(80, 8), dim=1))
     assert whole.effective_rank == pytest.approx(8)
     assert collapsed.mean_cosine > 0.99
     assert collapsed.has_collapsed(whole)
@@ -248,7 +248,7 @@ def test_stored_forms_lose_little_where_bytes_are_many_and_more_where_they_are_f
         text_of_N=group_N,
         group_of_N=group_N,
     )
-    forms = {found.form: found for found in measure_stored_forms(split)}
+    forms = {found.form: found for found in measure_storage_formats(split)}
     assert [found.bytes_per_item for found in forms.values()] == [256, 128, 68, 76, 64, 36, 32, 20, 16, 12]
     exact = measure_split(split).image_to_image
     assert torch.equal(forms["fp32"].image_to_image.values_QM, exact.values_QM)

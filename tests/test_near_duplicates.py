@@ -13,10 +13,10 @@ from PIL import Image
 
 from pinembed.errors import DataError
 from pinembed.images.near_duplicates import find_near_duplicates
-from pinembed.images.perceptual_hash import Likeness, alike_pairs, likeness
+from pinembed.images.perceptual_hash import PerceptualHash, near_duplicate_pairs, perceptual_hash
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import SILENT
-from pinembed.training.datasets import read_texts
+from pinembed.training.datasets import read_splits
 from tests.conftest import CliResult, write_catalogue
 
 
@@ -32,10 +32,10 @@ def encoded(picture: Image.Image, quality: int, side_px: int | None = None) -> b
     return file.getvalue()
 
 
-def looked_at(content: bytes) -> Likeness:
+def looked_at(content: bytes) -> PerceptualHash:
     from pinembed.images.decode import decode_image
 
-    return likeness(decode_image(content, name="photo", at_least_px=64))
+    return perceptual_hash(decode_image(content, name="photo", at_least_px=64))
 
 
 def test_a_copy_that_was_encoded_anew_or_resized_is_alike() -> None:
@@ -45,7 +45,7 @@ def test_a_copy_that_was_encoded_anew_or_resized_is_alike() -> None:
         encoded(picture, 40),
         encoded(picture, 85, side_px=100),
     ]
-    found = alike_pairs([looked_at(content) for content in variants])
+    found = near_duplicate_pairs([looked_at(content) for content in variants])
     assert found.tolist() == [[0, 1], [0, 2], [1, 2]]
 
 
@@ -53,22 +53,22 @@ def test_other_pictures_are_not_alike_and_no_more_is_the_same_in_another_colour(
     red, green, blue = photo(0).split()
     others = [photo(seed) for seed in range(40)]
     recoloured = Image.merge("RGB", (blue, red, green))
-    assert len(alike_pairs([looked_at(encoded(picture, 90)) for picture in (*others, recoloured)])) == 0
+    assert len(near_duplicate_pairs([looked_at(encoded(picture, 90)) for picture in (*others, recoloured)])) == 0
 
 
 def test_pairs_do_not_depend_on_the_size_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = [looked_at(encoded(photo(seed % 7), 60 + seed)) for seed in range(30)]
-    whole = alike_pairs(looks)
+    whole = near_duplicate_pairs(looks)
     monkeypatch.setattr("pinembed.images.perceptual_hash.BLOCK_SCORES", 100)
     monkeypatch.setattr("pinembed.images.perceptual_hash.PAIRS_AT_ONCE", 3)
-    assert alike_pairs(looks).tolist() == whole.tolist()
+    assert near_duplicate_pairs(looks).tolist() == whole.tolist()
     assert {(one % 7, other % 7) for one, other in whole.tolist()} == {(seed, seed) for seed in range(7)}
     assert all(one < other for one, other in whole.tolist())
 
 
 def test_a_placeholder_that_very_many_show_is_paired_with_its_first_place_alone() -> None:
     shop = [looked_at(encoded(photo(1), 90)), *[looked_at(encoded(photo(0), 90))] * 300]
-    assert alike_pairs(shop).tolist() == [[1, place] for place in range(2, 301)]
+    assert near_duplicate_pairs(shop).tolist() == [[1, index] for index in range(2, 301)]
 
 
 def test_a_large_jpeg_is_looked_at_small(tmp_path: Path) -> None:
@@ -83,19 +83,19 @@ def write_shop(root: Path, pictures: dict[str, bytes], **columns: list[str]) -> 
     with (root / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["file_name", "id", *columns])
-        for place, (name, content) in enumerate(pictures.items()):
+        for index, (name, content) in enumerate(pictures.items()):
             (root / "images" / name).write_bytes(content)
-            writer.writerow([f"images/{name}", name, *(values[place] for values in columns.values())])
+            writer.writerow([f"images/{name}", name, *(values[index] for values in columns.values())])
     return root
 
 
 def test_items_are_told_apart_by_files_that_are_the_same_and_pictures_that_are_alike(tmp_path: Path) -> None:
     contents = [encoded(photo(0), 90), encoded(photo(1), 90), encoded(photo(0), 90), encoded(photo(0), 50), b"no image"]
     items = []
-    for place, content in enumerate(contents):
-        path = tmp_path / f"{place}.jpg"
+    for index, content in enumerate(contents):
+        path = tmp_path / f"{index}.jpg"
         path.write_bytes(content)
-        items.append(Item(id=str(place), file_name=path.name, path=path))
+        items.append(Item(id=str(index), file_name=path.name, path=path))
     found = find_near_duplicates(items, root=tmp_path, progress=SILENT)
     assert sorted(found.pairs) == [(0, 2), (0, 3), (2, 3)]
     assert found.identical == {(0, 2)}
@@ -110,7 +110,7 @@ def test_a_hashed_split_keeps_copies_under_other_ids_on_one_side(tmp_path: Path)
         for seed in range(60)
     }
     titles = [f"thing {name.split('-')[1]}" for name in pictures]
-    texts = read_texts(write_shop(tmp_path / "shop", pictures, title=titles), text=(), group=None)
+    texts = read_splits(write_shop(tmp_path / "shop", pictures, title=titles), text=(), group=None)
     sides = [{item.id.split("-")[1] for item in items} for items in (texts.train, texts.val, texts.test)]
     assert sum(map(len, sides)) == 60
     assert min(map(len, sides)) > 0
@@ -164,21 +164,21 @@ def test_finetune_refuses_a_gate_that_could_promote_nothing_also_for_scripts(
 
 
 def test_a_hash_that_leaves_nothing_to_judge_by_is_refused_and_a_column_without_test_is_not(tmp_path: Path) -> None:
-    pictures = {f"{place:02}.jpg": encoded(photo(place, 96), 80) for place in range(40)}
-    titles = [f"thing {place}" for place in range(40)]
-    kinds = [f"kind {place % 2}" for place in range(40)]  # two groups: the hash has no third for test
+    pictures = {f"{index:02}.jpg": encoded(photo(index, 96), 80) for index in range(40)}
+    titles = [f"thing {index}" for index in range(40)]
+    kinds = [f"kind {index % 2}" for index in range(40)]  # two groups: the hash has no third for test
     with pytest.raises(DataError, match=r"fewer than 2 distinct texts|test split .* has 0 item\(s\)"):
-        read_texts(write_shop(tmp_path / "hashed", pictures, title=titles, kind=kinds), text=(), group="kind")
-    splits = ["val" if place % 4 == 0 else "train" for place in range(40)]
-    texts = read_texts(write_shop(tmp_path / "given", pictures, title=titles, split=splits), text=(), group=None)
+        read_splits(write_shop(tmp_path / "hashed", pictures, title=titles, kind=kinds), text=(), group="kind")
+    splits = ["val" if index % 4 == 0 else "train" for index in range(40)]
+    texts = read_splits(write_shop(tmp_path / "given", pictures, title=titles, split=splits), text=(), group=None)
     assert any("there is no test split" in warning for warning in texts.report.warnings)
 
 
 def test_a_placeholder_that_many_items_show_is_named(tmp_path: Path) -> None:
-    pictures = {f"{place:02}.jpg": encoded(photo(place if place % 5 else 0, 96), 80) for place in range(60)}
-    splits = [("train", "train", "val", "test")[place % 4] for place in range(60)]
-    shop = write_shop(tmp_path / "shop", pictures, title=[f"thing {place}" for place in range(60)], split=splits)
-    texts = read_texts(shop, text=(), group=None)
+    pictures = {f"{index:02}.jpg": encoded(photo(index if index % 5 else 0, 96), 80) for index in range(60)}
+    splits = [("train", "train", "val", "test")[index % 4] for index in range(60)]
+    shop = write_shop(tmp_path / "shop", pictures, title=[f"thing {index}" for index in range(60)], split=splits)
+    texts = read_splits(shop, text=(), group=None)
     assert any("12 of 60 images show what images/00.jpg shows" in warning for warning in texts.report.warnings)
     assert {(leak.split, leak.also_in) for leak in texts.report.leaks} == {
         ("test", "train"), ("test", "val"), ("val", "train"),

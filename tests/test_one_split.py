@@ -16,8 +16,8 @@ from pinembed.jobs.evaluate import judged_and_trained
 from pinembed.jobs.teach import teach
 from pinembed.nouns.item import Item
 from pinembed.source.writer import write_source
-from pinembed.training.datasets import Texts, read_texts
-from pinembed.trimmed.align_dataset import read_material
+from pinembed.training.datasets import DatasetSplits, read_splits
+from pinembed.trimmed.align_dataset import read_align_dataset
 from pinembed.trimmed.taught import read_taught
 from tests.conftest import write_catalogue
 from tests.source_material import SPEC
@@ -39,7 +39,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for seed in range(PICTURES)
     }
     products = [f"product {name}" for name in pictures]
-    colors = [("red", "green")[place % 2] for place in range(len(pictures))]
+    colors = [("red", "green")[index % 2] for index in range(len(pictures))]
     titles = [f"thing {name}" for name in pictures]
     return write_shop(tmp_path_factory.mktemp("shop") / "data", pictures, product=products, color=colors, title=titles)
 
@@ -60,16 +60,16 @@ def test_near_duplicates_lie_on_one_side_where_the_hash_of_their_groups_parts_th
 
 
 def test_finetune_trains_selects_and_judges_by_it(shop: Path, sides: dict[str, set[str]]) -> None:
-    texts = read_texts(shop, text=(), group="product")
+    texts = read_splits(shop, text=(), group="product")
     assert {"train": ids(texts.train), "val": ids(texts.val), "test": ids(texts.test)} == sides
 
 
 def test_fuse_chooses_and_judges_by_it(
     shop: Path, sides: dict[str, set[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read: list[Texts] = []
+    read: list[DatasetSplits] = []
 
-    def stopped(_: str, texts: Texts) -> None:
+    def stopped(_: str, texts: DatasetSplits) -> None:
         read.append(texts)
         raise DataError("enough is known", remedy="")
 
@@ -94,7 +94,7 @@ def test_align_learns_and_judges_by_it(shop: Path, sides: dict[str, set[str]], t
     spec = dataclasses.replace(SPEC, dim=32)
     write_source(tmp_path / "source", spec, [(names, rows_ND.astype(np.float16))], count=len(names))
 
-    material = read_material(shop, tmp_path / "source", group="product")
+    material = read_align_dataset(shop, tmp_path / "source", group="product")
     found = {"train": material.train.items, "val": material.select.items, "test": material.held_out.items}
     assert {name: ids(items) for name, items in found.items()} == sides
 

@@ -12,7 +12,7 @@ import torch
 from pinembed.catalogue.metadata import read_catalogue
 from pinembed.errors import ImageError
 from pinembed.images import pixel_cache as pixels
-from pinembed.images.pixel_cache import PixelStore
+from pinembed.images.pixel_cache import PixelCache
 from pinembed.nouns.encoder_spec import Preprocessing
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import SILENT
@@ -23,8 +23,8 @@ IMAGE_BYTES = 3 * SIDE_PX * SIDE_PX
 PREPROCESSING = Preprocessing(image_px=SIDE_PX, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 
-def store(items: tuple[Item, ...], *, limit: int) -> PixelStore:
-    return PixelStore(items, PREPROCESSING, limit_bytes=limit * IMAGE_BYTES, progress=SILENT)
+def store(items: tuple[Item, ...], *, limit: int) -> PixelCache:
+    return PixelCache(items, PREPROCESSING, limit_bytes=limit * IMAGE_BYTES, progress=SILENT)
 
 
 @pytest.fixture
@@ -43,9 +43,9 @@ def test_all_images_that_fit_stay_decoded(items: tuple[Item, ...]) -> None:
 def test_images_beyond_the_limit_are_decoded_anew_to_the_same_pixels(items: tuple[Item, ...], limit: int) -> None:
     whole, part = store(items, limit=1000), store(items, limit=limit)
     assert part.report.kept == limit
-    for places in ([3, 9, 3], [9, 0, 20]):
+    for indices in ([3, 9, 3], [9, 0, 20]):
         part.prepare([20, 21])
-        assert torch.equal(part.batch(places), whole.batch(places))
+        assert torch.equal(part.batch(indices), whole.batch(indices))
 
 
 def test_images_are_decoded_whenever_they_are_shown_where_that_is_faster(

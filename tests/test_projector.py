@@ -66,9 +66,9 @@ def test_projector_refuses_embeddings_of_another_size(projector: Projector) -> N
 
 
 def test_projector_refuses_a_source_of_another_encoder(projector: Projector) -> None:
-    projector.check_source("abc", place="shop-source")
+    projector.check_source("abc", origin="shop-source")
     with pytest.raises(EncoderMismatchError, match="shop-source holds embeddings of the encoder xyz"):
-        projector.check_source("xyz", place="shop-source")
+        projector.check_source("xyz", origin="shop-source")
 
 
 def test_projector_standardises_with_the_training_items(projector: Projector) -> None:

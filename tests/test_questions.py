@@ -26,12 +26,12 @@ SHOP_ITEMS = [
 
 
 def test_questions_choose_columns_of_short_values_that_repeat() -> None:
-    assert choose_fields(SHOP_ITEMS, SHOP_ITEMS, wanted=(), place=Path("data")) == ["color", "shape"]
+    assert choose_fields(SHOP_ITEMS, SHOP_ITEMS, wanted=(), origin=Path("data")) == ["color", "shape"]
 
 
 def test_questions_leave_out_a_column_whose_held_out_values_are_new() -> None:
     held_out = [item(1, color="violet", shape="circle", title="x", price=1.0, note=None)]
-    assert choose_fields(SHOP_ITEMS, held_out, wanted=(), place=Path("data")) == ["shape"]
+    assert choose_fields(SHOP_ITEMS, held_out, wanted=(), origin=Path("data")) == ["shape"]
 
 
 def test_questions_are_answered_by_the_fields() -> None:

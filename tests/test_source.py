@@ -497,14 +497,14 @@ def test_source_with_any_damage_gives_rows_or_an_error_in_words(tmp_path: Path, 
     path = sorted(folder.iterdir())[seed % 5]
     content = bytearray(path.read_bytes())
     for _ in range(int(draw.integers(1, 4))):
-        place = int(draw.integers(0, len(content)))
+        index = int(draw.integers(0, len(content)))
         match int(draw.integers(0, 3)):
             case 0:
-                content[place] = int(draw.integers(0, 256))
+                content[index] = int(draw.integers(0, 256))
             case 1:
-                del content[place : place + int(draw.integers(1, 40))]
+                del content[index : index + int(draw.integers(1, 40))]
             case 2:
-                content[place:place] = draw.bytes(int(draw.integers(1, 40)))
+                content[index:index] = draw.bytes(int(draw.integers(1, 40)))
     path.write_bytes(content)
     if path.suffix == ".safetensors":
         refresh_entry(folder, path.name)

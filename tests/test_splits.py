@@ -16,13 +16,13 @@ from pinembed.nouns.item import Catalogue, Item
 def catalogue(count: int, *, splits: tuple[str | None, ...] = (None,), per_product: int = 2) -> Catalogue:
     items = tuple(
         Item(
-            id=f"i{place}",
-            file_name=f"{place}.png",
-            path=Path(f"{place}.png"),
-            fields={"product": f"p{place // per_product}", "title": f"title {place}"},
-            split=splits[place % len(splits)],
+            id=f"i{index}",
+            file_name=f"{index}.png",
+            path=Path(f"{index}.png"),
+            fields={"product": f"p{index // per_product}", "title": f"title {index}"},
+            split=splits[index % len(splits)],
         )
-        for place in range(count)
+        for index in range(count)
     )
     schema = pa.schema([("product", pa.string()), ("title", pa.string())])
     return Catalogue(root=Path("shop"), items=items, schema=schema, metadata=Path("shop/metadata.csv"))
@@ -52,10 +52,10 @@ def test_a_hashed_split_stays_the_same_when_items_arrive() -> None:
 
 def test_groups_that_share_a_picture_lie_on_one_side() -> None:
     shop = catalogue(2000)
-    alike = [(place, place + 601) for place in range(0, 1200, 6)]
-    splits = split_items(shop, group="product", alike=alike)
+    near_duplicates = [(index, index + 601) for index in range(0, 1200, 6)]
+    splits = split_items(shop, group="product", near_duplicates=near_duplicates)
     side = {item.id: name for name, items in splits.items() for item in items}
-    assert all(side[shop.items[one].id] == side[shop.items[other].id] for one, other in alike)
+    assert all(side[shop.items[one].id] == side[shop.items[other].id] for one, other in near_duplicates)
     products = {name: {item.fields["product"] for item in items} for name, items in splits.items()}
     assert not products["train"] & (products["val"] | products["test"])
     assert {name: round(len(items) / 2000, 1) for name, items in splits.items()} == {
@@ -67,10 +67,12 @@ def test_groups_that_share_a_picture_lie_on_one_side() -> None:
 
 def test_copies_that_arrive_later_move_nothing_that_was_there() -> None:
     older, newer = catalogue(600), catalogue(1200)  # ids i0, i1, ... as a shop counts them up
-    copies = [(place, 600 + place) for place in range(0, 600, 3)]
+    copies = [(index, 600 + index) for index in range(0, 600, 3)]
     before = {item.id: name for name, items in split_items(older, group="product").items() for item in items}
     after = {
-        item.id: name for name, items in split_items(newer, group="product", alike=copies).items() for item in items
+        item.id: name
+        for name, items in split_items(newer, group="product", near_duplicates=copies).items()
+        for item in items
     }
     assert {identity: after[identity] for identity in before} == before
     assert all(after[f"i{one}"] == after[f"i{other}"] for one, other in copies)
@@ -79,9 +81,9 @@ def test_copies_that_arrive_later_move_nothing_that_was_there() -> None:
 def test_an_item_that_links_two_older_groups_brings_the_later_one_over() -> None:
     shop = catalogue(400, per_product=1)
     sides = {item.id: name for name, items in split_items(shop, group=None).items() for item in items}
-    trained = next(place for place in range(400) if sides[f"i{place}"] == "train")
-    judged = next(place for place in range(trained, 399) if sides[f"i{place}"] == "test")
-    linked = split_items(shop, group=None, alike=[(trained, 399), (judged, 399)])
+    trained = next(index for index in range(400) if sides[f"i{index}"] == "train")
+    judged = next(index for index in range(trained, 399) if sides[f"i{index}"] == "test")
+    linked = split_items(shop, group=None, near_duplicates=[(trained, 399), (judged, 399)])
     moved = {item.id: name for name, items in linked.items() for item in items}
     assert moved[f"i{trained}"] == moved[f"i{judged}"] == moved["i399"] == "train"
     assert sum(moved[identity] != sides[identity] for identity in sides) <= 2
@@ -101,7 +103,7 @@ def test_a_train_split_without_val_gives_a_tenth_of_its_groups() -> None:
 
 def test_a_given_split_is_not_changed_by_pictures_that_lie_on_both_sides() -> None:
     shop = catalogue(30, splits=("train", "val", "test"))
-    assert split_items(shop, group=None, alike=[(0, 1), (0, 2)]) == split_items(shop, group=None)
+    assert split_items(shop, group=None, near_duplicates=[(0, 1), (0, 2)]) == split_items(shop, group=None)
     assert not is_hashed(shop)
     assert is_hashed(catalogue(4))
     assert is_hashed(catalogue(4, splits=("train", "test")))
@@ -128,8 +130,8 @@ def test_an_unknown_group_is_refused_with_the_known_columns() -> None:
 
 def test_items_without_a_group_stand_alone() -> None:
     items = tuple(
-        Item(id=str(place), file_name=str(place), path=Path(str(place)), fields={"product": value, "title": "same"})
-        for place, value in enumerate(["a", None, "a", None])
+        Item(id=str(index), file_name=str(index), path=Path(str(index)), fields={"product": value, "title": "same"})
+        for index, value in enumerate(["a", None, "a", None])
     )
     labelled = label_items(items, Captioner(fields=("title",)), group="product")
     assert labelled.groups == ("a",)

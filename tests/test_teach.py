@@ -169,7 +169,7 @@ def test_align_with_a_teacher_comes_nearer_to_what_the_teacher_says(
 
 
 COLOR_ROWS = {
-    color: np.eye(8, dtype=np.float16)[place] for place, color in enumerate(("red", "green", "blue", "yellow"))
+    color: np.eye(8, dtype=np.float16)[index] for index, color in enumerate(("red", "green", "blue", "yellow"))
 }
 
 

@@ -50,7 +50,7 @@ def make_batch(encoder: Encoder) -> Batch:
     generator = torch.Generator().manual_seed(0)
     return Batch(
         pixels_BCHW=torch.randint(256, (IMAGES, 3, 32, 32), dtype=torch.uint8, generator=generator),
-        tokens_MT=encoder.tokenizer([f"item {place}" for place in range(IMAGES)]),
+        tokens_MT=encoder.tokenizer([f"item {index}" for index in range(IMAGES)]),
         said_VB=torch.stack([torch.arange(IMAGES), torch.arange(IMAGES) // 2]),
         group_B=torch.arange(IMAGES) // 2,
         text_B=torch.arange(IMAGES),
@@ -66,30 +66,30 @@ def encoder(tiny_encoder: Path) -> Encoder:
 
 def test_fitted_heads_help_and_leave_the_model_as_it_was(encoder: Encoder, tmp_path: Path) -> None:
     from pinembed.nouns.progress import SILENT
-    from pinembed.training.datasets import load_examples, read_texts
-    from pinembed.training.evaluator import Judge
+    from pinembed.training.datasets import load_split, read_splits
+    from pinembed.training.evaluator import Evaluator
     from pinembed.training.projections import fitted_heads
 
-    texts = read_texts(write_catalogue(tmp_path / "data", views=6), text=(), group="product")
-    train = load_examples(texts.train, texts, encoder.preprocessing, split="train", progress=SILENT)
+    texts = read_splits(write_catalogue(tmp_path / "data", views=6), text=(), group="product")
+    train = load_split(texts.train, texts, encoder.preprocessing, split="train", progress=SILENT)
     before = {name: tensor.clone() for name, tensor in encoder.model.state_dict().items()}
     fitted = fitted_heads(encoder, train, texts.captioner, seed=0, progress=SILENT)
     assert set(fitted) == {"visual.proj", "text_projection"}
     assert all(torch.equal(tensor, before[name]) for name, tensor in encoder.model.state_dict().items())
-    judge = Judge(encoder, train, SILENT)
+    judge = Evaluator(encoder, train, SILENT)
     scores, base_scores = judge.measure_weights({**before, **fitted}, ""), judge.measure_weights(before, "")
     assert scores.mean_map > base_scores.mean_map + 0.1
 
 
 def test_a_tower_that_goes_on_after_its_last_linear_layer_has_no_head_to_fit(encoder: Encoder) -> None:
-    from pinembed.training.projections import head_features, text_head
+    from pinembed.training.projections import projection_inputs, text_projection
 
-    head = text_head(encoder.model)
+    head = text_projection(encoder.model)
     assert head is not None
     tokens_BT = encoder.tokenizer(["red", "blue"])
     encode = encoder.model.encode_text
-    assert head_features(head, encode, iter([tokens_BT])) is not None
-    assert head_features(head, lambda tokens: encode(tokens).relu(), iter([tokens_BT])) is None
+    assert projection_inputs(head, encode, iter([tokens_BT])) is not None
+    assert projection_inputs(head, lambda tokens: encode(tokens).relu(), iter([tokens_BT])) is None
 
 
 def test_the_bias_of_pairwise_losses_expects_one_right_answer_in_a_batch() -> None:
@@ -106,10 +106,10 @@ def test_the_bias_of_pairwise_losses_expects_one_right_answer_in_a_batch() -> No
 
 
 def test_a_model_with_a_bias_of_its_own_trains_on_pairs_with_it(encoder: Encoder) -> None:
-    from pinembed.training.recipe import Wishes, make_recipe
+    from pinembed.training.recipe import RecipeOverrides, make_recipe
 
     def loss_of(model: torch.nn.Module) -> str:
-        return make_recipe(model, Wishes(), train_images=100, image_px=32, random_init=False).loss
+        return make_recipe(model, RecipeOverrides(), train_images=100, image_px=32, random_init=False).loss
 
     assert loss_of(encoder.model) == "clip"
     encoder.model.logit_bias = torch.nn.Parameter(torch.tensor(-7.0))
@@ -169,10 +169,10 @@ def test_an_anchor_keeps_the_weights_near_the_start(tiny_encoder: Path) -> None:
     from pinembed.encoder.encoder import load_encoder
 
     moved = []
-    for anchor in (0.0, 1.0):
+    for l2sp in (0.0, 1.0):
         encoder = load_encoder(str(tiny_encoder))
         before = encoder.model.state_dict()["visual.proj"].clone()
-        trainer = make_trainer(encoder, anchor=anchor)
+        trainer = make_trainer(encoder, l2sp=l2sp)
         for _ in range(3):
             trainer.step(make_batch(encoder))
         moved.append(float((encoder.model.state_dict()["visual.proj"] - before).norm()))
@@ -291,7 +291,7 @@ def test_the_rate_warms_up_falls_and_stays_at_its_floor() -> None:
 
 def test_statistics_are_the_mean_over_batches_and_leave_the_rest_as_it_was(batch_norm_encoder: Path) -> None:
     from pinembed.encoder.encoder import load_encoder
-    from pinembed.training.recalibration import batch_norms, take_statistics
+    from pinembed.training.recalibration import batch_norms, recalibrate
 
     encoder = load_encoder(str(batch_norm_encoder))
     model: Any = encoder.model
@@ -301,7 +301,7 @@ def test_statistics_are_the_mean_over_batches_and_leave_the_rest_as_it_was(batch
     first = next(iter(norms))
     first.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
     batches = [encoder.standardise(make_batch(encoder).pixels_BCHW[rows]) for rows in (slice(6), slice(6, None))]
-    take_statistics(norms, model.encode_image, batches)
+    recalibrate(norms, model.encode_image, batches)
     means = torch.stack([batch.mean(dim=(0, 2, 3)) for batch in seen])
     spreads = torch.stack([batch.var(dim=(0, 2, 3)) for batch in seen])
     assert first.running_mean is not None
@@ -322,7 +322,7 @@ def test_a_tuned_encoder_has_the_statistics_of_the_training_pictures(
     from pinembed.images.decode import read_image
     from pinembed.images.preprocess import preprocess
     from pinembed.jobs.finetune import finetune
-    from pinembed.training.recalibration import batch_norms, take_statistics
+    from pinembed.training.recalibration import batch_norms, recalibrate
 
     data = write_catalogue(tmp_path / "data", views=6)
     metadata = data / "metadata.csv"
@@ -340,7 +340,7 @@ def test_a_tuned_encoder_has_the_statistics_of_the_training_pictures(
         items = [line.split(",")[0] for line in metadata.read_text().splitlines() if "train" in line]
         pixels = [preprocess(read_image(data / name), tuned.preprocessing) for name in items]
         seen = tuned.standardise(torch.stack([torch.from_numpy(image) for image in pixels]))
-        take_statistics(batch_norms(tuned.model), cast(Any, tuned.model).encode_image, [seen])
+        recalibrate(batch_norms(tuned.model), cast(Any, tuned.model).encode_image, [seen])
         expected = {name: buffer for name, buffer in tuned.model.named_buffers() if "running" in name}
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 

@@ -101,8 +101,8 @@ def test_a_chat_template_that_is_no_template_is_refused(model: Path) -> None:
 class Opened:
     """Writes a file when it is unpickled."""
 
-    def __init__(self, place: Path) -> None:
-        self._place = place
+    def __init__(self, index: Path) -> None:
+        self._place = index
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Path.touch, (self._place,))
@@ -134,11 +134,11 @@ def test_trim_of_a_config_with_any_odd_value_ends_in_a_folder_or_a_sentence(tiny
     drawn = random.Random(0)
     shutil.copytree(tiny_qwen3vl, tmp_path / "full")
     config = (tmp_path / "full" / "config.json").read_text(encoding="utf-8")
-    places = list(leaves(json.loads(config)))
+    indices = list(leaves(json.loads(config)))
     refused = 0
     for number in range(60):
         (tmp_path / "full" / "config.json").write_text(config, encoding="utf-8")
-        edit(tmp_path / "full" / "config.json", drawn.choice(places), drawn.choice(ODD_VALUES))
+        edit(tmp_path / "full" / "config.json", drawn.choice(indices), drawn.choice(ODD_VALUES))
         try:
             trim(model=tmp_path / "full", out=tmp_path / f"out{number}")
         except PinembedError:

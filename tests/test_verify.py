@@ -43,9 +43,9 @@ def problems(report: VerifyReport) -> list[tuple[str, str]]:
     return [(finding.file, finding.problem) for finding in report.findings]
 
 
-def flip(path: Path, place: int) -> None:
+def flip(path: Path, index: int) -> None:
     content = bytearray(path.read_bytes())
-    content[place] ^= 1
+    content[index] ^= 1
     path.write_bytes(content)
 
 
@@ -76,10 +76,10 @@ def test_verify_finds_a_flipped_byte_anywhere(folder: Path, file: str, part: flo
 def test_verify_finds_every_single_flipped_byte_of_a_small_source(tmp_path: Path) -> None:
     folder = make_source(tmp_path / "source", 2)
     for path in sorted(folder.iterdir()):
-        for place in range(path.stat().st_size):
-            flip(path, place)
-            assert verify(folder=folder).findings, f"{path.name} byte {place}"
-            flip(path, place)
+        for index in range(path.stat().st_size):
+            flip(path, index)
+            assert verify(folder=folder).findings, f"{path.name} byte {index}"
+            flip(path, index)
     assert not verify(folder=folder).findings
 
 

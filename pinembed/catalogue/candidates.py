@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from pinembed.nouns.candidate import Candidate, Locator
 
-Places = NDArray[np.int64]
-NOWHERE = -1
+Indices = NDArray[np.int64]
+NOT_FOUND = -1
 _SLICE_ROWS = 1 << 14  # so that few strings are Python's at a time
 
 
@@ -31,23 +31,23 @@ class IdIndex:
     def __init__(self, ids: pa.LargeStringArray) -> None:
         self._ids = ids
         hashes = _hashes(ids)
-        self._order: Places = np.argsort(hashes, kind="stable")
+        self._order: Indices = np.argsort(hashes, kind="stable")
         self._hashes = hashes[self._order]
 
-    def find(self, wanted: pa.Array) -> Places:
-        """The place of each wanted id; NOWHERE for one that is not there."""
+    def find(self, wanted: pa.Array) -> Indices:
+        """The index of each wanted id; NOT_FOUND for one that is not there."""
         hashes = _hashes(wanted)
         ranks = np.searchsorted(self._hashes, hashes)
         has_hash = np.zeros(len(hashes), dtype=bool)
         inside = ranks < len(self._hashes)
         has_hash[inside] = self._hashes[ranks[inside]] == hashes[inside]
-        places = np.full(len(hashes), NOWHERE, dtype=np.int64)
-        places[has_hash] = self._order[ranks[has_hash]]
+        indices = np.full(len(hashes), NOT_FOUND, dtype=np.int64)
+        indices[has_hash] = self._order[ranks[has_hash]]
         hits = np.flatnonzero(has_hash)
-        is_it = pc.equal(self._ids.take(places[hits]), wanted.take(hits).cast(pa.large_string()))
+        is_it = pc.equal(self._ids.take(indices[hits]), wanted.take(hits).cast(pa.large_string()))
         for at in hits[~is_it.to_numpy(zero_copy_only=False)].tolist():
-            places[at] = self._among_equal_hashes(int(ranks[at]), wanted[at].as_py())
-        return places
+            indices[at] = self._among_equal_hashes(int(ranks[at]), wanted[at].as_py())
+        return indices
 
     def repeated(self) -> Iterator[tuple[int, int]]:
         """Places of ids that an earlier place has, each with the first of these, in no particular order."""
@@ -55,19 +55,19 @@ class IdIndex:
         lengths = np.diff(starts, append=len(self._hashes))
         for start, length in zip(starts[lengths > 1], lengths[lengths > 1], strict=True):
             first: dict[str, int] = {}
-            for place in self._order[start : start + length].tolist():
-                earliest = first.setdefault(self._ids[place].as_py(), place)
-                if earliest != place:
-                    yield place, earliest
+            for index in self._order[start : start + length].tolist():
+                earliest = first.setdefault(self._ids[index].as_py(), index)
+                if earliest != index:
+                    yield index, earliest
 
     def _among_equal_hashes(self, rank: int, wanted: str) -> int:
         hash_ = self._hashes[rank]
         while rank < len(self._hashes) and self._hashes[rank] == hash_:
-            place = int(self._order[rank])
-            if self._ids[place].as_py() == wanted:
-                return place
+            index = int(self._order[rank])
+            if self._ids[index].as_py() == wanted:
+                return index
             rank += 1
-        return NOWHERE
+        return NOT_FOUND
 
 
 def _hashes(ids: pa.Array) -> NDArray[np.int64]:
@@ -93,7 +93,7 @@ class Candidates(Sequence[Candidate]):
         size_bytes: UNKNOWN_SIZE where only reading tells.
         mtime_ns: nanoseconds since 1970.
         fields: a row of metadata for each candidate; None where there is no metadata.
-        images: a folder that all names lead from, or the places of images inside of other files.
+        images: a folder that all names lead from, or the indices of images inside of other files.
     """
 
     names: pa.LargeStringArray
@@ -107,52 +107,52 @@ class Candidates(Sequence[Candidate]):
         return len(self.names)
 
     @overload
-    def __getitem__(self, place: int) -> Candidate: ...
+    def __getitem__(self, index: int) -> Candidate: ...
     @overload
-    def __getitem__(self, place: slice) -> Sequence[Candidate]: ...
-    def __getitem__(self, place: int | slice) -> Candidate | Sequence[Candidate]:
-        if isinstance(place, slice):
-            return list(self.at(np.arange(len(self))[place]))
-        return next(self.at(np.array([place])))
+    def __getitem__(self, index: slice) -> Sequence[Candidate]: ...
+    def __getitem__(self, index: int | slice) -> Candidate | Sequence[Candidate]:
+        if isinstance(index, slice):
+            return list(self.at(np.arange(len(self))[index]))
+        return next(self.at(np.array([index])))
 
     def __iter__(self) -> Iterator[Candidate]:
         return self.at(np.arange(len(self)))
 
-    def at(self, places: Places) -> Iterator[Candidate]:
-        """The candidates at these places, in this order."""
-        for start in range(0, len(places), _ROWS_AT_ONCE):
-            part = places[start : start + _ROWS_AT_ONCE]
+    def at(self, indices: Indices) -> Iterator[Candidate]:
+        """The candidates at these indices, in this order."""
+        for start in range(0, len(indices), _ROWS_AT_ONCE):
+            part = indices[start : start + _ROWS_AT_ONCE]
             rows: list[dict[str, Any]] = [{}] * len(part) if self.fields is None else self.fields.take(part).to_pylist()
             texts = (self.names.take(part).to_pylist(), self.ids.take(part).to_pylist())
-            for place, name, item_id, fields in zip(part.tolist(), *texts, rows, strict=True):
-                size_bytes = int(self.size_bytes[place])
+            for index, name, item_id, fields in zip(part.tolist(), *texts, rows, strict=True):
+                size_bytes = int(self.size_bytes[index])
                 yield Candidate(
                     id=item_id,
                     file_name=name,
-                    image=self._image(place, name),
+                    image=self._image(index, name),
                     size_bytes=None if size_bytes == UNKNOWN_SIZE else size_bytes,
-                    mtime_ns=int(self.mtime_ns[place]),
+                    mtime_ns=int(self.mtime_ns[index]),
                     fields=fields,
                 )
 
-    def located(self, places: Places) -> Iterator[tuple[int, Locator]]:
+    def located(self, indices: Indices) -> Iterator[tuple[int, Locator]]:
         """The same places, each with where its image lies; what loading needs, without the metadata."""
-        for start in range(0, len(places), _ROWS_AT_ONCE):
-            part = places[start : start + _ROWS_AT_ONCE]
-            for place, name in zip(part.tolist(), self.names.take(part).to_pylist(), strict=True):
-                yield place, self._image(place, name)
+        for start in range(0, len(indices), _ROWS_AT_ONCE):
+            part = indices[start : start + _ROWS_AT_ONCE]
+            for index, name in zip(part.tolist(), self.names.take(part).to_pylist(), strict=True):
+                yield index, self._image(index, name)
 
-    def find(self, ids: pa.Array) -> Places:
-        """The place of each id; NOWHERE where no candidate has it."""
+    def find(self, ids: pa.Array) -> Indices:
+        """The index of each id; NOT_FOUND where no candidate has it."""
         return self._index.find(ids)
 
     def repeated(self) -> list[tuple[int, int]]:
         """Places of candidates whose id an earlier one has, sorted, each with the place of the first that has it."""
         return sorted(self._index.repeated())
 
-    def without(self, places: Iterable[int]) -> Candidates:
+    def without(self, indices: Iterable[int]) -> Candidates:
         """All but those."""
-        kept = np.delete(np.arange(len(self)), list(places))
+        kept = np.delete(np.arange(len(self)), list(indices))
         names = self.names.take(kept)
         return replace(
             self,
@@ -161,11 +161,11 @@ class Candidates(Sequence[Candidate]):
             size_bytes=self.size_bytes[kept],
             mtime_ns=self.mtime_ns[kept],
             fields=None if self.fields is None else self.fields.take(kept),
-            images=self.images if isinstance(self.images, Path) else [self.images[place] for place in kept.tolist()],
+            images=self.images if isinstance(self.images, Path) else [self.images[index] for index in kept.tolist()],
         )
 
-    def _image(self, place: int, name: str) -> Locator:
-        return self.images / name if isinstance(self.images, Path) else self.images[place]
+    def _image(self, index: int, name: str) -> Locator:
+        return self.images / name if isinstance(self.images, Path) else self.images[index]
 
     @cached_property
     def _index(self) -> IdIndex:

@@ -143,10 +143,10 @@ class Captioner:
             rng.permutation(len(parts))[:wanted] if shares is None else rng.choice(len(parts), wanted, False, shares)
         )
         if self.template is not None:
-            kept = {parts[place] for place in chosen}
+            kept = {parts[index] for index in chosen}
             return self.template.filled({name: part for name, part in said.items() if part in kept})
         joint = (". ", ", ", " ")[int(rng.integers(3))]
-        return joint.join(_without_end(_some_of(parts[place], rng)) for place in chosen)
+        return joint.join(_without_end(_some_of(parts[index], rng)) for index in chosen)
 
     def name(self, item: Item, rng: np.random.Generator) -> str:
         """What the item is called: its first field that has a value, of a long text sometimes a sentence."""
@@ -249,7 +249,7 @@ def _thinned(value: FieldValue, rng: np.random.Generator) -> FieldValue:
     if not isinstance(value, list | tuple) or len(value) < 2 or rng.random() < 0.5:
         return value
     kept = rng.permutation(len(value))[: int(rng.integers(1, len(value) + 1))]
-    return [value[place] for place in sorted(kept.tolist())]
+    return [value[index] for index in sorted(kept.tolist())]
 
 
 def _some_of(text: str, rng: np.random.Generator) -> str:

@@ -29,18 +29,18 @@ def report_data(
     """Count the three splits.
 
     Args:
-        items: of the catalogue; places in `near` are places in it.
+        items: of the catalogue; indices in `near` are indices in it.
         splits: items by split.
         near: near duplicates among them.
         captioner: items to texts.
         group: column of the groups.
     """
-    broken = {items[place].id for place in near.broken}
+    broken = {items[position].id for position in near.broken}
     counts = tuple(_counts(name, splits[name], broken, captioner, group=group) for name in ORDER if splits.get(name))
     return DataReport(
         splits=counts,
         leaks=_leaks(items, splits, near),
-        copies=len({place for pair in near.pairs for place in pair}),
+        copies=len({position for pair in near.pairs for position in pair}),
         warnings=(*_weaknesses(counts), *_crowd(items, near)),
     )
 
@@ -98,7 +98,9 @@ def _leaks(items: Sequence[Item], splits: Mapping[str, Sequence[Item]], near: Ne
     found: dict[tuple[str, str], list[LeakedPair]] = defaultdict(list)
     for pair in near.pairs:
         sides = [
-            (ORDER.index(split_of[items[place].id]), items[place]) for place in pair if items[place].id in split_of
+            (ORDER.index(split_of[items[position].id]), items[position])
+            for position in pair
+            if items[position].id in split_of
         ]
         if len(sides) == 2 and sides[0][0] != sides[1][0]:
             (earlier, seen), (later, judged) = sorted(sides, key=lambda side: side[0])
@@ -134,13 +136,13 @@ def _weaknesses(counts: Sequence[SplitCounts]) -> list[str]:
 
 def _crowd(items: Sequence[Item], near: NearDuplicates) -> list[str]:
     """A picture that a good part of the catalogue shows is no product, but a placeholder."""
-    seen = Counter(place for pair in near.pairs for place in pair)
+    seen = Counter(position for pair in near.pairs for position in pair)
     if not seen:
         return []
-    place, others = seen.most_common(1)[0]
+    position, others = seen.most_common(1)[0]
     if others < LARGE_SHARE * len(items):
         return []
     return [
-        f"{others + 1:,} of {len(items):,} images show what {items[place].file_name} shows; if it is a placeholder, "
+        f"{others + 1:,} of {len(items):,} images show what {items[position].file_name} shows; if it is a placeholder, "
         "leave such items out."
     ]

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pinembed.catalogue.candidates import NOWHERE, Candidates, IdIndex, Places, TextColumn
+from pinembed.catalogue.candidates import NOT_FOUND, Candidates, IdIndex, Indices, TextColumn
 from pinembed.catalogue.files import ListedFiles, ScannedFile, scan_images
 from pinembed.catalogue.metadata import (
     RESERVED,
@@ -75,10 +75,10 @@ def scan_folder(root: Path, *, metadata: Path | None, listed: ListedFiles | None
         candidates = _candidates(root, files, every, files.names, splits)
         return FolderScan(candidates=candidates, faults=faults, files_without_row=0)
     rows = pa.concat_tables([table for _, table in tables], promote_options="permissive").combine_chunks()
-    places = IdIndex(files.names).find(rows["file_name"].combine_chunks())
-    candidates, files_without_row = _joined(root, files, rows, places, tables[0][0])
+    indices = IdIndex(files.names).find(rows["file_name"].combine_chunks())
+    candidates, files_without_row = _joined(root, files, rows, indices, tables[0][0])
     if listed is None:
-        lacking = rows["file_name"].combine_chunks().take(np.flatnonzero(places == NOWHERE))
+        lacking = rows["file_name"].combine_chunks().take(np.flatnonzero(indices == NOT_FOUND))
         words = "is in the metadata, but not in the folder"
         faults += [Fault(file_name=name, reason="missing_file", words=words) for name in sorted(lacking.to_pylist())]
     return FolderScan(candidates=candidates, faults=faults, files_without_row=files_without_row)
@@ -117,7 +117,7 @@ def name_fault(file_name: str, size_bytes: int, mtime_ns: int) -> Fault:
     return Fault(file_name=file_name, reason="name_not_utf8", words=words, size_bytes=size_bytes, mtime_ns=mtime_ns)
 
 
-def _joined(root: Path, files: _Files, table: pa.Table, places: Places, metadata: Path) -> tuple[Candidates, int]:
+def _joined(root: Path, files: _Files, table: pa.Table, indices: Indices, metadata: Path) -> tuple[Candidates, int]:
     """Candidates of the rows that have a file, by name, and of the files that have no row; and how many these are."""
     row_names = table["file_name"].combine_chunks().cast(pa.large_string())
     row_ids = row_names
@@ -128,10 +128,10 @@ def _joined(root: Path, files: _Files, table: pa.Table, places: Places, metadata
         [row_ids[first].as_py() for first in sorted({first for _, first in IdIndex(row_ids).repeated()})],
         has_ids="id" in table.column_names,
     )
-    found = np.flatnonzero(places != NOWHERE)
+    found = np.flatnonzero(indices != NOT_FOUND)
     found = found[pc.sort_indices(row_names.take(found)).to_numpy()]
     has_row = np.zeros(len(files.names), dtype=bool)
-    has_row[places[found]] = True
+    has_row[indices[found]] = True
     without_row = np.flatnonzero(~has_row)
     ids = pa.concat_arrays([row_ids.take(found), files.names.take(without_row)])
     given = table[SPLIT].combine_chunks() if SPLIT in table.column_names else pa.nulls(len(table), pa.string())
@@ -139,7 +139,7 @@ def _joined(root: Path, files: _Files, table: pa.Table, places: Places, metadata
     rows = _with_splits(pa.table(columns), given.take(found), row_names.take(found))
     absent = pa.table([pa.nulls(len(without_row), field.type) for field in rows.schema], names=rows.schema.names)
     fields = pa.concat_tables([rows, absent]).combine_chunks()
-    order = np.concatenate([places[found], without_row])
+    order = np.concatenate([indices[found], without_row])
     return _candidates(root, files, order, ids, fields), len(without_row)
 
 
@@ -159,13 +159,13 @@ def _with_splits(rows: pa.Table, given: pa.Array, names: pa.Array) -> pa.Table:
     return rows.append_column(SPLIT, column) if rows.num_columns else pa.table({SPLIT: column})
 
 
-def _candidates(root: Path, files: _Files, places: Places, ids: pa.LargeStringArray, fields: pa.Table) -> Candidates:
-    names = files.names.take(places)
+def _candidates(root: Path, files: _Files, indices: Indices, ids: pa.LargeStringArray, fields: pa.Table) -> Candidates:
+    names = files.names.take(indices)
     return Candidates(
         names=names,
         ids=names if ids is files.names else ids,
-        size_bytes=files.size_bytes[places],
-        mtime_ns=files.mtime_ns[places],
+        size_bytes=files.size_bytes[indices],
+        mtime_ns=files.mtime_ns[indices],
         fields=fields if fields.num_columns else None,
         images=root,
     )

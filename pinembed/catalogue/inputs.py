@@ -59,14 +59,14 @@ def in_columns(found: Iterable[Candidate], schema: pa.Schema) -> tuple[Candidate
     return candidates, faults
 
 
-def told_apart(candidates: Candidates) -> tuple[Candidates, list[Fault]]:
+def drop_duplicate_ids(candidates: Candidates) -> tuple[Candidates, list[Fault]]:
     """The candidates that can be items; those whose id an earlier one has cannot."""
     repeated = candidates.repeated()
     if not repeated:
         return candidates, []
     faults = []
-    for place, first in repeated:
-        candidate, other = candidates[place], candidates[first]
+    for index, first in repeated:
+        candidate, other = candidates[index], candidates[first]
         words = f"has the id {candidate.id}, which {other.file_name} has"
         faults.append(
             Fault(
@@ -77,7 +77,7 @@ def told_apart(candidates: Candidates) -> tuple[Candidates, list[Fault]]:
                 mtime_ns=candidate.mtime_ns,
             )
         )
-    return candidates.without(place for place, _ in repeated), faults
+    return candidates.without(index for index, _ in repeated), faults
 
 
 def failures_of(folder: str, faults: Iterable[Fault]) -> tuple[Failure, ...]:
@@ -99,7 +99,7 @@ def failures_of(folder: str, faults: Iterable[Fault]) -> tuple[Failure, ...]:
     return tuple(failures)
 
 
-def free_names(scan: ShardScan) -> Iterable[str]:
+def rename_reserved_columns(scan: ShardScan) -> Iterable[str]:
     """Rename metadata columns whose names the table cannot give away; img2dataset's tars have a sha256, for one."""
     names: dict[str, str] = {}
     for name in scan.schema.names:
@@ -244,7 +244,7 @@ def _from_folder(choice: InputChoice) -> Inputs:
     if choice.files_from is not None:
         listed = listed_files(choice.images, choice.files_from, separator=b"\0" if choice.null_separated else b"\n")
     scan = scan_folder(choice.images, metadata=choice.metadata, listed=listed)
-    candidates, faults = told_apart(scan.candidates)
+    candidates, faults = drop_duplicate_ids(scan.candidates)
     return Inputs(
         folder=folder,
         disk=_disk(folder),
@@ -268,9 +268,9 @@ def _from_shards(
         raise _needless("--image-column", choice.images, "Parquet files")
     scan = scan_tars(shards) if kind == TAR else scan_parquets(shards, choice.image_column)
     refuse_nothing(scan, choice.images, shards)
-    notes = [*scan.notes, *free_names(scan)]
+    notes = [*scan.notes, *rename_reserved_columns(scan)]
     found, unnamed = in_columns(scan.candidates, scan.schema)
-    candidates, repeated = told_apart(found)
+    candidates, repeated = drop_duplicate_ids(found)
     return Inputs(
         folder=folder,
         disk=_disk(folder),

@@ -55,7 +55,7 @@ def make_slices(
     A slice without an item is left out, and so is one that holds all of them: it says what the whole says.
 
     Args:
-        items: what is cut up; places in slices are places in it.
+        items: what is cut up; indices in slices are indices in it.
         captioner: tells whose text is missing or short.
         columns: a slice for each value of these, the 50 most frequent; the others of a column are one slice. A column
             of many numbers is cut into thirds, those that captions speak of where they speak of any.
@@ -68,7 +68,7 @@ def make_slices(
     found |= _by_group(items, group, trained)
     found |= _by_text(items, captioner)
     return tuple(
-        Slice(name=name, places=tuple(places)) for name, places in found.items() if 0 < len(places) < len(items)
+        Slice(name=name, indices=tuple(indices)) for name, indices in found.items() if 0 < len(indices) < len(items)
     )
 
 
@@ -76,16 +76,16 @@ def _by_value(items: Sequence[Item], column: str, captioner: Captioner) -> dict[
     cuts = _cuts(items, column, captioner)
     if cuts is not None:
         return _by_third(items, column, cuts)
-    places = defaultdict(list)
-    for place, item in enumerate(items):
+    indices = defaultdict(list)
+    for index, item in enumerate(items):
         for value in _said(item.fields.get(column)):
-            places[value].append(place)
-    by_size = sorted(places, key=lambda value: (-len(places[value]), value))
+            indices[value].append(index)
+    by_size = sorted(indices, key=lambda value: (-len(indices[value]), value))
     kept, others = by_size[:MOST_VALUES], by_size[MOST_VALUES:]
-    slices = {f"{column}: {value}": places[value] for value in kept}
+    slices = {f"{column}: {value}": indices[value] for value in kept}
     if others:
-        slices[f"{column}: {len(others)} others"] = sorted({place for value in others for place in places[value]})
-    without = [place for place, item in enumerate(items) if not _said(item.fields.get(column))]
+        slices[f"{column}: {len(others)} others"] = sorted({index for value in others for index in indices[value]})
+    without = [index for index, item in enumerate(items) if not _said(item.fields.get(column))]
     return {**slices, f"{column}: missing": without}
 
 
@@ -107,8 +107,8 @@ def _by_third(items: Sequence[Item], column: str, cuts: CutPoints) -> dict[str, 
         "": f"{column}: missing",
     }
     slices: dict[str, list[int]] = {name: [] for name in name_of.values()}
-    for place, item in enumerate(items):
-        slices[name_of[third_of(item.fields.get(column), cuts)]].append(place)
+    for index, item in enumerate(items):
+        slices[name_of[third_of(item.fields.get(column), cuts)]].append(index)
     return slices
 
 
@@ -117,11 +117,11 @@ def _by_group(items: Sequence[Item], group: str | None, trained: Sequence[Item])
     if group is None or not trained:
         return {}
     shown = Counter(group_name(item, group) for item in trained)
-    named = [(place, name) for place, item in enumerate(items) if (name := group_name(item, group))]
+    named = [(index, name) for index, item in enumerate(items) if (name := group_name(item, group))]
     return {
-        f"{group}: new, no training image": [place for place, name in named if shown[name] == 0],
+        f"{group}: new, no training image": [index for index, name in named if shown[name] == 0],
         f"{group}: rare, at most {RARE_IMAGES} training images": [
-            place for place, name in named if 0 < shown[name] <= RARE_IMAGES
+            index for index, name in named if 0 < shown[name] <= RARE_IMAGES
         ],
     }
 
@@ -129,9 +129,9 @@ def _by_group(items: Sequence[Item], group: str | None, trained: Sequence[Item])
 def _by_text(items: Sequence[Item], captioner: Captioner) -> dict[str, list[int]]:
     lengths = [len(captioner.caption(item).split()) for item in items]
     return {
-        "text: missing": [place for place, length in enumerate(lengths) if length == 0],
+        "text: missing": [index for index, length in enumerate(lengths) if length == 0],
         f"text: short, at most {SHORT_TEXT_WORDS} words": [
-            place for place, length in enumerate(lengths) if 0 < length <= SHORT_TEXT_WORDS
+            index for index, length in enumerate(lengths) if 0 < length <= SHORT_TEXT_WORDS
         ],
     }
 

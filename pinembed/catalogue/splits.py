@@ -41,7 +41,7 @@ class SplitDecision:
     Attributes:
         items: by split, each in the order of the catalogue; a split without items may be missing.
         decided_by: COLUMN, FOLDERS or HASH.
-        near_duplicates: what a look at all pictures found, by places in the catalogue; empty where nothing looked.
+        near_duplicates: what a look at all pictures found, by indices in the catalogue; empty where nothing looked.
     """
 
     items: Mapping[str, tuple[Item, ...]]
@@ -51,14 +51,14 @@ class SplitDecision:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledItems:
-    """Items of a split with what makes two of them right answers to each other.
+    """Items of a split with what makes two of them positives of each other.
 
     Attributes:
         items: in the order of the catalogue.
         texts: distinct captions of the items.
-        text_of_N: int64, place of an item's caption in `texts`; -1 for an item without text.
+        text_of_N: int64, index of an item's caption in `texts`; -1 for an item without text.
         groups: distinct groups' names; empty without a group column.
-        group_of_N: int64, place of an item's group in `groups`; a code of its own where the value is missing.
+        group_of_N: int64, index of an item's group in `groups`; a code of its own where the value is missing.
     """
 
     items: tuple[Item, ...]
@@ -90,7 +90,7 @@ def decide_splits(
     if always_look or is_hashed(catalogue):
         near = find_near_duplicates(catalogue.items, root=catalogue.root, progress=progress)
     return SplitDecision(
-        items=split_items(catalogue, group=group, alike=near.pairs),
+        items=split_items(catalogue, group=group, near_duplicates=near.pairs),
         decided_by=_decided_by(catalogue),
         near_duplicates=near,
     )
@@ -117,18 +117,18 @@ def is_hashed(catalogue: Catalogue) -> bool:
 
 
 def split_items(
-    catalogue: Catalogue, *, group: str | None, alike: Sequence[tuple[int, int]] = ()
+    catalogue: Catalogue, *, group: str | None, near_duplicates: Sequence[tuple[int, int]] = ()
 ) -> dict[str, tuple[Item, ...]]:
     """Items by split. A catalogue with a train but no val split gives a tenth of train's groups to val.
 
     Args:
         catalogue: the items.
         group: column whose equal values stay on one side.
-        alike: pairs of places in the catalogue whose pictures show the same; they stay on one side as well.
+        near_duplicates: pairs of indices in the catalogue whose pictures show the same; they stay on one side as well.
     """
     found: dict[str, list[Item]] = defaultdict(list)
     splits = set(catalogue.splits)
-    for item, key in zip(catalogue, deciding_keys(catalogue.items, group, alike), strict=True):
+    for item, key in zip(catalogue, deciding_keys(catalogue.items, group, near_duplicates), strict=True):
         if not splits:
             found[_hashed_split(key)].append(item)
         elif item.split == TRAIN and VALIDATION not in splits:
@@ -139,19 +139,19 @@ def split_items(
     return {name: tuple(items) for name, items in found.items()}
 
 
-def deciding_keys(items: Sequence[Item], group: str | None, alike: Sequence[tuple[int, int]]) -> list[str]:
+def deciding_keys(items: Sequence[Item], group: str | None, near_duplicates: Sequence[tuple[int, int]]) -> list[str]:
     """What is hashed for each item: its group or id, or that of the first item which it is tied to."""
     keys = [_key(item, group) for item in items]
-    if not alike:
+    if not near_duplicates:
         return keys
     numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     number_N = np.array([numbers[key] for key in keys])
-    tied_2P = number_N[np.array(alike).T]
+    tied_2P = number_N[np.array(near_duplicates).T]
     ties = coo_matrix((np.ones(tied_2P.shape[1]), tuple(tied_2P)), shape=(len(numbers), len(numbers)))
     _, tied_of_key = connected_components(ties, directed=False)
     first: dict[int, str] = {}
-    for place in sorted(range(len(items)), key=lambda place: _natural(items[place].id)):
-        first.setdefault(int(tied_of_key[number_N[place]]), keys[place])
+    for index in sorted(range(len(items)), key=lambda index: _natural(items[index].id)):
+        first.setdefault(int(tied_of_key[number_N[index]]), keys[index])
     return [first[int(tied_of_key[number])] for number in number_N]
 
 
@@ -193,11 +193,11 @@ def label_items(items: tuple[Item, ...], captioner: Captioner, *, group: str | N
     groups: dict[str, int] = {}
     text_of, group_of = [], []
     alone = 1 << 40
-    for place, item in enumerate(items):
+    for index, item in enumerate(items):
         caption = captioner.caption(item)
         text_of.append(texts.setdefault(caption, len(texts)) if caption else -1)
         name = group_name(item, group)
-        group_of.append(groups.setdefault(name, len(groups)) if name else alone + place)
+        group_of.append(groups.setdefault(name, len(groups)) if name else alone + index)
     return LabelledItems(
         items=items,
         texts=tuple(texts),
@@ -224,7 +224,7 @@ def _key(item: Item, group: str | None) -> str:
 
 def _natural(identity: str) -> tuple[str | int, ...]:
     """Sorts item 9 before item 10."""
-    return tuple(int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", identity)))
+    return tuple(int(part) if index % 2 else part for index, part in enumerate(re.split(r"(\d+)", identity)))
 
 
 def _bucket(key: str) -> int:

@@ -93,12 +93,12 @@ def _questions(text: str | None, items: list[str], each: bool, jsonl: str | None
         if items or each:
             raise UsageError("--jsonl came with --item or --each.", remedy="Name the items in the lines of the file.")
         if jsonl == "-":
-            return parse_questions(sys.stdin, place="standard input", default_text=text)
+            return parse_questions(sys.stdin, origin="standard input", default_text=text)
         try:
             lines = Path(jsonl).read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeError) as error:
             raise DataError(f"{jsonl} cannot be read: {error}", remedy="Give UTF-8 JSON lines.") from error
-        return parse_questions(lines, place=jsonl, default_text=text)
+        return parse_questions(lines, origin=jsonl, default_text=text)
     if text is None or not text.strip() or not items:
         raise UsageError(
             f"There is {'no item' if text else 'no question'}; wanted a QUESTION and at least one --item, or --jsonl.",

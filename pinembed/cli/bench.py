@@ -73,8 +73,8 @@ def lookup_command(
     items: Annotated[int, typer.Option("--items", min=64, help="N, rows of the source that is drawn.")] = 1_000_000,
     dim: Annotated[int, typer.Option("--dim", min=1, help="D, floats of one embedding.")] = 512,
     gathers: Annotated[int, typer.Option("--gathers", min=100, help="Timed lookups of 64 ids each.")] = 3000,
-    place: Annotated[
-        Path, typer.Option("--place", help="Folder on the disk to measure; what is written there is removed.")
+    folder: Annotated[
+        Path, typer.Option("--folder", help="Folder on the disk to measure; what is written there is removed.")
     ] = Path(),
     seed: Annotated[int, typer.Option("--seed", help="Seed of the rows and of the ids asked for.")] = 0,
     json_output: Json = False,
@@ -85,7 +85,7 @@ def lookup_command(
 
     stop_on_signals()
     console = Console(json_output=json_output, quiet=quiet)
-    report = bench_lookup(place=place, items=items, dim=dim, gathers=gathers, seed=seed, progress=console.progress)
+    report = bench_lookup(folder=folder, items=items, dim=dim, gathers=gathers, seed=seed, progress=console.progress)
     growth_mb = report.resident_growth_bytes / 1e6
     rows = [
         ("open", f"{report.open_ms:.2f} ms", f"< {OPEN_MS:g} ms", report.open_ms < OPEN_MS),

@@ -57,13 +57,13 @@ class Console:
         if self.quiet:
             return
         table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
-        for place, name in enumerate(columns):
-            numeric = place >= numeric_from
+        for index, name in enumerate(columns):
+            numeric = index >= numeric_from
             table.add_column(
                 name,
                 justify="right" if numeric else "left",
                 overflow="fold",
-                min_width=max(map(len, ("", *name.split(), *(row[place] for row in rows)))) if numeric else None,
+                min_width=max(map(len, ("", *name.split(), *(row[index] for row in rows)))) if numeric else None,
             )
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))

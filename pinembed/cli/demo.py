@@ -59,7 +59,7 @@ def _show(console: Console, report: DemoReport) -> None:
     console.table(
         f"Took {report.seconds:.0f} s",
         ["s", "step", "where"],
-        [[f"{step.seconds:.1f}", step.name, str(step.place or "")] for step in report.steps],
+        [[f"{step.seconds:.1f}", step.name, str(step.path or "")] for step in report.steps],
         numeric_from=3,
     )
     console.say("The same on your own folder, with an encoder that already knows images:")

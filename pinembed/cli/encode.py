@@ -36,7 +36,7 @@ def command(
             "--dims",
             min=1,
             help="Floats to keep of each embedding, the first ones. By default as many as the table has; a new one "
-            "keeps all. `evaluate --stored-forms` tells what fewer cost.",
+            "keeps all. `evaluate --storage-formats` tells what fewer cost.",
             show_default=False,
         ),
     ] = None,

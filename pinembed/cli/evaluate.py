@@ -25,7 +25,7 @@ from pinembed.errors import GateError
 
 if TYPE_CHECKING:
     from pinembed.nouns.scores import Accuracy, Estimate, RetrievalScores, Scores, SliceScores
-    from pinembed.reports.evaluate import EvaluateReport, StoredForm
+    from pinembed.reports.evaluate import EvaluateReport, StorageFormat
 
 HEADINGS = {"text_to_image": "text > image", "image_to_text": "image > text", "image_to_image": "image > image"}
 CLASS_HEADINGS = {"knn5": "5-NN", "label_zero_shot": "zero-shot"}
@@ -48,7 +48,7 @@ def command(
         str | None,
         typer.Option(
             "--split",
-            help="Split to measure, or all; default: test, but val for --stored-forms alone. Without a split column: "
+            help="Split to measure, or all; default: test, or val for --storage-formats alone. Without a split column: "
             "train, val, test by hash.",
             show_default=False,
         ),
@@ -66,10 +66,10 @@ def command(
             show_default=False,
         ),
     ] = None,
-    stored_forms: Annotated[
+    storage_formats: Annotated[
         bool,
         typer.Option(
-            "--stored-forms",
+            "--storage-formats",
             help="Also show what fp16, int8, binary and fewer dimensions cost, and which options of encode store the "
             "smallest that costs next to nothing.",
         ),
@@ -78,7 +78,7 @@ def command(
         Path | None,
         typer.Option(
             "--plot",
-            help="PNG to write of the differences to --against by direction and slice, or of --stored-forms.",
+            help="PNG to write of the differences to --against by direction and slice, or of --storage-formats.",
             show_default=False,
         ),
     ] = None,
@@ -104,7 +104,7 @@ def command(
         template=template,
         slices=slices or (),
         dims=dims,
-        stored_forms=stored_forms,
+        storage_formats=storage_formats,
         plot=plot,
         device=device,
         seed=seed,
@@ -128,7 +128,7 @@ def _show(console: Console, report: EvaluateReport) -> None:
     for direction, heading in HEADINGS.items():
         found: RetrievalScores | None = getattr(report.encoder.scores, direction)
         if found is None:
-            console.say(f"{heading}: no query has a right answer; give --group")
+            console.say(f"{heading}: no query has a positive; give --group")
         else:
             console.say(f"{heading}: {found.queries:,} queries, each against a gallery of {found.gallery:,}")
     retrieval = [row for direction in HEADINGS for row in _retrieval_rows(direction, named)]
@@ -139,7 +139,7 @@ def _show(console: Console, report: EvaluateReport) -> None:
         console.table("Groups as classes", ["", "", "queries", "gallery", "accuracy", "95 %"], classes, numeric_from=2)
     _show_slices(console, report)
     _show_items(console, report)
-    if report.stored_forms:
+    if report.storage_formats:
         _show_forms(console, report)
     for name, comparison in zip(NAMES[1:], report.comparisons, strict=False):
         verdict = comparison.verdict
@@ -171,23 +171,23 @@ def _named_scores(report: EvaluateReport) -> list[tuple[str, Scores, str]]:
 
 def _retrieval_rows(direction: str, named: list[tuple[str, Scores, str]]) -> list[list[str]]:
     rows = []
-    for place, (name, scores, sign) in enumerate(named):
+    for index, (name, scores, sign) in enumerate(named):
         found: RetrievalScores | None = getattr(scores, direction)
         if found is not None:
             figures = [f"{estimate.value:{sign}.3f}" for estimate in found.estimates]
-            heading = HEADINGS[direction] if place == 0 else ""
+            heading = HEADINGS[direction] if index == 0 else ""
             rows.append([heading, name, *figures, interval(found.map, sign)])
     return rows
 
 
 def _class_rows(field: str, named: list[tuple[str, Scores, str]]) -> list[list[str]]:
     rows = []
-    for place, (name, scores, sign) in enumerate(named):
+    for index, (name, scores, sign) in enumerate(named):
         found: Accuracy | None = getattr(scores, field)
         if found is not None:
             gallery = f"{found.gallery:,} {found.gallery_split + ' images' if found.gallery_split else 'names'}"
             figure = f"{found.accuracy.value:{sign}.3f}"
-            heading = CLASS_HEADINGS[field] if place == 0 else ""
+            heading = CLASS_HEADINGS[field] if index == 0 else ""
             rows.append([heading, name, f"{found.queries:,}", gallery, figure, interval(found.accuracy, sign)])
     return rows
 
@@ -216,9 +216,9 @@ def _show_forms(console: Console, report: EvaluateReport) -> None:
     console.table(
         "Stored forms of the image embeddings",
         ["", "bytes", "all items", "text R@10", "mAP", "image R@10", "mAP", "lost at most"],
-        [_form_row(form) for form in report.stored_forms],
+        [_form_row(form) for form in report.storage_formats],
     )
-    (best,) = [form for form in report.stored_forms if form.recommended][:1]
+    (best,) = [form for form in report.storage_formats if form.recommended][:1]
     console.say(
         f"* {best.form} is the smallest that encode stores and that loses at most .01 mAP with 95 % confidence: "
         f"{best.bytes_per_item:,} bytes an image, {_size(best.table_bytes)} for the catalogue. Get it with: "
@@ -226,7 +226,7 @@ def _show_forms(console: Console, report: EvaluateReport) -> None:
     )
 
 
-def _form_row(form: StoredForm) -> list[str]:
+def _form_row(form: StorageFormat) -> list[str]:
     figures = [
         f"{estimate.value:.3f}" if estimate else "none"
         for scores in (form.text_to_image, form.image_to_image)

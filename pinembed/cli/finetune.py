@@ -112,9 +112,9 @@ def command(
     heads: Annotated[
         bool, typer.Option("--heads/--no-heads", help="Fit the last layers of both towers before the rest.")
     ] = True,
-    anchor: Annotated[
+    l2sp: Annotated[
         float,
-        typer.Option("--anchor", min=0, help="Pull of the run towards the weights at its start; 1 is strong, 0 none."),
+        typer.Option("--l2sp", min=0, help="Pull of the run towards the weights at its start; 1 is strong, 0 none."),
     ] = 0.0,
     precision: Annotated[
         Precision,
@@ -155,7 +155,7 @@ def command(
         lora=lora,
         matryoshka=matryoshka,
         heads=heads,
-        anchor=anchor,
+        l2sp=l2sp,
         precision=precision,
         overwrite=overwrite,
         device=device,

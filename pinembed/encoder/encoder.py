@@ -47,12 +47,12 @@ def fill_from(path: Path, model: nn.Module) -> bool:
     Raises:
         OSError, SafetensorError: the file cannot be read.
     """
-    places = model.state_dict()
+    targets = model.state_dict()
     with safe_open(path, framework="pt") as file:
         found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    if found != {name: tuple(tensor.shape) for name, tensor in places.items()}:
+    if found != {name: tuple(tensor.shape) for name, tensor in targets.items()}:
         return False
-    for name, tensor in places.items():
+    for name, tensor in targets.items():
         # opened anew each time: what was read stays mapped, and so resident, for as long as the file is open
         with safe_open(path, framework="pt") as file, torch.no_grad():
             tensor.copy_(file.get_tensor(name))
@@ -116,7 +116,7 @@ class Encoder:
             (B, D) float32 on the CPU, each row of L2 norm 1.
 
         Raises:
-            NonFiniteEmbeddingError: a row holds NaN or inf; names its places in the batch.
+            NonFiniteEmbeddingError: a row holds NaN or inf; names its indices in the batch.
         Source: Radford et al. 2021, arXiv:2103.00020, figure 3.
         """
         features_BD = cast(Any, self.model).encode_image(self.standardise(pixels_BCHW))
@@ -143,7 +143,7 @@ def unit_rows(features_BD: Tensor) -> Tensor:
     """Each row divided by its L2 norm.
 
     Raises:
-        NonFiniteEmbeddingError: a row holds NaN or inf; names its places in the batch.
+        NonFiniteEmbeddingError: a row holds NaN or inf; names its indices in the batch.
     """
     refuse_non_finite(torch.isfinite(features_BD).all(dim=1).cpu().numpy())
     return F.normalize(features_BD, dim=1)

@@ -109,7 +109,7 @@ def keep_dims(files: EncoderFiles, dims: int | None) -> EncoderFiles:
     if not 0 < dims < files.tower_dim:
         raise UsageError(
             f"--dims {dims} cannot be kept: {files.architecture} gives {files.tower_dim} floats.",
-            remedy=f"Give 1 to {files.tower_dim}; `pinembed evaluate --stored-forms` tells what fewer cost.",
+            remedy=f"Give 1 to {files.tower_dim}; `pinembed evaluate --storage-formats` tells what fewer cost.",
         )
     return dataclasses.replace(files, kept_dims=dims)
 

@@ -70,13 +70,13 @@ def _end(tower: Any, tokens_MT: Tensor) -> Tensor:
     return tokens_MT.argmax(dim=1)
 
 
-def _encode(tower: Any, tokens_MT: Tensor, hidden_MTW: Tensor, places: int) -> Tensor:
+def _encode(tower: Any, tokens_MT: Tensor, hidden_MTW: Tensor, positions: int) -> Tensor:
     """open_clip's text tower on the first places."""
     dtype = tower.transformer.get_cast_dtype()
-    hidden_MLW = hidden_MTW[:, :places].to(dtype) + tower.positional_embedding[:places].to(dtype)
-    hidden_MLW = tower.transformer(hidden_MLW, attn_mask=tower.attn_mask[:places, :places])
+    hidden_MLW = hidden_MTW[:, :positions].to(dtype) + tower.positional_embedding[:positions].to(dtype)
+    hidden_MLW = tower.transformer(hidden_MLW, attn_mask=tower.attn_mask[:positions, :positions])
     pooled = text_global_pool(
-        tower.ln_final(hidden_MLW), tokens_MT[:, :places], _pool(tower), eos_token_id=_eos_id(tower)
+        tower.ln_final(hidden_MLW), tokens_MT[:, :positions], _pool(tower), eos_token_id=_eos_id(tower)
     )
     if tower.text_projection is None:
         return cast(Tensor, pooled)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pinembed.catalogue.candidates import NOWHERE, UNKNOWN_SIZE, Candidates, Places
+from pinembed.catalogue.candidates import NOT_FOUND, UNKNOWN_SIZE, Candidates, Indices
 from pinembed.catalogue.inputs import Inputs
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.schema import OWN_COLUMNS
@@ -27,7 +27,7 @@ def digests_of(sha256: list[str]) -> Digests:
     return np.frombuffer(bytes.fromhex("".join(sha256)), dtype=np.uint8).reshape(-1, SHA256_BYTES)
 
 
-class StoredContents:
+class ContentHashes:
     """The contents that lasting rows hold, 40 bytes each.
 
     Args:
@@ -96,26 +96,26 @@ class StoredItem(NamedTuple):
 
 
 class StoredItems:
-    """Contents of the rows of some candidates, by the candidates' places.
+    """Contents of the rows of some candidates, by the candidates' indices.
 
     Args:
         parts: places, sizes and hashes, in any order.
     """
 
-    def __init__(self, parts: Sequence[tuple[Places, NDArray[np.int64], Digests]] = ()) -> None:
+    def __init__(self, parts: Sequence[tuple[Indices, NDArray[np.int64], Digests]] = ()) -> None:
         none = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, SHA256_BYTES), np.uint8))
-        places, sizes, digests = (np.concatenate(column) for column in zip(none, *parts, strict=True))
-        order = np.argsort(places)
-        self._places, self._size_bytes, self._digests = places[order], sizes[order], digests[order]
+        indices, sizes, digests = (np.concatenate(column) for column in zip(none, *parts, strict=True))
+        order = np.argsort(indices)
+        self._indices, self._size_bytes, self._digests = indices[order], sizes[order], digests[order]
 
-    def has(self, places: Places) -> NDArray[np.bool_]:
+    def has(self, indices: Indices) -> NDArray[np.bool_]:
         """Which of the candidates have a row here."""
-        return np.isin(places, self._places, assume_unique=True)
+        return np.isin(indices, self._indices, assume_unique=True)
 
-    def of(self, place: int) -> StoredItem | None:
+    def of(self, index: int) -> StoredItem | None:
         """What is stored of a candidate; None where nothing is."""
-        rank = int(np.searchsorted(self._places, place))
-        if rank == len(self._places) or self._places[rank] != place:
+        rank = int(np.searchsorted(self._indices, index))
+        if rank == len(self._indices) or self._indices[rank] != index:
             return None
         return StoredItem(self._digests[rank].tobytes().hex(), int(self._size_bytes[rank]))
 
@@ -126,16 +126,16 @@ class Comparison:
 
     Attributes:
         unchanged: candidates that it has as they are.
-        rewrite: places of those whose metadata or folder is another one, of the same file.
-        load: places of those that are new or whose file is another one.
+        rewrite: indices of those whose metadata or folder is another one, of the same file.
+        load: indices of those that are new or whose file is another one.
         stored: rows of the candidates in `rewrite` and `load`.
         rows: of the table.
         gone: ids of rows whose files are gone, sorted; empty where nobody looks for them.
     """
 
     unchanged: int
-    rewrite: Places
-    load: Places
+    rewrite: Indices
+    load: Indices
     stored: StoredItems
     rows: int
     gone: list[str]
@@ -151,15 +151,15 @@ def compare(inputs: Inputs, table: EmbeddingTable | None, *, look_for_gone: bool
     """
     candidates = inputs.candidates
     states = np.full(len(candidates), NEW, dtype=np.uint8)
-    stored: list[tuple[Places, NDArray[np.int64], Digests]] = []
+    stored: list[tuple[Indices, NDArray[np.int64], Digests]] = []
     gone: list[str] = []
     rows = 0
     columns = [] if table is None else [name for name in table.schema.names if name not in OWN_COLUMNS]
     for batch in [] if table is None else table.batches([*FILE_COLUMNS, *columns]):
         rows += len(batch)
-        places = candidates.find(batch["id"])
-        is_here = places != NOWHERE
-        ours, at = batch.filter(pa.array(is_here)), places[is_here]
+        indices = candidates.find(batch["id"])
+        is_here = indices != NOT_FOUND
+        ours, at = batch.filter(pa.array(is_here)), indices[is_here]
         states[at] = _states(ours, candidates, at, inputs.folder, columns)
         kept = states[at] != SAME
         if kept.any():
@@ -177,17 +177,17 @@ def compare(inputs: Inputs, table: EmbeddingTable | None, *, look_for_gone: bool
     )
 
 
-def stored_contents(inputs: Inputs, table: EmbeddingTable | None, load: Places) -> StoredContents:
+def stored_content_hashes(inputs: Inputs, table: EmbeddingTable | None, load: Indices) -> ContentHashes:
     """Contents that may be those of files to be read, without those of rows that are read again.
 
     Args:
         inputs: with the candidates.
         table: None where there is none yet.
-        load: places of the candidates whose file is read.
+        load: indices of the candidates whose file is read.
     """
     if table is None or not len(load):
-        return StoredContents([])
-    is_read = np.zeros(len(inputs.candidates) + 1, dtype=bool)  # the last one is where NOWHERE leads
+        return ContentHashes([])
+    is_read = np.zeros(len(inputs.candidates) + 1, dtype=bool)  # the last one is where NOT_FOUND leads
     is_read[load] = True
     sizes = np.unique(inputs.candidates.size_bytes[load])
     any_size = sizes[0] == UNKNOWN_SIZE  # only reading tells which
@@ -198,23 +198,25 @@ def stored_contents(inputs: Inputs, table: EmbeddingTable | None, load: Places) 
         if len(wanted):
             lasting = wanted[~is_read[inputs.candidates.find(batch["id"].take(pa.array(wanted)))]]
             parts.append((size_bytes[lasting], digests_of(batch["sha256"].take(pa.array(lasting)).to_pylist())))
-    return StoredContents(parts)
+    return ContentHashes(parts)
 
 
 def _states(
-    rows: pa.RecordBatch, candidates: Candidates, places: Places, folder: str, columns: Sequence[str]
+    rows: pa.RecordBatch, candidates: Candidates, indices: Indices, folder: str, columns: Sequence[str]
 ) -> NDArray[np.uint8]:
     """What each of these rows' candidates is to the table."""
-    size_bytes = candidates.size_bytes[places]
+    size_bytes = candidates.size_bytes[indices]
     is_same = (
         ((size_bytes == UNKNOWN_SIZE) | (size_bytes == rows["size_bytes"].to_numpy()))
-        & (candidates.mtime_ns[places] == rows["mtime_ns"].to_numpy())
-        & _mask(pc.equal(candidates.names.take(places), rows["file_name"].cast(pa.large_string())))
+        & (candidates.mtime_ns[indices] == rows["mtime_ns"].to_numpy())
+        & _mask(pc.equal(candidates.names.take(indices), rows["file_name"].cast(pa.large_string())))
     )
     states = np.where(is_same, SAME, OTHER).astype(np.uint8)
     states[is_same & ~_mask(pc.equal(rows["folder"], folder))] = REWRITE
     here = np.flatnonzero(states == SAME)
-    states[here[_differing(rows.select(list(columns)).take(pa.array(here)), candidates.fields, places[here])]] = REWRITE
+    states[here[_differing(rows.select(list(columns)).take(pa.array(here)), candidates.fields, indices[here])]] = (
+        REWRITE
+    )
     return states
 
 
@@ -223,26 +225,26 @@ def _mask(equal: pa.BooleanArray) -> NDArray[np.bool_]:
     return mask
 
 
-def _differing(rows: pa.RecordBatch, fields: pa.Table | None, places: Places) -> list[int]:
-    """Numbers of the rows whose metadata is not what the candidates at these places have."""
+def _differing(rows: pa.RecordBatch, fields: pa.Table | None, indices: Indices) -> list[int]:
+    """Numbers of the rows whose metadata is not what the candidates at these indices have."""
     names = [] if fields is None else fields.schema.names
-    if not len(places) or not (names or rows.schema.names):
+    if not len(indices) or not (names or rows.schema.names):
         return []
-    here = {name: fields[name].take(places).to_pylist() for name in names} if fields is not None else {}
+    here = {name: fields[name].take(indices).to_pylist() for name in names} if fields is not None else {}
     differing: set[int] = set()
     for name in {*names, *rows.schema.names}:
-        nothing = [None] * len(places)
+        nothing = [None] * len(indices)
         there = rows[name].to_pylist() if name in rows.schema.names else nothing
-        differing |= _differing_places(there, here.get(name, nothing))
+        differing |= _differing_indices(there, here.get(name, nothing))
     return sorted(differing)
 
 
-def _differing_places(there: Sequence[Any], here: Sequence[Any]) -> set[int]:
+def _differing_indices(there: Sequence[Any], here: Sequence[Any]) -> set[int]:
     if there == here:
         return set()
     pairs = zip(there, here, strict=True)
     # repr: NaN equals NaN here
-    return {place for place, (old, new) in enumerate(pairs) if old != new and repr(old) != repr(new)}
+    return {index for index, (old, new) in enumerate(pairs) if old != new and repr(old) != repr(new)}
 
 
 def _gone(rows: pa.RecordBatch, inputs: Inputs) -> list[str]:

@@ -29,7 +29,7 @@ MAX_WAITING = 512  # copies and failures that wait behind a batch
 
 
 @dataclass(kw_only=True)
-class Tally:
+class Counters:
     """What the run has done so far.
 
     Attributes:
@@ -56,7 +56,7 @@ class Tally:
 
 
 @dataclass(kw_only=True)
-class Flight:
+class InFlightBatch:
     """A batch on its way through the encoder, with everything that came while it was filled.
 
     Attributes:
@@ -74,22 +74,22 @@ class Flight:
     done_s: float | None = None
 
 
-class EncodeRun:
+class EncodePipeline:
     """One run of the pipeline over a plan.
 
     Args:
         plan: what to load.
         inputs: that it was made of.
-        tally: to count in.
+        counters: to count in.
         writer: of the table.
         dims: floats to keep of each embedding.
         progress: is told of every item.
     """
 
     def __init__(
-        self, plan: Plan, inputs: Inputs, *, tally: Tally, writer: TableWriter, dims: int, progress: Progress
+        self, plan: Plan, inputs: Inputs, *, counters: Counters, writer: TableWriter, dims: int, progress: Progress
     ) -> None:
-        self.tally = tally
+        self.counters = counters
         self._plan = plan
         self._inputs = inputs
         self._writer = writer
@@ -99,14 +99,14 @@ class EncodeRun:
         self._batch: dict[str, LoadedImage] = {}  # the first of each new content among them
         self._seen = DigestSet(len(plan.load))
         self._non_finite: set[str] = set()
-        self._flight: Flight | None = None
+        self._in_flight: InFlightBatch | None = None
         self._free_s = 0.0  # time.perf_counter() when the encoder was done with the batch before
 
     def rewrite(self) -> None:
         """Store rows of known content again, with the metadata of today."""
         for row in self._plan.rewritten():
             self._writer.add(row)
-        self.tally.updated += len(self._plan.rewrite)
+        self.counters.updated += len(self._plan.rewrite)
 
     def load_and_encode(self, pool: LoadingPool, backend: BackendOfRun, stop: Stop) -> None:
         """Take every image of the plan to the writer; ends early when asked to stop.
@@ -124,7 +124,7 @@ class EncodeRun:
         for answer in pool.answers():
             self._count_wait(asked_s)
             if isinstance(answer, FailedLoad):
-                self._fail(answer.place, answer.reason, answer.message)
+                self._fail(answer.index, answer.reason, answer.message)
             else:
                 self._take(answer)
             is_full = bool(self._batch) and len(self._batch) >= backend.batch_size
@@ -139,12 +139,12 @@ class EncodeRun:
         self._progress.finish()
 
     def _note(self, pool: LoadingPool) -> str:
-        failed = f"{len(self.tally.failures)} failed, " if self.tally.failures else ""
+        failed = f"{len(self.counters.failures)} failed, " if self.counters.failures else ""
         return f"{failed}{'encoder' if pool.waiting else 'decoding'} is the limit"
 
     def _take(self, image: LoadedImage) -> None:
-        self.tally.decode_s += image.seconds
-        is_new = image.sha256 not in self._seen and not self._plan.contents.has(image.sha256, image.size_bytes)
+        self.counters.decode_s += image.seconds
+        is_new = image.sha256 not in self._seen and not self._plan.content_hashes.has(image.sha256, image.size_bytes)
         if image.pixels_CHW is not None and is_new:
             self._seen.add(image.sha256)
             self._batch[image.sha256] = image
@@ -152,46 +152,46 @@ class EncodeRun:
 
     def _count_wait(self, asked_s: float) -> None:
         """Count the time since `asked_s` as the encoder's waiting, as far as it had nothing to do."""
-        now_s, flight = time.perf_counter(), self._flight
-        self.tally.first_s = self.tally.first_s or now_s
-        if flight is None:
-            self.tally.wait_s += now_s - asked_s
-        elif flight.done_s is not None:
-            self.tally.wait_s += now_s - max(asked_s, flight.done_s)
-        elif flight.pending is None or flight.pending.done():
-            flight.done_s = now_s
+        now_s, in_flight = time.perf_counter(), self._in_flight
+        self.counters.first_s = self.counters.first_s or now_s
+        if in_flight is None:
+            self.counters.wait_s += now_s - asked_s
+        elif in_flight.done_s is not None:
+            self.counters.wait_s += now_s - max(asked_s, in_flight.done_s)
+        elif in_flight.pending is None or in_flight.pending.done():
+            in_flight.done_s = now_s
 
     def _encode_waiting(self, backend: BackendOfRun) -> None:
         """Give the batch to the encoder, and the writer what the encoder made of the one before."""
         images = list(self._batch.values())
         pending = backend.submit(_pixels(images)) if images else None
-        flight = Flight(images=images, waiting=self._waiting, pending=pending, begun_s=time.perf_counter())
+        in_flight = InFlightBatch(images=images, waiting=self._waiting, pending=pending, begun_s=time.perf_counter())
         self._batch, self._waiting = {}, []
         self._land(backend)
-        self._flight = flight
+        self._in_flight = in_flight
 
     def _land(self, backend: BackendOfRun) -> None:
         """Hand the batch that is in the encoder, and everything that waits for it, to the writer."""
-        flight, self._flight = self._flight, None
-        if flight is None:
+        in_flight, self._in_flight = self._in_flight, None
+        if in_flight is None:
             return
-        vectors = self._vectors(flight, backend)
-        places = np.array([image.place for image in flight.waiting], dtype=np.int64)
-        for image, candidate in zip(flight.waiting, self._inputs.candidates.at(places), strict=True):
+        vectors = self._vectors(in_flight, backend)
+        indices = np.array([image.index for image in in_flight.waiting], dtype=np.int64)
+        for image, candidate in zip(in_flight.waiting, self._inputs.candidates.at(indices), strict=True):
             vector_D = vectors.pop(image.sha256, None)
             if vector_D is None and image.sha256 in self._non_finite:
-                self._fail(image.place, "non_finite", f"The encoder gave NaN or inf for {candidate.image}.")
+                self._fail(image.index, "non_finite", f"The encoder gave NaN or inf for {candidate.image}.")
             else:
                 self._store(image, candidate, vector_D)
 
     def _store(self, image: LoadedImage, candidate: Candidate, vector_D: NDArray[np.float32] | None) -> None:
-        stored = self._plan.stored.of(image.place)
+        stored = self._plan.stored.of(image.index)
         if vector_D is None and (stored is None or stored.sha256 != image.sha256):
-            self.tally.duplicate += 1
+            self.counters.duplicate += 1
         elif stored is None:
-            self.tally.added += 1
+            self.counters.added += 1
         else:
-            self.tally.updated += 1
+            self.counters.updated += 1
         self._writer.add(
             EmbeddingRow(
                 id=candidate.id,
@@ -208,17 +208,17 @@ class EncodeRun:
             )
         )
 
-    def _vectors(self, flight: Flight, backend: BackendOfRun) -> dict[str, NDArray[np.float32]]:
+    def _vectors(self, in_flight: InFlightBatch, backend: BackendOfRun) -> dict[str, NDArray[np.float32]]:
         """Embeddings by content; a batch with NaN in it is taken one by one, and the culprits are remembered."""
-        if flight.pending is None:
+        if in_flight.pending is None:
             return {}
         try:
-            vectors = dict(zip((image.sha256 for image in flight.images), flight.pending.result(), strict=True))
+            vectors = dict(zip((image.sha256 for image in in_flight.images), in_flight.pending.result(), strict=True))
         except NonFiniteEmbeddingError:
-            vectors = self._one_by_one(flight.images, backend)
-        done_s = flight.done_s or time.perf_counter()
-        self.tally.encode_s += max(0.0, done_s - max(flight.begun_s, self._free_s))
-        self.tally.encoded += len(vectors)
+            vectors = self._one_by_one(in_flight.images, backend)
+        done_s = in_flight.done_s or time.perf_counter()
+        self.counters.encode_s += max(0.0, done_s - max(in_flight.begun_s, self._free_s))
+        self.counters.encoded += len(vectors)
         self._free_s = done_s
         return {sha256: self._kept(vector_D) for sha256, vector_D in vectors.items()}
 
@@ -238,10 +238,10 @@ class EncodeRun:
             self._non_finite.add(image.sha256)
             return None
 
-    def _fail(self, place: int, reason: str, message: str) -> None:
+    def _fail(self, index: int, reason: str, message: str) -> None:
         if reason in GONE:
             self._inputs.check_presence()
-        candidate = self._inputs.candidates[place]
+        candidate = self._inputs.candidates[index]
         failure = Failure(
             id=candidate.id,
             folder=self._inputs.folder,
@@ -251,7 +251,7 @@ class EncodeRun:
             reason=reason,
             message=message,
         )
-        self.tally.failures.append(failure)
+        self.counters.failures.append(failure)
         if self._plan.known_failures.get(failure.id) != failure:
             self._writer.fail(failure)
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from pinembed.catalogue.candidates import NOWHERE, Places
+from pinembed.catalogue.candidates import NOT_FOUND, Indices
 from pinembed.catalogue.inputs import Inputs
-from pinembed.encoding.diff import Comparison, StoredContents, StoredItems, compare, stored_contents
+from pinembed.encoding.diff import Comparison, ContentHashes, StoredItems, compare, stored_content_hashes
 from pinembed.errors import DataError
 from pinembed.images.loading import LoadRequest
 from pinembed.nouns.candidate import Candidate
@@ -32,10 +32,10 @@ class Plan:
     Attributes:
         inputs: that it was made of.
         unchanged: number of items that are left alone.
-        rewrite: places of candidates whose content is known and whose metadata or place changed; no file is opened.
-        load: places of candidates whose file has to be read.
+        rewrite: indices of candidates whose content is known and whose metadata or place changed; no file is opened.
+        load: indices of candidates whose file has to be read.
         stored: what the table holds of the candidates in `rewrite` and `load`.
-        contents: of the rows that are not read again.
+        content_hashes: of the rows that are not read again.
         rows: that the table has.
         failures: new ones that the scan itself found.
         not_retried: items whose file failed before and is still the same.
@@ -45,10 +45,10 @@ class Plan:
 
     inputs: Inputs
     unchanged: int
-    rewrite: Places
-    load: Places
+    rewrite: Indices
+    load: Indices
     stored: StoredItems
-    contents: StoredContents
+    content_hashes: ContentHashes
     rows: int
     failures: list[Failure] = field(default_factory=list)
     not_retried: list[Failure] = field(default_factory=list)
@@ -66,24 +66,24 @@ class Plan:
         return len(self.load) - int(self.stored.has(self.load).sum())
 
     def requests(self) -> Iterator[LoadRequest]:
-        """What the loading pool is asked for; `place` is that of the candidate.
+        """What the loading pool is asked for; `index` is that of the candidate.
 
         A stored content of the same size may be the file's own, or that of a file that was renamed or copied: such a
         file is hashed and not decoded. Where only reading tells the size, the item's own content is all that is tried.
         """
         candidates = self.inputs.candidates
-        for place, image in candidates.located(self.load):
-            known = self.contents.of_size(int(candidates.size_bytes[place]))
-            own = self.stored.of(place)
+        for index, image in candidates.located(self.load):
+            known = self.content_hashes.of_size(int(candidates.size_bytes[index]))
+            own = self.stored.of(index)
             if own is not None:
                 known.append(own.sha256)
-            yield LoadRequest(place=place, image=image, known_sha256=tuple(known))
+            yield LoadRequest(index=index, image=image, known_sha256=tuple(known))
 
     def rewritten(self) -> Iterator[EmbeddingRow]:
-        """The rows in `rewrite`, under the items' metadata and places of today."""
+        """The rows in `rewrite`, under the items' metadata and indices of today."""
         candidates = self.inputs.candidates
-        for place, candidate in zip(self.rewrite.tolist(), candidates.at(self.rewrite), strict=True):
-            known = self.stored.of(place)
+        for index, candidate in zip(self.rewrite.tolist(), candidates.at(self.rewrite), strict=True):
+            known = self.stored.of(index)
             assert known is not None
             yield EmbeddingRow(
                 id=candidate.id,
@@ -127,7 +127,7 @@ def make_plan(
         _refuse_too_many(compared, inputs.folder)
     failed = {} if retry_failed else _failed_before(inputs, known_failures, compared)
     load = (
-        np.array([place for place in compared.load.tolist() if place not in failed], np.int64)
+        np.array([index for index in compared.load.tolist() if index not in failed], np.int64)
         if failed
         else compared.load
     )
@@ -137,11 +137,11 @@ def make_plan(
         rewrite=compared.rewrite,
         load=load,
         stored=compared.stored,
-        contents=stored_contents(inputs, table, load),
+        content_hashes=stored_content_hashes(inputs, table, load),
         rows=compared.rows,
         failures=[failure for failure in inputs.failures if not _is_known(failure, known_failures)],
         not_retried=[
-            *(failed[place] for place in sorted(failed)),
+            *(failed[index] for index in sorted(failed)),
             *(failure for failure in inputs.failures if _is_known(failure, known_failures)),
         ],
         known_failures=known_failures,
@@ -150,14 +150,14 @@ def make_plan(
 
 
 def _failed_before(inputs: Inputs, known_failures: Mapping[str, Failure], compared: Comparison) -> dict[int, Failure]:
-    """Failures of files that would be read and are still the same, by the candidate's place."""
+    """Failures of files that would be read and are still the same, by the candidate's index."""
     failures = list(known_failures.values())
-    places = inputs.candidates.find(pa.array([failure.id for failure in failures], pa.large_string()))
-    would_load = np.isin(places, compared.load) & (places != NOWHERE)
+    indices = inputs.candidates.find(pa.array([failure.id for failure in failures], pa.large_string()))
+    would_load = np.isin(indices, compared.load) & (indices != NOT_FOUND)
     return {
-        int(places[at]): failures[at]
+        int(indices[at]): failures[at]
         for at in np.flatnonzero(would_load).tolist()
-        if _failed_like_this(failures[at], inputs.candidates[int(places[at])])
+        if _failed_like_this(failures[at], inputs.candidates[int(indices[at])])
     }
 
 

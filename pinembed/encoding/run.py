@@ -8,10 +8,10 @@ from contextlib import nullcontext
 
 import pyarrow as pa
 
-from pinembed.catalogue.candidates import NOWHERE
+from pinembed.catalogue.candidates import NOT_FOUND
 from pinembed.catalogue.inputs import Inputs
 from pinembed.encoding.backend import BackendOfRun, sample_pixels
-from pinembed.encoding.pipeline import EncodeRun, Tally
+from pinembed.encoding.pipeline import Counters, EncodePipeline
 from pinembed.encoding.plan import Plan, make_plan
 from pinembed.encoding.run_log import Outcome, RunHistory
 from pinembed.encoding.settings import EncodeSettings
@@ -27,7 +27,7 @@ from pinembed.table.writer import TableWriter
 LOADED_AHEAD = 128  # images; at 224 px they are 20 MB, and what is decoded while the encoder opens
 
 
-class Work:
+class EncodeRun:
     """One run over inputs that were scanned.
 
     Args:
@@ -36,14 +36,14 @@ class Work:
         progress: is told what happens.
 
     Attributes:
-        tally: what was done so far.
+        counters: what was done so far.
     """
 
     def __init__(self, settings: EncodeSettings, inputs: Inputs, progress: Progress) -> None:
         self.settings = settings
         self.inputs = inputs
         self.progress = progress
-        self.tally = Tally()
+        self.counters = Counters()
 
     def plan(self) -> Plan:
         """Compare the inputs with the table, after making sure that the table is this encoder's."""
@@ -60,8 +60,8 @@ class Work:
 
     def foreseen(self, plan: Plan) -> Outcome:
         """The outcome of a dry run: what the plan says, where nothing fails and no contents are equal."""
-        tally = Tally(added=plan.new, updated=len(plan.load) - plan.new + len(plan.rewrite))
-        return Outcome(tally=tally, rows=plan.rows + plan.new - len(plan.gone))
+        counters = Counters(added=plan.new, updated=len(plan.load) - plan.new + len(plan.rewrite))
+        return Outcome(counters=counters, rows=plan.rows + plan.new - len(plan.gone))
 
     def carry_out(self, plan: Plan, history: RunHistory, stop: Stop) -> Outcome:
         """Load, encode and write; then remove what is gone.
@@ -71,7 +71,7 @@ class Work:
         """
         if plan.is_done:
             self._forget_obsolete(plan)
-            return Outcome(tally=self.tally, rows=plan.rows)
+            return Outcome(counters=self.counters, rows=plan.rows)
         with stop.deferred():
             backend = self._backend(len(plan.load))
             with self._pool() if len(plan.load) else nullcontext() as pool:
@@ -115,7 +115,9 @@ class Work:
         wanted, failures, fuser = self.settings, FailureTable(self.settings.address), self._fuser()
         writer = TableWriter(table, failures, commit_rows=wanted.commit_rows, commit_s=wanted.commit_s, fuse=fuser)
         dims = wanted.spec.dim
-        run = EncodeRun(plan, self.inputs, tally=self.tally, writer=writer, dims=dims, progress=self.progress)
+        run = EncodePipeline(
+            plan, self.inputs, counters=self.counters, writer=writer, dims=dims, progress=self.progress
+        )
         try:
             for failure in plan.failures:
                 writer.fail(failure)
@@ -130,14 +132,14 @@ class Work:
         finally:
             writer.flush()
         text_s = fuser.seconds if fuser is not None else 0.0  # the text tower works while the writer waits
-        self.tally.encode_s += text_s
+        self.counters.encode_s += text_s
         return Outcome(
-            tally=self.tally,
+            counters=self.counters,
             rows=0,
             backend=backend,
             write_s=writer.seconds - text_s,
             pipeline_s=time.perf_counter()
-            - (self.tally.first_s or begun_s)
+            - (self.counters.first_s or begun_s)
             - backend.waited_s
             - (backend.calibrate_s - calibrated_s),
         )
@@ -193,10 +195,10 @@ class Work:
         """Take failures of this folder out that are none any more: mended, or gone."""
         table = FailureTable(self.settings.address)
         known = [failure for failure in table.known().values() if failure.folder == self.inputs.folder]
-        places = self.inputs.candidates.find(pa.array([failure.id for failure in known], pa.large_string()))
-        failing = {failure.id for failure in (*plan.failures, *plan.not_retried, *self.tally.failures)}
+        indices = self.inputs.candidates.find(pa.array([failure.id for failure in known], pa.large_string()))
+        failing = {failure.id for failure in (*plan.failures, *plan.not_retried, *self.counters.failures)}
         table.forget(
             failure.id
-            for failure, is_here in zip(known, places != NOWHERE, strict=True)
+            for failure, is_here in zip(known, indices != NOT_FOUND, strict=True)
             if failure.id not in failing and (is_here or self.inputs.would_have_seen(failure.file_name))
         )

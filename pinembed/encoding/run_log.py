@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from pinembed.encoding.backend import BackendOfRun
-from pinembed.encoding.pipeline import Tally
+from pinembed.encoding.pipeline import Counters
 from pinembed.encoding.plan import Plan
 from pinembed.encoding.settings import EncodeSettings
 from pinembed.errors import PinembedError, StoppedError, TableError
@@ -32,14 +32,14 @@ class Outcome:
     """What became of a plan: what was counted, and how the table stands.
 
     Attributes:
-        tally: what was done.
+        counters: what was done.
         rows: of the table.
         backend: of the encoder; None where there was nothing to encode.
         write_s: commits.
         pipeline_s: from the first image to the last commit, without loading the encoder and measuring backends.
     """
 
-    tally: Tally
+    counters: Counters
     rows: int
     backend: BackendOfRun | None = None
     write_s: float = 0.0
@@ -50,22 +50,22 @@ def make_report(
     settings: EncodeSettings, plan: Plan, outcome: Outcome, *, scan_s: float, seconds: float, dry_run: bool
 ) -> EncodeReport:
     """What the run did, for people and scripts."""
-    tally = outcome.tally
-    failures = [*plan.failures, *plan.not_retried, *tally.failures]
+    counters = outcome.counters
+    failures = [*plan.failures, *plan.not_retried, *counters.failures]
     return EncodeReport(
         table=str(settings.address),
         encoder=settings.spec.architecture,
         fingerprint=settings.spec.fingerprint,
-        added=tally.added,
-        updated=tally.updated,
+        added=counters.added,
+        updated=counters.updated,
         unchanged=plan.unchanged,
-        duplicate=tally.duplicate,
+        duplicate=counters.duplicate,
         failed=len(failures),
         removed=len(plan.gone),
         rows=outcome.rows,
-        encoded=tally.encoded,
+        encoded=counters.encoded,
         seconds=seconds,
-        images_per_s=tally.encoded / outcome.pipeline_s if outcome.pipeline_s else 0.0,
+        images_per_s=counters.encoded / outcome.pipeline_s if outcome.pipeline_s else 0.0,
         stages=_stages(outcome, scan_s),
         failures=dict(sorted(Counter(failure.reason for failure in failures).items())),
         failed_images=tuple(
@@ -82,11 +82,11 @@ def make_report(
 def _stages(outcome: Outcome, scan_s: float) -> EncodeStages:
     return EncodeStages(
         scan=scan_s,
-        decode=outcome.tally.decode_s,
+        decode=outcome.counters.decode_s,
         load=outcome.backend.load_s if outcome.backend else 0.0,
         calibrate=outcome.backend.calibrate_s if outcome.backend else 0.0,
-        encode=outcome.tally.encode_s,
-        wait=outcome.tally.wait_s,
+        encode=outcome.counters.encode_s,
+        wait=outcome.counters.wait_s,
         write=outcome.write_s,
     )
 
@@ -98,11 +98,11 @@ class RunHistory:
         settings: of the run.
 
     Attributes:
-        tally: what the run has done so far, so that one that is stopped can tell.
+        counters: what the run has done so far, so that one that is stopped can tell.
     """
 
     def __init__(self, settings: EncodeSettings) -> None:
-        self.tally = Tally()
+        self.counters = Counters()
         self._address = settings.address
         self._started_s = time.perf_counter()
         self._table: RunTable | None = None
@@ -156,14 +156,14 @@ class RunHistory:
         self._end(dataclasses.replace(self._run, ending=ending, backend=report.backend, **counts))
 
     def _so_far(self) -> RunRecord:
-        tally = self.tally
+        counters = self.counters
         return dataclasses.replace(
             self._run,
-            added=tally.added,
-            updated=tally.updated,
-            duplicate=tally.duplicate,
-            failed=len(tally.failures),
-            encoded=tally.encoded,
+            added=counters.added,
+            updated=counters.updated,
+            duplicate=counters.duplicate,
+            failed=len(counters.failures),
+            encoded=counters.encoded,
         )
 
     def _give_up(self, run: RunRecord) -> None:

@@ -10,7 +10,7 @@ from pinembed.catalogue.captions import Captioner
 from pinembed.encoder.encoder import Encoder
 from pinembed.evaluation.questions import Answers
 from pinembed.fusion.choose import find_loss, item_figures, item_scores
-from pinembed.fusion.eval_set import ItemSearch, make_material
+from pinembed.fusion.eval_set import ItemSearch, make_eval_set
 from pinembed.fusion.texts import text_fields
 from pinembed.nouns.encoder_spec import Fusion
 from pinembed.nouns.scores import ItemComparison, ItemScores, Verdict
@@ -49,7 +49,7 @@ def ask_items(
     if not fusions:
         return None
     own, embedded = encoder.files.fusion, answers.embedded
-    material = make_material(
+    eval_set = make_eval_set(
         answers.items,
         embedded.image_ND,
         embedded.group_of_N,
@@ -60,8 +60,8 @@ def ask_items(
         embed_texts=encoder.embed_texts,
     )
     for fusion in fusions:
-        material = material.asked_by_others(fusion)
-    fewer = material.asked_less(MOST_TEXTS, len(answers.items), seed)
+        eval_set = eval_set.asked_by_others(fusion)
+    fewer = eval_set.asked_less(MOST_TEXTS, len(answers.items), seed)
     return ItemAnswers(
         found=fewer.search(own),
         scores=None if own is None else item_scores(fewer, own, seed=seed),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pinembed.errors import MissingExtraError, OutputError, UsageError
 from pinembed.nouns.scores import Estimate, SliceChange, Verdict
-from pinembed.reports.evaluate import StoredForm
+from pinembed.reports.evaluate import StorageFormat
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +29,7 @@ def check_plot(path: Path, *, has_something: bool) -> None:
     if not has_something:
         raise UsageError(
             "--plot shows differences between encoders, and there is only one.",
-            remedy="Name another with --against, or ask for recall against bytes with --stored-forms.",
+            remedy="Name another with --against, or ask for recall against bytes with --storage-formats.",
         )
     if path.is_dir() or not path.parent.is_dir():
         found = "is a folder" if path.is_dir() else f"lies in {path.parent}, which is no folder"
@@ -37,7 +37,9 @@ def check_plot(path: Path, *, has_something: bool) -> None:
     _figure_class()
 
 
-def draw_comparisons(verdicts: Sequence[tuple[str, Verdict]], path: Path, *, forms: Sequence[StoredForm] = ()) -> None:
+def draw_comparisons(
+    verdicts: Sequence[tuple[str, Verdict]], path: Path, *, forms: Sequence[StorageFormat] = ()
+) -> None:
     """Write a PNG: a panel for each rival, with the difference in mAP of each direction and slice and its interval.
 
     Args:
@@ -67,11 +69,11 @@ def draw_comparisons(verdicts: Sequence[tuple[str, Verdict]], path: Path, *, for
 
 def _draw(axes: Axes, name: str, verdict: Verdict) -> None:
     rows = _rows(verdict)
-    for place, (_, estimate, weight) in enumerate(rows):
+    for index, (_, estimate, weight) in enumerate(rows):
         color = WORSE if estimate.high < 0 else BETTER if estimate.low > 0 else UNSURE
-        axes.plot([estimate.low, estimate.high], [place, place], color=color, linewidth=1.2 * weight)
-        axes.plot([estimate.value], [place], "o", color=color, markersize=3.5 * weight)
-        axes.text(1.01, place, f"{estimate.value:+.3f}", transform=axes.get_yaxis_transform(), va="center", fontsize=7)
+        axes.plot([estimate.low, estimate.high], [index, index], color=color, linewidth=1.2 * weight)
+        axes.plot([estimate.value], [index], "o", color=color, markersize=3.5 * weight)
+        axes.text(1.01, index, f"{estimate.value:+.3f}", transform=axes.get_yaxis_transform(), va="center", fontsize=7)
     axes.axvline(0, color="0.3", linewidth=0.8)
     axes.set_yticks(range(len(rows)), [label for label, _, _ in rows], fontsize=8)
     axes.set_ylim(len(rows) - 0.5, -0.5)
@@ -81,19 +83,19 @@ def _draw(axes: Axes, name: str, verdict: Verdict) -> None:
     axes.set_xlabel("change of mAP, 95 % interval; thin: a slice too small to decide", fontsize=8)
 
 
-def _draw_forms(axes: Axes, forms: Sequence[StoredForm]) -> None:
-    places = range(len(forms))
+def _draw_forms(axes: Axes, forms: Sequence[StorageFormat]) -> None:
+    indices = range(len(forms))
     for direction, marker in (("text_to_image", "o"), ("image_to_image", "s")):
-        found = [(place, getattr(form, direction)) for place, form in enumerate(forms)]
-        shown = [(place, scores.recall_at_10) for place, scores in found if scores is not None]
-        for place, recall in shown:
-            axes.plot([recall.low, recall.high], [place, place], color="0.75", linewidth=1)
+        found = [(index, getattr(form, direction)) for index, form in enumerate(forms)]
+        shown = [(index, scores.recall_at_10) for index, scores in found if scores is not None]
+        for index, recall in shown:
+            axes.plot([recall.low, recall.high], [index, index], color="0.75", linewidth=1)
         label = direction.replace("_", " ")
         axes.plot(
-            [recall.value for _, recall in shown], [place for place, _ in shown], marker, markersize=5, label=label
+            [recall.value for _, recall in shown], [index for index, _ in shown], marker, markersize=5, label=label
         )
     marked = [f"{form.form}: {form.bytes_per_item:,} B{' *' if form.recommended else ''}" for form in forms]
-    axes.set_yticks(places, marked, fontsize=8)
+    axes.set_yticks(indices, marked, fontsize=8)
     axes.set_ylim(len(forms) - 0.5, -0.5)
     axes.grid(axis="x", color="0.9")
     axes.legend(fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)

@@ -19,9 +19,9 @@ from pinembed.images.pixel_cache import decoded_batches, refuse_all_broken
 from pinembed.metrics.split import (
     SplitEmbeddings,
     SplitScores,
+    knn_is_correct,
     measure_split,
-    nearest_neighbours_right,
-    zero_shot_right,
+    zero_shot_is_correct,
 )
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import Progress
@@ -33,28 +33,28 @@ class EmbeddedItems:
 
     Attributes:
         image_ND: unit rows, float32.
-        place_N: place of each row's item in the sequence that was embedded.
+        index_N: index of each row's item in the sequence that was embedded.
         broken: file names of the others.
     """
 
     image_ND: Tensor
-    place_N: Tensor
+    index_N: Tensor
     broken: tuple[str, ...]
 
 
 def embed_items(encoder: Encoder, items: Sequence[Item], *, stage: str, progress: Progress) -> EmbeddedItems:
     """Decode and embed; a broken image is named and passed over."""
     progress.start(stage, len(items), "img")
-    rows, places, broken = [torch.empty(0, encoder.dim)], list[int](), list[str]()
+    rows, indices, broken = [torch.empty(0, encoder.dim)], list[int](), list[str]()
     for batch in decoded_batches(items, encoder.preprocessing):
-        if batch.places:
+        if batch.indices:
             rows.append(encoder.embed_images(batch.pixels_BCHW))
-        places.extend(batch.places)
+        indices.extend(batch.indices)
         broken.extend(batch.broken)
-        progress.advance(len(batch.places) + len(batch.broken), f"{len(broken)} broken" if broken else "")
+        progress.advance(len(batch.indices) + len(batch.broken), f"{len(broken)} broken" if broken else "")
     progress.finish()
     return EmbeddedItems(
-        image_ND=torch.cat(rows), place_N=torch.tensor(places, dtype=torch.int64), broken=tuple(broken)
+        image_ND=torch.cat(rows), index_N=torch.tensor(indices, dtype=torch.int64), broken=tuple(broken)
     )
 
 
@@ -127,17 +127,17 @@ def ask(encoder: Encoder, questions: Questions, *, split: str, progress: Progres
     found = embed_items(encoder, questions.items, stage=f"{name}: {split} images", progress=progress)
     refuse_all_broken(questions.items, found.broken, split)
     labelled = questions.labelled
-    group_N = labelled.group_of_N[found.place_N]
+    group_N = labelled.group_of_N[found.index_N]
     text_TD = encoder.embed_texts(labelled.texts)
     embedded = SplitEmbeddings(
-        image_ND=found.image_ND, text_TD=text_TD, text_of_N=labelled.text_of_N[found.place_N], group_of_N=group_N
+        image_ND=found.image_ND, text_TD=text_TD, text_of_N=labelled.text_of_N[found.index_N], group_of_N=group_N
     )
     knn5, zero_shot, voters = None, None, 0
     if labelled.groups:
         is_named_N = group_N < len(labelled.groups)
-        image_ND, place_N = found.image_ND[is_named_N], found.place_N[is_named_N]
-        zero_shot = zero_shot_right(image_ND, group_N[is_named_N], encoder.embed_texts(labelled.groups))
-        knn5, voters = _knn5(encoder, questions, image_ND, questions.class_N[place_N], progress)
+        image_ND, index_N = found.image_ND[is_named_N], found.index_N[is_named_N]
+        zero_shot = zero_shot_is_correct(image_ND, group_N[is_named_N], encoder.embed_texts(labelled.groups))
+        knn5, voters = _knn5(encoder, questions, image_ND, questions.class_N[index_N], progress)
     spec = encoder.spec
     return Answers(
         encoder=encoder.files.reference,
@@ -148,7 +148,7 @@ def ask(encoder: Encoder, questions: Questions, *, split: str, progress: Progres
         knn5_right_N=knn5,
         zero_shot_right_N=zero_shot,
         voters=voters,
-        items=tuple(questions.items[place] for place in found.place_N.tolist()),
+        items=tuple(questions.items[index] for index in found.index_N.tolist()),
         broken=found.broken,
     )
 
@@ -159,8 +159,8 @@ def _knn5(
     if not questions.voters:
         if len(image_ND) < 2:
             return None, 0
-        return nearest_neighbours_right(image_ND, class_N, image_ND, class_N, skip_self=True), len(image_ND) - 1
+        return knn_is_correct(image_ND, class_N, image_ND, class_N, skip_self=True), len(image_ND) - 1
     stage = f"{encoder.files.architecture}: {questions.voter_split} images"
     voting = embed_items(encoder, questions.voters, stage=stage, progress=progress)
-    class_M = questions.voter_class_M[voting.place_N]
-    return nearest_neighbours_right(image_ND, class_N, voting.image_ND, class_M), len(class_M)
+    class_M = questions.voter_class_M[voting.index_N]
+    return knn_is_correct(image_ND, class_N, voting.image_ND, class_M), len(class_M)

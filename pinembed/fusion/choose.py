@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pinembed.fusion.eval_set import FusionMaterial, ItemSearch
+from pinembed.fusion.eval_set import FusionEvalSet, ItemSearch
 from pinembed.metrics.intervals import retrieval_scores
 from pinembed.metrics.verdict import Change, paired_change
 from pinembed.nouns.encoder_spec import IMAGE, Fusion, make_fusion
@@ -44,14 +44,14 @@ def find_loss(fused: ItemSearch, alone: ItemSearch, *, seed: int, must_gain: boo
     return None
 
 
-def item_scores(material: FusionMaterial, fusion: Fusion, *, seed: int) -> ItemScores:
+def item_scores(eval_set: FusionEvalSet, fusion: Fusion, *, seed: int) -> ItemScores:
     """Figures of a fusion on a split."""
-    material = material.asked_by_others(fusion)
-    fused, alone = material.search(fusion), material.search(None)
+    eval_set = eval_set.asked_by_others(fusion)
+    fused, alone = eval_set.search(fusion), eval_set.search(None)
     return ItemScores(
         fusion=fusion,
-        items=len(material.image_ND),
-        query_fields=material.query_fields,
+        items=len(eval_set.image_ND),
+        query_fields=eval_set.query_fields,
         fused=item_figures(fused, None, seed),
         image_only=item_figures(alone, None, seed),
         difference=item_figures(fused, alone, seed),
@@ -99,7 +99,7 @@ class FusionChoice:
     best: Fusion | None = None
 
 
-def choose_fusion(material: FusionMaterial, *, seed: int = 0) -> FusionChoice:
+def choose_fusion(eval_set: FusionEvalSet, *, seed: int = 0) -> FusionChoice:
     """The weights under which texts and images find items best, if they do so for certain.
 
     Coordinate search from the best of equal weights and of single fields, among weights that lower neither direction.
@@ -107,18 +107,18 @@ def choose_fusion(material: FusionMaterial, *, seed: int = 0) -> FusionChoice:
     than that of the images alone, by LEAST_GAIN and with 95 % confidence, and that lower no direction with confidence
     where half of the items lack every text.
     """
-    obstacle = _obstacle(material)
+    obstacle = _obstacle(eval_set)
     if obstacle is not None:
         return FusionChoice(fusion=None, reason=f"Items are their images alone: {obstacle}")
-    alone = material.search(None)
-    fields = list(material.parts)
-    ranked = _ranked(material.asked_less(TEXTS_THAT_RANK, IMAGES_THAT_RANK, seed), fields)
-    is_bare_N = torch.from_numpy(np.random.default_rng(seed).random(len(material.image_ND)) < 0.5)
-    halved = material.without_texts(is_bare_N)
+    alone = eval_set.search(None)
+    fields = list(eval_set.parts)
+    ranked = _ranked(eval_set.asked_less(TEXTS_THAT_RANK, IMAGES_THAT_RANK, seed), fields)
+    is_bare_N = torch.from_numpy(np.random.default_rng(seed).random(len(eval_set.image_ND)) < 0.5)
+    halved = eval_set.without_texts(is_bare_N)
     refusal = ""
     lighter = [_fusion(fields, ranked[0], texts) for texts in LIGHTER]
     for fusion in (*(_fusion(fields, rungs) for rungs in ranked[:CHECKED]), *lighter):
-        found = material.search(fusion)
+        found = eval_set.search(fusion)
         lost = find_loss(found, alone, seed=seed, must_gain=True)
         if lost is None and not found.is_nowhere_below(alone):
             lost = "the best weights lower a direction."
@@ -136,30 +136,30 @@ def choose_fusion(material: FusionMaterial, *, seed: int = 0) -> FusionChoice:
     return FusionChoice(fusion=None, reason=reason, best=_fusion(fields, ranked[0]))
 
 
-def _obstacle(material: FusionMaterial) -> str | None:
+def _obstacle(eval_set: FusionEvalSet) -> str | None:
     """Why nothing can be judged."""
-    if not material.parts:
+    if not eval_set.parts:
         return "there is no text field beside the group's own."
-    asked = sum(len(queries.text_TD) for queries in material.queries.values())
-    leaves_one = [name for name in material.query_fields if set(material.parts) - {name}]
+    asked = sum(len(queries.text_TD) for queries in eval_set.queries.values())
+    leaves_one = [name for name in eval_set.query_fields if set(eval_set.parts) - {name}]
     if not leaves_one:
         return (
-            f"with {', '.join(material.parts)} as the only text, every query would be the item's own text; "
+            f"with {', '.join(eval_set.parts)} as the only text, every query would be the item's own text; "
             "name a second column with --text."
         )
     if asked < FEWEST_QUERIES:
-        return f"{asked} texts are left that no right answer carries itself; wanted {FEWEST_QUERIES}."
+        return f"{asked} texts are left that no positive carries itself; wanted {FEWEST_QUERIES}."
     return None
 
 
-def _ranked(material: FusionMaterial, fields: Sequence[str]) -> list[Rungs]:
+def _ranked(eval_set: FusionEvalSet, fields: Sequence[str]) -> list[Rungs]:
     """All weights that were tried, the best first; those that lower a direction come after all others."""
-    alone = material.search(None)
+    alone = eval_set.search(None)
     tried: dict[Rungs, float] = {}
 
     def score(rungs: Rungs) -> float:
         if rungs not in tried:
-            found = material.search(_fusion(fields, rungs))
+            found = eval_set.search(_fusion(fields, rungs))
             tried[rungs] = found.mean_map - (not found.is_nowhere_below(alone))
         return tried[rungs]
 

@@ -47,15 +47,15 @@ class ItemSearch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FusionMaterial:
+class FusionEvalSet:
     """Items with everything that a fusion of them and a search among them takes.
 
     Attributes:
         image_ND: unit rows.
         group_of_N: code of the item's group.
-        caption_of_N: which caption an item has; -1 for none. Images of equal captions are right answers.
+        caption_of_N: which caption an item has; -1 for none. Images of equal captions are positives.
         parts: by field that may be fused, (N, D) unit rows, zeros where the item lacks it.
-        queries: by field, its texts that are not copied from a right answer's other fields.
+        queries: by field, its texts that are not copied from a positive's other fields.
         asking: number of items, the first ones, whose images ask; None for all.
     """
 
@@ -71,17 +71,17 @@ class FusionMaterial:
         """Fields whose texts ask."""
         return tuple(name for name, queries in self.queries.items() if len(queries.text_TD))
 
-    def without_texts(self, is_bare_N: Tensor) -> FusionMaterial:
+    def without_texts(self, is_bare_N: Tensor) -> FusionEvalSet:
         """The same with some items bare of every text that is fused."""
         keep_N1 = (~is_bare_N).numpy()[:, None]
         return dataclasses.replace(self, parts={name: part_ND * keep_N1 for name, part_ND in self.parts.items()})
 
-    def asked_by_others(self, fusion: Fusion) -> FusionMaterial:
+    def asked_by_others(self, fusion: Fusion) -> FusionEvalSet:
         """The same without queries of a field that is all that is fused: left out, it would leave nothing to judge."""
         queries = {name: found for name, found in self.queries.items() if set(fusion.names) != {name}}
         return dataclasses.replace(self, queries=queries)
 
-    def asked_less(self, texts: int, images: int, seed: int) -> FusionMaterial:
+    def asked_less(self, texts: int, images: int, seed: int) -> FusionEvalSet:
         """The same with at most so many texts a field, drawn at random, and so many images that ask."""
         rng = np.random.default_rng(seed)
         queries = {name: _drawn(found, texts, rng) for name, found in self.queries.items()}
@@ -109,7 +109,7 @@ class FusionMaterial:
         )
 
 
-def make_material(
+def make_eval_set(
     items: Sequence[Item],
     image_ND: Tensor,
     group_of_N: Tensor,
@@ -119,7 +119,7 @@ def make_material(
     carried: Phrases | None = None,
     query_fields: Sequence[str],
     embed_texts: EmbedTexts,
-) -> FusionMaterial:
+) -> FusionEvalSet:
     """Embed the fields' texts, each distinct one once.
 
     Args:
@@ -135,7 +135,7 @@ def make_material(
     """
     fused = {name: field_texts(items, name, phrase) for name, phrase in phrases.items()}
     copied_from = fused if carried is None else {name: field_texts(items, name, carried[name]) for name in carried}
-    return FusionMaterial(
+    return FusionEvalSet(
         image_ND=image_ND,
         group_of_N=group_of_N,
         caption_of_N=caption_of_N,
@@ -162,9 +162,9 @@ def _queries(
     found: FieldTexts, others: Sequence[FieldTexts], group_of_N: Tensor, embed_texts: EmbedTexts
 ) -> TextQueries:
     copied = copied_texts(found, others, group_of_N)
-    honest = [place for place in range(len(found.texts)) if place not in copied]
+    honest = [index for index in range(len(found.texts)) if index not in copied]
     return TextQueries(
-        text_TD=embed_texts([found.texts[place] for place in honest]),
+        text_TD=embed_texts([found.texts[index] for index in honest]),
         text_of_N=_recoded(found.text_of_N, honest, len(found.texts)),
     )
 

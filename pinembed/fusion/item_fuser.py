@@ -65,9 +65,9 @@ class ItemFuser:
         self._embed({text for column in texts for text in column if text} - self._known.keys())
         text_FND = np.zeros((len(texts), *image_ND.shape), dtype=np.float32)
         for text_ND, column in zip(text_FND, texts, strict=True):
-            for place, text in enumerate(column):
+            for index, text in enumerate(column):
                 if text:
-                    text_ND[place] = self._known[text]
+                    text_ND[index] = self._known[text]
         fused_ND = fuse(image_ND, text_FND, self._fusion.image, [field.weight for field in self._fusion.fields])
         if len(self._known) > MOST_REMEMBERED:
             self._known = {}

@@ -27,7 +27,7 @@ class FieldTexts:
 
     Attributes:
         texts: distinct ones.
-        text_of_N: int64, place of an item's in `texts`; -1 where it is missing.
+        text_of_N: int64, index of an item's in `texts`; -1 where it is missing.
     """
 
     texts: tuple[str, ...]
@@ -50,16 +50,16 @@ def text_fields(items: Sequence[Item], names: Sequence[str]) -> tuple[str, ...]:
 
 def field_texts(items: Sequence[Item], name: str, phrase: Callable[[str], str] = str) -> FieldTexts:
     """The values of one field, phrased."""
-    places: dict[str, int] = {}
+    indices: dict[str, int] = {}
     text_of = []
     for item in items:
         value = text_of_value(item.fields.get(name))
-        text_of.append(places.setdefault(phrase(value), len(places)) if value else -1)
-    return FieldTexts(texts=tuple(places), text_of_N=torch.tensor(text_of, dtype=torch.int64))
+        text_of.append(indices.setdefault(phrase(value), len(indices)) if value else -1)
+    return FieldTexts(texts=tuple(indices), text_of_N=torch.tensor(text_of, dtype=torch.int64))
 
 
 def copied_texts(queries: FieldTexts, fused: Sequence[FieldTexts], group_of_N: Tensor) -> set[int]:
-    """Queries that a right answer carries as its own text, in the same words or nearly so.
+    """Queries that a positive carries as its own text, in the same words or nearly so.
 
     Near is half of the words of both, weighed by how rare a word is: `Ginger` and `Ginger Class 1` are copies where
     every item has a class, `mug` and `Floral mug in mustard` are not. A description that repeats a title of three words
@@ -68,23 +68,23 @@ def copied_texts(queries: FieldTexts, fused: Sequence[FieldTexts], group_of_N: T
     Args:
         queries: texts of one field.
         fused: texts of the other fields that are, or may become, part of the items.
-        group_of_N: code of the item's group; its items are right answers too.
+        group_of_N: code of the item's group; its items are positives too.
 
     Returns:
-        Places in `queries.texts`.
+        indices in `queries.texts`.
     """
     weigh = _rarity([queries, *fused])
     asked = [_words(text) for text in queries.texts]
     carried = [[_words(text) for text in field.texts] for field in fused]
     groups_of_text: dict[int, set[int]] = defaultdict(set)
     texts_of_group: dict[int, set[tuple[int, int]]] = defaultdict(set)
-    for place, (group, text) in enumerate(zip(group_of_N.tolist(), queries.text_of_N.tolist(), strict=True)):
+    for index, (group, text) in enumerate(zip(group_of_N.tolist(), queries.text_of_N.tolist(), strict=True)):
         groups_of_text[text].add(group)
-        texts_of_group[group].update((number, int(field.text_of_N[place])) for number, field in enumerate(fused))
+        texts_of_group[group].update((number, int(field.text_of_N[index])) for number, field in enumerate(fused))
     copied = set()
     for text, asked_words in enumerate(asked):
         answers = set().union(*(texts_of_group[group] for group in groups_of_text[text]))
-        if any(place >= 0 and _is_copy(asked_words, carried[field][place], weigh) for field, place in answers):
+        if any(index >= 0 and _is_copy(asked_words, carried[field][index], weigh) for field, index in answers):
             copied.add(text)
     return copied
 
@@ -99,8 +99,8 @@ def _rarity(fields: Sequence[FieldTexts]) -> Mapping[str, float]:
     found: list[set[str]] = [set() for _ in range(items)]
     for field in fields:
         split = [set(_words(text)) for text in field.texts]
-        for place, text in enumerate(field.text_of_N.tolist()):
-            found[place] |= split[text] if text >= 0 else set()
+        for index, text in enumerate(field.text_of_N.tolist()):
+            found[index] |= split[text] if text >= 0 else set()
     counts = Counter(word for some in found for word in some)
     return {word: LEAST_WEIGHT + math.log(items / count) for word, count in counts.items()}
 

@@ -52,10 +52,10 @@ def draw_sheet(cells: Sequence[SheetCell], *, heading: str, path: Path) -> None:
     sheet = Image.new("RGB", (width_px, HEADING_PX + rows * (CELL_PX + TEXT_PX) + MARGIN_PX), GROUND)
     draw = ImageDraw.Draw(sheet)
     _write(draw, (MARGIN_PX + 8, 26), heading, size_px=26, ink=INK, width_px=width_px - 2 * MARGIN_PX - 16)
-    for place, cell in enumerate(cells):
-        left_px = MARGIN_PX + place % columns * CELL_PX + 8
-        top_px = HEADING_PX + place // columns * (CELL_PX + TEXT_PX)
-        _draw_cell(sheet, draw, cell, place + 1, left_px, top_px)
+    for index, cell in enumerate(cells):
+        left_px = MARGIN_PX + index % columns * CELL_PX + 8
+        top_px = HEADING_PX + index // columns * (CELL_PX + TEXT_PX)
+        _draw_cell(sheet, draw, cell, index + 1, left_px, top_px)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         sheet.save(path, "PNG", optimize=True)
@@ -92,7 +92,7 @@ def _picture(path: Path) -> Image.Image:
 
 def _write(
     draw: ImageDraw.ImageDraw,
-    place: tuple[int, int],
+    index: tuple[int, int],
     text: str,
     *,
     size_px: int,
@@ -104,4 +104,4 @@ def _write(
     line = " ".join(text.split())
     while line and draw.textlength(line, font=font) > width_px:
         line = line.rstrip("…")[:-1].rstrip() + "…" if len(line) > 1 else ""
-    draw.text(place, line, font=font, fill=ink)
+    draw.text(index, line, font=font, fill=ink)

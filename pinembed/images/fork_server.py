@@ -1,8 +1,8 @@
-"""Nursery: one process that has loaded what decodes, and forks the workers from itself.
+"""ForkServer: one process that has loaded what decodes, and forks the workers from itself.
 
 torch's libraries take some 200 MB and a quarter of a second of a process. Forked workers share the memory with the
-nursery, and start at once, also in the place of one that crashed. The nursery itself is started afresh, never forked
-from the user's process, whose threads a fork would not survive.
+fork server, and start at once, also in the place of one that crashed. The fork server itself is started afresh, never
+forked from the user's process, whose threads a fork would not survive.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pinembed.images.loading import WorkerSetup
 _START_LIMIT_S = 300.0
 
 
-class Nursery:
+class ForkServer:
     """The process, and the line to it; several threads may use it.
 
     Args:

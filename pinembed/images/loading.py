@@ -24,12 +24,12 @@ class LoadRequest:
     """One image to load.
 
     Attributes:
-        place: the caller's own number of this request.
+        index: the caller's own number of this request.
         image: where its bytes lie.
         known_sha256: hashes of contents whose vector is already stored; an image with one of them is not decoded.
     """
 
-    place: int
+    index: int
     image: Locator
     known_sha256: tuple[str, ...] = ()
 
@@ -39,7 +39,7 @@ class LoadedImage:
     """An image that was read.
 
     Attributes:
-        place: of the request.
+        index: of the request.
         sha256: of the bytes that were decoded.
         size_bytes: number of them.
         mtime_ns: of the file when it was read.
@@ -49,7 +49,7 @@ class LoadedImage:
         seconds: from opening the file to pixels.
     """
 
-    place: int
+    index: int
     sha256: str
     size_bytes: int
     mtime_ns: int
@@ -64,12 +64,12 @@ class FailedLoad:
     """An image that could not be turned into pixels.
 
     Attributes:
-        place: of the request.
+        index: of the request.
         reason: short class of the failure.
         message: a sentence for people.
     """
 
-    place: int
+    index: int
     reason: str
     message: str
 
@@ -114,7 +114,7 @@ def load_image(request: LoadRequest, preprocessing: Preprocessing, shortcuts: Se
             width_px, height_px = image.size
             pixels_CHW = preprocess(image, preprocessing)
     return LoadedImage(
-        place=request.place,
+        index=request.index,
         sha256=sha256,
         size_bytes=len(file.content),
         mtime_ns=file.mtime_ns,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinembed.errors import ImageError
-from pinembed.images.perceptual_hash import Look, alike_pairs, look_at, recall_looks, remember_looks
+from pinembed.images.perceptual_hash import ImageHash, hash_image, near_duplicate_pairs, recall_hashes, remember_hashes
 from pinembed.machine import usable_cores
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import Progress
@@ -21,9 +21,9 @@ class NearDuplicates:
     """What a look at all pictures found; by default nothing.
 
     Attributes:
-        pairs: places of two items whose pictures are alike, the lower one first.
+        pairs: indices of two items whose pictures are alike, the lower one first.
         identical: those of the pairs whose files are byte for byte the same.
-        broken: places of items whose image cannot be decoded.
+        broken: indices of items whose image cannot be decoded.
     """
 
     pairs: tuple[tuple[int, int], ...] = ()
@@ -32,55 +32,56 @@ class NearDuplicates:
 
 
 def find_near_duplicates(items: Sequence[Item], *, root: Path, progress: Progress) -> NearDuplicates:
-    """Look at every image that no earlier run has looked at since it changed.
+    """Hash every image that no earlier run has hashed since it changed.
 
     Args:
-        items: whose places the pairs name.
-        root: DATA folder of the items, for which the looks are remembered.
+        items: whose indices the pairs name.
+        root: DATA folder of the items, for which the hashes are remembered.
         progress: counts the images that are looked at.
     """
-    looks = _looks(items, root, progress)
-    seen = [(place, look) for place, look in enumerate(looks) if look is not None]
-    places = [place for place, _ in seen]
+    hashes = _hashes(items, root, progress)
+    seen = [(index, found) for index, found in enumerate(hashes) if found is not None]
+    indices = [index for index, _ in seen]
     pairs = tuple(
-        (places[one], places[other]) for one, other in alike_pairs([look.likeness for _, look in seen]).tolist()
+        (indices[one], indices[other])
+        for one, other in near_duplicate_pairs([found.perceptual_hash for _, found in seen]).tolist()
     )
-    digests = {place: look.sha256 for place, look in seen}
+    digests = {index: found.sha256 for index, found in seen}
     return NearDuplicates(
         pairs=pairs,
         identical=frozenset((one, other) for one, other in pairs if digests[one] == digests[other]),
-        broken=tuple(place for place, look in enumerate(looks) if look is None),
+        broken=tuple(index for index, found in enumerate(hashes) if found is None),
     )
 
 
-def _looks(items: Sequence[Item], root: Path, progress: Progress) -> list[Look | None]:
+def _hashes(items: Sequence[Item], root: Path, progress: Progress) -> list[ImageHash | None]:
     """One for each item, None where its image cannot be decoded, of which nothing is remembered."""
-    known = recall_looks(root)
-    looks = [
-        look if (look := known.get(item.file_name)) is not None and look.holds_for(item.path) else None
+    known = recall_hashes(root)
+    hashes = [
+        found if (found := known.get(item.file_name)) is not None and found.holds_for(item.path) else None
         for item in items
     ]
-    missing = [place for place, look in enumerate(looks) if look is None]
+    missing = [index for index, found in enumerate(hashes) if found is None]
     if not missing:
-        return looks
+        return hashes
     progress.start("looking for near duplicates", len(missing), "img")
     try:
         with ThreadPoolExecutor(max_workers=usable_cores()) as pool:
             for start in range(0, len(missing), BATCH):
-                places = missing[start : start + BATCH]
-                for place, look in zip(places, pool.map(_look, [items[place] for place in places]), strict=True):
-                    looks[place] = look
-                progress.advance(len(places))
+                indices = missing[start : start + BATCH]
+                for index, found in zip(indices, pool.map(_hash_of, [items[index] for index in indices]), strict=True):
+                    hashes[index] = found
+                progress.advance(len(indices))
     finally:  # a stopped run has not looked in vain
-        if any(looks[place] is not None for place in missing):
-            pairs = zip(items, looks, strict=True)
-            remember_looks(root, {item.file_name: look for item, look in pairs if look is not None})
+        if any(hashes[index] is not None for index in missing):
+            pairs = zip(items, hashes, strict=True)
+            remember_hashes(root, {item.file_name: found for item, found in pairs if found is not None})
     progress.finish()
-    return looks
+    return hashes
 
 
-def _look(item: Item) -> Look | None:
+def _hash_of(item: Item) -> ImageHash | None:
     try:
-        return look_at(item.path)
+        return hash_image(item.path)
     except ImageError:
         return None

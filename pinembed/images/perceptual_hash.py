@@ -1,7 +1,11 @@
-"""What two pictures of the same have in common, and the cache folder that keeps it of every picture looked at.
+"""Perceptual hashes: what copies of a picture have in common, also re-encoded or resized ones.
 
 Two pictures are near duplicates when their perceptual hashes differ in few bits and their colours, on a coarse grid,
 are nearly equal. The hash alone sees brightness only and takes a red mug for its blue sister.
+
+The hashes of a DATA folder are kept in the cache folder between runs, some 300 bytes an image, in one file for each
+DATA folder. A hash holds as long as the file has its size and its time of change. All of it may be deleted at any time;
+what is damaged, or was made by other versions, counts as not there.
 
 Shape legend: N pictures, B a block of them, H hash bits, P pairs.
 """
@@ -28,7 +32,7 @@ from pinembed.images.decode import decode_image
 from pinembed.images.read import read_file
 from pinembed.machine import cache_folder
 
-LOOKED_AT_PX = 64
+HASHED_AT_PX = 64
 GRID = 8
 MOST_BITS = 8
 MOST_COLOUR = 6.0
@@ -38,7 +42,7 @@ PAIRS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Likeness:
+class PerceptualHash:
     """What is kept of a picture to find its copies.
 
     Attributes:
@@ -50,33 +54,33 @@ class Likeness:
     colour: NDArray[np.uint8]
 
 
-def likeness(picture: Image.Image) -> Likeness:
+def perceptual_hash(picture: Image.Image) -> PerceptualHash:
     """Describe an upright RGB picture; 64 pixels a side are enough.
 
     Source: ImageHash's phash, after Zauner 2010, Implementation and benchmarking of perceptual image hash functions.
     """
     grid = picture.resize((GRID, GRID), Image.Resampling.BOX)
-    return Likeness(bits_H=imagehash.phash(picture).hash.ravel(), colour=np.asarray(grid, dtype=np.uint8))
+    return PerceptualHash(bits_H=imagehash.phash(picture).hash.ravel(), colour=np.asarray(grid, dtype=np.uint8))
 
 
-def alike_pairs(found: Sequence[Likeness]) -> NDArray[np.int64]:
-    """Pairs of pictures that are alike, as places (P, 2) with the lower one first.
+def near_duplicate_pairs(found: Sequence[PerceptualHash]) -> NDArray[np.int64]:
+    """Pairs of pictures that are alike, as indices (P, 2) with the lower one first.
 
     All pairs, but for a picture that more than 50 places show without any difference, such as a placeholder: of these
     each is paired with the first alone, for their pairs would fill the memory.
     """
-    places: dict[bytes, list[int]] = defaultdict(list)
-    for place, one in enumerate(found):
-        places[one.bits_H.tobytes() + one.colour.tobytes()].append(place)
-    crowds = [equal for equal in places.values() if len(equal) > MOST_EQUAL]
-    repeated = {place for equal in crowds for place in equal[1:]}
-    kept = np.array([place for place in range(len(found)) if place not in repeated], dtype=np.int64)
-    to_first = [(equal[0], place) for equal in crowds for place in equal[1:]]
-    compared = kept[_compared([found[place] for place in kept])]
+    indices: dict[bytes, list[int]] = defaultdict(list)
+    for index, one in enumerate(found):
+        indices[one.bits_H.tobytes() + one.colour.tobytes()].append(index)
+    crowds = [equal for equal in indices.values() if len(equal) > MOST_EQUAL]
+    repeated = {index for equal in crowds for index in equal[1:]}
+    kept = np.array([index for index in range(len(found)) if index not in repeated], dtype=np.int64)
+    to_first = [(equal[0], index) for equal in crowds for index in equal[1:]]
+    compared = kept[_compared([found[index] for index in kept])]
     return np.concatenate([compared, np.array(to_first, dtype=np.int64).reshape(-1, 2)])
 
 
-def _compared(found: Sequence[Likeness]) -> NDArray[np.int64]:
+def _compared(found: Sequence[PerceptualHash]) -> NDArray[np.int64]:
     """Every pair is compared: a matrix product over the bits counts those that are equal."""
     if len(found) < 2:
         return np.empty((0, 2), dtype=np.int64)
@@ -105,17 +109,17 @@ DIGEST_BYTES = 32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Look:
+class ImageHash:
     """What is kept of an image file.
 
     Attributes:
-        likeness: of the picture in it.
+        perceptual_hash: of the picture in it.
         sha256: of its bytes.
         size_bytes: its length.
         mtime_ns: its last change, nanoseconds since 1970.
     """
 
-    likeness: Likeness
+    perceptual_hash: PerceptualHash
     sha256: bytes
     size_bytes: int
     mtime_ns: int
@@ -129,23 +133,23 @@ class Look:
         return (now.st_size, now.st_mtime_ns) == (self.size_bytes, self.mtime_ns)
 
 
-def look_at(path: Path) -> Look:
+def hash_image(path: Path) -> ImageHash:
     """Read and decode a file.
 
     Raises:
         ImageError: it cannot be read or decoded.
     """
     read = read_file(path)
-    picture = decode_image(read.content, name=str(path), at_least_px=LOOKED_AT_PX)
-    return Look(
-        likeness=likeness(picture),
+    picture = decode_image(read.content, name=str(path), at_least_px=HASHED_AT_PX)
+    return ImageHash(
+        perceptual_hash=perceptual_hash(picture),
         sha256=hashlib.sha256(read.content).digest(),
         size_bytes=len(read.content),
         mtime_ns=read.mtime_ns,
     )
 
 
-def recall_looks(root: Path) -> dict[str, Look]:
+def recall_hashes(root: Path) -> dict[str, ImageHash]:
     """What was remembered of a DATA folder, by file name; empty where there is nothing of use."""
     try:
         stored = _path(root).read_bytes()
@@ -162,8 +166,8 @@ def recall_looks(root: Path) -> dict[str, Look]:
         names = arrays["names"].tobytes().decode("utf-8", "surrogateescape").split("\0")
         numbers = zip(arrays["size_bytes"].tolist(), arrays["mtime_ns"].tolist(), strict=True)
     return {
-        name: Look(
-            likeness=Likeness(bits_H=bits_NH[row], colour=colour_N[row]),
+        name: ImageHash(
+            perceptual_hash=PerceptualHash(bits_H=bits_NH[row], colour=colour_N[row]),
             sha256=sha256_N[row].tobytes(),
             size_bytes=size_bytes,
             mtime_ns=mtime_ns,
@@ -172,16 +176,16 @@ def recall_looks(root: Path) -> dict[str, Look]:
     }
 
 
-def remember_looks(root: Path, looks: Mapping[str, Look]) -> None:
+def remember_hashes(root: Path, hashes: Mapping[str, ImageHash]) -> None:
     """Take the place of what was remembered of a DATA folder.
 
-    Best effort: where the cache cannot be written, the next run looks again. Of two runs at once the later one stays.
+    Best effort: where the cache cannot be written, the next run hashes again. Of two runs at once the later one stays.
 
     Args:
         root: the folder.
-        looks: by file name; at least one.
+        hashes: by file name; at least one.
     """
-    content = _packed(root, looks)
+    content = _packed(root, hashes)
     path = _path(root)
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -195,19 +199,21 @@ def remember_looks(root: Path, looks: Mapping[str, Look]) -> None:
         _forget_oldest(path)
 
 
-def _packed(root: Path, looks: Mapping[str, Look]) -> bytes:
+def _packed(root: Path, hashes: Mapping[str, ImageHash]) -> bytes:
     file = io.BytesIO()
-    found = list(looks.values())
-    names = "\0".join(looks).encode("utf-8", "surrogateescape")  # a name may be bytes that are no UTF-8
+    found = list(hashes.values())
+    names = "\0".join(hashes).encode("utf-8", "surrogateescape")  # a name may be bytes that are no UTF-8
     np.savez(
         file,
         made_by=np.array(_made_by(root)),
         names=np.frombuffer(names, dtype=np.uint8),
-        bits=np.packbits(np.stack([look.likeness.bits_H for look in found]), axis=1),
-        colour=np.stack([look.likeness.colour for look in found]).reshape(-1, GRID, GRID, 3),
-        sha256=np.frombuffer(b"".join(look.sha256 for look in found), dtype=np.uint8).reshape(len(found), -1),
-        size_bytes=np.array([look.size_bytes for look in found], dtype=np.int64),
-        mtime_ns=np.array([look.mtime_ns for look in found], dtype=np.int64),
+        bits=np.packbits(np.stack([image_hash.perceptual_hash.bits_H for image_hash in found]), axis=1),
+        colour=np.stack([image_hash.perceptual_hash.colour for image_hash in found]).reshape(-1, GRID, GRID, 3),
+        sha256=np.frombuffer(b"".join(image_hash.sha256 for image_hash in found), dtype=np.uint8).reshape(
+            len(found), -1
+        ),
+        size_bytes=np.array([image_hash.size_bytes for image_hash in found], dtype=np.int64),
+        mtime_ns=np.array([image_hash.mtime_ns for image_hash in found], dtype=np.int64),
     )
     return file.getvalue()
 
@@ -225,11 +231,11 @@ def _forget_oldest(newest: Path) -> None:
 
 
 def _path(root: Path) -> Path:
-    return cache_folder() / "looks" / f"{hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]}.looks"
+    return cache_folder() / "hashes" / f"{hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]}.hashes"
 
 
 def _made_by(root: Path) -> str:
     """All that a look depends on beside the file; the folder, too, for two of them may share a short hash."""
     made_by = [f"{package} {version(package)}" for package in ("imagehash", "pillow")]
-    place = os.fsencode(root.resolve()).hex()
-    return f"format {FORMAT}, {', '.join(made_by)}, {LOOKED_AT_PX} px, {GRID} x {GRID}, {place}"
+    index = os.fsencode(root.resolve()).hex()
+    return f"format {FORMAT}, {', '.join(made_by)}, {HASHED_AT_PX} px, {GRID} x {GRID}, {index}"

@@ -37,12 +37,12 @@ class DecodedBatch:
 
     Attributes:
         pixels_BCHW: uint8; a row for each item that could be decoded.
-        places: places of these items in the sequence that was asked for.
+        indices: indices of these items in the sequence that was asked for.
         broken: file names of the items that could not.
     """
 
     pixels_BCHW: Tensor
-    places: tuple[int, ...]
+    indices: tuple[int, ...]
     broken: tuple[str, ...]
 
 
@@ -74,8 +74,8 @@ def _collect(items: Sequence[Item], start: int, futures: list[Future[NDArray[np.
     whole = [pixels for pixels in decoded if pixels is not None]
     return DecodedBatch(
         pixels_BCHW=torch.from_numpy(np.stack(whole)) if whole else torch.empty(0, dtype=torch.uint8),
-        places=tuple(start + place for place, pixels in enumerate(decoded) if pixels is not None),
-        broken=tuple(items[start + place].file_name for place, pixels in enumerate(decoded) if pixels is None),
+        indices=tuple(start + index for index, pixels in enumerate(decoded) if pixels is not None),
+        broken=tuple(items[start + index].file_name for index, pixels in enumerate(decoded) if pixels is None),
     )
 
 
@@ -92,7 +92,7 @@ def refuse_all_broken(items: Sequence[Item], broken: Sequence[str], split: str) 
         )
 
 
-class PixelStore:
+class PixelCache:
     """The pixels of items, decoded once and kept as uint8 up to a limit of memory; the rest is decoded when asked for.
 
     Where reading what is kept turns out slower than decoding (a machine that swaps), nothing is kept.
@@ -122,12 +122,12 @@ class PixelStore:
         broken: list[str] = []
         started_s = time.perf_counter()
         for batch in decoded_batches(items, preprocessing):
-            for pixels_CHW, place in zip(batch.pixels_BCHW, batch.places, strict=True):
+            for pixels_CHW, index in zip(batch.pixels_BCHW, batch.indices, strict=True):
                 if len(whole) < kept:
                     self._pixels_NCHW[len(whole)] = pixels_CHW
-                whole.append(items[place])
+                whole.append(items[index])
             broken.extend(batch.broken)
-            progress.advance(len(batch.places) + len(batch.broken), f"{len(broken)} broken" if broken else "")
+            progress.advance(len(batch.indices) + len(batch.broken), f"{len(broken)} broken" if broken else "")
         self.items = tuple(whole)
         self.broken = tuple(broken)
         self.report = self._keep_if_faster((time.perf_counter() - started_s) / max(len(items), 1))
@@ -135,24 +135,24 @@ class PixelStore:
     def __len__(self) -> int:
         return len(self.items)
 
-    def prepare(self, places: Sequence[int]) -> None:
+    def prepare(self, indices: Sequence[int]) -> None:
         """Begin to decode what is not kept of a batch that will be asked for next, while this one is in use."""
-        for place in places:
-            if place >= len(self._pixels_NCHW) and place not in self._begun:
-                self._begun[place] = self._pool.submit(_decode_whole, self.items[place], self._preprocessing)
+        for index in indices:
+            if index >= len(self._pixels_NCHW) and index not in self._begun:
+                self._begun[index] = self._pool.submit(_decode_whole, self.items[index], self._preprocessing)
 
-    def batch(self, places: Sequence[int]) -> Tensor:
+    def batch(self, indices: Sequence[int]) -> Tensor:
         """Pixels of some items by their place in `items`; (B, 3, H, W) uint8.
 
         Raises:
             ImageError: a file that was whole is not so any more.
         """
-        self.prepare(places)
-        begun = {place: self._begun.pop(place) for place in set(places) & self._begun.keys()}
+        self.prepare(indices)
+        begun = {index: self._begun.pop(index) for index in set(indices) & self._begun.keys()}
         return torch.stack(
             [
-                torch.from_numpy(begun[place].result()) if place in begun else self._pixels_NCHW[place]
-                for place in places
+                torch.from_numpy(begun[index].result()) if index in begun else self._pixels_NCHW[index]
+                for index in indices
             ]
         )
 
@@ -181,8 +181,8 @@ def _seconds_to_read(pixels_NCHW: Tensor) -> float:
     """For one image of a batch from all over the memory that holds them; the median of a few batches."""
     drawn = np.random.default_rng(0).integers(0, len(pixels_NCHW), (READ_BATCHES, BATCH_SIZE))
     seconds = []
-    for places in drawn.tolist():
+    for indices in drawn.tolist():
         started_s = time.perf_counter()
-        torch.stack([pixels_NCHW[place] for place in places])
+        torch.stack([pixels_NCHW[index] for index in indices])
         seconds.append((time.perf_counter() - started_s) / BATCH_SIZE)
     return statistics.median(seconds)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from types import TracebackType
 
-from pinembed.images.fork_server import Nursery
+from pinembed.images.fork_server import ForkServer
 from pinembed.images.loading import FailedLoad, LoadedImage, LoadRequest, WorkerSetup
 
 Answer = LoadedImage | FailedLoad
@@ -21,7 +21,7 @@ _POLL_S = 0.2
 
 
 class LoadingPool:
-    """Worker processes, forked from one nursery and each fed by a thread; use it as a context manager.
+    """Worker processes, forked from one fork server and each fed by a thread; use it as a context manager.
 
     Args:
         setup: what the workers are told first.
@@ -38,8 +38,8 @@ class LoadingPool:
         self._requests_lock = threading.Lock()
         self._threads = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="pinembed-load")
         self._feeding: list[Future[None]] = []
-        self._nursery = Nursery(WORKER, setup)
-        self._workers = [_Worker(self._nursery) for _ in range(workers)]
+        self._fork_server = ForkServer(WORKER, setup)
+        self._workers = [_Worker(self._fork_server) for _ in range(workers)]
 
     def __enter__(self) -> LoadingPool:
         return self
@@ -48,11 +48,11 @@ class LoadingPool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closing.set()
-        self._nursery.kill()
+        self._fork_server.kill()
         self._threads.shutdown(wait=True)
         for worker in self._workers:
             worker.close()
-        self._nursery.close()
+        self._fork_server.close()
 
     def load(self, requests: Iterable[LoadRequest]) -> Iterator[Answer]:
         """`begin` and `answers` in one, for who has nothing to do in between."""
@@ -65,7 +65,7 @@ class LoadingPool:
         self._feeding = [self._threads.submit(self._feed, worker) for worker in self._workers]
 
     def answers(self) -> Iterator[Answer]:
-        """What was loaded, as it comes and not in order; each answer names the place of its request.
+        """What was loaded, as it comes and not in order; each answer names the index of its request.
 
         Raises:
             InstallationError: a worker process does not start.
@@ -118,8 +118,8 @@ class LoadingPool:
 class _Worker:
     """One worker process and the line to it; forked when there is something to ask."""
 
-    def __init__(self, nursery: Nursery) -> None:
-        self._nursery = nursery
+    def __init__(self, fork_server: ForkServer) -> None:
+        self._fork_server = fork_server
         self._pid = 0
         self._line: Connection | None = None
 
@@ -135,7 +135,7 @@ class _Worker:
             InstallationError: the process does not start.
         """
         if self._line is None:
-            self._pid, self._line = self._nursery.fork()
+            self._pid, self._line = self._fork_server.fork()
         with suppress(OSError):  # the process has just died; `answer` says so
             self._line.send(request)
 
@@ -148,13 +148,13 @@ class _Worker:
                 return answer
         except (EOFError, OSError):
             message = f"{request.image} ended the decoder with {self._end()}."
-            return FailedLoad(place=request.place, reason="decoder_crash", message=message)
+            return FailedLoad(index=request.index, reason="decoder_crash", message=message)
         self._end()
         message = f"{request.image} was not decoded within {limit_s:g} s."
-        return FailedLoad(place=request.place, reason="timeout", message=message)
+        return FailedLoad(index=request.index, reason="timeout", message=message)
 
     def _end(self) -> str:
-        ending = self._nursery.end(self._pid)
+        ending = self._fork_server.end(self._pid)
         self.close()
         return ending
 

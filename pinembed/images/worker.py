@@ -98,10 +98,10 @@ def answer(
     try:
         loaded = load_image(request, preprocessing, shortcuts)
     except ImageError as error:
-        return FailedLoad(place=request.place, reason=error.reason, message=error.message)
+        return FailedLoad(index=request.index, reason=error.reason, message=error.message)
     except MemoryError:
         message = f"{request.image} needs more memory than is free."
-        return FailedLoad(place=request.place, reason="too_large", message=message)
+        return FailedLoad(index=request.index, reason="too_large", message=message)
     return dataclasses.replace(loaded, seconds=time.perf_counter() - started_s)
 
 

@@ -16,10 +16,10 @@ from pinembed.encoder.device import choose_device
 from pinembed.nouns.progress import SILENT, Progress, Stop
 from pinembed.outfolder import check_output, staged_folder
 from pinembed.reports.align import AlignReport, AlignSettings
-from pinembed.trimmed.align_dataset import Material, read_material
+from pinembed.trimmed.align_dataset import AlignDataset, read_align_dataset
 from pinembed.trimmed.align_evaluator import judge, own_share, quick_accuracy
 from pinembed.trimmed.align_loop import Alignment, train
-from pinembed.trimmed.align_recipe import BATCH_SIZE, Wishes, choose_recipe, settle, trains_language_model
+from pinembed.trimmed.align_recipe import BATCH_SIZE, AlignOverrides, choose_recipe, settle, trains_language_model
 from pinembed.trimmed.align_teacher import taught_dialogues
 from pinembed.trimmed.align_write import adapt_projector, give_projector, write_model
 from pinembed.trimmed.checkpoint import file_stamps, read_checkpoint
@@ -97,22 +97,22 @@ def align(
     """
     began = time.perf_counter()
     check_output(out, overwrite=overwrite)
-    material = read_material(data, source, group=group, progress=progress)
-    if material.copies:
-        copy, original = material.copies[0]
+    dataset = read_align_dataset(data, source, group=group, progress=progress)
+    if dataset.copies:
+        copy, original = dataset.copies[0]
         progress.say(
-            f"{len(material.copies)} {material.held_out_split} item(s) have nearly the embedding of a training item, "
-            f"e.g. {copy} that of {original}: right answers about such say little about unseen items."
+            f"{len(dataset.copies)} {dataset.held_out_split} item(s) have nearly the embedding of a training item, "
+            f"e.g. {copy} that of {original}: positives about such say little about unseen items."
         )
-    chosen = choose_fields(material.train.items, material.held_out.items, wanted=fields, place=data)
-    told = [name for name in chosen if name in material.fused]
+    chosen = choose_fields(dataset.train.items, dataset.held_out.items, wanted=fields, origin=data)
+    told = [name for name in chosen if name in dataset.fused]
     if told:
         progress.say(
             f"The embeddings carry {', '.join(told)} beside the image, so answers about that need not come from the "
             "picture; `finetune --fusion off` makes embeddings of images alone."
         )
     own = [] if dialogues is None else read_dialogues(dialogues)
-    wishes = Wishes(
+    overrides = AlignOverrides(
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,
@@ -127,44 +127,44 @@ def align(
     trimmed = TrimmedModel.load(
         model,
         device=choose_device(device),
-        dtype="float32" if trains_language_model(wishes, recipe) else "auto",
+        dtype="float32" if trains_language_model(overrides, recipe) else "auto",
     )
     adapter_cosine = None
     if old_source is None:
-        give_projector(trimmed, material, tokens=tokens, seed=seed)
+        give_projector(trimmed, dataset, tokens=tokens, seed=seed)
     else:
-        adapter_cosine = adapt_projector(trimmed, material, old_source)
+        adapter_cosine = adapt_projector(trimmed, dataset, old_source)
     settings = settle(
-        wishes,
+        overrides,
         recipe,
         fields=chosen,
         tokens=trimmed.require_projector().config.tokens,
-        items=len(material.train.items),
+        items=len(dataset.train.items),
         adapts=old_source is not None,
     )
-    taught = [] if teacher is None else taught_dialogues(teacher, material.train.items, trimmed.writer)
-    own_and_taught = [*about(own, material.train.items), *taught]
-    questions = QuestionMaker(material.train.items, chosen, seed=seed, own=own_and_taught)
-    run = Alignment(trimmed, material.train.embeddings_ND, questions, settings)
+    taught = [] if teacher is None else taught_dialogues(teacher, dataset.train.items, trimmed.writer)
+    own_and_taught = [*about(own, dataset.train.items), *taught]
+    questions = QuestionMaker(dataset.train.items, chosen, seed=seed, own=own_and_taught)
+    run = Alignment(trimmed, dataset.train.embeddings_ND, questions, settings)
     trained = sum(parameter.numel() for parameter in run.parameters)
     state = out.parent / f".{out.name}.align-state.safetensors"
     earlier_s = _train(
-        run, material, state, _key(settings, material, model, own, old_source, teacher), progress, stop or Stop()
+        run, dataset, state, _key(settings, dataset, model, own, old_source, teacher), progress, stop or Stop()
     )
     progress.start("judging on held-out items")
-    scores, comparisons, by_tokens = judge(trimmed, material, chosen, seed=seed)
+    scores, comparisons, by_tokens = judge(trimmed, dataset, chosen, seed=seed)
     report = AlignReport(
         out=str(out),
         settings=settings,
-        encoder_fingerprint=material.fingerprint,
-        held_out=material.held_out_split,
-        train_items=len(material.train.items),
-        held_out_items=len(material.held_out.items),
-        missing=material.missing,
+        encoder_fingerprint=dataset.fingerprint,
+        held_out=dataset.held_out_split,
+        train_items=len(dataset.train.items),
+        held_out_items=len(dataset.held_out.items),
+        missing=dataset.missing,
         trained_parameters=trained,
         fields=scores,
         comparisons=comparisons,
-        own_dialogues=own_share(trimmed, material, about(own, material.held_out.items)),
+        own_dialogues=own_share(trimmed, dataset, about(own, dataset.held_out.items)),
         adapter_cosine=adapter_cosine,
         by_tokens=by_tokens,
         epochs=tuple(run.standing.epochs),
@@ -178,14 +178,14 @@ def align(
     return report
 
 
-def _train(run: Alignment, material: Material, state: Path, key: str, progress: Progress, stop: Stop) -> float:
+def _train(run: Alignment, dataset: AlignDataset, state: Path, key: str, progress: Progress, stop: Stop) -> float:
     """All epochs, watched on the selection items; returns the seconds that earlier parts of the run took."""
-    select = QuestionMaker(material.select.items, run.settings.fields, seed=run.settings.seed)
+    select = QuestionMaker(dataset.select.items, run.settings.fields, seed=run.settings.seed)
     earlier_s = train(
         run,
         state=state,
         key=key,
-        watch=lambda: quick_accuracy(run.model, material.select.embeddings_ND, select),
+        watch=lambda: quick_accuracy(run.model, dataset.select.embeddings_ND, select),
         progress=progress,
         stop=stop,
     )
@@ -197,7 +197,7 @@ def _train(run: Alignment, material: Material, state: Path, key: str, progress: 
 
 def _key(
     settings: AlignSettings,
-    material: Material,
+    dataset: AlignDataset,
     model: Path,
     own: Sequence[OwnDialogue],
     old_source: Path | None,
@@ -206,8 +206,8 @@ def _key(
     """What a stored state must agree with before a run goes on from it."""
     identity = [
         asdict(settings),
-        material.fingerprint,
-        [item.id for item in material.train.items],
+        dataset.fingerprint,
+        [item.id for item in dataset.train.items],
         file_stamps(model),
         [asdict(dialogue) for dialogue in own],
         None if old_source is None else str(old_source.resolve()),

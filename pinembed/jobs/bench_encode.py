@@ -103,7 +103,7 @@ def _backends(
 
 def _spread(files: Sequence[ScannedFile], count: int) -> list[ScannedFile]:
     step = max(1.0, len(files) / count)
-    return [files[int(place * step)] for place in range(min(count, len(files)))]
+    return [files[int(index * step)] for index in range(min(count, len(files)))]
 
 
 def _decode(
@@ -111,7 +111,7 @@ def _decode(
 ) -> tuple[float, NDArray[np.uint8]]:
     """Images by second with every core decoding, and pixels of a sample."""
     setup = WorkerSetup(preprocessing=preprocessing)
-    requests = [LoadRequest(place=place, image=file.path) for place, file in enumerate(files)]
+    requests = [LoadRequest(index=index, image=file.path) for index, file in enumerate(files)]
     progress.start("decode", total=len(requests), unit="img")
     kept: list[NDArray[np.uint8]] = []
     with LoadingPool(setup, workers=cores, image_limit_s=IMAGE_LIMIT_S, ahead=LOADED_AHEAD) as pool:
@@ -140,8 +140,8 @@ def _end_to_end(
     with tempfile.TemporaryDirectory(prefix="pinembed-bench-") as made:
         folder = Path(made) / "images"
         folder.mkdir()
-        for place, file in enumerate(files):
-            (folder / f"{place:07}{file.path.suffix}").symlink_to(file.path.absolute())
+        for index, file in enumerate(files):
+            (folder / f"{index:07}{file.path.suffix}").symlink_to(file.path.absolute())
         report = encode(
             folder,
             table=f"{made}/db/bench",

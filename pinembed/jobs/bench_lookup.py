@@ -48,7 +48,7 @@ class _Lookups:
 
 def bench_lookup(
     *,
-    place: Path,
+    folder: Path,
     items: int = ITEMS,
     dim: int = DIM,
     gathers: int = GATHERS,
@@ -58,7 +58,7 @@ def bench_lookup(
     """Write a source into a temporary folder, read it in a fresh process, and remove it.
 
     Args:
-        place: an existing folder on the disk to measure.
+        folder: an existing folder on the disk to measure.
         items: N.
         dim: D.
         gathers: timed lookups of 64 ids each.
@@ -68,8 +68,8 @@ def bench_lookup(
     Raises:
         OutputError: too little free disk.
     """
-    _require_space(place, 2 * items * (2 * dim + 64))
-    with tempfile.TemporaryDirectory(prefix="pinembed-bench-", dir=place) as temporary:
+    _require_space(folder, 2 * items * (2 * dim + 64))
+    with tempfile.TemporaryDirectory(prefix="pinembed-bench-", dir=folder) as temporary:
         folder = Path(temporary) / "source"
         progress.start("writing the disk's own way")
         before = _disk_rate(Path(temporary), 2 * dim * items)
@@ -97,17 +97,17 @@ def bench_lookup(
     )
 
 
-def _require_space(place: Path, wanted: int) -> None:
+def _require_space(folder: Path, wanted: int) -> None:
     try:
-        free = shutil.disk_usage(place).free
+        free = shutil.disk_usage(folder).free
     except OSError as error:
         raise OutputError(
-            f"{place} cannot be used: {error.strerror}; wanted a folder on the disk to measure.",
+            f"{folder} cannot be used: {error.strerror}; wanted a folder on the disk to measure.",
             remedy="Give an existing folder.",
         ) from error
     if free < wanted:
         raise OutputError(
-            f"{place} has {free >> 20} MiB free; the measurement needs {wanted >> 20} MiB.",
+            f"{folder} has {free >> 20} MiB free; the measurement needs {wanted >> 20} MiB.",
             remedy="Give fewer --items or a folder on another disk.",
         )
 

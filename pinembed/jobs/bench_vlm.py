@@ -61,12 +61,15 @@ def draw(report: BenchVlmReport, path: Path) -> None:
     axes.set_xscale("log", base=2)
     axes.set_xticks(images, [str(count) for count in images], minor=False)
     axes.legend(fontsize=8)
-    places = range(len(images))
-    share_axes.bar(places, [1 - cost.prefill_share for cost in full], label="tower")
+    indices = range(len(images))
+    share_axes.bar(indices, [1 - cost.prefill_share for cost in full], label="tower")
     share_axes.bar(
-        places, [cost.prefill_share for cost in full], bottom=[1 - cost.prefill_share for cost in full], label="prefill"
+        indices,
+        [cost.prefill_share for cost in full],
+        bottom=[1 - cost.prefill_share for cost in full],
+        label="prefill",
     )
-    share_axes.set_xticks(places, [str(count) for count in images])
+    share_axes.set_xticks(indices, [str(count) for count in images])
     share_axes.set(title="full model: share of the time", xlabel="images in the prompt", ylim=(0, 1))
     share_axes.legend(fontsize=8, loc="lower right")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -118,7 +118,7 @@ class _Demo:
         )
 
     @contextmanager
-    def _step(self, name: str, command: str, place: Path | None = None) -> Iterator[list[str]]:
+    def _step(self, name: str, command: str, path: Path | None = None) -> Iterator[list[str]]:
         """Time a step; the block puts its outcome into the list."""
         self._progress.say(f"{len(self._steps) + 1:>2}. {name}")
         began = time.perf_counter()
@@ -126,7 +126,7 @@ class _Demo:
         yield result
         self._progress.finish()
         seconds = time.perf_counter() - began
-        self._steps.append(DemoStep(name=name, seconds=seconds, result=result[0], place=place, command=command))
+        self._steps.append(DemoStep(name=name, seconds=seconds, result=result[0], path=path, command=command))
         self._progress.say(f"    {result[0]}  [{seconds:.1f} s]")
 
     def _make_base(self) -> None:

@@ -118,10 +118,10 @@ def _devices() -> list[Check]:
         ),
     ]
     if torch.cuda.is_available():
-        for place in range(torch.cuda.device_count()):
-            properties = torch.cuda.get_device_properties(place)
+        for index in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(index)
             memory_gib = properties.total_memory / 2**30
-            checks.append(Check(name=f"cuda:{place}", found=f"{properties.name}, {memory_gib:.0f} GiB"))
+            checks.append(Check(name=f"cuda:{index}", found=f"{properties.name}, {memory_gib:.0f} GiB"))
     elif torch.backends.mps.is_available():
         checks.append(Check(name="mps", found="available"))
     else:

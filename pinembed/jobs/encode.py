@@ -8,7 +8,7 @@ from pathlib import Path
 from pinembed.catalogue.inputs import InputChoice, find_inputs
 from pinembed.encoder.backends.candidates import quantisation_of
 from pinembed.encoder.locate import locate_encoder
-from pinembed.encoding.run import Work
+from pinembed.encoding.run import EncodeRun
 from pinembed.encoding.run_log import RunHistory, make_report
 from pinembed.encoding.settings import COMMIT_ROWS, COMMIT_S, IMAGE_LIMIT_S, EncodeSettings, choose_storage
 from pinembed.machine import usable_cores
@@ -118,19 +118,19 @@ def encode(
     )
     progress.start("scan")
     if dry_run:
-        work = Work(settings, find_inputs(settings.choice), progress)
-        plan = work.plan()
+        run = EncodeRun(settings, find_inputs(settings.choice), progress)
+        plan = run.plan()
         scan_s = time.perf_counter() - started_s
-        return make_report(settings, plan, work.foreseen(plan), scan_s=scan_s, seconds=scan_s, dry_run=True)
+        return make_report(settings, plan, run.foreseen(plan), scan_s=scan_s, seconds=scan_s, dry_run=True)
     # a first run that finds nothing to encode leaves nothing behind, not even a lock
     inputs = None if table_exists(settings.address) else find_inputs(settings.choice)
     history = RunHistory(settings)
     with run_lock(settings.address), history.kept():
-        work = Work(settings, inputs or find_inputs(settings.choice), progress)
-        history.tally = work.tally
-        plan = work.plan()
+        run = EncodeRun(settings, inputs or find_inputs(settings.choice), progress)
+        history.counters = run.counters
+        plan = run.plan()
         scan_s = time.perf_counter() - started_s
-        outcome = work.carry_out(plan, history, stop or Stop())
+        outcome = run.carry_out(plan, history, stop or Stop())
         seconds = time.perf_counter() - started_s
         report = make_report(settings, plan, outcome, scan_s=scan_s, seconds=seconds, dry_run=False)
         history.finish(report)

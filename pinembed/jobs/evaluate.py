@@ -27,7 +27,7 @@ from pinembed.encoder.locate import locate_encoder
 from pinembed.evaluation.items import ItemAnswers, ask_items, compare_items
 from pinembed.evaluation.plot import check_plot, draw_comparisons
 from pinembed.evaluation.questions import Answers, Questions, ask, make_questions
-from pinembed.metrics.compression import measure_forms
+from pinembed.metrics.compression import measure_formats
 from pinembed.metrics.intervals import accuracy, direction_scores
 from pinembed.metrics.slices import SplitPart, slice_scores, split_parts
 from pinembed.metrics.verdict import decide
@@ -48,7 +48,7 @@ def evaluate(
     template: str | None = None,
     slices: Sequence[str] = (),
     dims: int | None = None,
-    stored_forms: bool = False,
+    storage_formats: bool = False,
     plot: Path | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -60,14 +60,14 @@ def evaluate(
         data: DATA folder with metadata.
         encoder: ENCODER reference.
         against: other ENCODERs, e.g. the champion and the base.
-        split: name of the split, or `all`; by default test, but val for stored_forms alone, because choosing a form is
+        split: name of the split, or `all`; by default test, but val for storage_formats alone: choosing a form is
             selecting. Without a split column: train, val or test by the hash of the group.
-        group: column whose equal values are right answers to each other.
+        group: column whose equal values are positives of each other.
         text: columns that make an item's text; by default those of a usual name.
         template: a sentence with columns in braces that makes the text instead.
         slices: columns whose values cut the split into slices; by default one that says what kind of thing an item is.
         dims: floats of each embedding that are kept, the first ones, as `encode` keeps them; None keeps all.
-        stored_forms: also measure the encoder with its embeddings stored in fewer bytes.
+        storage_formats: also measure the encoder with its embeddings stored in fewer bytes.
         plot: PNG to write of the differences by direction and slice, and of recall against bytes.
         device: torch device or `auto`.
         seed: of the bootstrap.
@@ -81,9 +81,9 @@ def evaluate(
     """
     rivals = (against,) if isinstance(against, str) else tuple(against or ())
     if plot is not None:
-        check_plot(plot, has_something=bool(rivals) or stored_forms)
+        check_plot(plot, has_something=bool(rivals) or storage_formats)
     catalogue = read_catalogue(data)
-    split = split or _default_split(catalogue, selects=stored_forms and not rivals)
+    split = split or _default_split(catalogue, selects=storage_formats and not rivals)
     captioner = make_captioner(catalogue, text, template=template)
     check_group(catalogue, group)
     columns = slice_columns(catalogue, slices, group=group)
@@ -101,7 +101,7 @@ def evaluate(
     found = make_slices(first.items, captioner, columns=columns, group=group, trained=trained)
     parts = split_parts(found, first.embedded.text_of_N, len(first.embedded.text_TD))
     comparisons = tuple(_comparison(asked[0], other, parts, questions, seed=seed) for other in asked[1:])
-    forms = measure_forms(first.embedded, items=len(catalogue), seed=seed) if stored_forms else ()
+    forms = measure_formats(first.embedded, items=len(catalogue), seed=seed) if storage_formats else ()
     if plot is not None:
         draw_comparisons([(found.against.encoder, found.verdict) for found in comparisons], plot, forms=forms)
     return EvaluateReport(
@@ -116,7 +116,7 @@ def evaluate(
         fused_items=asked[0].items.scores if asked[0].items is not None else None,
         slices=tuple(slice_scores(part, first.retrieval, seed=seed) for part in parts),
         comparisons=comparisons,
-        stored_forms=forms,
+        storage_formats=forms,
         plot=plot,
     )
 

@@ -108,7 +108,7 @@ def _lines_of(table: EmbeddingTable, model: Path, tokens: int | None, deepstack_
 
     maker = SoftTokenMaker.load(model, tokens=tokens, deepstack_levels=deepstack_levels)
     fingerprint = table.spec.fingerprint
-    maker.projector.check_source(fingerprint, place=f"Table {table.address}")
+    maker.projector.check_source(fingerprint, origin=f"Table {table.address}")
 
     def lines_of(ids: Sequence[str], embedding_ND: Floats) -> Iterator[bytes]:
         for item_id, soft_mW in zip(ids, maker.make(embedding_ND), strict=True):

@@ -19,14 +19,14 @@ from pinembed.outfolder import check_output, staged_folder
 from pinembed.reports.finetune import FinetuneReport, FinetuneSettings
 from pinembed.training.card import write_card
 from pinembed.training.checkpoint import Checkpoint, key_of
-from pinembed.training.datasets import Examples, Texts, load_examples, read_texts
+from pinembed.training.datasets import DatasetSplits, SplitDataset, load_split, read_splits
 from pinembed.training.epochs import Epochs, TrainedRun
-from pinembed.training.evaluator import Judge, epoch_record
-from pinembed.training.fusion import FusionStep, read_wish
+from pinembed.training.evaluator import Evaluator, epoch_record
+from pinembed.training.fusion import FusionStep, parse_fusion_options
 from pinembed.training.gate import CHAMPION, Gate, decide_run, open_gate
-from pinembed.training.interpolation import Blend, choose_blend
-from pinembed.training.recalibration import Statistics
-from pinembed.training.recipe import AUTO, Recipe, Wishes, make_recipe
+from pinembed.training.interpolation import Interpolation, choose_interpolation
+from pinembed.training.recalibration import BatchNormRecalibration
+from pinembed.training.recipe import AUTO, Recipe, RecipeOverrides, make_recipe
 from pinembed.training.world import join_world
 from pinembed.training.write import (
     CURVES_NAME,
@@ -62,7 +62,7 @@ def finetune(
     matryoshka: bool = False,
     precision: str = AUTO,
     heads: bool = True,
-    anchor: float = 0.0,
+    l2sp: float = 0.0,
     overwrite: bool = False,
     device: str = "auto",
     progress: Progress = SILENT,
@@ -83,7 +83,7 @@ def finetune(
         text: columns that make an item's text, each with a weight if it should be spoken more often: `title=3`; by
             default those of a usual name.
         template: a sentence with columns in braces that makes the text instead.
-        group: column whose equal values are right answers to each other.
+        group: column whose equal values are positives of each other.
         champion: ENCODER in use; it has to be beaten at the gate as well, and comes back where it is not.
         slices: columns whose values cut the test split into slices, none of which may become worse.
         fusion: `auto` makes metadata a part of an item's vector where that finds items better for certain, `off` never
@@ -98,7 +98,7 @@ def finetune(
         matryoshka: prefixes of the embedding learn to serve alone.
         precision: `fp32`, `bf16`, or `auto` for the faster one.
         heads: fit the towers' last layers before the rest.
-        anchor: pull of all steps together towards the weights at the start; 0 for none.
+        l2sp: pull of all steps together towards the weights at the start; 0 for none.
         overwrite: replace a folder that pinembed wrote.
         device: torch device or `auto`.
         progress: who watches.
@@ -110,7 +110,7 @@ def finetune(
         OutputExistsError: `out` holds something.
     """
     started_s = time.monotonic()
-    wishes = Wishes(
+    overrides = RecipeOverrides(
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,
@@ -119,21 +119,21 @@ def finetune(
         matryoshka=matryoshka,
         precision=precision,
         heads=heads,
-        anchor=anchor,
+        l2sp=l2sp,
     )
     world = join_world()
     progress = progress if world.is_first else SILENT
     check_output(out, overwrite=overwrite)
-    texts = read_texts(data, text=text, template=template, group=group, slices=slices, progress=progress)
-    wish = read_wish(fusion, texts)
+    texts = read_splits(data, text=text, template=template, group=group, slices=slices, progress=progress)
+    fusion_options = parse_fusion_options(fusion, texts)
     encoder = load_encoder(base, random_init=random_init, seed=seed, device=choose_device(device))
     # early: a champion that cannot be read must not cost a run
     in_use = None if champion is None else load_encoder(champion, device=encoder.device)
-    train = load_examples(texts.train, texts, encoder.preprocessing, split=TRAIN, progress=progress)
-    val = load_examples(texts.val, texts, encoder.preprocessing, split=VALIDATION, progress=progress)
+    train = load_split(texts.train, texts, encoder.preprocessing, split=TRAIN, progress=progress)
+    val = load_split(texts.val, texts, encoder.preprocessing, split=VALIDATION, progress=progress)
     recipe = make_recipe(
         encoder.model,
-        wishes,
+        overrides,
         train_images=len(train.pixels),
         image_px=encoder.preprocessing.image_px,
         random_init=random_init,
@@ -157,14 +157,14 @@ def finetune(
         f"validation; {recipe.epochs} epochs of batches of {recipe.batch_size}, rate {recipe.rates.image:.1e}"
     )
     checkpoint = Checkpoint(out, _key(settings, recipe, encoder, train, val))
-    judge = Judge(encoder, val, progress)
-    statistics = Statistics(encoder, recipe, train, seed=seed, progress=progress)
+    evaluator = Evaluator(encoder, val, progress)
+    recalibration = BatchNormRecalibration(encoder, recipe, train, seed=seed, progress=progress)
     run = Epochs(
         encoder,
         recipe,
         train,
-        judge,
-        statistics,
+        evaluator,
+        recalibration,
         captioner=texts.captioner,
         checkpoint=checkpoint,
         seed=seed,
@@ -174,23 +174,23 @@ def finetune(
     ).run()
     if not world.is_first:
         return cast(FinetuneReport, world.end(None))
-    blend = _blend(run, judge, statistics, random_init=random_init, progress=progress)
-    opened = _gate(encoder, in_use, texts, blend, seed=seed, progress=progress)
-    gate = None if opened is None else opened.judge(run.base_weights, blend.weights)
+    interpolation = _blend(run, evaluator, recalibration, random_init=random_init, progress=progress)
+    opened = _gate(encoder, in_use, texts, interpolation, seed=seed, progress=progress)
+    gate = None if opened is None else opened.judge(run.base_weights, interpolation.weights)
     decision = decide_run(
         gate,
-        has_candidate=blend.alpha > 0,
+        has_candidate=interpolation.alpha > 0,
         stopped=run.stopped,
         random_init=random_init,
         has_champion=in_use is not None,
     )
-    items = FusionStep(encoder, texts, wish, seed=seed, progress=progress)
-    fused = items.decide(blend.weights, val, opened) if decision.promoted else None
+    items = FusionStep(encoder, texts, fusion_options, seed=seed, progress=progress)
+    fused = items.decide(interpolation.weights, val, opened) if decision.promoted else None
     with staged_folder(out, kind="encoder", overwrite=overwrite) as folder:
         if decision.kept == CHAMPION and in_use is not None:
             spec = keep_champion(folder, in_use)
         else:
-            weights = blend.weights if decision.promoted else run.base_weights
+            weights = interpolation.weights if decision.promoted else run.base_weights
             stored = encoder.files.fusion if not decision.promoted else None if fused is None else fused.fusion
             spec = write_encoder(folder, encoder, weights, stored)
         has_curves = write_curves(folder, run, progress)
@@ -210,9 +210,9 @@ def finetune(
             data=texts.report,
             epochs=run.records,
             heads=run.heads,
-            best_epoch=blend.epoch,
-            alpha=blend.alpha,
-            chosen=epoch_record(blend.epoch, blend.scores, seconds=run.records[-1].seconds),
+            best_epoch=interpolation.epoch,
+            alpha=interpolation.alpha,
+            chosen=epoch_record(interpolation.epoch, interpolation.scores, seconds=run.records[-1].seconds),
             gate=gate,
             fusion=fused,
             stopped=run.stopped,
@@ -228,7 +228,7 @@ def finetune(
     return world.end(report)
 
 
-def _key(settings: FinetuneSettings, recipe: Recipe, encoder: Encoder, train: Examples, val: Examples) -> str:
+def _key(settings: FinetuneSettings, recipe: Recipe, encoder: Encoder, train: SplitDataset, val: SplitDataset) -> str:
     """Of everything that decides the weights; a random base is decided by its architecture and seed."""
     seen = [
         [
@@ -247,30 +247,37 @@ def _key(settings: FinetuneSettings, recipe: Recipe, encoder: Encoder, train: Ex
     )
 
 
-def _blend(run: TrainedRun, judge: Judge, statistics: Statistics, *, random_init: bool, progress: Progress) -> Blend:
-    base = Blend(alpha=0.0, epoch=0, weights=run.base_weights, scores=run.base_scores)
+def _blend(
+    run: TrainedRun,
+    evaluator: Evaluator,
+    recalibration: BatchNormRecalibration,
+    *,
+    random_init: bool,
+    progress: Progress,
+) -> Interpolation:
+    base = Interpolation(alpha=0.0, epoch=0, weights=run.base_weights, scores=run.base_scores)
     candidates = [base]
     if run.heads_scores is not None and run.stopped is None:
-        candidates.append(Blend(alpha=1.0, epoch=0, weights=run.heads_weights, scores=run.heads_scores))
+        candidates.append(Interpolation(alpha=1.0, epoch=0, weights=run.heads_weights, scores=run.heads_scores))
     if run.best_epoch:
-        weights = statistics.completed(run.best_weights)
-        scores = judge.measure_weights(weights, "measuring the best epoch")
-        candidates.append(Blend(alpha=1.0, epoch=run.best_epoch, weights=weights, scores=scores))
+        weights = recalibration.completed(run.best_weights)
+        scores = evaluator.measure_weights(weights, "measuring the best epoch")
+        candidates.append(Interpolation(alpha=1.0, epoch=run.best_epoch, weights=weights, scores=scores))
     if random_init or len(candidates) == 1:
         return candidates[-1]
-    return choose_blend(judge, statistics, candidates, progress)
+    return choose_interpolation(evaluator, recalibration, candidates, progress)
 
 
 def _gate(
     encoder: Encoder,
     champion: Encoder | None,
-    texts: Texts,
-    blend: Blend,
+    texts: DatasetSplits,
+    interpolation: Interpolation,
     *,
     seed: int,
     progress: Progress,
 ) -> Gate | None:
     """The last word, where there is a split for it and something other than the base to judge."""
-    if blend.alpha == 0:
+    if interpolation.alpha == 0:
         return None
     return open_gate(encoder, texts, champion=champion, seed=seed, progress=progress)

@@ -18,8 +18,8 @@ from pinembed.nouns.encoder_spec import EncoderSpec, Fusion
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import MARKER, check_output, staged_folder
 from pinembed.reports.fusion import FuseReport
-from pinembed.training.datasets import load_examples, read_texts
-from pinembed.training.fusion import FusionStep, read_wish
+from pinembed.training.datasets import load_split, read_splits
+from pinembed.training.fusion import FusionStep, parse_fusion_options
 from pinembed.training.gate import open_gate
 
 REPORT_NAME = "fuse.json"
@@ -49,7 +49,7 @@ def fuse_encoder(
         out: folder to write.
         fusion: `auto`, or weights such as `image=.9,title=.1`.
         text: columns that make an item's text; by default those of a usual name.
-        group: column whose equal values are right answers to each other.
+        group: column whose equal values are positives of each other.
         seed: of everything random.
         overwrite: replace a folder that pinembed wrote.
         device: torch device or `auto`.
@@ -67,12 +67,12 @@ def fuse_encoder(
         raise UsageError(
             "--fusion off leaves nothing to do.", remedy="Give auto, or weights such as image=.9,title=.1."
         )
-    texts = read_texts(data, text=text, group=group, progress=progress)
-    wish = read_wish(fusion, texts)
+    texts = read_splits(data, text=text, group=group, progress=progress)
+    fusion_options = parse_fusion_options(fusion, texts)
     loaded = load_encoder(encoder, device=choose_device(device))
-    val = load_examples(texts.val, texts, loaded.preprocessing, split=VALIDATION, progress=progress)
+    val = load_split(texts.val, texts, loaded.preprocessing, split=VALIDATION, progress=progress)
     gate = open_gate(loaded, texts, champion=None, seed=seed, progress=progress)
-    step = FusionStep(loaded, texts, wish, seed=seed, progress=progress)
+    step = FusionStep(loaded, texts, fusion_options, seed=seed, progress=progress)
     found = step.decide(loaded.model.state_dict(), val, gate)
     assert found is not None  # it is not off
     with staged_folder(out, kind="encoder", overwrite=overwrite) as folder:

@@ -90,7 +90,7 @@ def teach(
     items = list(splits.get(TRAIN, ()))
     if not items:
         raise DataError(f"{data} has no {TRAIN} items.", remedy="Add a split column with train, val and test.")
-    chosen = choose_fields(items, splits.get(TEST) or splits.get(VALIDATION) or items, wanted=fields, place=data)
+    chosen = choose_fields(items, splits.get(TEST) or splits.get(VALIDATION) or items, wanted=fields, origin=data)
     progress.start("loading the teacher")
     teacher = Teacher.load(model, device=choose_device(device), dtype=dtype, image_px=image_px, top=top)
     book = _Book(

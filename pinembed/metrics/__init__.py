@@ -1,1 +1,1 @@
-"""Embeddings and right answers to figures with intervals."""
+"""Embeddings and positives to figures with intervals."""

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from pinembed.metrics.intervals import retrieval_scores
 from pinembed.metrics.retrieval import QueryScores
 from pinembed.metrics.split import SplitEmbeddings, measure_image_gallery
-from pinembed.reports.evaluate import StoredForm
+from pinembed.reports.evaluate import StorageFormat
 
 RESCORED = 100
 SCALE_BYTES = 4
@@ -39,7 +39,7 @@ class StoredScores:
     image_to_image: QueryScores
 
 
-def measure_stored_forms(split: SplitEmbeddings) -> tuple[StoredScores, ...]:
+def measure_storage_formats(split: SplitEmbeddings) -> tuple[StoredScores, ...]:
     """fp32, fp16, int8, binary with int8 rescoring, and the first dimensions alone as fp16 and int8."""
     image_ND = split.image_ND
     dim = image_ND.shape[1]
@@ -93,8 +93,8 @@ def _rescored(embedding_ND: Tensor) -> Score:
     def score(query_BD: Tensor) -> Tensor:
         coarse_BG = query_BD.sign() @ sign_GD.T / query_BD.shape[1] - 4
         candidates = min(RESCORED, coarse_BG.shape[1])
-        place_BK = coarse_BG.topk(candidates, dim=1).indices
-        return coarse_BG.scatter(1, place_BK, (query_BD @ int8_GD.T).gather(1, place_BK))
+        index_BK = coarse_BG.topk(candidates, dim=1).indices
+        return coarse_BG.scatter(1, index_BK, (query_BD @ int8_GD.T).gather(1, index_BK))
 
     return score
 
@@ -103,7 +103,7 @@ TOLERATED_LOSS = 0.01
 """Of mAP in any direction, at the far end of its 95 % interval: less is not worth bytes."""
 
 
-def measure_forms(embedded: SplitEmbeddings, *, items: int, seed: int) -> tuple[StoredForm, ...]:
+def measure_formats(embedded: SplitEmbeddings, *, items: int, seed: int) -> tuple[StorageFormat, ...]:
     """Every form on the same queries, and beside fp32 pair by pair.
 
     Args:
@@ -111,7 +111,7 @@ def measure_forms(embedded: SplitEmbeddings, *, items: int, seed: int) -> tuple[
         items: of the complete catalogue, for the size of its table.
         seed: of the bootstrap.
     """
-    found = measure_stored_forms(embedded)
+    found = measure_storage_formats(embedded)
     losses = [_largest_loss(one, found[0], seed) for one in found]
     good = [
         one.bytes_per_item
@@ -119,7 +119,7 @@ def measure_forms(embedded: SplitEmbeddings, *, items: int, seed: int) -> tuple[
         if one.encode_options is not None and loss <= TOLERATED_LOSS
     ]
     return tuple(
-        StoredForm(
+        StorageFormat(
             form=one.form,
             encode_options=one.encode_options,
             bytes_per_item=one.bytes_per_item,

@@ -15,7 +15,7 @@ LOWEST_SHARE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spread:
+class EffectiveRank:
     """How a set of embeddings fills its space.
 
     Attributes:
@@ -29,14 +29,14 @@ class Spread:
     def __str__(self) -> str:
         return f"effective rank {self.effective_rank:.1f}, mean cosine {self.mean_cosine:.3f}"
 
-    def has_collapsed(self, base: Spread) -> bool:
+    def has_collapsed(self, base: EffectiveRank) -> bool:
         """Little is left of the base's directions, or of the angles between its embeddings."""
         return self.effective_rank < LOWEST_SHARE * base.effective_rank or 1 - self.mean_cosine < LOWEST_SHARE * (
             1 - base.mean_cosine
         )
 
 
-def spread(embedding_ND: Tensor) -> Spread:
+def effective_rank(embedding_ND: Tensor) -> EffectiveRank:
     """Measure unit rows; of many rows every n-th.
 
     Source: Roy and Vetterli 2007, The effective rank, EUSIPCO.
@@ -49,4 +49,4 @@ def spread(embedding_ND: Tensor) -> Spread:
     summed = rows_ND.sum(dim=0)
     pairs = max(count * (count - 1), 1)
     mean_cosine = (float(summed @ summed) - float((rows_ND * rows_ND).sum())) / pairs
-    return Spread(effective_rank=float(entropy.exp()), mean_cosine=mean_cosine)
+    return EffectiveRank(effective_rank=float(entropy.exp()), mean_cosine=mean_cosine)

@@ -31,12 +31,12 @@ def probe_accuracy(
     Source: Alain and Bengio 2017, arXiv:1610.01644.
     """
     names = sorted({value for value in train_values if value})
-    place_of = {name: place for place, name in enumerate(names)}
+    index_of = {name: index for index, name in enumerate(names)}
     mean_D, std_D = train_ND.float().mean(0), train_ND.float().std(0, correction=0).clamp_min(MIN_STD)
 
     def labelled(embeddings_ND: Tensor, values: Sequence[str]) -> tuple[Tensor, Tensor]:
         kept = [row for row, value in enumerate(values) if value]
-        labels_N = torch.tensor([place_of.get(values[row], -1) for row in kept], dtype=torch.int64)
+        labels_N = torch.tensor([index_of.get(values[row], -1) for row in kept], dtype=torch.int64)
         return (embeddings_ND[kept].float() - mean_D) / std_D, labels_N
 
     train, select = labelled(train_ND, train_values), labelled(select_ND, select_values)

@@ -1,10 +1,10 @@
-"""Ranked retrieval with several right answers, exact also where scores are equal.
+"""Ranked retrieval with several positives, exact also where scores are equal.
 
 Shape legend: Q queries, G gallery, B a block of queries, D embedding floats, M metrics (`nouns.evaluation.METRICS`).
 
-recall@k is the share of queries with at least one right answer among the first k. Average precision is the mean, over
-the right answers, of the precision at the score of that answer. Equal scores are one step, as in scikit-learn's
-average_precision_score, and the rank of a right answer counts every wrong one of equal score before it: an encoder that
+recall@k is the share of queries with at least one positive among the first k. Average precision is the mean, over
+the positives, of the precision at the score of that answer. Equal scores are one step, as in scikit-learn's
+average_precision_score, and the rank of a positive counts every wrong one of equal score before it: an encoder that
 gives one vector to everything earns nothing from the order of the files.
 """
 
@@ -29,15 +29,15 @@ class QueryScores:
     """The figures of each query.
 
     Attributes:
-        values_QM: float64; a row for each query that has a right answer.
+        values_QM: float64; a row for each query that has a positive.
         cluster_Q: code of the query's group; queries of one group are no independent witnesses.
-        place_Q: place of the query among those that were asked, with and without a right answer.
+        index_Q: index of the query among those that were asked, with and without a positive.
         gallery: candidates of a query.
     """
 
     values_QM: Tensor
     cluster_Q: Tensor
-    place_Q: Tensor
+    index_Q: Tensor
     gallery: int
 
     @property
@@ -50,11 +50,11 @@ class QueryScores:
 
     def of(self, is_wanted: Tensor) -> QueryScores:
         """The queries whose place among those that were asked is wanted; `is_wanted` is a bool for each place."""
-        chosen_Q = is_wanted[self.place_Q]
+        chosen_Q = is_wanted[self.index_Q]
         return QueryScores(
             values_QM=self.values_QM[chosen_Q],
             cluster_Q=self.cluster_Q[chosen_Q],
-            place_Q=self.place_Q[chosen_Q],
+            index_Q=self.index_Q[chosen_Q],
             gallery=self.gallery,
         )
 
@@ -73,7 +73,7 @@ def score_queries(
     Args:
         query_QD: rows of L2 norm 1.
         gallery_GD: rows of L2 norm 1.
-        relevance: the right answers of a block of queries.
+        relevance: the positives of a block of queries.
         cluster_Q: code of each query's group.
         skip_self: queries and gallery are the same rows; a query does not find itself.
         score: queries (B, D) to scores (B, G) where the gallery is stored in another form; by default cosines.
@@ -81,22 +81,22 @@ def score_queries(
     gallery = len(gallery_GD)
     block = max(1, BLOCK_SCORES // max(gallery, 1))
     rows = [torch.empty(0, len(METRICS), dtype=torch.float64)]
-    places = [torch.empty(0, dtype=torch.int64)]
+    indices = [torch.empty(0, dtype=torch.int64)]
     for start in range(0, len(query_QD), block):
         stop = min(start + block, len(query_QD))
         query_BD = query_QD[start:stop]
         scores_BG = torch.round((query_BD @ gallery_GD.T if score is None else score(query_BD)) / SCORE_STEP)
         relevant_BG = relevance(start, stop).clone()
         if skip_self:
-            places_B = torch.arange(stop - start)
-            scores_BG[places_B, start + places_B] = -torch.inf
-            relevant_BG[places_B, start + places_B] = False
+            indices_B = torch.arange(stop - start)
+            scores_BG[indices_B, start + indices_B] = -torch.inf
+            relevant_BG[indices_B, start + indices_B] = False
         answered_B = relevant_BG.any(dim=1)
         rows.append(_metrics(scores_BG[answered_B], relevant_BG[answered_B]))
-        places.append(start + answered_B.nonzero().squeeze(1))
-    place_Q = torch.cat(places)
+        indices.append(start + answered_B.nonzero().squeeze(1))
+    index_Q = torch.cat(indices)
     return QueryScores(
-        values_QM=torch.cat(rows), cluster_Q=cluster_Q[place_Q], place_Q=place_Q, gallery=gallery - skip_self
+        values_QM=torch.cat(rows), cluster_Q=cluster_Q[index_Q], index_Q=index_Q, gallery=gallery - skip_self
     )
 
 
@@ -111,10 +111,10 @@ def _average_precision(scores_BG: Tensor, relevant_BG: Tensor) -> Tensor:
     sorted_BG, order_BG = scores_BG.sort(dim=1, descending=True)
     hit_BG = relevant_BG.gather(1, order_BG)
     gallery = scores_BG.shape[1]
-    place_G = torch.arange(gallery)
+    index_G = torch.arange(gallery)
     # each place is counted at the last place of equal score
     is_last_BG = torch.ones_like(hit_BG)
     is_last_BG[:, :-1] = sorted_BG[:, :-1] != sorted_BG[:, 1:]
-    end_BG = torch.where(is_last_BG, place_G, gallery).flip(1).cummin(dim=1).values.flip(1)
+    end_BG = torch.where(is_last_BG, index_G, gallery).flip(1).cummin(dim=1).values.flip(1)
     precision_BG = hit_BG.cumsum(dim=1).gather(1, end_BG).double() / (end_BG + 1)
     return (precision_BG * hit_BG).sum(dim=1) / hit_BG.sum(dim=1)

@@ -60,13 +60,13 @@ def split_parts(slices: Sequence[Slice], text_of_N: Tensor, texts: int) -> tuple
 def _part(found: Slice, text_of_N: Tensor, texts: int) -> SplitPart:
     images = len(text_of_N)
     has_image_N = torch.zeros(images, dtype=torch.bool)
-    has_image_N[list(found.places)] = True
+    has_image_N[list(found.indices)] = True
     has_text_T = torch.zeros(texts, dtype=torch.bool)
     has_text_T[text_of_N[has_image_N & (text_of_N >= 0)]] = True
     return SplitPart(
         name=found.name,
-        images=len(found.places),
-        is_large=len(found.places) >= max(LARGE_IMAGES, LARGE_SHARE * images),
+        images=len(found.indices),
+        is_large=len(found.indices) >= max(LARGE_IMAGES, LARGE_SHARE * images),
         has_image_N=has_image_N,
         has_text_T=has_text_T,
     )

@@ -34,7 +34,7 @@ class SplitEmbeddings:
         image_ND: unit rows.
         text_TD: unit rows, one for each distinct text.
         text_of_N: which text belongs to an image; -1 for an item without text.
-        group_of_N: code of the image's group; equal codes are right answers to each other.
+        group_of_N: code of the image's group; equal codes are positives of each other.
     """
 
     image_ND: Tensor
@@ -104,7 +104,7 @@ def measure_image_gallery(
     return text_to_image, image_to_image
 
 
-def nearest_neighbours_right(
+def knn_is_correct(
     image_ND: Tensor, group_of_N: Tensor, labelled_MD: Tensor, group_of_M: Tensor, *, skip_self: bool = False
 ) -> Tensor:
     """Whether the majority of an image's 5 nearest labelled images is of its group; (N,) bool.
@@ -119,24 +119,24 @@ def nearest_neighbours_right(
         group_of_M: their groups, in the same codes.
         skip_self: both are the same rows; an image does not vote for itself.
     """
-    right = [torch.empty(0, dtype=torch.bool)]
+    correct = [torch.empty(0, dtype=torch.bool)]
     neighbours = min(NEIGHBOURS, len(labelled_MD) - skip_self)
     block = max(1, BLOCK_SCORES // max(len(labelled_MD), 1))
     for start in range(0, len(image_ND), block):
         scores_BM = image_ND[start : start + block] @ labelled_MD.T
         if skip_self:
-            places_B = torch.arange(len(scores_BM))
-            scores_BM[places_B, start + places_B] = -torch.inf
+            indices_B = torch.arange(len(scores_BM))
+            scores_BM[indices_B, start + indices_B] = -torch.inf
         group_BK = group_of_M[scores_BM.topk(neighbours, dim=1).indices].sort(dim=1).values
         votes_BK = (group_BK[:, :, None] == group_BK[:, None, :]).sum(dim=2)
         # the first maximum of sorted groups is the lowest code; argmax does not promise the first, so weigh the place
         first_BK = votes_BK * neighbours - torch.arange(neighbours)
         chosen_B = group_BK.gather(1, first_BK.argmax(dim=1, keepdim=True)).squeeze(1)
-        right.append(chosen_B == group_of_N[start : start + block])
-    return torch.cat(right)
+        correct.append(chosen_B == group_of_N[start : start + block])
+    return torch.cat(correct)
 
 
-def zero_shot_right(image_ND: Tensor, class_of_N: Tensor, class_CD: Tensor) -> Tensor:
+def zero_shot_is_correct(image_ND: Tensor, class_of_N: Tensor, class_CD: Tensor) -> Tensor:
     """Whether the class text nearest to an image is its own; (N,) bool.
 
     Args:
@@ -194,16 +194,16 @@ def pooled(scores: Sequence[QueryScores], gallery: int) -> QueryScores:
     """Several rounds of queries over one gallery as one."""
     starts = [0]
     for found in scores[:-1]:
-        starts.append(starts[-1] + int(found.place_Q.max()) + 1 if found.queries else starts[-1])
+        starts.append(starts[-1] + int(found.index_Q.max()) + 1 if found.queries else starts[-1])
     return QueryScores(
         values_QM=torch.cat(
             [torch.empty(0, len(METRICS), dtype=torch.float64), *(found.values_QM for found in scores)]
         ),
         cluster_Q=torch.cat([torch.empty(0, dtype=torch.int64), *(found.cluster_Q for found in scores)]),
-        place_Q=torch.cat(
+        index_Q=torch.cat(
             [
                 torch.empty(0, dtype=torch.int64),
-                *(start + found.place_Q for start, found in zip(starts, scores, strict=False)),
+                *(start + found.index_Q for start, found in zip(starts, scores, strict=False)),
             ]
         ),
         gallery=gallery,

@@ -113,10 +113,10 @@ def _slice_changes(
         pairs = list(_pairs(part.of(challenger), part.of(champion)).values())
         if pairs:
             found.append((part, pairs, paired_change(pairs, seed=seed)))
-    large = [place for place, (part, _, _) in enumerate(found) if part.is_large]
-    tested = holm([found[place][2].p_lower for place in large])
+    large = [index for index, (part, _, _) in enumerate(found) if part.is_large]
+    tested = holm([found[index][2].p_lower for index in large])
     adjusted = {
-        **{place: found[place][2].p_lower for place in range(len(found))},
+        **{index: found[index][2].p_lower for index in range(len(found))},
         **dict(zip(large, tested, strict=True)),
     }
     return tuple(
@@ -127,19 +127,19 @@ def _slice_changes(
             challenger=float(np.mean([ours.mean("map") for ours, _ in pairs])),
             champion=float(np.mean([theirs.mean("map") for _, theirs in pairs])),
             difference=change.estimate,
-            p_worse=adjusted[place],
-            worse=part.is_large and adjusted[place] < LEVEL,
+            p_worse=adjusted[index],
+            worse=part.is_large and adjusted[index] < LEVEL,
         )
-        for place, (part, pairs, change) in enumerate(found)
+        for index, (part, pairs, change) in enumerate(found)
     )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjusted for being several: any of them falls below a level by chance with at most that probability."""
     adjusted, highest = [1.0] * len(p_values), 0.0
-    for rank, place in enumerate(np.argsort(p_values, kind="stable").tolist()):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = highest
+    for rank, index in enumerate(np.argsort(p_values, kind="stable").tolist()):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = highest
     return adjusted
 
 

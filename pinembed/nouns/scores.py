@@ -25,11 +25,11 @@ class RetrievalScores:
     """One direction of retrieval.
 
     Attributes:
-        queries: queries that have at least one right answer in the gallery.
+        queries: queries that have at least one positive in the gallery.
         gallery: candidates that each query chooses from.
-        recall_at_1: share of queries with a right answer in first place; `recall_at_5`, `recall_at_10` alike.
-        mrr: mean of 1 / rank of the first right answer.
-        map: mean average precision over all right answers.
+        recall_at_1: share of queries with a positive in first place; `recall_at_5`, `recall_at_10` alike.
+        mrr: mean of 1 / rank of the first positive.
+        map: mean average precision over all positives.
     """
 
     queries: int
@@ -86,7 +86,7 @@ class Accuracy:
 class Scores:
     """All figures of one encoder on one split, or the differences of two encoders on the same queries.
 
-    A direction is None where no query has a right answer, e.g. image_to_image when each item is a group of its own.
+    A direction is None where no query has a positive, e.g. image_to_image when each item is a group of its own.
 
     Attributes:
         knn5: majority of the 5 nearest labelled images; None without a group.
@@ -130,11 +130,11 @@ class Slice:
 
     Attributes:
         name: for people and scripts, e.g. `category: fruit` or `text: missing`.
-        places: of its items in the sequence that was cut up, ascending.
+        indices: of its items in the sequence that was cut up, ascending.
     """
 
     name: str
-    places: tuple[int, ...]
+    indices: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,7 +145,7 @@ class SliceScores:
         name: of the slice.
         images: that belong to it.
         large: it holds enough images to stop a promotion.
-        text_to_image: mAP; None where no query of the slice has a right answer. The other directions alike.
+        text_to_image: mAP; None where no query of the slice has a positive. The other directions alike.
     """
 
     name: str
@@ -191,7 +191,7 @@ class ItemFigures:
     Attributes:
         text_to_item: texts of the metadata ask, none of them one that the item carries. None where no honest query can
             be made.
-        image_to_item: each item's bare image asks the other items. None where none has a right answer.
+        image_to_item: each item's bare image asks the other items. None where none has a positive.
     """
 
     text_to_item: RetrievalScores | None

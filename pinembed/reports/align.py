@@ -43,7 +43,7 @@ class AlignEpoch:
     Attributes:
         epoch: from 1.
         loss: mean cross-entropy of an answer's token.
-        accuracy: share of right answers on the validation items, mean over the fields; None without such items.
+        accuracy: share of positives on the validation items, mean over the fields; None without such items.
         seconds: since the run began, over all its parts.
     """
 

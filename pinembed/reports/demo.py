@@ -18,14 +18,14 @@ class DemoStep:
         name: what was done.
         seconds: wall time.
         result: the outcome in a few words, from the step's own report.
-        place: the file or folder that it wrote; None where it wrote none.
+        path: the file or folder that it wrote; None where it wrote none.
         command: the same step as a command line.
     """
 
     name: str
     seconds: float
     result: str
-    place: Path | None
+    path: Path | None
     command: str
 
 

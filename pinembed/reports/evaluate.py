@@ -10,7 +10,7 @@ from pinembed.nouns.scores import Comparison, Evaluation, ItemScores, RetrievalS
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoredForm:
+class StorageFormat:
     """What retrieval costs when image embeddings are stored in this form; queries stay fp32.
 
     Attributes:
@@ -18,7 +18,7 @@ class StoredForm:
         encode_options: of `pinembed encode`, by which it stores this form; None where it does not.
         bytes_per_item: of one image.
         table_bytes: of all items of the catalogue, without ids and metadata.
-        text_to_image: None where no query has a right answer; image_to_image alike.
+        text_to_image: None where no query has a positive; image_to_image alike.
         largest_loss: of mAP against fp32, in the worse of the two directions, at the far end of its 95 % interval.
         recommended: the smallest form of those that `encode` stores and that lose at most .01 so.
     """
@@ -40,7 +40,7 @@ class EvaluateReport:
     Attributes:
         data: the DATA folder.
         split: name of the split.
-        group: the column whose equal values are right answers; None: equal item or equal text.
+        group: the column whose equal values are positives; None: equal item or equal text.
         text: columns that make the text of an item, or the template.
         images: images of the split that were embedded.
         texts: distinct texts of the split.
@@ -49,7 +49,7 @@ class EvaluateReport:
         fused_items: figures of its items as `encode` stores them; None where they are their images alone.
         slices: the encoder's figures on parts of the split.
         comparisons: the encoder beside each rival, in the order in which they were given; empty without one.
-        stored_forms: the encoder's figures by the form in which embeddings are stored; empty unless asked for.
+        storage_formats: the encoder's figures by the form in which embeddings are stored; empty unless asked for.
         plot: the picture of the comparisons or slices; None unless asked for.
     """
 
@@ -64,7 +64,7 @@ class EvaluateReport:
     fused_items: ItemScores | None
     slices: tuple[SliceScores, ...]
     comparisons: tuple[Comparison, ...]
-    stored_forms: tuple[StoredForm, ...]
+    storage_formats: tuple[StorageFormat, ...]
     plot: Path | None
 
     @property
@@ -91,6 +91,6 @@ class EvaluateReport:
             "verdict": first and first.verdict,
             "promoted": self.promoted if first else None,
             "comparisons": self.comparisons,
-            "stored_forms": self.stored_forms,
+            "storage_formats": self.storage_formats,
             "plot": self.plot,
         }

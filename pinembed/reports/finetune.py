@@ -144,7 +144,7 @@ class EpochRecord:
         loss: mean over the epoch's steps; None for the base.
         seconds: since the first step.
         text_to_image_recall_at_1: on the validation split.
-        text_to_image_map: None where no query has a right answer; the other directions alike.
+        text_to_image_map: None where no query has a positive; the other directions alike.
         mean_map: over the directions; what the best checkpoint is chosen by.
     """
 

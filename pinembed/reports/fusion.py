@@ -19,7 +19,7 @@ class FuseReport:
         encoder_fingerprint: of that encoder.
         fingerprint: of the encoder in `out`; the same where neither held a fusion.
         data: the DATA folder.
-        group: the column whose equal values are right answers.
+        group: the column whose equal values are positives.
         text: columns that make an item's text.
         fusion: what was chosen, why, and its figures.
         seconds: the complete run.

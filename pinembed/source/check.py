@@ -114,10 +114,10 @@ def _ids_findings(index: IdIndex, hash_of_row_N: NDArray[np.uint64], file: str) 
 def _duplicates(index: IdIndex, file: str) -> Iterator[Finding]:
     """Equal ids have equal hashes, which stand side by side."""
     shared = np.flatnonzero(index.hash_N[1:] == index.hash_N[:-1])
-    places = np.union1d(shared, shared + 1)
+    indices = np.union1d(shared, shared + 1)
     seen: set[bytes] = set()
     twice: dict[str, None] = {}
-    for row in index.row_N[places].tolist():
+    for row in index.row_N[indices].tolist():
         id_utf8 = index.id_bytes(row)
         if id_utf8 in seen:
             twice[id_utf8.decode(errors="replace")] = None

@@ -99,7 +99,7 @@ class EmbeddingSource:
         """
         row_M = self.find(ids)
         if (row_M < 0).any():
-            unknown = list(dict.fromkeys(ids[place] for place in np.flatnonzero(row_M < 0).tolist()))
+            unknown = list(dict.fromkeys(ids[position] for position in np.flatnonzero(row_M < 0).tolist()))
             raise UnknownItemError(
                 f"{self.folder} holds no item {shown_ids(unknown)} among its {len(self)} items.",
                 remedy="Check the ids; items that are new have to be encoded and exported first.",

@@ -94,8 +94,8 @@ class IdIndex(Sequence[str]):
         """
         ids_utf8 = [encode_id(item_id) for item_id in ids]
         hash_M = hash_ids(ids_utf8)
-        place_M = np.searchsorted(self.hash_N, hash_M)
-        candidate_M = np.minimum(place_M, len(self.hash_N) - 1)
+        index_M = np.searchsorted(self.hash_N, hash_M)
+        candidate_M = np.minimum(index_M, len(self.hash_N) - 1)
         hit_M = self.hash_N[candidate_M] == hash_M
         row_M = np.where(hit_M, self.row_N[candidate_M], 0).astype(np.int64)
         if (row_M >= len(self)).any() or (row_M < 0).any():
@@ -106,18 +106,18 @@ class IdIndex(Sequence[str]):
             if not hit:
                 found[i] = -1
             elif self._utf8(starts[i], ends[i]) != ids_utf8[i]:
-                found[i] = self._next_of_same_hash(int(place_M[i]), hash_M[i], ids_utf8[i])
+                found[i] = self._next_of_same_hash(int(index_M[i]), hash_M[i], ids_utf8[i])
         return np.array(found, np.int64)
 
-    def _next_of_same_hash(self, place: int, id_hash: np.uint64, id_utf8: bytes) -> int:
+    def _next_of_same_hash(self, position: int, id_hash: np.uint64, id_utf8: bytes) -> int:
         """Two ids share a hash, which happens once in some billions: look at the neighbours."""
-        while place < len(self) and self.hash_N[place] == id_hash:
-            row = int(self.row_N[place])
+        while position < len(self) and self.hash_N[position] == id_hash:
+            row = int(self.row_N[position])
             if row >= len(self):
                 raise self.damaged("it names rows beyond the last one")
             if self.id_bytes(row) == id_utf8:
                 return row
-            place += 1
+            position += 1
         return -1
 
     def id_bytes(self, row: int) -> bytes:
@@ -139,11 +139,11 @@ class IdIndex(Sequence[str]):
         return len(self.row_N)
 
     @overload
-    def __getitem__(self, place: int) -> str: ...
+    def __getitem__(self, position: int) -> str: ...
     @overload
-    def __getitem__(self, place: slice) -> list[str]: ...
-    def __getitem__(self, place: int | slice) -> str | list[str]:
-        rows = range(len(self))[place]
+    def __getitem__(self, position: slice) -> list[str]: ...
+    def __getitem__(self, position: int | slice) -> str | list[str]:
+        rows = range(len(self))[position]
         return self._text(rows) if isinstance(rows, int) else [self._text(row) for row in rows]
 
     def __iter__(self) -> Iterator[str]:

@@ -147,11 +147,11 @@ class _Ids:
         shared = np.flatnonzero(hash_N[1:] == hash_N[:-1])
         if not len(shared):
             return
-        places = np.union1d(shared, shared + 1)
+        indices = np.union1d(shared, shared + 1)
         with self._spill.open("rb") as spilled:
             seen: set[bytes] = set()
             twice: dict[bytes, None] = {}
-            for row in row_N[places].tolist():
+            for row in row_N[indices].tolist():
                 spilled.seek(int(offset_N[row]))
                 item_id = spilled.read(int(offset_N[row + 1] - offset_N[row]))
                 if item_id in seen:

@@ -156,8 +156,8 @@ class RunTable:
             rows = self._dataset.to_table(columns=RUNS_SCHEMA.names).sort_by([("started_at", "descending")])
         runs = [RunRecord(**row) for row in rows.slice(0, count).to_pylist()]
         return tuple(
-            run if run.ending else dataclasses.replace(run, ending=RUNNING if is_running and not place else INTERRUPTED)
-            for place, run in enumerate(runs)
+            run if run.ending else dataclasses.replace(run, ending=RUNNING if is_running and not index else INTERRUPTED)
+            for index, run in enumerate(runs)
         )
 
 

@@ -98,8 +98,8 @@ def _unindexed_rows(table: EmbeddingTable, rows: int) -> int:
 
 
 def _sample(table: EmbeddingTable, rows: int) -> list[list[float]]:
-    places = list(range(0, rows, max(1, rows // SAMPLE)))[:SAMPLE]
-    taken = table.dataset.take(places, columns=[VECTOR])
+    indices = list(range(0, rows, max(1, rows // SAMPLE)))[:SAMPLE]
+    taken = table.dataset.take(indices, columns=[VECTOR])
     return [[float(value) for value in vector] for vector in taken[VECTOR].to_pylist()]
 
 

@@ -185,13 +185,13 @@ class TableWriter:
             return {VECTOR: image_ND}
         item_ND = np.empty_like(image_ND)
         known = self._known_items([row for row in rows if not row.is_new and row.vector_D is None])
-        wanted = [place for place, row in enumerate(rows) if row.id not in known]
+        wanted = [index for index, row in enumerate(rows) if row.id not in known]
         if wanted:
-            fields = [rows[place].fields for place in wanted]
+            fields = [rows[index].fields for index in wanted]
             item_ND[wanted] = self._fuse(fields, image_ND[wanted].astype(np.float32)).astype(self._dtype)
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             if row.id in known:
-                item_ND[place] = known[row.id]
+                item_ND[index] = known[row.id]
         return {IMAGE_VECTOR: image_ND, VECTOR: item_ND}
 
     def _known_items(self, rows: Sequence[EmbeddingRow]) -> dict[str, Vector]:
@@ -205,9 +205,9 @@ class TableWriter:
                 found = self._table.dataset.to_table(columns=["id", "sha256", *names, VECTOR], filter=condition)
             stored = zip(found["id"].to_pylist(), found["sha256"].to_pylist(), _matrix(found, VECTOR), strict=True)
             texts = {name: found[name].to_pylist() for name in names}
-            for place, (item_id, sha256, vector_D) in enumerate(stored):
+            for index, (item_id, sha256, vector_D) in enumerate(stored):
                 row = by_id[item_id]
-                is_same = all(texts[name][place] == row.fields.get(name) for name in names)
+                is_same = all(texts[name][index] == row.fields.get(name) for name in names)
                 if sha256 == row.sha256 and is_same:
                     known[item_id] = vector_D
         return known

@@ -103,8 +103,8 @@ def _header(settings: FinetuneSettings, licence: Licence) -> list[str]:
 def _what(report: FinetuneReport) -> list[str]:
     settings = report.settings
     origin = "random weights" if settings.random_init else f"`{settings.base}`"
-    blend = f", {report.alpha:.0%} of the way from the base" if 0 < report.alpha < 1 else ""
-    held = f"epoch {report.best_epoch}{blend}"
+    interpolation = f", {report.alpha:.0%} of the way from the base" if 0 < report.alpha < 1 else ""
+    held = f"epoch {report.best_epoch}{interpolation}"
     if report.kept != TUNED:
         held = "the champion's weights, unchanged" if report.kept == CHAMPION else "the base's weights, unchanged"
     return [
@@ -131,7 +131,7 @@ def _data(report: FinetuneReport) -> list[str]:
         "",
         "## Data",
         "",
-        f"`{settings.data}`: text from {', '.join(settings.text)}; right answers by "
+        f"`{settings.data}`: text from {', '.join(settings.text)}; positives by "
         f"{'equal ' + settings.group if settings.group else 'equal item or equal text'}. "
         f"{report.train_images:,} images trained, {report.val_images:,} selected"
         + (f", {report.gate.images:,} judged." if report.gate else "."),

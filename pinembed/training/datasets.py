@@ -1,4 +1,4 @@
-"""What a run trains and selects on: pixels, texts and right answers of two splits."""
+"""What a run trains and selects on: pixels, texts and positives of two splits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pinembed.catalogue.slices import slice_columns
 from pinembed.catalogue.splits import HASH, TEST, TRAIN, VALIDATION, LabelledItems, decide_splits, label_items
 from pinembed.encoder.encoder import Encoder
 from pinembed.errors import DataError, UsageError
-from pinembed.images.pixel_cache import PixelStore
+from pinembed.images.pixel_cache import PixelCache
 from pinembed.nouns.encoder_spec import Preprocessing
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import SILENT, Progress
@@ -30,7 +30,7 @@ PIXEL_BYTES = 2 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Texts:
+class DatasetSplits:
     """The splits' items before any image is read.
 
     Attributes:
@@ -53,14 +53,14 @@ class Texts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Examples:
+class SplitDataset:
     """One split in memory."""
 
     labelled: LabelledItems
-    pixels: PixelStore
+    pixels: PixelCache
 
 
-def read_texts(
+def read_splits(
     data: Path,
     *,
     text: Sequence[str],
@@ -68,7 +68,7 @@ def read_texts(
     template: str | None = None,
     slices: Sequence[str] = (),
     progress: Progress = SILENT,
-) -> Texts:
+) -> DatasetSplits:
     """Items of the three splits, counted, told, and checked for what a run needs.
 
     Raises:
@@ -85,7 +85,7 @@ def read_texts(
             remedy=f"Call the split that may be trained on {TRAIN}, the one that selects {VALIDATION}.",
         )
     train = tuple(item for item in splits.get(TRAIN, ()) if captioner.caption(item))
-    found = Texts(
+    found = DatasetSplits(
         captioner=captioner,
         group=group,
         slices=slice_columns(catalogue, slices, group=group),
@@ -100,16 +100,16 @@ def read_texts(
     return found
 
 
-def load_examples(
-    items: tuple[Item, ...], texts: Texts, preprocessing: Preprocessing, *, split: str, progress: Progress
-) -> Examples:
+def load_split(
+    items: tuple[Item, ...], texts: DatasetSplits, preprocessing: Preprocessing, *, split: str, progress: Progress
+) -> SplitDataset:
     """Decode a split and give its whole images their texts and groups.
 
     Raises:
         DataError: not one image can be decoded.
     """
     progress.start(f"reading {split} images", len(items), "img")
-    pixels = PixelStore(items, preprocessing, limit_bytes=PIXEL_BYTES, progress=progress)
+    pixels = PixelCache(items, preprocessing, limit_bytes=PIXEL_BYTES, progress=progress)
     progress.finish()
     if split == TRAIN:
         progress.say(str(pixels.report))
@@ -118,23 +118,23 @@ def load_examples(
             f"None of the {len(items)} images of the split {split} can be decoded; the first is {items[0].path}.",
             remedy="Check that the files are whole images.",
         )
-    return Examples(labelled=label_items(pixels.items, texts.captioner, group=texts.group), pixels=pixels)
+    return SplitDataset(labelled=label_items(pixels.items, texts.captioner, group=texts.group), pixels=pixels)
 
 
 def tower_inputs(
-    encoder: Encoder, examples: Examples, places: Sequence[int], *, stage: str, progress: Progress
+    encoder: Encoder, examples: SplitDataset, indices: Sequence[int], *, stage: str, progress: Progress
 ) -> Iterator[Tensor]:
     """Some images as the image tower takes them, without augmentation, in batches of BATCH_SIZE."""
-    progress.start(stage, len(places), "img")
-    for start in range(0, len(places), BATCH_SIZE):
-        batch = places[start : start + BATCH_SIZE]
+    progress.start(stage, len(indices), "img")
+    for start in range(0, len(indices), BATCH_SIZE):
+        batch = indices[start : start + BATCH_SIZE]
         pixels_BCHW = encoder.standardise(examples.pixels.batch(batch))
         yield pixels_BCHW.contiguous(memory_format=torch.channels_last)
         progress.advance(len(batch))
     progress.finish()
 
 
-def _check_sizes(texts: Texts, data: Path) -> None:
+def _check_sizes(texts: DatasetSplits, data: Path) -> None:
     columns = ", ".join(texts.captioner.fields)
     if len(texts.train) < FEWEST_TRAINING_IMAGES:
         raise DataError(
@@ -156,7 +156,7 @@ def _check_sizes(texts: Texts, data: Path) -> None:
         )
 
 
-def _check_gate(texts: Texts, data: Path, *, has_chosen: bool) -> None:
+def _check_gate(texts: DatasetSplits, data: Path, *, has_chosen: bool) -> None:
     """Whoever gives a split column without test has chosen to go without a gate; a hash has not."""
     if len(texts.test) >= FEWEST_JUDGING_IMAGES or (has_chosen and not texts.test):
         return

@@ -13,17 +13,17 @@ from pinembed.catalogue.captions import Captioner
 from pinembed.encoder.encoder import Encoder
 from pinembed.encoder.short_texts import encode_texts
 from pinembed.errors import NonFiniteEmbeddingError, TrainingError
-from pinembed.metrics.effective_rank import Spread
+from pinembed.metrics.effective_rank import EffectiveRank
 from pinembed.metrics.split import SplitScores
 from pinembed.nouns.progress import Progress
 from pinembed.reports.finetune import EpochRecord
 from pinembed.training.checkpoint import Checkpoint, RunState
-from pinembed.training.datasets import Examples
-from pinembed.training.evaluator import Judge, epoch_record, shown_figures
-from pinembed.training.loader import Showing
+from pinembed.training.datasets import SplitDataset
+from pinembed.training.evaluator import Evaluator, epoch_record, shown_figures
+from pinembed.training.loader import BatchLoader
 from pinembed.training.precision import choose_bf16
-from pinembed.training.projections import fitted_heads
-from pinembed.training.recalibration import Statistics
+from pinembed.training.projections import fitted_projections
+from pinembed.training.recalibration import BatchNormRecalibration
 from pinembed.training.recipe import Recipe
 from pinembed.training.trainer import Trainer
 from pinembed.training.world import World
@@ -120,8 +120,8 @@ class Epochs:
         encoder: the base; its model is changed in place.
         recipe: settings of the run.
         train: what it learns from.
-        judge: measures on the validation split.
-        statistics: of batch norms, taken before the judge looks.
+        evaluator: measures on the validation split.
+        recalibration: of batch norms, taken before the judge looks.
         captioner: phrases the texts of each step anew.
         checkpoint: where the state is kept between epochs.
         seed: of everything random.
@@ -134,9 +134,9 @@ class Epochs:
         self,
         encoder: Encoder,
         recipe: Recipe,
-        train: Examples,
-        judge: Judge,
-        statistics: Statistics,
+        train: SplitDataset,
+        evaluator: Evaluator,
+        recalibration: BatchNormRecalibration,
         *,
         captioner: Captioner,
         checkpoint: Checkpoint,
@@ -148,8 +148,8 @@ class Epochs:
         self._encoder = encoder
         self._recipe = recipe
         self._train = train
-        self._judge = judge
-        self._statistics = statistics
+        self._evaluator = evaluator
+        self._recalibration = recalibration
         self._captioner = captioner
         self._checkpoint = checkpoint
         self._seed = seed
@@ -160,7 +160,7 @@ class Epochs:
         )
         self._base_weights = {name: tensor.clone() for name, tensor in encoder.model.state_dict().items()}
         self._heads_weights = self._base_weights
-        self._showing = Showing(encoder, recipe, train, captioner, world)
+        self._loader = BatchLoader(encoder, recipe, train, captioner, world)
         self._world = world
         self._trainer: Trainer
         self._records: list[EpochRecord] = []
@@ -180,7 +180,7 @@ class Epochs:
         self._validation_s = time.monotonic() - self._started_s
         self._records = [self._told(epoch_record(0, base_scores, seconds=self._validation_s))]
         # after each epoch, the images that the batch norms look at come on top
-        self._validation_s *= 1 + self._statistics.images / self._judge.images
+        self._validation_s *= 1 + self._recalibration.images / self._evaluator.images
         heads, heads_scores = self._fit_heads(base_scores) if self._recipe.heads else (None, None)
         self._start_trainer()
         while self._trainer.step_count < self._trainer.total_steps and self._stopped is None:
@@ -211,7 +211,9 @@ class Epochs:
     def _fit_heads(self, base_scores: SplitScores) -> tuple[EpochRecord | None, SplitScores | None]:
         """Stage A. Training starts from its heads where validation says that they are better than the base's."""
         started_s = time.monotonic()
-        fitted = fitted_heads(self._encoder, self._train, self._captioner, seed=self._seed, progress=self._progress)
+        fitted = fitted_projections(
+            self._encoder, self._train, self._captioner, seed=self._seed, progress=self._progress
+        )
         if not fitted:
             self._progress.say("the towers do not end in linear layers that could be fitted first")
             return None, None
@@ -236,36 +238,36 @@ class Epochs:
         )
         if not self._resume():
             self._trainer.towers.bf16 = self._world.same(
-                choose_bf16(self._trainer, self._showing, self._recipe.precision, self._progress)
+                choose_bf16(self._trainer, self._loader, self._recipe.precision, self._progress)
             )
 
-    def _measure(self, stage: str) -> tuple[SplitScores, Spread]:
+    def _measure(self, stage: str) -> tuple[SplitScores, EffectiveRank]:
         """By the first of the processes, for all."""
-        found: tuple[SplitScores, Spread] | NonFiniteEmbeddingError | None = None
+        found: tuple[SplitScores, EffectiveRank] | NonFiniteEmbeddingError | None = None
         if self._world.is_first:
             try:
-                found = self._judge.measure(stage)
+                found = self._evaluator.measure(stage)
             except NonFiniteEmbeddingError as error:
                 found = error
         found = self._world.same(found)
         if isinstance(found, NonFiniteEmbeddingError):
             raise found
-        return cast("tuple[SplitScores, Spread]", found)
+        return cast("tuple[SplitScores, EffectiveRank]", found)
 
-    def _one_epoch(self, epoch: int, base_spread: Spread) -> None:
+    def _one_epoch(self, epoch: int, base_spread: EffectiveRank) -> None:
         loss = self._train_epoch(epoch)
         with self._trainer.averaged():
             if self._world.is_first:
-                self._statistics.look()
-            scores, spread = self._measure(f"measuring epoch {epoch}")
+                self._recalibration.look()
+            scores, effective_rank = self._measure(f"measuring epoch {epoch}")
         record = self._told(epoch_record(epoch, scores, loss=loss, seconds=time.monotonic() - self._started_s))
         self._records.append(record)
         highest = max(trained.mean_map for trained in self._records[1:])
         if record.mean_map >= highest - scores.mean_map_error:
             # as good as any, as far as validation can tell; the later epoch has the lower rate and the longer average
             self._best_epoch, self._best_weights = epoch, self._trainer.averaged_weights()
-        if spread.has_collapsed(base_spread):
-            self._stopped = f"the embeddings collapsed in epoch {epoch}: {spread}, the base's {base_spread}."
+        if effective_rank.has_collapsed(base_spread):
+            self._stopped = f"the embeddings collapsed in epoch {epoch}: {effective_rank}, the base's {base_spread}."
         elif record.mean_map < SENTINEL_SHARE * self._records[0].mean_map:
             self._stopped = (
                 f"validation mAP fell to {record.mean_map:.3f} in epoch {epoch}, from the base's "
@@ -279,7 +281,7 @@ class Epochs:
         self._trainer.start_epoch(epoch)
         losses: list[float] = []
         started_s = time.monotonic()
-        for batch in self._showing.epoch(rng):
+        for batch in self._loader.epoch(rng):
             if self._trainer.step_count >= self._trainer.total_steps:
                 break
             losses.append(self._trainer.step(batch))

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from pinembed.encoder.encoder import Encoder
-from pinembed.metrics.effective_rank import Spread, spread
+from pinembed.metrics.effective_rank import EffectiveRank, effective_rank
 from pinembed.metrics.split import SplitEmbeddings, SplitScores, measure_split
 from pinembed.nouns.progress import Progress
 from pinembed.reports.finetune import EpochRecord
-from pinembed.training.datasets import BATCH_SIZE, Examples
+from pinembed.training.datasets import BATCH_SIZE, SplitDataset
 
 
 def epoch_record(epoch: int, scores: SplitScores, *, seconds: float, loss: float | None = None) -> EpochRecord:
@@ -42,7 +42,7 @@ def _figure(value: float | None) -> str:
     return "none" if value is None else f"{value:.3f}"
 
 
-class Judge:
+class Evaluator:
     """Embeds a split with whatever weights the encoder holds at the moment.
 
     Args:
@@ -54,13 +54,13 @@ class Judge:
         images: of the split.
     """
 
-    def __init__(self, encoder: Encoder, examples: Examples, progress: Progress) -> None:
+    def __init__(self, encoder: Encoder, examples: SplitDataset, progress: Progress) -> None:
         self._encoder = encoder
         self._examples = examples
         self._progress = progress
         self.images = len(examples.pixels)
 
-    def measure(self, stage: str) -> tuple[SplitScores, Spread]:
+    def measure(self, stage: str) -> tuple[SplitScores, EffectiveRank]:
         """Retrieval in every direction, and how far the images spread in the space.
 
         Raises:
@@ -77,7 +77,7 @@ class Judge:
                 group_of_N=labelled.group_of_N,
             )
         )
-        return scores, spread(image_ND)
+        return scores, effective_rank(image_ND)
 
     def measure_weights(self, weights: dict[str, Tensor], stage: str) -> SplitScores:
         """Load weights into the encoder and measure them."""
@@ -90,8 +90,8 @@ class Judge:
         self._progress.start(stage, len(pixels), "img")
         rows = []
         for start in range(0, len(pixels), BATCH_SIZE):
-            places = range(start, min(start + BATCH_SIZE, len(pixels)))
-            rows.append(self._encoder.embed_images(pixels.batch(places)))
-            self._progress.advance(len(places))
+            indices = range(start, min(start + BATCH_SIZE, len(pixels)))
+            rows.append(self._encoder.embed_images(pixels.batch(indices)))
+            self._progress.advance(len(indices))
         self._progress.finish()
         return torch.cat(rows)

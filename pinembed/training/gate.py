@@ -18,8 +18,8 @@ from pinembed.nouns.item import Item
 from pinembed.nouns.progress import Progress
 from pinembed.nouns.scores import Comparison, Evaluation, Scores
 from pinembed.reports.finetune import GateReport
-from pinembed.training.datasets import Examples, Texts, load_examples
-from pinembed.training.evaluator import Judge
+from pinembed.training.datasets import DatasetSplits, SplitDataset, load_split
+from pinembed.training.evaluator import Evaluator
 
 TUNED, BASE, CHAMPION = "tuned", "base", "champion"
 
@@ -105,17 +105,17 @@ class Gate:
 
     encoder: Encoder
     champion: Encoder | None
-    examples: Examples
+    examples: SplitDataset
     parts: tuple[SplitPart, ...]
-    texts: Texts
+    texts: DatasetSplits
     seed: int
     progress: Progress
 
     def judge(self, base: dict[str, Tensor], tuned: dict[str, Tensor]) -> GateReport:
         """Measure all parties and decide."""
-        judge = Judge(self.encoder, self.examples, self.progress)
-        base_scores = judge.measure_weights(base, "gate: the base")
-        tuned_scores = judge.measure_weights(tuned, "gate: the tuned encoder")
+        evaluator = Evaluator(self.encoder, self.examples, self.progress)
+        base_scores = evaluator.measure_weights(base, "gate: the base")
+        tuned_scores = evaluator.measure_weights(tuned, "gate: the tuned encoder")
         return GateReport(
             split=TEST,
             images=len(self.examples.pixels),
@@ -130,10 +130,10 @@ class Gate:
         """The champion reads the same pictures as its own preprocessing wants them."""
         examples = self.examples
         if champion.preprocessing != self.encoder.preprocessing:
-            examples = load_examples(
+            examples = load_split(
                 self.examples.labelled.items, self.texts, champion.preprocessing, split=TEST, progress=self.progress
             )
-        scores, _ = Judge(champion, examples, self.progress).measure("gate: the champion")
+        scores, _ = Evaluator(champion, examples, self.progress).measure("gate: the champion")
         return Comparison(
             against=Evaluation(
                 encoder=champion.files.reference, fingerprint=champion.spec.fingerprint, scores=self._scores(scores)
@@ -155,7 +155,7 @@ class Gate:
 
 def open_gate(
     encoder: Encoder,
-    texts: Texts,
+    texts: DatasetSplits,
     *,
     champion: Encoder | None,
     seed: int,
@@ -165,7 +165,7 @@ def open_gate(
     items = gate_items(texts.test)
     if not items:
         return None
-    examples = load_examples(items, texts, encoder.preprocessing, split=TEST, progress=progress)
+    examples = load_split(items, texts, encoder.preprocessing, split=TEST, progress=progress)
     labelled = examples.labelled
     slices = make_slices(labelled.items, texts.captioner, columns=texts.slices, group=texts.group, trained=texts.train)
     return Gate(

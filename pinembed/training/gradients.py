@@ -27,8 +27,8 @@ class Batch:
     Attributes:
         pixels_BCHW: uint8, without augmentation; of several processes, each one's share of the batch.
         tokens_MT: of the distinct phrasings.
-        said_VB: places in tokens_MT of the phrasings of each image.
-        group_B: codes; equal codes are right answers to each other.
+        said_VB: indices in tokens_MT of the phrasings of each image.
+        group_B: codes; equal codes are positives of each other.
         text_B: codes of equal texts; -1 for none.
     """
 

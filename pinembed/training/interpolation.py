@@ -10,14 +10,14 @@ from torch import Tensor
 
 from pinembed.metrics.split import SplitScores
 from pinembed.nouns.progress import Progress
-from pinembed.training.evaluator import Judge
-from pinembed.training.recalibration import Statistics
+from pinembed.training.evaluator import Evaluator
+from pinembed.training.recalibration import BatchNormRecalibration
 
 ALPHAS = (0.2, 0.4, 0.6, 0.8)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Blend:
+class Interpolation:
     """Chosen weights.
 
     Attributes:
@@ -33,24 +33,30 @@ class Blend:
     scores: SplitScores
 
 
-def choose_blend(judge: Judge, statistics: Statistics, candidates: Sequence[Blend], progress: Progress) -> Blend:
+def choose_interpolation(
+    evaluator: Evaluator, recalibration: BatchNormRecalibration, candidates: Sequence[Interpolation], progress: Progress
+) -> Interpolation:
     """The best mean mAP among the candidates and blends of first and last, with no direction below the first.
 
     Args:
-        judge: measures on the validation split.
-        statistics: of batch norms, which are no blend of those of other weights.
+        evaluator: measures on the validation split.
+        recalibration: of batch norms, which are no blend of those of other weights.
         candidates: the base first, the most tuned weights last.
         progress: who watches.
     Source: Wortsman et al. 2022, Robust fine-tuning of zero-shot models, arXiv:2109.01903.
     """
     base, tuned = candidates[0], candidates[-1]
-    blends = []
+    interpolations = []
     for alpha in ALPHAS:
-        weights = statistics.completed(blended(base.weights, tuned.weights, alpha))
-        scores = judge.measure_weights(weights, f"blend {alpha:.1f} of tuned and base")
-        blends.append(Blend(alpha=alpha, epoch=tuned.epoch, weights=weights, scores=scores))
-    allowed = [blend for blend in (*candidates, *blends) if is_nowhere_below(blend.scores, base.scores)]
-    chosen = max(allowed, key=lambda blend: blend.scores.mean_map)
+        weights = recalibration.completed(interpolated(base.weights, tuned.weights, alpha))
+        scores = evaluator.measure_weights(weights, f"blend {alpha:.1f} of tuned and base")
+        interpolations.append(Interpolation(alpha=alpha, epoch=tuned.epoch, weights=weights, scores=scores))
+    allowed = [
+        interpolation
+        for interpolation in (*candidates, *interpolations)
+        if is_nowhere_below(interpolation.scores, base.scores)
+    ]
+    chosen = max(allowed, key=lambda interpolation: interpolation.scores.mean_map)
     progress.say(
         f"blend: {chosen.alpha:.1f} of the {'tuned weights' if chosen.epoch else 'fitted heads'}, validation mAP "
         f"{chosen.scores.mean_map:.3f} (base {base.scores.mean_map:.3f}, tuned {tuned.scores.mean_map:.3f})"
@@ -67,7 +73,7 @@ def is_nowhere_below(scores: SplitScores, floor: SplitScores) -> bool:
     )
 
 
-def blended(base: dict[str, Tensor], tuned: dict[str, Tensor], alpha: float) -> dict[str, Tensor]:
+def interpolated(base: dict[str, Tensor], tuned: dict[str, Tensor], alpha: float) -> dict[str, Tensor]:
     """(1 - alpha) base + alpha tuned; counters, which are no numbers to average, from the tuned weights."""
     return {
         name: torch.lerp(tensor, tuned[name], alpha) if tensor.is_floating_point() else tuned[name]

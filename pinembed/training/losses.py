@@ -15,7 +15,7 @@ from pinembed.training.recipe import PAIRWISE, Recipe
 
 
 def image_text_loss(image_BD: Tensor, text_BD: Tensor, positive_BB: Tensor, scale: Tensor) -> Tensor:
-    """Symmetric cross-entropy between the softmax over the batch and equal shares for all right answers.
+    """Symmetric cross-entropy between the softmax over the batch and equal shares for all positives.
 
     Args:
         image_BD: unit rows.
@@ -47,7 +47,7 @@ def pairwise_loss(image_BD: Tensor, text_BD: Tensor, positive_BB: Tensor, scale:
 
 @torch.no_grad()
 def balanced_bias(image_BD: Tensor, text_BD: Tensor, positive_BB: Tensor, scale: Tensor) -> Tensor:
-    """The bias with which a model of a softmax loss starts on pairs: one right answer in a batch is expected.
+    """The bias with which a model of a softmax loss starts on pairs: one positive in a batch is expected.
 
     It is -ln(B - 1), less the logit that wrong pairs have on average, for the softmax did not care for their level.
     """
@@ -100,7 +100,7 @@ class Objective:
         Args:
             image_BD: unit rows.
             text_MD: unit rows of the batch's distinct phrasings.
-            said_VB: places in text_MD of the phrasings of each image.
+            said_VB: indices in text_MD of the phrasings of each image.
             positive_BB: which images belong together, and with each other's texts.
         """
         scale = self._model.logit_scale.detach().exp()

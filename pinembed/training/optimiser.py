@@ -46,8 +46,8 @@ def make_optimiser(model: nn.Module, rates: Rates) -> torch.optim.AdamW:
             for name, parameter in model.named_parameters()
             if name.startswith(IMAGE_PREFIX) == is_image and name not in SCALARS and parameter.requires_grad
         ]
-        for place, (name, parameter) in enumerate(named):
-            depth = _depth(name.removeprefix(IMAGE_PREFIX).removeprefix(TEXT_PREFIX), place / max(len(named) - 1, 1))
+        for index, (name, parameter) in enumerate(named):
+            depth = _depth(name.removeprefix(IMAGE_PREFIX).removeprefix(TEXT_PREFIX), index / max(len(named) - 1, 1))
             decay = rates.weight_decay if parameter.ndim > 1 else 0.0
             groups.append(
                 {"params": [parameter], "peak": peak * rates.first_layer ** (1 - depth), "weight_decay": decay}
@@ -69,13 +69,13 @@ def cosine_share(step: int, total_steps: int, warm_up_steps: int, *, floor: floa
     return max(0.5 * (1 + math.cos(math.pi * min(done, 1.0))), floor)
 
 
-def _depth(name: str, place: float) -> float:
+def _depth(name: str, index: float) -> float:
     top, _, rest = name.partition(".")
     if top == "trunk":
         top = rest.partition(".")[0]
     if top in FIRST:
         return 0.0
-    return 1.0 if top in LAST else place
+    return 1.0 if top in LAST else index
 
 
 def _merged(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pinembed.nouns.progress import Progress
 from pinembed.training.augment import augment
 from pinembed.training.gradients import Towers
-from pinembed.training.loader import Showing
+from pinembed.training.loader import BatchLoader
 from pinembed.training.optimiser import IMAGE_PREFIX
 from pinembed.training.recipe import AUTO, BF16
 from pinembed.training.trainer import Trainer
@@ -65,7 +65,7 @@ def _once(model: nn.Module, towers: Towers, views_BCHW: Tensor, tokens_MT: Tenso
     model.zero_grad(set_to_none=True)
 
 
-def choose_bf16(trainer: Trainer, showing: Showing, precision: str, progress: Progress) -> bool:
+def choose_bf16(trainer: Trainer, loader: BatchLoader, precision: str, progress: Progress) -> bool:
     """What was asked for; else bfloat16 on a GPU that has it, and on a CPU that has it and is clearly faster."""
     device = next(trainer.model.parameters()).device
     if precision != AUTO or not is_native(device):
@@ -74,7 +74,7 @@ def choose_bf16(trainer: Trainer, showing: Showing, precision: str, progress: Pr
         return True
     if not is_worth_measuring(trainer.model):
         return False
-    batch = next(showing.epoch(np.random.default_rng(0)))
+    batch = next(loader.epoch(np.random.default_rng(0)))
     rows = trainer.towers.micro_batch or len(batch.pixels_BCHW)
     views_BCHW = augment(batch.pixels_BCHW[:rows], torch.Generator(), image_px=trainer.recipe.train_px)
     gain = measure_gain(trainer.model, trainer.towers, views_BCHW, batch.tokens_MT[:rows])

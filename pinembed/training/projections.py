@@ -22,7 +22,7 @@ from pinembed.encoder.short_texts import encode_texts
 from pinembed.metrics.relevance import positives
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import Progress
-from pinembed.training.datasets import BATCH_SIZE, Examples, tower_inputs
+from pinembed.training.datasets import BATCH_SIZE, SplitDataset, tower_inputs
 from pinembed.training.loader import epoch_batches
 from pinembed.training.losses import image_image_loss, image_text_loss
 from pinembed.training.optimiser import cosine_share, set_rate
@@ -35,7 +35,7 @@ TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
-class Head:
+class Projection:
     """A tower's last linear layer: `x @ P` with a bare parameter, or a linear layer.
 
     Attributes:
@@ -88,40 +88,44 @@ class Head:
             setattr(self.owner, self.name, held)
 
 
-def image_head(model: nn.Module) -> Head | None:
+def image_projection(model: nn.Module) -> Projection | None:
     """The image tower's, where it ends in a linear layer."""
     visual = cast(Any, model).visual
-    if _is_head(getattr(visual, "proj", None)):
-        return Head(visual, "proj")
-    head = getattr(visual, "head", None)
-    return Head(cast(nn.Module, head), "proj") if _is_head(getattr(head, "proj", None)) else None
+    if _is_projection(getattr(visual, "proj", None)):
+        return Projection(visual, "proj")
+    projection = getattr(visual, "head", None)
+    return (
+        Projection(cast(nn.Module, projection), "proj") if _is_projection(getattr(projection, "proj", None)) else None
+    )
 
 
-def text_head(model: nn.Module) -> Head | None:
+def text_projection(model: nn.Module) -> Projection | None:
     """The text tower's, where it ends in a linear layer."""
     owner = getattr(model, "text", model)
     for name in ("text_projection", "proj"):
-        if _is_head(getattr(owner, name, None)):
-            return Head(owner, name)
+        if _is_projection(getattr(owner, name, None)):
+            return Projection(owner, name)
     return None
 
 
 @torch.no_grad()
-def head_features(head: Head, encode: Callable[[Tensor], Tensor], batches: Iterator[Tensor]) -> Tensor | None:
+def projection_inputs(
+    projection: Projection, encode: Callable[[Tensor], Tensor], batches: Iterator[Tensor]
+) -> Tensor | None:
     """What a head sees of all batches; None where the head is not the last that happens to the features."""
     rows = []
-    for place, batch in enumerate(batches):
-        with head.features() as before:
+    for index, batch in enumerate(batches):
+        with projection.features() as before:
             features_BF = before(encode(batch)).float()
-        if place == 0 and not _explains(head, features_BF, encode(batch).float()):
+        if index == 0 and not _explains(projection, features_BF, encode(batch).float()):
             return None
         rows.append(features_BF)
     return torch.cat(rows)
 
 
-def fit_heads(
-    image: Head,
-    text: Head,
+def fit_projections(
+    image: Projection,
+    text: Projection,
     *,
     image_NF: Tensor,
     text_MF: Tensor,
@@ -138,8 +142,8 @@ def fit_heads(
         text: of the text tower.
         image_NF: features of the images.
         text_MF: features of the phrasings.
-        phrasings_of_N: places in text_MF of what may be said of each image.
-        group_N: codes; equal codes are right answers to each other.
+        phrasings_of_N: indices in text_MF of what may be said of each image.
+        group_N: codes; equal codes are positives of each other.
         text_N: codes of equal texts; -1 for none.
         scale: inverse temperature.
         seed: of the batches.
@@ -148,8 +152,8 @@ def fit_heads(
     rng = np.random.default_rng((seed, 0))
     learned = [
         None if held is None else held.clone().requires_grad_()
-        for head in (image, text)
-        for held in (head.weight_FD, head.bias_D)
+        for projection in (image, text)
+        for held in (projection.weight_FD, projection.bias_D)
     ]
     sizes = (image.weight_FD, image.weight_FD, text.weight_FD, text.weight_FD)
     peaks = [RELATIVE_RATE * float(size.square().mean().sqrt()) for size in sizes]
@@ -157,12 +161,12 @@ def fit_heads(
     optimiser = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98), weight_decay=0.01)
     image_weight, image_bias, text_weight, text_bias = learned
     steps = min(max(len(image_NF), FEWEST_STEPS), MOST_STEPS)
-    for step, places in zip(range(steps), _batches(group_N, rng), strict=False):
+    for step, indices in zip(range(steps), _batches(group_N, rng), strict=False):
         set_rate(optimiser, cosine_share(step, steps, steps // 20))
-        said = torch.from_numpy(np.array([rng.choice(phrasings_of_N[place]) for place in places]))
-        image_BD = _unit(image_NF[places], cast(Tensor, image_weight), image_bias)
+        said = torch.from_numpy(np.array([rng.choice(phrasings_of_N[index]) for index in indices]))
+        image_BD = _unit(image_NF[indices], cast(Tensor, image_weight), image_bias)
         text_BD = _unit(text_MF[said], cast(Tensor, text_weight), text_bias)
-        group_B, text_B = group_N[places], text_N[places]
+        group_B, text_B = group_N[indices], text_N[indices]
         positive_BB = positives(group_B, text_B, group_B, text_B).to(image_BD.device)
         loss = image_text_loss(image_BD, text_BD, positive_BB, scale)
         loss = loss + IMAGE_IMAGE_WEIGHT * image_image_loss(image_BD, positive_BB, scale)
@@ -176,7 +180,7 @@ def fit_heads(
 def _batches(group_N: Tensor, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
     size = min(FIT_BATCH, len(group_N))
     while True:
-        yield from epoch_batches(group_N.tolist(), batch_size=size, views=2, rng=rng)
+        yield from epoch_batches(group_N.tolist(), batch_size=size, samples_per_group=2, rng=rng)
 
 
 def _unit(features_BF: Tensor, weight_FD: Tensor, bias_D: Tensor | None) -> Tensor:
@@ -185,55 +189,55 @@ def _unit(features_BF: Tensor, weight_FD: Tensor, bias_D: Tensor | None) -> Tens
 
 
 @torch.no_grad()
-def _explains(head: Head, features_BF: Tensor, embedding_BD: Tensor) -> bool:
-    if features_BF.ndim != 2 or features_BF.shape[1] != head.weight_FD.shape[0]:
+def _explains(projection: Projection, features_BF: Tensor, embedding_BD: Tensor) -> bool:
+    if features_BF.ndim != 2 or features_BF.shape[1] != projection.weight_FD.shape[0]:
         return False
-    found_BD = _unit(features_BF, head.weight_FD.float(), head.bias_D)
+    found_BD = _unit(features_BF, projection.weight_FD.float(), projection.bias_D)
     return bool(torch.allclose(found_BD, F.normalize(embedding_BD, dim=1), atol=TOLERANCE))
 
 
-def _is_head(held: object) -> bool:
+def _is_projection(held: object) -> bool:
     return isinstance(held, nn.Linear) or (isinstance(held, nn.Parameter) and held.ndim == 2)
 
 
 MOST_IMAGES, PHRASINGS = 2000, 4
 
 
-def fitted_heads(
-    encoder: Encoder, train: Examples, captioner: Captioner, *, seed: int, progress: Progress
+def fitted_projections(
+    encoder: Encoder, train: SplitDataset, captioner: Captioner, *, seed: int, progress: Progress
 ) -> dict[str, Tensor]:
     """Weights of the heads under their names in the model, which is left as it was.
 
     Of many images some are taken by chance. Empty where a tower does not end in a linear layer.
     """
-    image, text = image_head(encoder.model), text_head(encoder.model)
+    image, text = image_projection(encoder.model), text_projection(encoder.model)
     if image is None or text is None:
         return {}
     rng = np.random.default_rng((seed, 0))
-    places = np.sort(rng.permutation(len(train.labelled))[:MOST_IMAGES])
-    items = [train.labelled.items[place] for place in places]
+    indices = np.sort(rng.permutation(len(train.labelled))[:MOST_IMAGES])
+    items = [train.labelled.items[index] for index in indices]
     said: dict[str, int] = {}
     phrasings_of_N = [_phrasings(captioner, item, said, rng) for item in items]
     encoder.model.eval()
     model = cast(Any, encoder.model)
-    pixels = tower_inputs(encoder, train, places.tolist(), stage="features for the heads", progress=progress)
-    image_NF = head_features(image, model.encode_image, pixels)
-    text_MF = head_features(
+    pixels = tower_inputs(encoder, train, indices.tolist(), stage="features for the heads", progress=progress)
+    image_NF = projection_inputs(image, model.encode_image, pixels)
+    text_MF = projection_inputs(
         text, lambda tokens_MT: encode_texts(encoder.model, tokens_MT), _tokens(encoder, list(said))
     )
     if image_NF is None or text_MF is None:
         return {}
-    learned = {id(parameter) for head in (image, text) for parameter in head.parameters}
+    learned = {id(parameter) for projection in (image, text) for parameter in projection.parameters}
     held = {name: parameter for name, parameter in encoder.model.named_parameters() if id(parameter) in learned}
     before = {name: parameter.detach().clone() for name, parameter in held.items()}
-    fit_heads(
+    fit_projections(
         image,
         text,
         image_NF=image_NF,
         text_MF=text_MF,
         phrasings_of_N=phrasings_of_N,
-        group_N=train.labelled.group_of_N[places],
-        text_N=train.labelled.text_of_N[places],
+        group_N=train.labelled.group_of_N[indices],
+        text_N=train.labelled.text_of_N[indices],
         scale=model.logit_scale.detach().exp().clamp(max=100),
         seed=seed,
     )

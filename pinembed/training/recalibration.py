@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from pinembed.encoder.encoder import Encoder
 from pinembed.nouns.progress import Progress
-from pinembed.training.datasets import BATCH_SIZE, Examples, tower_inputs
+from pinembed.training.datasets import BATCH_SIZE, SplitDataset, tower_inputs
 from pinembed.training.optimiser import IMAGE_PREFIX
 from pinembed.training.recipe import Recipe
 
@@ -34,7 +34,7 @@ def batch_norms(model: nn.Module) -> list[_BatchNorm]:
 
 
 @torch.no_grad()
-def take_statistics(norms: Iterable[_BatchNorm], encode: Callable[[Tensor], object], batches: Iterable[Tensor]) -> None:
+def recalibrate(norms: Iterable[_BatchNorm], encode: Callable[[Tensor], object], batches: Iterable[Tensor]) -> None:
     """Replace the running statistics by the mean over batches, with the weights of the moment.
 
     Args:
@@ -61,7 +61,7 @@ IMAGES_TO_KEEP, IMAGES_TO_LOOK = 2048, 256
 """For weights that may be kept, and for a look at those of the moment; as many as there are."""
 
 
-class Statistics:
+class BatchNormRecalibration:
     """What the encoder's batch norms use outside training.
 
     Towers without batch norms, and those whose batch norms kept the base's statistics because batches were too small
@@ -78,7 +78,7 @@ class Statistics:
         progress: who watches.
     """
 
-    def __init__(self, encoder: Encoder, recipe: Recipe, train: Examples, *, seed: int, progress: Progress) -> None:
+    def __init__(self, encoder: Encoder, recipe: Recipe, train: SplitDataset, *, seed: int, progress: Progress) -> None:
         self._encoder = encoder
         self._train = train
         self._progress = progress
@@ -86,23 +86,23 @@ class Statistics:
         drawn = np.random.default_rng((seed, 1)).permutation(len(train.pixels))[:IMAGES_TO_KEEP]
         rest = len(drawn) % BATCH_SIZE
         whole = len(drawn) - rest if rest < FEWEST_FOR_STATISTICS else len(drawn)
-        self._places = drawn[:whole].tolist() if self._norms else []
-        self.images = len(self._places[:IMAGES_TO_LOOK])
+        self._indices = drawn[:whole].tolist() if self._norms else []
+        self.images = len(self._indices[:IMAGES_TO_LOOK])
 
     def look(self) -> None:
         """Measure them with the weights of the moment, on few images."""
-        self._take(self._places[: self.images])
+        self._take(self._indices[: self.images])
 
     def completed(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """The weights with statistics of their own, on many images; the encoder holds them afterwards."""
         self._encoder.model.load_state_dict(weights)
-        self._take(self._places)
+        self._take(self._indices)
         return {name: tensor.detach().clone() for name, tensor in self._encoder.model.state_dict().items()}
 
-    def _take(self, places: list[int]) -> None:
-        if places:
+    def _take(self, indices: list[int]) -> None:
+        if indices:
             self._encoder.model.eval()
             inputs = tower_inputs(
-                self._encoder, self._train, places, stage="batch-norm statistics", progress=self._progress
+                self._encoder, self._train, indices, stage="batch-norm statistics", progress=self._progress
             )
-            take_statistics(self._norms, cast(Any, self._encoder.model).encode_image, inputs)
+            recalibrate(self._norms, cast(Any, self._encoder.model).encode_image, inputs)

@@ -43,7 +43,7 @@ AUTO, FP32, BF16 = "auto", "fp32", "bf16"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wishes:
+class RecipeOverrides:
     """What the user asked for; None leaves it to the sizes of model and data.
 
     Attributes:
@@ -55,7 +55,7 @@ class Wishes:
         matryoshka: prefixes of the embedding learn too.
         precision: FP32, BF16 or AUTO.
         heads: fit the last layers first; of random weights there is nothing to fit them on.
-        anchor: pull towards the weights at the start.
+        l2sp: pull towards the weights at the start.
     """
 
     epochs: int | None = None
@@ -66,7 +66,7 @@ class Wishes:
     matryoshka: bool = False
     precision: str = AUTO
     heads: bool = True
-    anchor: float = 0.0
+    l2sp: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ class Recipe:
     Attributes:
         epochs: passes over the training split.
         batch_size: images of a step.
-        views: images of one group that go into a batch together.
+        samples_per_group: images of one group that go into a batch together.
         train_px: side of the views that training shows; None for the encoder's own.
         micro_batch: images that go through the towers at once; None for the complete batch.
         rates: learning rates and weight decay.
@@ -85,7 +85,7 @@ class Recipe:
         image_image_weight: of the contrast between images of a group, beside the one between images and texts.
         rate_floor: share of the peak rate at which the decay ends, so that the averaged weights differ.
         average: share of the run over which the weights are averaged.
-        anchor: pull of all steps together towards the weights at the start; 1 would take what was learned to 1/e.
+        l2sp: pull of all steps together towards the weights at the start; 1 would take what was learned to 1/e.
         loss: between images and texts: SOFTMAX over the batch, or PAIRWISE.
         matryoshka: the losses hold for prefixes of the embedding too.
         precision: of the towers' arithmetic: FP32, BF16, or AUTO for the faster one.
@@ -95,7 +95,7 @@ class Recipe:
 
     epochs: int
     batch_size: int
-    views: int
+    samples_per_group: int
     train_px: int | None
     micro_batch: int | None
     rates: Rates
@@ -104,7 +104,7 @@ class Recipe:
     image_image_weight: float = 0.5
     rate_floor: float = 0.0
     average: float = SCRATCH_AVERAGE
-    anchor: float = 0.0
+    l2sp: float = 0.0
     loss: str = SOFTMAX
     matryoshka: bool = False
     precision: str = AUTO
@@ -112,46 +112,48 @@ class Recipe:
     lora: int | None = None
 
 
-def make_recipe(model: nn.Module, wishes: Wishes, *, train_images: int, image_px: int, random_init: bool) -> Recipe:
+def make_recipe(
+    model: nn.Module, overrides: RecipeOverrides, *, train_images: int, image_px: int, random_init: bool
+) -> Recipe:
     """Defaults for this model and this number of images, where the user did not decide.
 
     Args:
         model: an open_clip model.
-        wishes: what the user decided.
+        overrides: what the user decided.
         train_images: of the training split.
         image_px: side of the encoder's input.
         random_init: the weights are random, so every layer learns at one high rate.
     """
     if random_init:
-        rate = SCRATCH_RATE if wishes.lr is None else wishes.lr
+        rate = SCRATCH_RATE if overrides.lr is None else overrides.lr
         rates = Rates(image=rate, text=rate, first_layer=1.0, weight_decay=0.05)
         shown = SCRATCH_EPOCHS
     else:
         parameters = sum(p.numel() for name, p in model.named_parameters() if name.startswith(IMAGE_PREFIX))
         by_size = HIGHEST_RATE * (HIGHEST_RATE_PARAMETERS / max(parameters, HIGHEST_RATE_PARAMETERS)) ** RATE_POWER
         by_size = max(by_size, LOWEST_RATE)
-        by_size = by_size if wishes.lora is None else min(LOW_RANK_GAIN * by_size, HIGHEST_RATE)
-        rate = by_size if wishes.lr is None else wishes.lr
+        by_size = by_size if overrides.lora is None else min(LOW_RANK_GAIN * by_size, HIGHEST_RATE)
+        rate = by_size if overrides.lr is None else overrides.lr
         rates = Rates(image=rate, text=rate, first_layer=0.3, weight_decay=0.02)
         shown = min(max(round(IMAGES_SHOWN / max(train_images, 1)), FEWEST_EPOCHS), MOST_EPOCHS)
     train_px = smaller_side(model, image_px)
-    batch = min(wishes.batch_size or default_batch_size(train_images), train_images)
+    batch = min(overrides.batch_size or default_batch_size(train_images), train_images)
     fitting = max(1, ACTIVATION_BYTES // activation_bytes(model, train_px or image_px))
     return Recipe(
-        epochs=shown if wishes.epochs is None else wishes.epochs,
+        epochs=shown if overrides.epochs is None else overrides.epochs,
         batch_size=batch,
-        views=2,
+        samples_per_group=2,
         train_px=train_px,
         micro_batch=fitting if fitting < batch else None,
         rates=rates,
         rate_floor=0.0 if random_init else RATE_FLOOR,
         average=SCRATCH_AVERAGE if random_init else TUNED_AVERAGE,
-        loss=_own_loss(model) if wishes.loss == AUTO else wishes.loss,
-        matryoshka=wishes.matryoshka,
-        precision=wishes.precision,
-        heads=wishes.heads and not random_init,
-        anchor=wishes.anchor,
-        lora=wishes.lora,
+        loss=_own_loss(model) if overrides.loss == AUTO else overrides.loss,
+        matryoshka=overrides.matryoshka,
+        precision=overrides.precision,
+        heads=overrides.heads and not random_init,
+        l2sp=overrides.l2sp,
+        lora=overrides.lora,
     )
 
 
@@ -201,4 +203,4 @@ def activation_bytes(model: nn.Module, side_px: int) -> int:
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         cast(Any, model).encode_image(torch.zeros(1, 3, side_px, side_px, dtype=first.dtype, device=first.device))
     model.train(was_training)
-    return max(1, sum(size for place, size in kept.items() if place not in weights))
+    return max(1, sum(size for index, size in kept.items() if index not in weights))

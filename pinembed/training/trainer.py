@@ -74,7 +74,7 @@ class Trainer:
         self._generator = torch.Generator()
         self._trained = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
         self._average = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-        self._start = [parameter.detach().clone() for parameter in self._trained] if recipe.anchor else []
+        self._start = [parameter.detach().clone() for parameter in self._trained] if recipe.l2sp else []
         self.step_count = 0
 
     def start_epoch(self, epoch: int) -> None:
@@ -140,8 +140,8 @@ class Trainer:
     def state(self) -> dict[str, Tensor]:
         """Everything that the next step depends on besides `step_count` and `total_steps`."""
         moments = {
-            f"optimiser.{place}.{name}": tensor
-            for place, slots in self.optimiser.state_dict()["state"].items()
+            f"optimiser.{index}.{name}": tensor
+            for index, slots in self.optimiser.state_dict()["state"].items()
             for name, tensor in slots.items()
         }
         return {
@@ -163,12 +163,12 @@ class Trainer:
             tensor.copy_(parts["average"][name])
         slots: dict[int, dict[str, Tensor]] = {}
         for key, tensor in parts["optimiser"].items():
-            place, _, name = key.partition(".")
-            parameter = self._trained[int(place)]
+            index, _, name = key.partition(".")
+            parameter = self._trained[int(index)]
             if tensor.shape == parameter.shape:
                 # the fused step walks parameter and moments in memory order, so they need the same one
                 tensor = torch.empty_like(parameter).copy_(tensor)
-            slots.setdefault(int(place), {})[name] = tensor
+            slots.setdefault(int(index), {})[name] = tensor
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": slots})
         self._objective.restore(parts["objective"])
         self.step_count, self.total_steps = step_count, total_steps
@@ -186,8 +186,8 @@ class Trainer:
 
         Source: Li et al. 2018, Explicit inductive bias for transfer learning, arXiv:1802.01483 (L2-SP).
         """
-        if self.recipe.anchor:
-            pull = min(2 * self.recipe.anchor * share / self.total_steps, 1.0)
+        if self.recipe.l2sp:
+            pull = min(2 * self.recipe.l2sp * share / self.total_steps, 1.0)
             torch._foreach_lerp_(self._trained, self._start, pull)
 
     def _update_average(self) -> None:

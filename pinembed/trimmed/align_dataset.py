@@ -33,7 +33,7 @@ FITTED_ON = 10_000
 
 
 def nearly_equal_pairs(embeddings_ND: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Pairs of rows with a cosine of NEARLY_EQUAL or more, as places (P, 2) with the lower one first.
+    """Pairs of rows with a cosine of NEARLY_EQUAL or more, as indices (P, 2) with the lower one first.
 
     Equal rows are each paired with the first of them, others with those of their 8 nearest rows that are near enough:
     not every pair of a crowd, but enough to name each of it. Time grows little faster than N.
@@ -41,11 +41,11 @@ def nearly_equal_pairs(embeddings_ND: NDArray[np.float32]) -> NDArray[np.int64]:
     Args:
         embeddings_ND: of norm 1.
     """
-    places: dict[bytes, list[int]] = defaultdict(list)
-    for place, row_D in enumerate(embeddings_ND):
-        places[row_D.tobytes()].append(place)
-    pairs = [(equal[0], place) for equal in places.values() for place in equal[1:]]
-    first_U = np.array([equal[0] for equal in places.values()], dtype=np.int64)
+    indices: dict[bytes, list[int]] = defaultdict(list)
+    for index, row_D in enumerate(embeddings_ND):
+        indices[row_D.tobytes()].append(index)
+    pairs = [(equal[0], index) for equal in indices.values() for index in equal[1:]]
+    first_U = np.array([equal[0] for equal in indices.values()], dtype=np.int64)
     found_P2 = np.concatenate([first_U[_near(embeddings_ND[first_U])], np.array(pairs, dtype=np.int64).reshape(-1, 2)])
     return np.unique(np.sort(found_P2, axis=1), axis=0)
 
@@ -81,7 +81,7 @@ class Rows:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Material:
+class AlignDataset:
     """What a run learns from and what judges it.
 
     Attributes:
@@ -105,7 +105,7 @@ class Material:
     fused: tuple[str, ...] = ()
 
 
-def read_material(data: Path, source: Path, *, group: str | None, progress: Progress = SILENT) -> Material:
+def read_align_dataset(data: Path, source: Path, *, group: str | None, progress: Progress = SILENT) -> AlignDataset:
     """Join the train, val and test items with their embeddings; items that the source does not hold are counted.
 
     The split is that of `finetune` on the same DATA and group, so that no encoder was trained on what judges.
@@ -118,8 +118,8 @@ def read_material(data: Path, source: Path, *, group: str | None, progress: Prog
     catalogue = read_catalogue(data)
     splits = decide_splits(catalogue, group=group, progress=progress).items
     rows = EmbeddingSource.open(source)
-    known = [place for place, item in enumerate(catalogue) if item.id in rows]
-    embedding_KD = rows.get([catalogue.items[place].id for place in known]).astype("float32")
+    known = [index for index, item in enumerate(catalogue) if item.id in rows]
+    embedding_KD = rows.get([catalogue.items[index].id for index in known]).astype("float32")
     held_out = TEST if splits.get(TEST) else VALIDATION
     for name in (TRAIN, held_out):
         if not splits.get(name):
@@ -127,7 +127,7 @@ def read_material(data: Path, source: Path, *, group: str | None, progress: Prog
                 f"{data} has no {name} items; found {', '.join(sorted(splits)) or 'no split'}.",
                 remedy="Add a split column with train, val and test.",
             )
-    row_of = {catalogue.items[place].id: row for row, place in enumerate(known)}
+    row_of = {catalogue.items[index].id: row for row, index in enumerate(known)}
     found = {name: _rows(splits[name], row_of, embedding_KD) for name in (TRAIN, VALIDATION, TEST) if splits.get(name)}
     for name in (TRAIN, held_out):
         if not found[name].items:
@@ -135,7 +135,7 @@ def read_material(data: Path, source: Path, *, group: str | None, progress: Prog
                 f"{source} holds none of the {len(splits[name])} {name} items of {data}.",
                 remedy="Encode and export the same folder; ids come from the id column, or from file_name without one.",
             )
-    return Material(
+    return AlignDataset(
         train=found[TRAIN],
         select=found.get(VALIDATION, found[held_out]),
         held_out=found[held_out],

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from pinembed.metrics.linear_probe import probe_accuracy
 from pinembed.reports.align import FieldScore, TokensScore
-from pinembed.trimmed.align_dataset import Material, Rows
-from pinembed.trimmed.align_loop import right_answers
+from pinembed.trimmed.align_dataset import AlignDataset, Rows
+from pinembed.trimmed.align_loop import correct_answers
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.questions import Dialogue, QuestionMaker
 
@@ -21,7 +21,7 @@ COMPARISONS = 200
 
 
 def quick_accuracy(model: TrimmedModel, embeddings_ND: Tensor, questions: QuestionMaker) -> float | None:
-    """Mean over the fields of the share of right answers, on some of the items; None where there are none."""
+    """Mean over the fields of the share of positives, on some of the items; None where there are none."""
     shares = [
         _share(model, embeddings_ND, _thinned(questions.judging(field), QUICK_QUESTIONS))
         for field in questions.fields
@@ -31,11 +31,11 @@ def quick_accuracy(model: TrimmedModel, embeddings_ND: Tensor, questions: Questi
 
 
 def judge(
-    model: TrimmedModel, material: Material, fields: Sequence[str], *, seed: int
+    model: TrimmedModel, dataset: AlignDataset, fields: Sequence[str], *, seed: int
 ) -> tuple[tuple[FieldScore, ...], float, tuple[TokensScore, ...]]:
     """Scores of the fields, the share of right comparisons, and the mean accuracy with fewer soft tokens."""
-    held_out = material.held_out
-    learned = [field for field in fields if any(_values(field, material.train))]
+    held_out = dataset.held_out
+    learned = [field for field in fields if any(_values(field, dataset.train))]
     questions = QuestionMaker(held_out.items, learned, seed=seed)
     seeded = torch.Generator().manual_seed(seed)
     shuffled_ND = held_out.embeddings_ND[torch.randperm(len(held_out.items), generator=seeded)]
@@ -46,9 +46,9 @@ def judge(
             field=field,
             items=len(dialogues),
             accuracy=_share(model, held_out.embeddings_ND, dialogues),
-            probe=_probe(field, material.train, material.select, held_out),
+            probe=_probe(field, dataset.train, dataset.select, held_out),
             shuffled=_share(model, shuffled_ND, dialogues),
-            majority=_majority(field, material.train, dialogues),
+            majority=_majority(field, dataset.train, dialogues),
         )
         for field, dialogues in asked.items()
     )
@@ -67,16 +67,16 @@ def judge(
     return scores, comparisons, (*fewer, whole)
 
 
-def own_share(model: TrimmedModel, material: Material, dialogues: Sequence[Dialogue]) -> float | None:
+def own_share(model: TrimmedModel, dataset: AlignDataset, dialogues: Sequence[Dialogue]) -> float | None:
     """Share of the user's dialogues about held-out items that are answered to the letter; None without such."""
-    return _share(model, material.held_out.embeddings_ND, dialogues) if dialogues else None
+    return _share(model, dataset.held_out.embeddings_ND, dialogues) if dialogues else None
 
 
 def _share(
     model: TrimmedModel, embeddings_ND: Tensor, dialogues: Sequence[Dialogue], *, tokens: int | None = None
 ) -> float:
-    right = list(right_answers(model, embeddings_ND, dialogues, tokens=tokens))
-    return sum(right) / len(right) if right else 0.0
+    correct = list(correct_answers(model, embeddings_ND, dialogues, tokens=tokens))
+    return sum(correct) / len(correct) if correct else 0.0
 
 
 def _thinned(dialogues: list[Dialogue], most: int) -> list[Dialogue]:

@@ -24,7 +24,7 @@ from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.prompts import IGNORED
 from pinembed.trimmed.questions import Dialogue, QuestionMaker
 from pinembed.trimmed.teacher_loss import divergence
-from pinembed.trimmed.trainer_state import Standing, read_state, write_state
+from pinembed.trimmed.trainer_state import TrainerState, read_state, write_state
 
 WARM_UP = 0.05
 LOWEST_RATE = 0.02
@@ -55,7 +55,7 @@ class Alignment:
         self.embeddings_ND = embeddings_ND.float()
         self.questions = questions
         self.settings = settings
-        self.standing = Standing()
+        self.standing = TrainerState()
         self._kept: list[Tensor] = []
         self._spread_D = embeddings_ND.float().std(dim=0, correction=0)
         projector = model.require_projector()
@@ -175,12 +175,12 @@ class Alignment:
 
 
 @torch.inference_mode()
-def right_answers(
+def correct_answers(
     model: TrimmedModel, embeddings_ND: Tensor, dialogues: Sequence[Dialogue], *, tokens: int | None = None
 ) -> Iterator[bool]:
     """Whether greedy generation would answer each question exactly as its dialogue does.
 
-    One pass with the right answer in place decides it: greedy search writes that answer if and only if every token of
+    One pass with the positive in place decides it: greedy search writes that answer if and only if every token of
     it, the end of the turn included, is the most likely one after those before it.
     """
     m = model.require_projector().checked_tokens(tokens)
@@ -195,7 +195,7 @@ def right_answers(
 def answered(
     model: TrimmedModel, dialogues: Sequence[Dialogue], embeddings_ID: Tensor, tokens: int
 ) -> tuple[Tensor, Tensor]:
-    """One pass with the right answers in place.
+    """One pass with the positives in place.
 
     Logits are made where an answer is due only: with a vocabulary of 152,000 those of the whole prompts would take more
     memory than the model.

@@ -17,7 +17,7 @@ LORA_LR = 2e-4  # arXiv:2305.14314
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wishes:
+class AlignOverrides:
     """What the user asked for; None leaves it to the model's recipe.
 
     Attributes:
@@ -73,29 +73,29 @@ def choose_recipe(checkpoint: Checkpoint) -> Recipe:
     return FROM_SCRATCH if parameters < SMALL_PARAMETERS else PRETRAINED
 
 
-def trains_language_model(wishes: Wishes, recipe: Recipe) -> bool:
+def trains_language_model(overrides: AlignOverrides, recipe: Recipe) -> bool:
     """Whether the whole language model learns.
 
     Raises:
         UsageError: it should, and low-rank layers in its place too.
     """
-    if wishes.train_language_model and wishes.lora:
+    if overrides.train_language_model and overrides.lora:
         raise UsageError(
-            f"--train-language-model and --lora {wishes.lora} came together; the weights learn in one of the two ways.",
+            f"--train-language-model and --lora {overrides.lora} came together; the weights learn in one of both ways.",
             remedy="Give one of them.",
         )
-    if wishes.train_language_model is None:
-        return recipe.trains_language_model and not wishes.lora
-    return wishes.train_language_model
+    if overrides.train_language_model is None:
+        return recipe.trains_language_model and not overrides.lora
+    return overrides.train_language_model
 
 
 def settle(
-    wishes: Wishes, recipe: Recipe, *, fields: Sequence[str], tokens: int, items: int, adapts: bool
+    overrides: AlignOverrides, recipe: Recipe, *, fields: Sequence[str], tokens: int, items: int, adapts: bool
 ) -> AlignSettings:
     """Everything that decides the run.
 
     Args:
-        wishes: come first.
+        overrides: come first.
         recipe: of the model.
         fields: that are asked about.
         tokens: K of the projector.
@@ -105,19 +105,19 @@ def settle(
     Raises:
         UsageError: numbers that cannot be meant.
     """
-    language_lr = _language_rate(wishes, recipe)
+    language_lr = _language_rate(overrides, recipe)
     settings = AlignSettings(
         fields=tuple(fields),
-        epochs=_epochs(wishes.epochs, items * (len(fields) + 1), adapts=adapts),
-        batch_size=wishes.batch_size,
-        lr=recipe.lr if wishes.lr is None else wishes.lr,
+        epochs=_epochs(overrides.epochs, items * (len(fields) + 1), adapts=adapts),
+        batch_size=overrides.batch_size,
+        lr=recipe.lr if overrides.lr is None else overrides.lr,
         language_lr=language_lr,
         projector_first=recipe.projector_first if language_lr > 0 else 0.0,
-        lora_rank=wishes.lora or 0,
-        noise=recipe.noise if wishes.noise is None else wishes.noise,
+        lora_rank=overrides.lora or 0,
+        noise=recipe.noise if overrides.noise is None else overrides.noise,
         tokens=tokens,
-        seed=wishes.seed,
-        minutes=wishes.minutes,
+        seed=overrides.seed,
+        minutes=overrides.minutes,
     )
     enough = settings.epochs >= (0 if adapts else 1) and min(settings.batch_size, settings.tokens) >= 1
     if not enough or settings.lr <= 0 or settings.language_lr < 0 or settings.lora_rank < 0 or settings.noise < 0:
@@ -137,9 +137,9 @@ def _epochs(wanted: int | None, dialogues: int, *, adapts: bool) -> int:
     return 0 if adapts else min(max(round(DIALOGUES_SHOWN / dialogues), FEWEST_EPOCHS), MOST_EPOCHS)
 
 
-def _language_rate(wishes: Wishes, recipe: Recipe) -> float:
-    if not trains_language_model(wishes, recipe) and not wishes.lora:
+def _language_rate(overrides: AlignOverrides, recipe: Recipe) -> float:
+    if not trains_language_model(overrides, recipe) and not overrides.lora:
         return 0.0
-    if wishes.language_lr is not None:
-        return wishes.language_lr
-    return LORA_LR if wishes.lora else recipe.language_lr
+    if overrides.language_lr is not None:
+        return overrides.language_lr
+    return LORA_LR if overrides.lora else recipe.language_lr

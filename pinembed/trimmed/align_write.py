@@ -15,7 +15,7 @@ from pinembed.errors import ModelError
 from pinembed.nouns.progress import Progress
 from pinembed.reports.align import AlignReport
 from pinembed.source.embedding_source import EmbeddingSource
-from pinembed.trimmed.align_dataset import Material, Rows
+from pinembed.trimmed.align_dataset import AlignDataset, Rows
 from pinembed.trimmed.checkpoint import INDEX_NAME, import_transformers, read_checkpoint, without_bars
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.projector import (
@@ -32,33 +32,33 @@ from pinembed.version import __version__
 TOKENS = 4
 
 
-def give_projector(trimmed: TrimmedModel, material: Material, *, tokens: int | None, seed: int) -> None:
+def give_projector(trimmed: TrimmedModel, dataset: AlignDataset, *, tokens: int | None, seed: int) -> None:
     """Keep the model's projector where it fits encoder and K; put a new one with random weights in otherwise.
 
     Args:
         trimmed: gets the projector.
-        material: of the run.
+        dataset: of the run.
         tokens: K; None for that of the present projector, or 4.
         seed: of the weights.
     """
     present = trimmed.projector
     if (
         present is not None
-        and present.config.encoder_fingerprint == material.fingerprint
+        and present.config.encoder_fingerprint == dataset.fingerprint
         and tokens in (None, present.config.tokens)
     ):
         return
     trimmed.projector = new_projector(
-        dim=material.train.embeddings_ND.shape[1],
+        dim=dataset.train.embeddings_ND.shape[1],
         tokens=TOKENS if tokens is None else tokens,
         token_embeddings_VH=trimmed.token_embeddings_VH,
-        encoder_fingerprint=material.fingerprint,
+        encoder_fingerprint=dataset.fingerprint,
         seed=seed,
     ).to(trimmed.device)
-    trimmed.projector.fit_input(material.train.embeddings_ND)
+    trimmed.projector.fit_input(dataset.train.embeddings_ND)
 
 
-def adapt_projector(trimmed: TrimmedModel, material: Material, old_source: Path) -> float | None:
+def adapt_projector(trimmed: TrimmedModel, dataset: AlignDataset, old_source: Path) -> float | None:
     """Put a linear map from the new embeddings to the old ones before the model's projector.
 
     Returns:
@@ -77,18 +77,18 @@ def adapt_projector(trimmed: TrimmedModel, material: Material, old_source: Path)
             remedy="Give the model and the source that the projector was trained with, before any map.",
         )
     old = EmbeddingSource.open(old_source)
-    projector.check_source(old.spec.fingerprint, place=str(old_source))
-    adapter = fit_adapter(*_pairs(material.train, old))
-    trimmed.projector = adapted(projector.cpu(), adapter, encoder_fingerprint=material.fingerprint).to(trimmed.device)
-    new_ND, old_NE = _pairs(material.held_out, old)
+    projector.check_source(old.spec.fingerprint, origin=str(old_source))
+    adapter = fit_adapter(*_pairs(dataset.train, old))
+    trimmed.projector = adapted(projector.cpu(), adapter, encoder_fingerprint=dataset.fingerprint).to(trimmed.device)
+    new_ND, old_NE = _pairs(dataset.held_out, old)
     return mean_cosine(adapter, new_ND, old_NE) if len(new_ND) else None
 
 
 def _pairs(rows: Rows, old: EmbeddingSource) -> tuple[torch.Tensor, torch.Tensor]:
     """New and old embeddings of the items that both sources hold."""
-    places = [place for place, item in enumerate(rows.items) if item.id in old]
-    old_NE = torch.from_numpy(old.get([rows.items[place].id for place in places]).astype("float32"))
-    return rows.embeddings_ND[places], old_NE
+    indices = [index for index, item in enumerate(rows.items) if item.id in old]
+    old_NE = torch.from_numpy(old.get([rows.items[index].id for index in indices]).astype("float32"))
+    return rows.embeddings_ND[indices], old_NE
 
 
 RUN_NAME, CURVES_NAME = "run.json", "curves.png"
@@ -135,14 +135,14 @@ def draw_curves(path: Path, report: AlignReport, progress: Progress) -> None:
         right_axes.plot(*zip(*watched, strict=True), marker="o", markersize=3, color="tab:green")
         right_axes.set(ylim=(0, 1), ylabel="validation answers right (green)")
     loss_axes.set(title="Training", xlabel="epoch", ylabel="loss (blue)", ylim=(0, None))
-    places = range(len(report.fields))
+    indices = range(len(report.fields))
     for shift, label, values in (
         (-0.27, "stored embedding", [score.accuracy for score in report.fields]),
         (0.0, "linear probe", [score.probe for score in report.fields]),
         (0.27, "rows shuffled", [score.shuffled for score in report.fields]),
     ):
-        score_axes.bar([place + shift for place in places], values, width=0.25, label=label)
-    score_axes.set_xticks(list(places), [score.field for score in report.fields])
+        score_axes.bar([index + shift for index in indices], values, width=0.25, label=label)
+    score_axes.set_xticks(list(indices), [score.field for score in report.fields])
     score_axes.set(title=f"{report.held_out}: {report.held_out_items} items never seen", ylim=(0, 1), ylabel="right")
     score_axes.legend(fontsize=8)
     figure.savefig(path, dpi=120)
@@ -166,8 +166,8 @@ def _link_weights(folder: Path, model: Path) -> None:
         _link(file, folder / file.name)
 
 
-def _link(file: Path, place: Path) -> None:
+def _link(file: Path, index: Path) -> None:
     try:
-        os.link(file.resolve(), place)
+        os.link(file.resolve(), index)
     except OSError:
-        shutil.copyfile(file, place)
+        shutil.copyfile(file, index)

@@ -44,7 +44,7 @@ def read_dialogues(path: Path) -> list[OwnDialogue]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeError) as error:
         raise DataError(f"{path} cannot be read: {error}", remedy="Give UTF-8 JSON lines.") from error
-    return [_parse(line, place=f"{path}, line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
+    return [_parse(line, index=f"{path}, line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
 
 
 def about(dialogues: Sequence[OwnDialogue], items: Sequence[Item]) -> list[Dialogue]:
@@ -59,17 +59,17 @@ def about(dialogues: Sequence[OwnDialogue], items: Sequence[Item]) -> list[Dialo
     ]
 
 
-def _parse(line: str, *, place: str) -> OwnDialogue:
+def _parse(line: str, *, index: str) -> OwnDialogue:
     try:
         stored: Any = json.loads(line)
     except ValueError as error:
-        raise DataError(f"{place} is no JSON: {error}; {WANTED}.", remedy="Write one JSON object a line.") from error
+        raise DataError(f"{index} is no JSON: {error}; {WANTED}.", remedy="Write one JSON object a line.") from error
     items = stored.get("items") if isinstance(stored, dict) else None
     if not isinstance(items, list) or not items or not all(isinstance(item, str) for item in items):
-        raise DataError(f"{place} names no items; {WANTED}.", remedy="Give a list of item ids.")
-    question, answer = _turn(stored["messages"], place) if "messages" in stored else _texts(stored)
+        raise DataError(f"{index} names no items; {WANTED}.", remedy="Give a list of item ids.")
+    question, answer = _turn(stored["messages"], index) if "messages" in stored else _texts(stored)
     if not all(isinstance(text, str) and text.strip() for text in (question, answer)):
-        raise DataError(f"{place} lacks a question or an answer; {WANTED}.", remedy="Give both as text.")
+        raise DataError(f"{index} lacks a question or an answer; {WANTED}.", remedy="Give both as text.")
     return OwnDialogue(items=tuple(items), question=question, answer=answer)
 
 
@@ -77,13 +77,13 @@ def _texts(stored: dict[str, Any]) -> tuple[Any, Any]:
     return stored.get("question"), stored.get("answer")
 
 
-def _turn(messages: Any, place: str) -> tuple[Any, Any]:
+def _turn(messages: Any, index: str) -> tuple[Any, Any]:
     """The texts of a chat of one question and one answer."""
     turns = messages if isinstance(messages, list) else []
     roles = [turn.get("role") for turn in turns if isinstance(turn, dict)]
     if roles != ["user", "assistant"] or len(roles) != len(turns):
         raise DataError(
-            f"{place} holds a chat of {', '.join(map(str, roles)) or 'nothing'}; "
+            f"{index} holds a chat of {', '.join(map(str, roles)) or 'nothing'}; "
             "wanted one user and one assistant turn.",
             remedy="Write a line for each question and its answer.",
         )

@@ -189,7 +189,7 @@ class Projector(nn.Module):
             )
         return tokens
 
-    def check_source(self, fingerprint: str, *, place: str) -> None:
+    def check_source(self, fingerprint: str, *, origin: str) -> None:
         """Refuse a source whose embeddings another encoder made.
 
         Raises:
@@ -197,7 +197,7 @@ class Projector(nn.Module):
         """
         if fingerprint != self.config.encoder_fingerprint:
             raise EncoderMismatchError(
-                f"{place} holds embeddings of the encoder {fingerprint}; the projector was trained on those of "
+                f"{origin} holds embeddings of the encoder {fingerprint}; the projector was trained on those of "
                 f"{self.config.encoder_fingerprint}.",
                 remedy="Give the source of that encoder, or run `pinembed align` on the new source; with --old-source "
                 "it maps new embeddings to old ones instead of training.",

@@ -31,10 +31,10 @@ KIND_WEIGHTS = {"ask": 0.4, "list": 0.3, "describe": 0.1, "confirm": 0.1, "compa
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dialogue:
-    """One question and its right answer.
+    """One question and its positive.
 
     Attributes:
-        rows: places of the items in the list that the dialogue was made from.
+        rows: indices of the items in the list that the dialogue was made from.
         question: text.
         answer: text.
         taught: a teacher's view of every token of the answer; None without a teacher.
@@ -46,7 +46,7 @@ class Dialogue:
     taught: Taught | None = None
 
 
-def choose_fields(train: Sequence[Item], held_out: Sequence[Item], *, wanted: Sequence[str], place: Path) -> list[str]:
+def choose_fields(train: Sequence[Item], held_out: Sequence[Item], *, wanted: Sequence[str], origin: Path) -> list[str]:
     """The metadata columns that questions are asked about.
 
     Without a wish: columns of short texts that repeat, and whose values in the held-out items occur in training.
@@ -59,13 +59,13 @@ def choose_fields(train: Sequence[Item], held_out: Sequence[Item], *, wanted: Se
     unknown = [name for name in wanted if name not in columns]
     if unknown:
         raise UsageError(
-            f"--fields names {', '.join(unknown)}, which {place} does not have; its columns are {', '.join(columns)}.",
+            f"--fields names {', '.join(unknown)}, which {origin} does not have; its columns are {', '.join(columns)}.",
             remedy="Name columns of the metadata, separated by commas.",
         )
     fields = list(wanted) or [name for name in columns if _is_attribute(name, train, held_out)]
     if not fields:
         raise DataError(
-            f"No column of {place} repeats short values that training and held-out items share; found "
+            f"No column of {origin} repeats short values that training and held-out items share; found "
             f"{', '.join(columns) or 'none'}.",
             remedy="Add columns such as category or color, or name some with --fields.",
         )

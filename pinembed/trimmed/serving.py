@@ -21,7 +21,7 @@ class ServingRequests:
     """
 
     def __init__(self, source: EmbeddingSource, maker: SoftTokenMaker) -> None:
-        maker.projector.check_source(source.spec.fingerprint, place=str(source.folder))
+        maker.projector.check_source(source.spec.fingerprint, origin=str(source.folder))
         self.source = source
         self.maker = maker
         self._writer: PromptWriter | None = None

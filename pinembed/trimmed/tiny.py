@@ -196,7 +196,7 @@ def write_scratch_model(
         MissingExtraError: the extra `vlm` is missing.
     """
     catalogue = read_catalogue(data)
-    chosen = choose_fields(catalogue.items, catalogue.items, wanted=fields, place=data)
+    chosen = choose_fields(catalogue.items, catalogue.items, wanted=fields, origin=data)
     texts = QuestionMaker(catalogue.items, chosen).texts()
     with staged_folder(out, kind="tiny Qwen3-VL", overwrite=overwrite) as folder:
         write_tiny_qwen3vl(folder, texts=texts, seed=seed)

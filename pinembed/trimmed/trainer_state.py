@@ -20,7 +20,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
 @dataclass(kw_only=True)
-class Standing:
+class TrainerState:
     """Where a run stands.
 
     Attributes:
@@ -45,19 +45,19 @@ class Standing:
 def write_state(
     path: Path,
     key: str,
-    standing: Standing,
+    standing: TrainerState,
     parameters: Sequence[nn.Parameter],
     kept: Sequence[Tensor],
     optimiser: torch.optim.Optimizer,
 ) -> None:
     """Write beside the place, then rename: a killed run leaves the older state or the new one."""
     tensors: dict[str, Tensor] = {}
-    for place, parameter in enumerate(parameters):
-        tensors[f"{place}.weight"] = parameter.detach()
+    for index, parameter in enumerate(parameters):
+        tensors[f"{index}.weight"] = parameter.detach()
         for moment in MOMENTS:
             if parameter in optimiser.state:
-                tensors[f"{place}.{moment}"] = optimiser.state[parameter][moment]
-    tensors.update({f"{place}.kept": weight for place, weight in enumerate(kept)})
+                tensors[f"{index}.{moment}"] = optimiser.state[parameter][moment]
+    tensors.update({f"{index}.kept": weight for index, weight in enumerate(kept)})
     contiguous = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {"key": key, "standing": json.dumps(dataclasses.asdict(standing))}
     partial = path.with_name(path.name + ".partial")
@@ -67,7 +67,7 @@ def write_state(
 
 def read_state(
     path: Path, key: str, parameters: Sequence[nn.Parameter], optimiser: torch.optim.Optimizer
-) -> tuple[Standing, list[Tensor]] | None:
+) -> tuple[TrainerState, list[Tensor]] | None:
     """Load a state of the same run into parameters and optimiser; gives its standing and the kept weights.
 
     None where there is no state, or none that fits.
@@ -81,16 +81,16 @@ def read_state(
                 return None
             standing: dict[str, Any] = json.loads(metadata["standing"])
             names = set(stored.keys())
-            kept = [stored.get_tensor(f"{place}.kept") for place in range(len(parameters) if "0.kept" in names else 0)]
+            kept = [stored.get_tensor(f"{index}.kept") for index in range(len(parameters) if "0.kept" in names else 0)]
             with torch.no_grad():
-                for place, parameter in enumerate(parameters):
-                    parameter.copy_(stored.get_tensor(f"{place}.weight"))
+                for index, parameter in enumerate(parameters):
+                    parameter.copy_(stored.get_tensor(f"{index}.weight"))
                     optimiser.state[parameter] = {
-                        moment: stored.get_tensor(f"{place}.{moment}")
+                        moment: stored.get_tensor(f"{index}.{moment}")
                         for moment in MOMENTS
-                        if f"{place}.{moment}" in names
+                        if f"{index}.{moment}" in names
                     }
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError):
         return None
     epochs = [AlignEpoch(**record) for record in standing.pop("epochs")]
-    return Standing(**standing, epochs=epochs), kept
+    return TrainerState(**standing, epochs=epochs), kept

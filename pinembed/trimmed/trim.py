@@ -52,9 +52,9 @@ def trim_checkpoint(checkpoint: Checkpoint, folder: Path, *, copied: Copied = la
     vision = next(tensor for tensor in checkpoint.tensors if tensor.is_vision)
     stub = stub_tensors(config, prefix=vision.name[: vision.name.index("visual.")], dtype=_weights_dtype(checkpoint))
     weight_map: dict[str, str] = {}
-    for place, (shard, tensors) in enumerate(kept, start=1):
-        name = SINGLE_NAME if len(kept) == 1 else f"model-{place:05d}-of-{len(kept):05d}.safetensors"
-        extra = stub if place == 1 else []
+    for position, (shard, tensors) in enumerate(kept, start=1):
+        name = SINGLE_NAME if len(kept) == 1 else f"model-{position:05d}-of-{len(kept):05d}.safetensors"
+        extra = stub if position == 1 else []
         _write_shard(folder / name, shard, tensors, extra, copied)
         weight_map.update({tensor.name: name for tensor in (*tensors, *extra)})
     if len(kept) > 1:

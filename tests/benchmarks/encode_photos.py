@@ -50,7 +50,7 @@ def make_photos(folder: Path, *, count: int, size: tuple[int, int]) -> Path:
     if not folder.is_dir():
         partial = folder.with_name(f".{folder.name}")
         partial.mkdir(parents=True, exist_ok=True)
-        for place in range(count):
-            photo(place, size).save(partial / f"{place:05}.jpg", quality=QUALITY)
+        for index in range(count):
+            photo(index, size).save(partial / f"{index:05}.jpg", quality=QUALITY)
         partial.rename(folder)
     return folder

@@ -45,7 +45,7 @@ def main(runs: int) -> None:
         group_N = torch.arange(products).repeat_interleave(views)
         kind_N = group_N % KINDS
         slices = [
-            Slice(name=str(kind), places=tuple((kind_N == kind).nonzero().squeeze(1).tolist()))
+            Slice(name=str(kind), indices=tuple((kind_N == kind).nonzero().squeeze(1).tolist()))
             for kind in range(min(KINDS, products))
         ]
         parts = split_parts(slices, group_N, products)

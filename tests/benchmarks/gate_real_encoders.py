@@ -39,13 +39,13 @@ def answered(reference: str, questions: Questions) -> SplitScores:
 def drawn(first: QueryScores, second: QueryScores, group_D: Tensor, swapped_D: Tensor) -> QueryScores:
     """Answers to the queries of drawn groups: the second encoder's where swapped, else the first's."""
     values, clusters = [], []
-    for place, (group, swapped) in enumerate(zip(group_D.tolist(), swapped_D.tolist(), strict=True)):
+    for index, (group, swapped) in enumerate(zip(group_D.tolist(), swapped_D.tolist(), strict=True)):
         is_asked_Q = first.cluster_Q == group
         values.append((second if swapped else first).values_QM[is_asked_Q])
-        clusters.append(torch.full((int(is_asked_Q.sum()),), place))
+        clusters.append(torch.full((int(is_asked_Q.sum()),), index))
     cluster_Q = torch.cat(clusters)
     return QueryScores(
-        values_QM=torch.cat(values), cluster_Q=cluster_Q, place_Q=torch.arange(len(cluster_Q)), gallery=first.gallery
+        values_QM=torch.cat(values), cluster_Q=cluster_Q, index_Q=torch.arange(len(cluster_Q)), gallery=first.gallery
     )
 
 

@@ -3,7 +3,7 @@
     --source SOURCE [--tokens 1,2,4,8] [--fields COLUMN,...] [--epochs N] [--seeds 1]
 
 A tiny Qwen3-VL is made from nothing for DATA, trimmed, and aligned once for each number and seed, with everything else
-at its defaults. Prints a Markdown table as the runs end: right answers of each field and their mean, what the largest
+at its defaults. Prints a Markdown table as the runs end: positives of each field and their mean, what the largest
 model gives when it is asked with so many tokens, the rows shuffled, and a linear probe on the same embeddings.
 """
 
@@ -59,7 +59,7 @@ def show(reports: dict[int, list[AlignReport]]) -> None:
         for tokens in (score.tokens for score in reports[max(reports)][0].by_tokens)
     }
     for tokens, runs in sorted(reports.items()):
-        by_field = [mean(report.fields[place].accuracy for report in runs) for place in range(len(fields))]
+        by_field = [mean(report.fields[index].accuracy for report in runs) for index in range(len(fields))]
         shuffled = mean(score.shuffled for report in runs for score in report.fields)
         probe = mean(report.probe for report in runs)
         figures = [*by_field, mean(by_field), elastic.get(tokens, float("nan")), shuffled, probe]

@@ -29,8 +29,8 @@ from torch.utils.data import DataLoader, Dataset
 from pinembed.encoder.encoder import load_encoder
 from pinembed.encoder.short_texts import encode_texts
 from pinembed.nouns.progress import SILENT
-from pinembed.training.datasets import load_examples, read_texts
-from pinembed.training.loader import Showing
+from pinembed.training.datasets import load_split, read_splits
+from pinembed.training.loader import BatchLoader
 from pinembed.training.recipe import Wishes, make_recipe
 from pinembed.training.trainer import Trainer
 from pinembed.training.world import World
@@ -45,8 +45,8 @@ class Pairs(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, place: int) -> tuple[torch.Tensor, torch.Tensor]:
-        path, text = self.pairs[place]
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        path, text = self.pairs[index]
         return self.preprocess(Image.open(path)), self.tokenizer([text])[0]
 
 
@@ -77,7 +77,7 @@ def open_clip_rate(pairs: list[tuple[Path, str]], encoder: str, batch_size: int,
 
 def pinembed_rate(folder: Path, encoder: str, batch_size: int, images: int, *, smaller: bool) -> float:
     """Images per second of finetune's steps, decoding included."""
-    texts = read_texts(folder, text=(), group=None)
+    texts = read_splits(folder, text=(), group=None)
     loaded = load_encoder(encoder)
     recipe = make_recipe(
         loaded.model,
@@ -88,7 +88,7 @@ def pinembed_rate(folder: Path, encoder: str, batch_size: int, images: int, *, s
     )
     recipe = recipe if smaller else dataclasses.replace(recipe, train_px=None)
     started_s = time.perf_counter()
-    train = load_examples(texts.train[:images], texts, loaded.preprocessing, split="train", progress=SILENT)
+    train = load_split(texts.train[:images], texts, loaded.preprocessing, split="train", progress=SILENT)
     trainer = Trainer(
         loaded.model,
         recipe,
@@ -99,7 +99,7 @@ def pinembed_rate(folder: Path, encoder: str, batch_size: int, images: int, *, s
     )
     trainer.start_epoch(1)
     rng = np.random.default_rng(0)
-    for batch in Showing(loaded, recipe, train, texts.captioner, World()).epoch(rng):
+    for batch in BatchLoader(loaded, recipe, train, texts.captioner, World()).epoch(rng):
         trainer.step(batch)
     return len(train.pixels) / (time.perf_counter() - started_s)
 
@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
     images = asked.batches * asked.batch_size
-    texts = read_texts(asked.data, text=(), group=None)
+    texts = read_splits(asked.data, text=(), group=None)
     rates: dict[str, list[float]] = {"open_clip_train": [], "pinembed, same side": [], "pinembed, default side": []}
     pairs = [(item.path, texts.captioner.caption(item)) for item in texts.train[:images]]
     for _ in range(asked.rounds):

@@ -51,7 +51,7 @@ class ImageBackend(Protocol):
         """
 
 
-def pieces_of(pixels_BCHW: Pixels, piece_images: int) -> list[Pixels]:
+def micro_batches(pixels_BCHW: Pixels, piece_images: int) -> list[Pixels]:
     """Consecutive pieces of one size; the last may be shorter."""
     return [pixels_BCHW[start : start + piece_images] for start in range(0, len(pixels_BCHW), piece_images)]
 
@@ -66,7 +66,7 @@ def unit_vectors(features_BD: NDArray[np.float32]) -> Vectors:
     """Each row divided by its L2 norm.
 
     Raises:
-        NonFiniteEmbeddingError: a row holds NaN or inf; names its places in the batch.
+        NonFiniteEmbeddingError: a row holds NaN or inf; names its indices in the batch.
     """
     refuse_non_finite(np.asarray(np.isfinite(features_BD).all(axis=1)))
     norms_B = np.linalg.norm(features_BD, axis=1, keepdims=True)
@@ -77,11 +77,11 @@ def refuse_non_finite(finite_B: NDArray[np.bool_]) -> None:
     """Stop where a row of features is not finite.
 
     Raises:
-        NonFiniteEmbeddingError: a row holds NaN or inf; names its places in the batch.
+        NonFiniteEmbeddingError: a row holds NaN or inf; names its indices in the batch.
     """
     if not finite_B.all():
-        places = np.flatnonzero(~finite_B)
+        indices = np.flatnonzero(~finite_B)
         raise NonFiniteEmbeddingError(
-            f"The encoder gave NaN or inf for {len(places)} of {len(finite_B)} inputs, places {places[:8].tolist()}.",
+            f"The encoder gave NaN or inf for {len(indices)} of {len(finite_B)} inputs, places {indices[:8].tolist()}.",
             remedy="The weights are damaged or the precision is too low; evaluate the encoder in fp32.",
         )

@@ -46,7 +46,7 @@ def quantisation_of(name: str) -> str:
     return "int8" if name == "onnx-int8" else ""
 
 
-def promising(name: str, precisions: Sequence[str], device_type: str) -> list[str]:
+def candidates_for(name: str, precisions: Sequence[str], device_type: str) -> list[str]:
     """What --backend NAME may mean here, the likeliest first.
 
     `auto` leaves out what cannot be the fastest: fp32 where bf16 is native, ONNX Runtime where OpenVINO is.

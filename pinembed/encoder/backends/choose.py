@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinembed.encoder.backends import probe as trial_process
+from pinembed.encoder.backends import probe as probe_process
 from pinembed.encoder.backends.base import ImageBackend, Pixels
 from pinembed.encoder.backends.candidates import file_of, is_converted, open_converted
 from pinembed.encoder.backends.model_cache import (
@@ -19,7 +19,7 @@ from pinembed.encoder.backends.model_cache import (
     remembered,
     writable_folder,
 )
-from pinembed.encoder.backends.probe import Converted, ConvertedTrial, Reference, Refused, TorchTrial
+from pinembed.encoder.backends.probe import Converted, ConvertedProbe, Reference, TorchProbe, Unsupported
 from pinembed.encoder.locate import EncoderFiles
 from pinembed.errors import EncoderError
 from pinembed.nouns.progress import Stop
@@ -120,8 +120,8 @@ class BackendChoice:
         """
         reference: Reference | None = None
         converted: list[str] = []
-        for answer in trial_process.answers_of(self._torch_trial(pixels_BCHW), stop):
-            if isinstance(answer, Refused):
+        for answer in probe_process.answers_of(self._torch_probe(pixels_BCHW), stop):
+            if isinstance(answer, Unsupported):
                 self._pass_over(answer, say, is_only=reference is None)
             elif isinstance(answer, Reference):
                 reference = answer
@@ -137,7 +137,7 @@ class BackendChoice:
     def _measure_converted(
         self, name: str, reference: Reference, pixels_BCHW: Pixels, say: Say, stop: Stop | None
     ) -> Iterator[BackendSpeed]:
-        trial = ConvertedTrial(
+        probe = ConvertedProbe(
             name=name,
             batch_size=self.batch_size,
             pixels_BCHW=pixels_BCHW,
@@ -146,21 +146,21 @@ class BackendChoice:
             cores=self.cores,
             measure_s=MEASURE_S,
         )
-        for answer in trial_process.answers_of(trial, stop):
-            if isinstance(answer, Refused):
+        for answer in probe_process.answers_of(probe, stop):
+            if isinstance(answer, Unsupported):
                 self._pass_over(answer, say)
             elif isinstance(answer, BackendSpeed):
                 say(_told(answer))
                 yield answer
 
-    def _pass_over(self, refused: Refused, say: Say, *, is_only: bool = False) -> None:
+    def _pass_over(self, refused: Unsupported, say: Say, *, is_only: bool = False) -> None:
         """Leave out a backend that cannot take the encoder, unless nothing is left then."""
         if is_only or self.wanted not in {"auto", "every"}:
             raise EncoderError(refused.message, remedy=refused.remedy)
         say(f"{refused.name or 'what was not measured yet'} is left out: {refused.message}")
 
-    def _torch_trial(self, pixels_BCHW: Pixels) -> TorchTrial:
-        return TorchTrial(
+    def _torch_probe(self, pixels_BCHW: Pixels) -> TorchProbe:
+        return TorchProbe(
             files=self.files,
             device=self.device,
             wanted=self.wanted,

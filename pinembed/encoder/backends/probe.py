@@ -19,7 +19,7 @@ from pinembed.reports.bench import BackendSpeed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TorchTrial:
+class TorchProbe:
     """To do with torch: the reference, torch's other precisions, and the conversions.
 
     Attributes:
@@ -42,7 +42,7 @@ class TorchTrial:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ConvertedTrial:
+class ConvertedProbe:
     """To do without torch: measure one converted model.
 
     Attributes:
@@ -79,7 +79,7 @@ class Converted:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Refused:
+class Unsupported:
     """A backend that cannot take this encoder, or a trial that cannot be made at all (name is empty)."""
 
     name: str
@@ -87,15 +87,15 @@ class Refused:
     remedy: str
 
 
-Trial = TorchTrial | ConvertedTrial
-TrialAnswer = BackendSpeed | Reference | Converted | Refused
+Probe = TorchProbe | ConvertedProbe
+ProbeAnswer = BackendSpeed | Reference | Converted | Unsupported
 
 
-TRIAL = "pinembed.encoder.backends.probe_worker"
+PROBE_WORKER = "pinembed.encoder.backends.probe_worker"
 _POLL_S = 0.1
 
 
-def answers_of(trial: Trial, stop: Stop | None = None) -> Iterator[TrialAnswer]:
+def answers_of(probe: Probe, stop: Stop | None = None) -> Iterator[ProbeAnswer]:
     """What a process of its own answers; the process is gone when this ends, however it ends.
 
     A crash comes as a Refused of what was tried. Asked to stop, it ends without a word.
@@ -104,31 +104,31 @@ def answers_of(trial: Trial, stop: Stop | None = None) -> Iterator[TrialAnswer]:
     with tempfile.TemporaryFile() as words, Connection(ours.detach()) as line:
         with theirs:
             process = subprocess.Popen(
-                [sys.executable, "-m", TRIAL, str(theirs.fileno())],
+                [sys.executable, "-m", PROBE_WORKER, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=words,
             )
         try:
-            line.send(trial)
+            line.send(probe)
             while stop is None or not stop.requested:
                 if line.poll(_POLL_S):
                     yield line.recv()
         except (EOFError, OSError):  # it has ended, one way or the other
             if process.wait():
                 words.seek(0)
-                name = trial.name if isinstance(trial, ConvertedTrial) else ""
+                name = probe.name if isinstance(probe, ConvertedProbe) else ""
                 yield _crash(name, process.returncode, words.read().decode(errors="replace"))
         finally:
             process.kill()
             process.wait()
 
 
-def _crash(name: str, code: int, words: str) -> Refused:
+def _crash(name: str, code: int, words: str) -> Unsupported:
     ending = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     last = next((line.strip() for line in reversed(words.splitlines()) if line.strip()), "")
-    return Refused(
+    return Unsupported(
         name=name,
         message=f"The process that measures the backends ended with {ending}{': ' + last if last else ''}.",
         remedy="Use --backend torch; where memory is short, --batch-size 8 needs less.",

@@ -22,24 +22,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pinembed.encoder.backends.base import ImageBackend, Vectors, pieces_of
+from pinembed.encoder.backends.base import ImageBackend, Vectors, micro_batches
 from pinembed.encoder.backends.candidates import (
     REFERENCE,
+    candidates_for,
     every,
     file_of,
     is_converted,
     open_converted,
     piece_images,
-    promising,
 )
 from pinembed.encoder.backends.probe import (
     Converted,
-    ConvertedTrial,
+    ConvertedProbe,
+    Probe,
+    ProbeAnswer,
     Reference,
-    Refused,
-    TorchTrial,
-    Trial,
-    TrialAnswer,
+    TorchProbe,
+    Unsupported,
 )
 from pinembed.errors import EncoderError, MissingExtraError, PinembedError
 from pinembed.reports.bench import BackendSpeed
@@ -53,94 +53,96 @@ NEIGHBOURS = 10
 FEWEST_FOR_RECALL = 5 * NEIGHBOURS  # among fewer images nearly every one is a neighbour
 
 
-def run_trial(trial: Trial) -> Iterator[TrialAnswer]:
+def run_probe(probe: Probe) -> Iterator[ProbeAnswer]:
     """Answers as they come."""
-    return _run_torch(trial) if isinstance(trial, TorchTrial) else _run_converted(trial)
+    return _run_torch(probe) if isinstance(probe, TorchProbe) else _run_converted(probe)
 
 
-def _run_torch(trial: TorchTrial) -> Iterator[TrialAnswer]:
+def _run_torch(probe: TorchProbe) -> Iterator[ProbeAnswer]:
     import torch
 
     from pinembed.encoder.backends.tower import load_tower
     from pinembed.encoder.backends.with_torch import TorchBackend, native_precisions
 
-    device = torch.device(trial.device)
+    device = torch.device(probe.device)
     precisions = native_precisions(device)
     names = (
-        every(precisions, device.type) if trial.wanted == "every" else promising(trial.wanted, precisions, device.type)
+        every(precisions, device.type)
+        if probe.wanted == "every"
+        else candidates_for(probe.wanted, precisions, device.type)
     )
     try:
-        tower = load_tower(trial.files, device=device)
+        tower = load_tower(probe.files, device=device)
     except PinembedError as error:
-        yield Refused(name="", message=error.message, remedy=error.remedy)
+        yield Unsupported(name="", message=error.message, remedy=error.remedy)
         return
-    speed, reference_BD = _measured(REFERENCE, TorchBackend(tower, trial.batch_size), trial, None)
+    speed, reference_BD = _measured(REFERENCE, TorchBackend(tower, probe.batch_size), probe, None)
     yield Reference(vectors_BD=reference_BD)
     yield speed
     for name in names:
         if is_converted(name):
-            yield _convert(name, tower, trial)
+            yield _convert(name, tower, probe)
         elif name != REFERENCE:
-            backend = TorchBackend(tower, trial.batch_size, name.split()[1])
-            yield _measured(name, backend, trial, reference_BD)[0]
+            backend = TorchBackend(tower, probe.batch_size, name.split()[1])
+            yield _measured(name, backend, probe, reference_BD)[0]
             del backend
         gc.collect()
 
 
-def _convert(name: str, tower: ImageTower, trial: TorchTrial) -> Converted | Refused:
+def _convert(name: str, tower: ImageTower, probe: TorchProbe) -> Converted | Unsupported:
     from pinembed.encoder.backends.with_onnx import convert_to_onnx
     from pinembed.encoder.backends.with_openvino import convert_to_openvino
 
     kind, precision = name.split()
     convert = convert_to_openvino if kind == "openvino" else convert_to_onnx
-    path = file_of(name, trial.folder)
+    path = file_of(name, probe.folder)
     try:
-        with tempfile.TemporaryDirectory(dir=trial.folder) as made:
+        with tempfile.TemporaryDirectory(dir=probe.folder) as made:
             made_path = Path(made) / path.name
-            convert(tower, piece_images=piece_images(trial.batch_size, name), precision=precision, path=made_path)
+            convert(tower, piece_images=piece_images(probe.batch_size, name), precision=precision, path=made_path)
             for file in sorted(Path(made).iterdir()):  # weights before the graph, which is what others look for
-                file.replace(trial.folder / file.name)
+                file.replace(probe.folder / file.name)
     except (EncoderError, MissingExtraError) as error:
-        return Refused(name=name, message=error.message, remedy=error.remedy)
+        return Unsupported(name=name, message=error.message, remedy=error.remedy)
     except OSError as error:
-        message = f"The converted model cannot be written to {trial.folder}: {error.strerror or error}."
-        return Refused(name=name, message=message, remedy="Free some space there, or use --backend torch.")
+        message = f"The converted model cannot be written to {probe.folder}: {error.strerror or error}."
+        return Unsupported(name=name, message=message, remedy="Free some space there, or use --backend torch.")
     return Converted(name=name)
 
 
-def _run_converted(trial: ConvertedTrial) -> Iterator[TrialAnswer]:
+def _run_converted(probe: ConvertedProbe) -> Iterator[ProbeAnswer]:
     try:
-        yield _measured(trial.name, open_converted(trial.name, trial.folder, trial.cores), trial, trial.reference_BD)[0]
+        yield _measured(probe.name, open_converted(probe.name, probe.folder, probe.cores), probe, probe.reference_BD)[0]
     except (EncoderError, MissingExtraError) as error:
-        yield Refused(name=trial.name, message=error.message, remedy=error.remedy)
+        yield Unsupported(name=probe.name, message=error.message, remedy=error.remedy)
 
 
 def _measured(
-    name: str, backend: ImageBackend, trial: Trial, reference_BD: Vectors | None
+    name: str, backend: ImageBackend, probe: Probe, reference_BD: Vectors | None
 ) -> tuple[BackendSpeed, Vectors]:
     """Speed and agreement, and the embeddings; without a reference these are it."""
     started_s = time.perf_counter()
-    vectors_BD = np.concatenate([backend.embed(batch) for batch in pieces_of(trial.pixels_BCHW, trial.batch_size)])
+    vectors_BD = np.concatenate([backend.embed(batch) for batch in micro_batches(probe.pixels_BCHW, probe.batch_size)])
     first_s = time.perf_counter() - started_s
     reference_BD = vectors_BD if reference_BD is None else reference_BD
-    slow_enough = first_s >= trial.measure_s  # to be the measure itself
+    slow_enough = first_s >= probe.measure_s  # to be the measure itself
     speed = BackendSpeed(
         backend=name,
-        images_per_s=len(vectors_BD) / first_s if slow_enough else _images_per_s(backend, trial),
+        images_per_s=len(vectors_BD) / first_s if slow_enough else _images_per_s(backend, probe),
         min_cosine=float(np.einsum("bd,bd->b", vectors_BD, reference_BD).min()),
         neighbour_recall=neighbour_recall(vectors_BD, reference_BD),
     )
     return speed, vectors_BD
 
 
-def _images_per_s(backend: ImageBackend, trial: Trial) -> float:
+def _images_per_s(backend: ImageBackend, probe: Probe) -> float:
     """The best of some moments, so that what else runs here decides less; the next batch waits, as in the pipeline."""
-    batch_BCHW = trial.pixels_BCHW[: trial.batch_size]
+    batch_BCHW = probe.pixels_BCHW[: probe.batch_size]
     best = 0.0
     pending = backend.submit(batch_BCHW)
     for _ in range(MOMENTS):
         started_s, images = time.perf_counter(), 0
-        while (elapsed_s := time.perf_counter() - started_s) < trial.measure_s / MOMENTS or not images:
+        while (elapsed_s := time.perf_counter() - started_s) < probe.measure_s / MOMENTS or not images:
             following = backend.submit(batch_BCHW)
             pending.result()
             pending = following
@@ -171,8 +173,8 @@ def serve(connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with suppress(EOFError, OSError):  # the parent has closed the line, or was killed
-        trial: Trial = connection.recv()
-        for answer in run_trial(trial):
+        probe: Probe = connection.recv()
+        for answer in run_probe(probe):
             connection.send(answer)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pinembed.encoder.backends.base import Pixels, Vectors, of_fixed_size, pieces_of, unit_vectors
+from pinembed.encoder.backends.base import Pixels, Vectors, micro_batches, of_fixed_size, unit_vectors
 from pinembed.errors import EncoderError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ class OnnxBackend:
 
     def submit(self, pixels_BCHW: Pixels) -> Future[Vectors]:
         """See ImageBackend."""
-        running = [self._pieces.submit(self._features, piece) for piece in pieces_of(pixels_BCHW, self._input.shape[0])]
+        running = [
+            self._pieces.submit(self._features, piece) for piece in micro_batches(pixels_BCHW, self._input.shape[0])
+        ]
         return self._batches.submit(
             lambda: unit_vectors(np.concatenate([features_BD.result() for features_BD in running]))
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pinembed.encoder.backends.base import Pixels, Vectors, of_fixed_size, pieces_of, unit_vectors
+from pinembed.encoder.backends.base import Pixels, Vectors, micro_batches, of_fixed_size, unit_vectors
 from pinembed.errors import EncoderError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class OpenVinoBackend:
     def submit(self, pixels_BCHW: Pixels) -> OpenVinoPending:
         """See ImageBackend."""
         running = []
-        for piece_BCHW in pieces_of(pixels_BCHW, self._piece_images):
+        for piece_BCHW in micro_batches(pixels_BCHW, self._piece_images):
             request = self._idle.popleft() if self._idle else self._compiled.create_infer_request()
             request.start_async({0: of_fixed_size(piece_BCHW, self._piece_images)})
             running.append((request, len(piece_BCHW)))

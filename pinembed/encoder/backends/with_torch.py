@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pinembed.encoder.backends.base import Pending, Pixels, Vectors, of_fixed_size, pieces_of, unit_vectors
+from pinembed.encoder.backends.base import Pending, Pixels, Vectors, micro_batches, of_fixed_size, unit_vectors
 from pinembed.encoder.backends.cuda_streams import CudaLanes, LanesPending
 from pinembed.encoder.backends.tower import ImageTower
 from pinembed.errors import EncoderError
@@ -74,7 +74,7 @@ class TorchBackend:
         made: list[Any] = []
         left_BCHW = pixels_BCHW
         while len(left_BCHW):
-            piece_BCHW = pieces_of(left_BCHW, self._batch_size)[0]
+            piece_BCHW = micro_batches(left_BCHW, self._batch_size)[0]
             filled_BCHW = torch.from_numpy(of_fixed_size(piece_BCHW, self._batch_size))
             try:
                 made.append(compute(filled_BCHW, len(piece_BCHW)))

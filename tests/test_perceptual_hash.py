@@ -1,4 +1,4 @@
-"""The looks at a DATA folder's images: made once, kept in the cache folder, not believed where they may be wrong."""
+"""The hashes at a DATA folder's images: made once, kept in the cache folder, not believed where they may be wrong."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from pinembed.catalogue.metadata import read_catalogue
 from pinembed.catalogue.splits import SplitDecision, decide_splits
 from pinembed.images import near_duplicates
-from pinembed.images import perceptual_hash as looks
-from pinembed.images.perceptual_hash import Look, look_at, recall_looks, remember_looks
+from pinembed.images import perceptual_hash as hashes
+from pinembed.images.perceptual_hash import ImageHash, hash_image, recall_hashes, remember_hashes
 from pinembed.nouns.progress import Silent
 from tests.test_near_duplicates import encoded, photo, write_shop
 
@@ -32,13 +32,13 @@ class Counted(Silent):
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PINEMBED_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "looks"
+    return tmp_path / "cache" / "hashes"
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    pictures = {f"{place:02}.jpg": encoded(photo(place // 2, 96), 90 - place % 2) for place in range(IMAGES)}
-    return write_shop(tmp_path / "shop", pictures, title=[f"thing {place}" for place in range(IMAGES)])
+    pictures = {f"{index:02}.jpg": encoded(photo(index // 2, 96), 90 - index % 2) for index in range(IMAGES)}
+    return write_shop(tmp_path / "shop", pictures, title=[f"thing {index}" for index in range(IMAGES)])
 
 
 def decided(shop: Path) -> tuple[SplitDecision, int]:
@@ -111,7 +111,7 @@ def test_damaged_looks_are_ignored_and_made_anew(damage: str, shop: Path, cache:
 
 def test_looks_of_another_version_are_ignored(shop: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decided(shop)
-    monkeypatch.setattr(looks, "version", lambda _: "0.0")
+    monkeypatch.setattr(hashes, "version", lambda _: "0.0")
     assert decided(shop)[1] == IMAGES
 
 
@@ -137,11 +137,11 @@ def test_a_stopped_look_is_not_in_vain(shop: Path, cache: Path, monkeypatch: pyt
 
 def test_runs_that_write_at_once_leave_one_whole_file(shop: Path, cache: Path) -> None:
     items = read_catalogue(shop).items
-    found = {item.file_name: look_at(item.path) for item in items}
+    found = {item.file_name: hash_image(item.path) for item in items}
 
     def write(number: int) -> None:
         for count in range(1, 10):
-            remember_looks(shop, dict(list(found.items())[: number + count]))
+            remember_hashes(shop, dict(list(found.items())[: number + count]))
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
     for thread in threads:
@@ -149,16 +149,16 @@ def test_runs_that_write_at_once_leave_one_whole_file(shop: Path, cache: Path) -
     for thread in threads:
         thread.join()
     assert len(list(cache.iterdir())) == 1
-    recalled = recall_looks(shop)
+    recalled = recall_hashes(shop)
     assert recalled
     assert all(same(look, found[name]) for name, look in recalled.items())
 
 
-def same(one: Look, other: Look) -> bool:
+def same(one: ImageHash, other: ImageHash) -> bool:
     return (
         (one.sha256, one.size_bytes, one.mtime_ns) == (other.sha256, other.size_bytes, other.mtime_ns)
-        and one.likeness.bits_H.tolist() == other.likeness.bits_H.tolist()
-        and one.likeness.colour.tolist() == other.likeness.colour.tolist()
+        and one.perceptual_hash.bits_H.tolist() == other.perceptual_hash.bits_H.tolist()
+        and one.perceptual_hash.colour.tolist() == other.perceptual_hash.colour.tolist()
     )
 
 
@@ -167,19 +167,19 @@ def test_the_oldest_looks_go_where_all_together_are_too_many(
 ) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(encoded(photo(0), 90))
-    look = {"photo.jpg": look_at(path)}
+    look = {"photo.jpg": hash_image(path)}
     folders = [tmp_path / name for name in ("old", "middle", "new")]
-    remember_looks(folders[0], look)
+    remember_hashes(folders[0], look)
     size_bytes = next(cache.iterdir()).stat().st_size
-    monkeypatch.setattr(looks, "KEPT_BYTES", round(2.5 * size_bytes))
+    monkeypatch.setattr(hashes, "KEPT_BYTES", round(2.5 * size_bytes))
     (old,) = cache.iterdir()
     os.utime(old, (1, 1))
-    remember_looks(folders[1], look)
+    remember_hashes(folders[1], look)
     (middle,) = set(cache.iterdir()) - {old}
     os.utime(middle, (2, 2))
-    remember_looks(folders[2], look)
-    assert [bool(recall_looks(folder)) for folder in folders] == [False, True, True]
+    remember_hashes(folders[2], look)
+    assert [bool(recall_hashes(folder)) for folder in folders] == [False, True, True]
 
-    monkeypatch.setattr(looks, "KEPT_BYTES", 1)
-    remember_looks(folders[1], look)  # the newest stays whatever its size
-    assert [bool(recall_looks(folder)) for folder in folders] == [False, True, False]
+    monkeypatch.setattr(hashes, "KEPT_BYTES", 1)
+    remember_hashes(folders[1], look)  # the newest stays whatever its size
+    assert [bool(recall_hashes(folder)) for folder in folders] == [False, True, False]
