@@ -1,4 +1,4 @@
-"""One split of a DATA folder for all commands that train, choose, judge or teach."""
+"""One split of a DATA folder for all commands that train, choose, judge or align."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ from pinembed.catalogue.splits import COLUMN, FOLDERS, HASH, decide_splits, spli
 from pinembed.errors import DataError
 from pinembed.jobs import fuse
 from pinembed.jobs.evaluate import judged_and_trained
-from pinembed.jobs.teach import teach
 from pinembed.nouns.item import Item
 from pinembed.source.writer import write_source
 from pinembed.training.datasets import DatasetSplits, read_splits
 from pinembed.trimmed.align_dataset import read_align_dataset
-from pinembed.trimmed.taught import read_taught
 from tests.conftest import write_catalogue
 from tests.source_material import SPEC
 from tests.test_near_duplicates import encoded, photo, write_shop
@@ -97,14 +95,6 @@ def test_align_learns_and_judges_by_it(shop: Path, sides: dict[str, set[str]], t
     material = read_align_dataset(shop, tmp_path / "source", group="product")
     found = {"train": material.train.items, "val": material.select.items, "test": material.held_out.items}
     assert {name: ids(items) for name, items in found.items()} == sides
-
-
-def test_teach_shows_the_teacher_what_trains(
-    shop: Path, sides: dict[str, set[str]], tiny_qwen3vl: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    teach(data=shop, model=tiny_qwen3vl, out=out, fields=("color",), group="product", top=2, max_new_tokens=1)
-    assert {one.item for one in read_taught(out)} == sides["train"]
 
 
 def test_a_decision_says_what_decided(shop: Path, tmp_path: Path) -> None:

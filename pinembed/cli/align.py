@@ -40,14 +40,6 @@ def command(
             show_default=False,
         ),
     ] = None,
-    teacher: Annotated[
-        Path | None,
-        typer.Option(
-            "--teacher",
-            help="Folder that `pinembed teach` wrote: train on what an untrimmed model said about the images as well.",
-            show_default=False,
-        ),
-    ] = None,
     group: GroupOption = None,
     old_source: Annotated[
         Path | None,
@@ -125,7 +117,6 @@ def command(
         out=out,
         fields=columns(fields),
         dialogues=dialogues,
-        teacher=teacher,
         group=group,
         old_source=old_source,
         epochs=epochs,

@@ -21,7 +21,6 @@ from pinembed.cli import (
     fuse,
     inspect,
     search,
-    teach,
     trim,
     verify,
 )
@@ -70,7 +69,6 @@ app.command("search")(search.command)
 app.command("export")(export.command)
 app.command("verify")(verify.command)
 app.command("trim")(trim.command)
-app.command("teach")(teach.command)
 app.command("align")(align.command)
 app.command("ask")(ask.command)
 app.add_typer(bench.app, name="bench")

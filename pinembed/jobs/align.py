@@ -20,7 +20,6 @@ from pinembed.trimmed.align_dataset import AlignDataset, read_align_dataset
 from pinembed.trimmed.align_evaluator import judge, own_share, quick_accuracy
 from pinembed.trimmed.align_loop import Alignment, train
 from pinembed.trimmed.align_recipe import BATCH_SIZE, AlignOverrides, choose_recipe, settle, trains_language_model
-from pinembed.trimmed.align_teacher import taught_dialogues
 from pinembed.trimmed.align_write import adapt_projector, give_projector, write_model
 from pinembed.trimmed.checkpoint import file_stamps, read_checkpoint
 from pinembed.trimmed.dialogues import OwnDialogue, about, read_dialogues
@@ -36,7 +35,6 @@ def align(
     out: Path,
     fields: Sequence[str] = (),
     dialogues: Path | None = None,
-    teacher: Path | None = None,
     group: str | None = None,
     old_source: Path | None = None,
     epochs: int | None = None,
@@ -67,8 +65,6 @@ def align(
         fields: metadata columns to ask about; by default those of short values that repeat.
         dialogues: JSON lines of `items`, `question` and `answer` that are trained on beside the made ones; those about
             held-out items judge.
-        teacher: folder that `teach` wrote; its answers are trained on as well, with how likely the untrimmed model
-            found their tokens.
         group: column by which DATA without a split column is divided; the one of `finetune`.
         old_source: source that the model's projector was trained on; a linear map from `source` to it, fitted on the
             training items of both, takes the place of the training unless `epochs` asks for more.
@@ -142,15 +138,11 @@ def align(
         items=len(dataset.train.items),
         adapts=old_source is not None,
     )
-    taught = [] if teacher is None else taught_dialogues(teacher, dataset.train.items, trimmed.writer)
-    own_and_taught = [*about(own, dataset.train.items), *taught]
-    questions = QuestionMaker(dataset.train.items, chosen, seed=seed, own=own_and_taught)
+    questions = QuestionMaker(dataset.train.items, chosen, seed=seed, own=about(own, dataset.train.items))
     run = Alignment(trimmed, dataset.train.embeddings_ND, questions, settings)
     trained = sum(parameter.numel() for parameter in run.parameters)
     state = out.parent / f".{out.name}.align-state.safetensors"
-    earlier_s = _train(
-        run, dataset, state, _key(settings, dataset, model, own, old_source, teacher), progress, stop or Stop()
-    )
+    earlier_s = _train(run, dataset, state, _key(settings, dataset, model, own, old_source), progress, stop or Stop())
     progress.start("judging on held-out items")
     scores, comparisons, by_tokens = judge(trimmed, dataset, chosen, seed=seed)
     report = AlignReport(
@@ -201,7 +193,6 @@ def _key(
     model: Path,
     own: Sequence[OwnDialogue],
     old_source: Path | None,
-    teacher: Path | None,
 ) -> str:
     """What a stored state must agree with before a run goes on from it."""
     identity = [
@@ -211,6 +202,5 @@ def _key(
         file_stamps(model),
         [asdict(dialogue) for dialogue in own],
         None if old_source is None else str(old_source.resolve()),
-        [] if teacher is None else file_stamps(teacher),
     ]
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

@@ -23,7 +23,6 @@ from pinembed.trimmed.low_rank import LowRank
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.prompts import IGNORED
 from pinembed.trimmed.questions import Dialogue, QuestionMaker
-from pinembed.trimmed.teacher_loss import divergence
 from pinembed.trimmed.trainer_state import TrainerState, read_state, write_state
 
 WARM_UP = 0.05
@@ -32,7 +31,6 @@ CLIP_NORM = 1.0
 WEIGHT_DECAY = 0.05
 BETAS = (0.9, 0.98)
 JUDGED_TOGETHER = 128
-TEACHER_WEIGHT = 2.0  # xRAG: Cheng et al. 2024, arXiv:2405.13792
 
 
 class Alignment:
@@ -168,9 +166,7 @@ class Alignment:
 
     def _loss(self, dialogues: Sequence[Dialogue], embeddings_ID: Tensor, tokens: int) -> Tensor:
         labels_BT, logits_AV = answered(self.model, dialogues, embeddings_ID, tokens)
-        loss = F.cross_entropy(logits_AV, labels_BT[labels_BT != IGNORED])
-        if any(dialogue.taught for dialogue in dialogues):
-            loss = loss + TEACHER_WEIGHT * divergence(dialogues, labels_BT, logits_AV)
+        loss: Tensor = F.cross_entropy(logits_AV, labels_BT[labels_BT != IGNORED])
         return loss
 
 

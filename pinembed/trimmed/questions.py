@@ -14,7 +14,6 @@ from pathlib import Path
 from pinembed.errors import DataError, UsageError
 from pinembed.nouns.item import Item
 from pinembed.nouns.values import is_missing, text_of_value
-from pinembed.trimmed.taught import Taught
 
 MAX_VALUES = 250
 MAX_VALUE_CHARACTERS = 60
@@ -37,13 +36,11 @@ class Dialogue:
         rows: indices of the items in the list that the dialogue was made from.
         question: text.
         answer: text.
-        taught: a teacher's view of every token of the answer; None without a teacher.
     """
 
     rows: tuple[int, ...]
     question: str
     answer: str
-    taught: Taught | None = None
 
 
 def choose_fields(train: Sequence[Item], held_out: Sequence[Item], *, wanted: Sequence[str], origin: Path) -> list[str]:
