@@ -18,7 +18,7 @@ from pinembed.errors import StoppedError
 @dataclass(frozen=True)
 class Report:
     rows: int
-    index: Path
+    place: Path
     rate: float
     nested: tuple[dict[str, float], ...]
 
@@ -76,7 +76,7 @@ def test_quiet_shows_neither_words_nor_progress_nor_tables(capsys) -> None:
 def test_json_report_is_one_line_of_plain_values_and_words_go_to_standard_error(capsys) -> None:
     console = Console(json_output=True)
     console.say("words")
-    console.report(Report(rows=3, index=Path("a/b"), rate=float("nan"), nested=({"x": 1.0},)))
+    console.report(Report(rows=3, place=Path("a/b"), rate=float("nan"), nested=({"x": 1.0},)))
     streams = capsys.readouterr()
     assert json.loads(streams.out) == {"rows": 3, "place": "a/b", "rate": None, "nested": [{"x": 1.0}]}
     assert streams.err == "words\n"
