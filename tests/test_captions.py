@@ -11,7 +11,7 @@ import pyarrow.parquet
 import pytest
 
 from pinembed.catalogue.captions import Captioner, make_captioner, parse_template
-from pinembed.catalogue.metadata import read_catalogue
+from pinembed.catalogue.folder import read_catalogue
 from pinembed.errors import DataError, UsageError
 from pinembed.nouns.item import Catalogue, FieldValue, Item
 

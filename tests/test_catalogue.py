@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 
 from pinembed.catalogue.files import scan_images
-from pinembed.catalogue.metadata import read_catalogue, scan_catalogue
+from pinembed.catalogue.folder import read_catalogue, scan_folder
 from pinembed.errors import DataError
 from tests.conftest import draw_item
 
@@ -89,9 +89,9 @@ def test_split_folders_name_the_split_and_hold_their_own_metadata(tmp_path) -> N
 
 
 def test_folder_without_metadata_is_a_catalogue_for_a_scan(two_images) -> None:
-    scan = scan_catalogue(two_images)
-    assert scan.catalogue.metadata is None
-    assert [item.id for item in scan.catalogue] == ["a.png", "b.png"]
+    scan = scan_folder(two_images)
+    assert scan.metadata is None
+    assert [item.id for item in scan.candidates] == ["a.png", "b.png"]
 
 
 def test_metadata_file_elsewhere_is_used(two_images, tmp_path_factory) -> None:
@@ -127,7 +127,7 @@ def test_file_in_place_of_the_folder_is_refused(two_images) -> None:
 
 def test_empty_folder_is_refused(tmp_path) -> None:
     with pytest.raises(DataError, match="holds no image file"):
-        scan_catalogue(tmp_path)
+        scan_folder(tmp_path)
 
 
 def test_folder_without_metadata_is_refused_where_metadata_is_needed(two_images) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pinembed.catalogue.metadata import read_catalogue
+from pinembed.catalogue.folder import read_catalogue
 from pinembed.catalogue.splits import COLUMN, FOLDERS, HASH, decide_splits, split_items
 from pinembed.errors import DataError
 from pinembed.jobs import fuse

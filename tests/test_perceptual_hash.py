@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pinembed.catalogue.metadata import read_catalogue
+from pinembed.catalogue.folder import read_catalogue
 from pinembed.catalogue.splits import SplitDecision, decide_splits
 from pinembed.images import near_duplicates
 from pinembed.images import perceptual_hash as hashes

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pinembed.catalogue.metadata import read_catalogue
+from pinembed.catalogue.folder import read_catalogue
 from pinembed.errors import ImageError
 from pinembed.images import pixel_cache as pixels
 from pinembed.images.pixel_cache import PixelCache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pinembed.nouns.candidate import Candidate, Locator
+from pinembed.nouns.failure import Failure
 
 Indices = NDArray[np.int64]
 NOT_FOUND = -1
@@ -188,3 +190,28 @@ class TextColumn:
         """All of them."""
         buffers = (pa.py_buffer(self._ends), pa.py_buffer(self._bytes))
         return pa.LargeStringArray.from_buffers(len(self._ends) - 1, *buffers)
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be stored; one whose bytes are no UTF-8, as the file system gives it, cannot."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def as_text(name: str) -> str:
+    """A name, or a sentence that holds one, with backslash and number for each byte that is no UTF-8."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def name_failure(file_name: str, size_bytes: int, mtime_ns: int) -> Failure:
+    """Of a file whose name is no text."""
+    return Failure(
+        file_name=file_name,
+        reason="name_not_utf8",
+        message=f"{file_name} has a name that is not UTF-8.",
+        size_bytes=size_bytes,
+        mtime_ns=mtime_ns,
+    )

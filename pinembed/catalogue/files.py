@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinembed.errors import DataError
-from pinembed.nouns.candidate import Fault
+from pinembed.nouns.failure import Failure
 
 IMAGE_SUFFIXES = frozenset(
     {
@@ -35,6 +35,22 @@ class ScannedFile:
     path: Path
     size_bytes: int
     mtime_ns: int
+
+
+def require_folder(root: Path) -> None:
+    """Let only a folder pass.
+
+    Raises:
+        DataError: it is a file, or not there.
+    """
+    if not root.is_dir():
+        found = "is a file" if root.exists() else "does not exist"
+        raise DataError(f"{root} {found}; wanted a folder of images.", remedy="Check the path.")
+
+
+def no_image_in(root: Path) -> DataError:
+    """The error for a folder without images."""
+    return DataError(f"{root} holds no image file.", remedy="Check the path; images lie in it or in folders below it.")
 
 
 def scan_images(root: Path) -> Iterator[ScannedFile]:
@@ -102,12 +118,12 @@ class ListedFiles:
 
     Attributes:
         files: the regular files among it, by name relative to the folder.
-        faults: names that are no file of the folder.
+        failures: names that are no file of the folder.
         repeated: how many names stand for a file that the list has named before.
     """
 
     files: dict[str, ScannedFile]
-    faults: tuple[Fault, ...]
+    failures: tuple[Failure, ...]
     repeated: int
 
 
@@ -130,19 +146,19 @@ def listed_files(root: Path, names: Path, *, separator: bytes = b"\n") -> Listed
         )
     folder = os.path.abspath(root)  # noqa: PTH100  (resolve() would follow the mount's links)
     files: dict[str, ScannedFile] = {}
-    faults: dict[str, Fault] = {}
+    failures: dict[str, Failure] = {}
     repeated = 0
     for written in map(os.fsdecode, filter(None, entries)):
         name = os.path.relpath(os.path.normpath(os.path.join(folder, written)), folder)  # noqa: PTH118
-        if name in files or name in faults:
+        if name in files or name in failures:
             repeated += 1
             continue
         found = _found(folder, name, written)
-        if isinstance(found, Fault):
-            faults[name] = found
+        if isinstance(found, Failure):
+            failures[name] = found
         else:
             files[name] = found
-    return ListedFiles(files=files, faults=tuple(faults.values()), repeated=repeated)
+    return ListedFiles(files=files, failures=tuple(failures.values()), repeated=repeated)
 
 
 def _read(names: Path) -> bytes:
@@ -154,16 +170,20 @@ def _read(names: Path) -> bytes:
         ) from error
 
 
-def _found(folder: str, name: str, written: str) -> ScannedFile | Fault:
+def _found(folder: str, name: str, written: str) -> ScannedFile | Failure:
     if name.partition("/")[0] == os.pardir:
-        return Fault(file_name=written, reason="outside", words="lies outside the folder of images")
+        return Failure(file_name=written, reason="outside", message=f"{written} lies outside the folder of images.")
     path = Path(folder, name)
     try:
         status = path.stat()
+    except FileNotFoundError:
+        message = f"{name} is in the list, but not in the folder."
+        return Failure(file_name=name, reason="missing_file", message=message)
     except OSError as error:
-        missing = isinstance(error, FileNotFoundError)
-        words = "is in the list, but not in the folder" if missing else f"cannot be read: {error.strerror or error}"
-        return Fault(file_name=name, reason="missing_file" if missing else "unreadable", words=words)
+        return Failure(
+            file_name=name, reason="unreadable", message=f"{name} cannot be read: {error.strerror or error}."
+        )
     if stat.S_ISDIR(status.st_mode):
-        return Fault(file_name=name, reason="not_a_file", words="is a folder; wanted the names of files in the list")
+        message = f"{name} is a folder; wanted the names of files in the list."
+        return Failure(file_name=name, reason="not_a_file", message=message)
     return ScannedFile(file_name=name, path=path, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns)

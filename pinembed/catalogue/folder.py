@@ -1,31 +1,40 @@
-"""A folder of images, or the files of it that a list names, joined with its metadata: candidates in columns."""
+"""A folder of images, or the files of it that a list names, joined with its metadata: Hugging Face's ImageFolder.
+
+A folder holds `metadata.csv`, `.jsonl` or `.parquet` with `file_name` and any other columns, at its top or in each
+split folder; or no metadata at all. `id` and `split` columns are optional. Where a file has no split by them, the
+folders `train`, `val` or `validation`, and `test` at the top name it.
+The join is made once, in columns. encode takes these; `read_catalogue` shows the other commands its rows as Items.
+Convention: https://huggingface.co/docs/datasets/image_dataset#imagefolder
+"""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet
 
-from pinembed.catalogue.candidates import NOT_FOUND, Candidates, IdIndex, Indices, TextColumn
-from pinembed.catalogue.files import ListedFiles, ScannedFile, scan_images
-from pinembed.catalogue.metadata import (
-    RESERVED,
-    SPLIT_FOLDERS,
-    metadata_tables,
-    no_image_in,
-    refuse_repeated_ids,
-    require_folder,
-    split_of,
-)
-from pinembed.nouns.candidate import Fault
+from pinembed.catalogue.candidates import NOT_FOUND, Candidates, IdIndex, TextColumn, as_text, is_text, name_failure
+from pinembed.catalogue.files import ListedFiles, ScannedFile, no_image_in, require_folder, scan_images
+from pinembed.errors import DataError
+from pinembed.nouns.candidate import Candidate
+from pinembed.nouns.failure import Failure
+from pinembed.nouns.item import Catalogue, Item
 
 SPLIT = "split"
+METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+SPLIT_FOLDERS = {"train": "train", "val": "val", "validation": "val", "valid": "val", "dev": "val", "test": "test"}
+ITEM_COLUMNS = ("file_name", "id", SPLIT)
+"""What says which item a row is; all other columns describe it."""
+
 _ROWS_AT_ONCE = 1 << 14
 
 
@@ -35,25 +44,68 @@ class FolderScan:
 
     Attributes:
         candidates: those of metadata rows by file name, then the files that no row names: a row's id comes first.
-        faults: rows without a file, and names that are no text.
-        files_without_row: how many; 0 where there is no metadata.
+        failures: rows without a file, and names that are no text.
+        metadata: the metadata file, or the first of several; None for a bare folder.
+        files_without_row: how many of the candidates no row names; 0 where there is no metadata.
     """
 
     candidates: Candidates
-    faults: list[Fault]
+    failures: list[Failure]
+    metadata: Path | None
     files_without_row: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Files:
-    """Files by name."""
+def read_catalogue(root: Path, *, metadata: Path | None = None) -> Catalogue:
+    """A catalogue in which every metadata row has its file and every file has its row.
 
-    names: pa.LargeStringArray
-    size_bytes: NDArray[np.int64]
-    mtime_ns: NDArray[np.int64]
+    Args:
+        root: the DATA folder.
+        metadata: a metadata file elsewhere; its `file_name`s are relative to `root`.
+
+    Raises:
+        DataError: the folder is missing, empty or without metadata, or rows and files do not match.
+    """
+    scan = scan_folder(root, metadata=metadata)
+    if scan.metadata is None:
+        raise DataError(
+            f"{root} has no metadata; wanted one of {', '.join(METADATA_NAMES)}.",
+            remedy="Write a metadata.csv with a file_name column and at least one column of text.",
+        )
+    _refuse_mismatch(root, scan, scan.metadata)
+    items = tuple(_item(root, candidate) for candidate in scan.candidates)
+    fields = scan.candidates.fields
+    schema = pa.schema([] if fields is None else [field for field in fields.schema if field.name != SPLIT])
+    return Catalogue(root=root, items=items, schema=schema, metadata=scan.metadata)
 
 
-def scan_folder(root: Path, *, metadata: Path | None, listed: ListedFiles | None) -> FolderScan:
+def _refuse_mismatch(root: Path, scan: FolderScan, metadata: Path) -> None:
+    lacking = [failure.file_name for failure in scan.failures if failure.reason == "missing_file"]
+    if lacking:
+        raise DataError(
+            f"{metadata} names {len(lacking)} file(s) that {root} does not hold: {shown(lacking)}.",
+            remedy="Bring the files back or take the rows out.",
+        )
+    rows = len(scan.candidates) - scan.files_without_row
+    unnamed = [as_text(failure.file_name) for failure in scan.failures]
+    without_row = [*scan.candidates.names[rows:].to_pylist(), *unnamed]
+    if without_row:
+        raise DataError(
+            f"{root} holds {len(without_row)} image(s) without a row in {metadata}: {shown(without_row)}.",
+            remedy="Add the rows or move the images away.",
+        )
+
+
+def _item(root: Path, candidate: Candidate) -> Item:
+    return Item(
+        id=candidate.id,
+        file_name=candidate.file_name,
+        path=root / candidate.file_name,
+        fields={name: value for name, value in candidate.fields.items() if name != SPLIT},
+        split=candidate.fields.get(SPLIT),
+    )
+
+
+def scan_folder(root: Path, *, metadata: Path | None = None, listed: ListedFiles | None = None) -> FolderScan:
     """List the images and join them with their metadata; without metadata every image file is an item.
 
     Args:
@@ -65,107 +117,204 @@ def scan_folder(root: Path, *, metadata: Path | None, listed: ListedFiles | None
         DataError: no such folder, no image in it, unreadable metadata, no `file_name` column, an id that occurs twice.
     """
     require_folder(root)
-    files, faults = _sorted(scan_images(root) if listed is None else listed.files.values())
-    tables = metadata_tables(root, metadata)
-    if not (len(files.names) or faults) and listed is None:
+    files, failures = _sorted(root, scan_images(root) if listed is None else listed.files.values())
+    found = read_metadata(root, metadata)
+    if not (len(files) or failures) and listed is None:
         raise no_image_in(root)
-    if not tables:
-        every = np.arange(len(files.names))
-        splits = _with_splits(pa.table({}), pa.nulls(len(every), pa.string()), files.names)
-        candidates = _candidates(root, files, every, files.names, splits)
-        return FolderScan(candidates=candidates, faults=faults, files_without_row=0)
-    rows = pa.concat_tables([table for _, table in tables], promote_options="permissive").combine_chunks()
-    indices = IdIndex(files.names).find(rows["file_name"].combine_chunks())
-    candidates, files_without_row = _joined(root, files, rows, indices, tables[0][0])
+    if found is None:
+        bare = replace(files, fields=_with_splits({}, pa.nulls(len(files), pa.string()), files.names))
+        return FolderScan(candidates=bare, failures=failures, metadata=None, files_without_row=0)
+    path, table = found
+    rows = table.combine_chunks()
+    candidates, lacking, files_without_row = _joined(files, rows, path)
     if listed is None:
-        lacking = rows["file_name"].combine_chunks().take(np.flatnonzero(indices == NOT_FOUND))
-        words = "is in the metadata, but not in the folder"
-        faults += [Fault(file_name=name, reason="missing_file", words=words) for name in sorted(lacking.to_pylist())]
-    return FolderScan(candidates=candidates, faults=faults, files_without_row=files_without_row)
+        failures += [
+            Failure(file_name=name, reason="missing_file", message=f"{name} is in the metadata, but not in the folder.")
+            for name in lacking
+        ]
+    return FolderScan(candidates=candidates, failures=failures, metadata=path, files_without_row=files_without_row)
 
 
-def _sorted(scanned: Iterable[ScannedFile]) -> tuple[_Files, list[Fault]]:
-    """The files by name; those whose names are no text are faults."""
+def _sorted(root: Path, scanned: Iterable[ScannedFile]) -> tuple[Candidates, list[Failure]]:
+    """The files by name, each its own item; those whose names are no text are failures."""
     names, size_bytes, mtime_ns = TextColumn(), array("q"), array("q")
-    faults = []
+    failures = []
     for file in scanned:
         if is_text(file.file_name):
             names.append(file.file_name)
             size_bytes.append(file.size_bytes)
             mtime_ns.append(file.mtime_ns)
         else:
-            faults.append(name_fault(file.file_name, file.size_bytes, file.mtime_ns))
+            failures.append(name_failure(file.file_name, file.size_bytes, file.mtime_ns))
     unsorted = names.to_arrow()
     order = pc.sort_indices(unsorted).to_numpy()
     sizes, times = (np.frombuffer(column, dtype=np.int64)[order] for column in (size_bytes, mtime_ns))
-    files = _Files(names=unsorted.take(order), size_bytes=sizes, mtime_ns=times)
-    return files, sorted(faults, key=lambda fault: fault.file_name)
+    ordered = unsorted.take(order)
+    files = Candidates(names=ordered, ids=ordered, size_bytes=sizes, mtime_ns=times, fields=None, images=root)
+    return files, sorted(failures, key=lambda failure: failure.file_name)
 
 
-def is_text(name: str) -> bool:
-    """Whether a name can be stored; one whose bytes are no UTF-8, as the file system gives it, cannot."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _joined(files: Candidates, rows: pa.Table, metadata: Path) -> tuple[Candidates, list[str], int]:
+    """Rows and files side by side.
 
-
-def name_fault(file_name: str, size_bytes: int, mtime_ns: int) -> Fault:
-    """Of a file whose name is no text."""
-    words = "has a name that is not UTF-8"
-    return Fault(file_name=file_name, reason="name_not_utf8", words=words, size_bytes=size_bytes, mtime_ns=mtime_ns)
-
-
-def _joined(root: Path, files: _Files, table: pa.Table, indices: Indices, metadata: Path) -> tuple[Candidates, int]:
-    """Candidates of the rows that have a file, by name, and of the files that have no row; and how many these are."""
-    row_names = table["file_name"].combine_chunks().cast(pa.large_string())
-    row_ids = row_names
-    if "id" in table.column_names:
-        row_ids = pc.coalesce(table["id"].combine_chunks().cast(pa.large_string()), row_names)
-    refuse_repeated_ids(
-        metadata,
-        [row_ids[first].as_py() for first in sorted({first for _, first in IdIndex(row_ids).repeated()})],
-        has_ids="id" in table.column_names,
-    )
+    Returns:
+        candidates of the rows that have a file, by name, and then of the files that have no row; the names of the rows
+        that have no file, sorted; how many files have no row.
+    """
+    row_names = rows["file_name"].combine_chunks().cast(pa.large_string())
+    row_ids = _row_ids(rows, row_names, metadata)
+    indices = files.find(row_names)
     found = np.flatnonzero(indices != NOT_FOUND)
     found = found[pc.sort_indices(row_names.take(found)).to_numpy()]
-    has_row = np.zeros(len(files.names), dtype=bool)
-    has_row[indices[found]] = True
-    without_row = np.flatnonzero(~has_row)
-    ids = pa.concat_arrays([row_ids.take(found), files.names.take(without_row)])
-    given = table[SPLIT].combine_chunks() if SPLIT in table.column_names else pa.nulls(len(table), pa.string())
-    columns = {name: table[name].combine_chunks().take(found) for name in table.column_names if name not in RESERVED}
-    rows = _with_splits(pa.table(columns), given.take(found), row_names.take(found))
-    absent = pa.table([pa.nulls(len(without_row), field.type) for field in rows.schema], names=rows.schema.names)
-    fields = pa.concat_tables([rows, absent]).combine_chunks()
+    without_row = np.delete(np.arange(len(files)), indices[found])
     order = np.concatenate([indices[found], without_row])
-    return _candidates(root, files, order, ids, fields), len(without_row)
+    names = files.names.take(order)
+    # a null for each file without a row, of which `take` makes a row of nulls
+    row_of = pa.array(np.concatenate([found, np.zeros_like(without_row)]), mask=np.arange(len(order)) >= len(found))
+    columns = {name: rows[name].combine_chunks().take(row_of) for name in rows.column_names if name not in ITEM_COLUMNS}
+    given = rows[SPLIT].combine_chunks() if SPLIT in rows.column_names else pa.nulls(len(rows), pa.string())
+    candidates = replace(
+        files,
+        names=names,
+        ids=names if row_ids is row_names else pc.coalesce(row_ids.take(row_of), names),
+        size_bytes=files.size_bytes[order],
+        mtime_ns=files.mtime_ns[order],
+        fields=_with_splits(columns, given.take(row_of), names),
+    )
+    lacking = row_names.take(np.flatnonzero(indices == NOT_FOUND)).to_pylist()
+    return candidates, sorted(lacking), len(without_row)
 
 
-def _with_splits(rows: pa.Table, given: pa.Array, names: pa.Array) -> pa.Table:
-    """The rows with a column of splits where there are any: as given, else as the folder at the top is called."""
+def _row_ids(rows: pa.Table, names: pa.LargeStringArray, metadata: Path) -> pa.LargeStringArray:
+    """The id of each row, which is its file name where it has none.
+
+    Raises:
+        DataError: several rows have the same.
+    """
+    column = "id" if "id" in rows.column_names else "file_name"
+    ids = names if column == "file_name" else pc.coalesce(rows[column].combine_chunks().cast(pa.large_string()), names)
+    repeated = [ids[first].as_py() for first in sorted({first for _, first in IdIndex(ids).repeated()})]
+    if repeated:
+        raise DataError(
+            f"{metadata} holds {len(repeated)} {column}(s) more than once: {shown(repeated)}.",
+            remedy=f"Give each item a {column} of its own; put what several items share into another column.",
+        )
+    return ids
+
+
+def _with_splits(columns: dict[str, pa.Array], given: pa.Array, names: pa.Array) -> pa.Table | None:
+    """A table of the columns and, where any file has a split, of the splits; None where that leaves no column."""
     parts = []
     for start in range(0, len(names), _ROWS_AT_ONCE):
-        both = (column.slice(start, _ROWS_AT_ONCE).to_pylist() for column in (given, names))
-        splits = [
-            split_of(name) if split is None else SPLIT_FOLDERS.get(split, split)
-            for split, name in zip(*both, strict=True)
-        ]
-        parts.append(pa.array(splits, pa.string()))
-    column = pa.chunked_array(parts, pa.string()).combine_chunks()
-    if column.null_count == len(column):
-        return rows
-    return rows.append_column(SPLIT, column) if rows.num_columns else pa.table({SPLIT: column})
+        both = (column.slice(start, _ROWS_AT_ONCE).to_pylist() for column in (names, given))
+        parts.append(pa.array(map(split_of, *both), pa.string()))
+    splits = pa.chunked_array(parts, pa.string()).combine_chunks()
+    if splits.null_count < len(splits):
+        columns = {**columns, SPLIT: splits}
+    return pa.table(columns) if columns else None
 
 
-def _candidates(root: Path, files: _Files, indices: Indices, ids: pa.LargeStringArray, fields: pa.Table) -> Candidates:
-    names = files.names.take(indices)
-    return Candidates(
-        names=names,
-        ids=names if ids is files.names else ids,
-        size_bytes=files.size_bytes[indices],
-        mtime_ns=files.mtime_ns[indices],
-        fields=fields if fields.num_columns else None,
-        images=root,
+def shown(names: Sequence[str], limit: int = 3) -> str:
+    """The first few names for a message."""
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
+def split_of(file_name: str, given: str | None = None) -> str | None:
+    """The split that the metadata gives a file, else the one that its folder at the top names."""
+    if given is not None:
+        return SPLIT_FOLDERS.get(given, given)
+    top, slash, _ = file_name.partition("/")
+    return SPLIT_FOLDERS.get(top) if slash else None
+
+
+def read_metadata(root: Path, metadata: Path | None) -> tuple[Path, pa.Table] | None:
+    """The metadata file that was named, or the one at the top, or those of the split folders in one table.
+
+    Args:
+        root: the folder.
+        metadata: a metadata file elsewhere; its `file_name`s are relative to `root`.
+
+    Returns:
+        the file, the first of several, and the rows; `file_name`, `id` and `split` are text in them. None where there
+        is no metadata.
+
+    Raises:
+        DataError: unreadable, no `file_name` column, a row without one, or files whose columns do not go together.
+    """
+    if metadata is not None:
+        return metadata, _read(metadata)
+    for folders in ([root], [root / name for name in SPLIT_FOLDERS]):
+        found = [folder / name for folder in folders for name in METADATA_NAMES if (folder / name).is_file()]
+        if found:
+            return found[0], _as_one(found[0], [_relative_to(root, path, _read(path)) for path in found])
+    return None
+
+
+def _as_one(first: Path, tables: Sequence[pa.Table]) -> pa.Table:
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise DataError(
+            f"{first} and the metadata files beside it hold columns of one name and different types: "
+            f"{str(error).splitlines()[0]}",
+            remedy="Make the column's values alike in all of them.",
+        ) from error
+
+
+def _relative_to(root: Path, metadata: Path, table: pa.Table) -> pa.Table:
+    prefix = metadata.parent.relative_to(root).as_posix()
+    if prefix == ".":
+        return table
+    names = [f"{prefix}/{name}" for name in table["file_name"].to_pylist()]
+    return table.set_column(table.column_names.index("file_name"), "file_name", pa.array(names, pa.string()))
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        table = _with_item_columns_as_text(_parse(path))
+    except (OSError, pa.ArrowException, UnicodeError) as error:
+        raise DataError(
+            f"{path} cannot be read as metadata: {str(error).splitlines()[0]}",
+            remedy="Give UTF-8 CSV with a header line, JSON lines, or Parquet.",
+        ) from error
+    if "file_name" not in table.column_names:
+        raise DataError(
+            f"{path} has no file_name column; found {', '.join(table.column_names) or 'no column'}.",
+            remedy="Name the column that holds the image's path relative to the folder file_name.",
+        )
+    if table["file_name"].null_count:
+        raise DataError(
+            f"{path} has {table['file_name'].null_count} row(s) without a file_name.",
+            remedy="Fill in the file name or take the rows out.",
+        )
+    return table
+
+
+def _with_item_columns_as_text(table: pa.Table) -> pa.Table:
+    repeated = [name for name, count in Counter(table.column_names).items() if count > 1]
+    if repeated:
+        raise pa.ArrowInvalid(f"it has several columns {repeated[0]}")
+    for index, name in enumerate(table.column_names):
+        if name in ITEM_COLUMNS:
+            table = table.set_column(index, name, table[name].cast(pa.string()))
+    return table
+
+
+def _parse(path: Path) -> pa.Table:
+    if path.suffix == ".parquet":
+        return pa.parquet.read_table(path)
+    if path.suffix in {".jsonl", ".json"}:
+        return pa.json.read_json(path)
+    if path.suffix not in {".csv", ".tsv"}:
+        raise pa.ArrowInvalid(f"unknown kind of metadata file: {path.suffix or 'no suffix'}")
+    table = pa.csv.read_csv(
+        path,
+        parse_options=pa.csv.ParseOptions(newlines_in_values=True, delimiter="\t" if path.suffix == ".tsv" else ","),
+        convert_options=pa.csv.ConvertOptions(
+            column_types=dict.fromkeys(ITEM_COLUMNS, pa.string()), strings_can_be_null=True, null_values=[""]
+        ),
     )
+    undecoded = [field.name for field in table.schema if pa.types.is_binary(field.type)]
+    if undecoded:  # Arrow reads text that is not UTF-8 as bytes, without a word
+        raise pa.ArrowInvalid(f"column {undecoded[0]} is not UTF-8")
+    return table

@@ -8,125 +8,25 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
-from pinembed.catalogue.candidates import UNKNOWN_SIZE, Candidates, TextColumn
+from pinembed.catalogue.candidates import Candidates, as_text
 from pinembed.catalogue.files import ListedFiles, listed_files, scan_images
-from pinembed.catalogue.folder import FolderScan, is_text, name_fault, scan_folder
+from pinembed.catalogue.folder import FolderScan, scan_folder
 from pinembed.catalogue.parquet_shards import scan_parquets
-from pinembed.catalogue.shards import PARQUET, TAR, Shard, ShardScan, refuse_nothing, shard_kind, shards_of_folder
+from pinembed.catalogue.shards import (
+    PARQUET,
+    TAR,
+    Shard,
+    in_columns,
+    refuse_nothing,
+    rename_reserved_columns,
+    shard_kind,
+    shards_of_folder,
+)
 from pinembed.catalogue.tar_shards import scan_tars
 from pinembed.errors import DataError, UsageError
-from pinembed.nouns.candidate import Candidate, Fault
 from pinembed.nouns.failure import Failure
-from pinembed.table.schema import OWN_COLUMNS, metadata_fields
-
-TAKEN_PREFIX = "source_"
-
-
-def in_columns(found: Iterable[Candidate], schema: pa.Schema) -> tuple[Candidates, list[Fault]]:
-    """What tars and Parquet files hold, in columns; names that are no text are faults.
-
-    Args:
-        found: in their order.
-        schema: of their metadata.
-
-    Raises:
-        DataError: a value is not of its column's type.
-    """
-    names, ids = TextColumn(), TextColumn()
-    kept: list[Candidate] = []
-    faults = []
-    for candidate in found:
-        if is_text(candidate.file_name) and is_text(candidate.id):
-            names.append(candidate.file_name)
-            ids.append(candidate.id)
-            kept.append(candidate)
-        else:
-            faults.append(name_fault(candidate.file_name, candidate.size_bytes or 0, candidate.mtime_ns))
-    sizes = [UNKNOWN_SIZE if candidate.size_bytes is None else candidate.size_bytes for candidate in kept]
-    candidates = Candidates(
-        names=names.to_arrow(),
-        ids=ids.to_arrow(),
-        size_bytes=np.array(sizes, dtype=np.int64),
-        mtime_ns=np.array([candidate.mtime_ns for candidate in kept], dtype=np.int64),
-        fields=pa.table([_column(kept, field) for field in metadata_fields(schema)], names=schema.names)
-        if schema.names
-        else None,
-        images=[candidate.image for candidate in kept],
-    )
-    return candidates, faults
-
-
-def drop_duplicate_ids(candidates: Candidates) -> tuple[Candidates, list[Fault]]:
-    """The candidates that can be items; those whose id an earlier one has cannot."""
-    repeated = candidates.repeated()
-    if not repeated:
-        return candidates, []
-    faults = []
-    for index, first in repeated:
-        candidate, other = candidates[index], candidates[first]
-        words = f"has the id {candidate.id}, which {other.file_name} has"
-        faults.append(
-            Fault(
-                file_name=candidate.file_name,
-                reason="id_taken",
-                words=words,
-                size_bytes=candidate.size_bytes or 0,
-                mtime_ns=candidate.mtime_ns,
-            )
-        )
-    return candidates.without(index for index, _ in repeated), faults
-
-
-def failures_of(folder: str, faults: Iterable[Fault]) -> tuple[Failure, ...]:
-    """Faults as the failures table keeps them, by the name of the file."""
-    failures = []
-    for fault in faults:
-        shown = os.fsencode(fault.file_name).decode("utf-8", "backslashreplace")
-        failures.append(
-            Failure(
-                id=shown,
-                folder=folder,
-                file_name=shown,
-                size_bytes=fault.size_bytes,
-                mtime_ns=fault.mtime_ns,
-                reason=fault.reason,
-                message=f"{shown} {fault.words}.",
-            )
-        )
-    return tuple(failures)
-
-
-def rename_reserved_columns(scan: ShardScan) -> Iterable[str]:
-    """Rename metadata columns whose names the table cannot give away; img2dataset's tars have a sha256, for one."""
-    names: dict[str, str] = {}
-    for name in scan.schema.names:
-        free = name.replace(".", "_") or "column"
-        while free in OWN_COLUMNS or free in names.values():
-            free = f"{TAKEN_PREFIX}{free}"
-        names[name] = free
-    renamed = {old: new for old, new in names.items() if old != new}
-    if not renamed:
-        return
-    scan.schema = pa.schema([field.with_name(names[field.name]) for field in scan.schema])
-    scan.candidates = [
-        dataclasses.replace(candidate, fields={names[name]: value for name, value in candidate.fields.items()})
-        for candidate in scan.candidates
-    ]
-    for old, new in renamed.items():
-        yield f"The metadata's {old!r} is stored as {new}; the table cannot have a metadata column of that name."
-
-
-def _column(candidates: Sequence[Candidate], field: pa.Field) -> pa.Array:
-    try:
-        return pa.array([candidate.fields.get(field.name) for candidate in candidates], field.type)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        raise DataError(
-            f"The metadata column {field.name} has values that are no {field.type}: {error}.",
-            remedy="Make the column's values alike.",
-        ) from error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -244,13 +144,13 @@ def _from_folder(choice: InputChoice) -> Inputs:
     if choice.files_from is not None:
         listed = listed_files(choice.images, choice.files_from, separator=b"\0" if choice.null_separated else b"\n")
     scan = scan_folder(choice.images, metadata=choice.metadata, listed=listed)
-    candidates, faults = drop_duplicate_ids(scan.candidates)
+    candidates, failures = drop_duplicate_ids(scan.candidates)
     return Inputs(
         folder=folder,
         disk=_disk(folder),
         candidates=candidates,
         schema=pa.schema([]) if candidates.fields is None else candidates.fields.schema,
-        failures=failures_of(folder, [*(listed.faults if listed else ()), *scan.faults, *faults]),
+        failures=_stored(folder, [*(listed.failures if listed else ()), *scan.failures, *failures]),
         notes=_notes(scan, listed),
         seen=("",) if listed is None else (),
     )
@@ -276,10 +176,44 @@ def _from_shards(
         disk=_disk(folder),
         candidates=candidates,
         schema=scan.schema,
-        failures=failures_of(folder, [*scan.faults, *unnamed, *repeated]),
+        failures=_stored(folder, [*scan.failures, *unnamed, *repeated]),
         notes=tuple(notes),
         seen=seen,
         unsure=tuple(f"{name}/" for name in scan.damaged),
+    )
+
+
+def drop_duplicate_ids(candidates: Candidates) -> tuple[Candidates, list[Failure]]:
+    """The candidates that can be items; those whose id an earlier one has cannot."""
+    repeated = candidates.repeated()
+    if not repeated:
+        return candidates, []
+    failures = []
+    for index, first in repeated:
+        candidate, other = candidates[index], candidates[first]
+        failures.append(
+            Failure(
+                file_name=candidate.file_name,
+                reason="id_taken",
+                message=f"{candidate.file_name} has the id {candidate.id}, which {other.file_name} has.",
+                size_bytes=candidate.size_bytes or 0,
+                mtime_ns=candidate.mtime_ns,
+            )
+        )
+    return candidates.without(index for index, _ in repeated), failures
+
+
+def _stored(folder: str, failures: Iterable[Failure]) -> tuple[Failure, ...]:
+    """Failures as the failures table keeps them: as text, under the name of the file where there is no item."""
+    return tuple(
+        dataclasses.replace(
+            failure,
+            id=as_text(failure.id or failure.file_name),
+            folder=folder,
+            file_name=as_text(failure.file_name),
+            message=as_text(failure.message),
+        )
+        for failure in failures
     )
 
 
@@ -292,7 +226,7 @@ def _needless(option: str, images: Path, wanted: str, reason: str = "") -> Usage
 
 def _notes(scan: FolderScan, listed: ListedFiles | None) -> tuple[str, ...]:
     notes = []
-    if listed is not None and not (listed.files or listed.faults):
+    if listed is not None and not (listed.files or listed.failures):
         notes.append("The list names no file; there is nothing to do.")
     if listed is not None and listed.repeated:
         notes.append(

@@ -1,18 +1,23 @@
-"""Tar and Parquet files that hold images: which ones the inputs are, and what scanning them gives."""
+"""Tar and Parquet files that hold images: which ones the inputs are, what scanning gives, and that in columns."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
-from pinembed.catalogue.metadata import METADATA_NAMES
+from pinembed.catalogue.candidates import UNKNOWN_SIZE, Candidates, TextColumn, is_text, name_failure
+from pinembed.catalogue.folder import METADATA_NAMES
 from pinembed.errors import DataError
-from pinembed.nouns.candidate import Candidate, Fault
+from pinembed.nouns.candidate import Candidate
+from pinembed.nouns.failure import Failure
+from pinembed.table.schema import metadata_fields, name_obstacle
 
+TAKEN_PREFIX = "source_"
 TAR, PARQUET = ".tar", ".parquet"
 PACKED = (".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz", ".zip")
 
@@ -37,14 +42,14 @@ class ShardScan:
     Attributes:
         candidates: in the order of the files, and in each in the order in which the images lie there.
         schema: Arrow types of the metadata columns.
-        faults: what cannot be an item.
+        failures: what cannot be an item.
         damaged: names of the files that were not read to their end, so that nobody knows what else they held.
         notes: for a person, such as columns that were left out.
     """
 
     candidates: list[Candidate] = field(default_factory=list)
     schema: pa.Schema = field(default_factory=lambda: pa.schema([]))
-    faults: list[Fault] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -52,11 +57,11 @@ class ShardScan:
         """Note that a file could not be read, or only as far as its candidates go."""
         status = shard.path.stat() if shard.path.exists() else None
         self.damaged.append(shard.file_name)
-        self.faults.append(
-            Fault(
+        self.failures.append(
+            Failure(
                 file_name=shard.file_name,
                 reason=reason,
-                words=words,
+                message=f"{shard.file_name} {words}.",
                 size_bytes=status.st_size if status else 0,
                 mtime_ns=status.st_mtime_ns if status else 0,
             )
@@ -112,10 +117,73 @@ def refuse_nothing(scan: ShardScan, images: Path, shards: Sequence[Shard]) -> No
     """
     if scan.candidates:
         return
-    first = next(iter(scan.faults), None)
-    reason = f" {first.file_name} {first.words}." if first else ""
+    reason = f" {scan.failures[0].message}" if scan.failures else ""
     raise DataError(
         f"{images} holds no image in {len(shards)} file(s).{reason}",
         remedy="Check the path: wanted tars with members such as 0001.jpg and 0001.json, or Parquet with a column of "
         "image bytes.",
     )
+
+
+def rename_reserved_columns(scan: ShardScan) -> Iterable[str]:
+    """Rename metadata columns whose names the table cannot give away; img2dataset's tars have a sha256, for one."""
+    names: dict[str, str] = {}
+    for name in scan.schema.names:
+        free = name.replace(".", "_") or "column"
+        while name_obstacle(free) or free in names.values():
+            free = f"{TAKEN_PREFIX}{free}"
+        names[name] = free
+    renamed = {old: new for old, new in names.items() if old != new}
+    if not renamed:
+        return
+    scan.schema = pa.schema([field.with_name(names[field.name]) for field in scan.schema])
+    scan.candidates = [
+        replace(candidate, fields={names[name]: value for name, value in candidate.fields.items()})
+        for candidate in scan.candidates
+    ]
+    for old, new in renamed.items():
+        yield f"The metadata's {old!r} is stored as {new}; the table cannot have a metadata column of that name."
+
+
+def in_columns(found: Iterable[Candidate], schema: pa.Schema) -> tuple[Candidates, list[Failure]]:
+    """What tars and Parquet files hold, in columns; names that are no text are failures.
+
+    Args:
+        found: in their order.
+        schema: of their metadata.
+
+    Raises:
+        DataError: a value is not of its column's type.
+    """
+    names, ids = TextColumn(), TextColumn()
+    kept: list[Candidate] = []
+    failures = []
+    for candidate in found:
+        if is_text(candidate.file_name) and is_text(candidate.id):
+            names.append(candidate.file_name)
+            ids.append(candidate.id)
+            kept.append(candidate)
+        else:
+            failures.append(name_failure(candidate.file_name, candidate.size_bytes or 0, candidate.mtime_ns))
+    sizes = [UNKNOWN_SIZE if candidate.size_bytes is None else candidate.size_bytes for candidate in kept]
+    candidates = Candidates(
+        names=names.to_arrow(),
+        ids=ids.to_arrow(),
+        size_bytes=np.array(sizes, dtype=np.int64),
+        mtime_ns=np.array([candidate.mtime_ns for candidate in kept], dtype=np.int64),
+        fields=pa.table([_column(kept, field) for field in metadata_fields(schema)], names=schema.names)
+        if schema.names
+        else None,
+        images=[candidate.image for candidate in kept],
+    )
+    return candidates, failures
+
+
+def _column(candidates: Sequence[Candidate], field: pa.Field) -> pa.Array:
+    try:
+        return pa.array([candidate.fields.get(field.name) for candidate in candidates], field.type)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise DataError(
+            f"The metadata column {field.name} has values that are no {field.type}: {error}.",
+            remedy="Make the column's values alike.",
+        ) from error

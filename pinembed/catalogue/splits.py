@@ -21,7 +21,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from pinembed.catalogue.captions import Captioner
-from pinembed.catalogue.metadata import split_of
+from pinembed.catalogue.folder import split_of
 from pinembed.errors import DataError, UsageError
 from pinembed.images.near_duplicates import NearDuplicates, find_near_duplicates
 from pinembed.nouns.item import Catalogue, Item

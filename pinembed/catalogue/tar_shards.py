@@ -7,19 +7,23 @@ Convention: https://github.com/webdataset/webdataset#the-webdataset-format
 from __future__ import annotations
 
 import json
+import math
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pinembed.catalogue.columns import as_columns
+import pyarrow as pa
+
 from pinembed.catalogue.files import IMAGE_SUFFIXES
 from pinembed.catalogue.shards import Shard, ShardScan
-from pinembed.nouns.candidate import Candidate, Fault, FileRange, tar_name
+from pinembed.nouns.candidate import Candidate, FileRange, tar_name
+from pinembed.nouns.failure import Failure
 
 MAX_SIDECAR_BYTES = 1 << 20
 TEXT_COLUMN = "text"
 BLOCK_BYTES = 512
+LARGEST_INT = 2**63 - 1
 
 
 @dataclass(kw_only=True, slots=True)
@@ -29,18 +33,18 @@ class _Members:
     Attributes:
         pictures: their headers, in the order of the tar; equal keys with other suffixes are apart.
         fields: metadata by key.
-        faults: what is wrong with the metadata of a key.
+        unusable: what is wrong with the metadata of a key.
     """
 
     pictures: list[tuple[str, tarfile.TarInfo]] = field(default_factory=list)
     fields: dict[str, dict[str, Any]] = field(default_factory=dict)
-    faults: dict[str, str] = field(default_factory=dict)
+    unusable: dict[str, str] = field(default_factory=dict)
 
 
 def scan_tars(shards: Sequence[Shard]) -> ShardScan:
     """The items of tars; an `id` in an item's JSON is its id, else the key is.
 
-    A tar that is cut or damaged gives the items before that place, and a fault.
+    A tar that is cut or damaged gives the items before that place, and a failure.
     """
     scan = ShardScan()
     for shard in shards:
@@ -52,24 +56,27 @@ def scan_tars(shards: Sequence[Shard]) -> ShardScan:
             continue
         for key, picture in members.pictures:
             found = _item(shard, key, picture, members, mtime_ns)
-            if isinstance(found, Fault):
-                scan.faults.append(found)
+            if isinstance(found, Failure):
+                scan.failures.append(found)
             else:
                 scan.candidates.append(found)
-    scan.schema = as_columns(candidate.fields for candidate in scan.candidates)
+    scan.schema = _as_columns(candidate.fields for candidate in scan.candidates)
     return scan
 
 
-def _item(shard: Shard, key: str, picture: tarfile.TarInfo, members: _Members, mtime_ns: int) -> Candidate | Fault:
+def _item(shard: Shard, key: str, picture: tarfile.TarInfo, members: _Members, mtime_ns: int) -> Candidate | Failure:
     name = tar_name(picture.name)
     file_name, size_bytes = f"{shard.file_name}/{name}", picture.size
     if not picture.isreg() or picture.issparse():
-        words = "is a link or another special member of its tar; wanted a regular file"
-        return Fault(file_name=file_name, reason="not_a_file", words=words, mtime_ns=mtime_ns)
-    if key in members.faults:
-        words = f"has metadata that cannot be used: {members.faults[key]}"
-        return Fault(
-            file_name=file_name, reason="broken_metadata", words=words, size_bytes=size_bytes, mtime_ns=mtime_ns
+        message = f"{file_name} is a link or another special member of its tar; wanted a regular file."
+        return Failure(file_name=file_name, reason="not_a_file", message=message, mtime_ns=mtime_ns)
+    if key in members.unusable:
+        return Failure(
+            file_name=file_name,
+            reason="broken_metadata",
+            message=f"{file_name} has metadata that cannot be used: {members.unusable[key]}.",
+            size_bytes=size_bytes,
+            mtime_ns=mtime_ns,
         )
     fields = dict(members.fields.get(key, {}))
     given_id = fields.pop("id", None)
@@ -97,7 +104,7 @@ def _members(shard: Shard, scan: ShardScan) -> _Members:
                     try:
                         found.fields.setdefault(key, {}).update(_sidecar(tar, member, suffix))
                     except ValueError as error:
-                        found.faults[key] = f"{tar_name(member.name)} {error}"
+                        found.unusable[key] = f"{tar_name(member.name)} {error}"
     except tarfile.TarError as error:
         scan.give_up(shard, "broken_shard", f"is cut or damaged ({error}); the images before that place are used")
     return found
@@ -148,3 +155,61 @@ def _sidecar(tar: tarfile.TarFile, member: tarfile.TarInfo, suffix: str) -> dict
     if not isinstance(fields, dict):
         raise ValueError(f"holds {type(fields).__name__}; wanted a JSON object")
     return fields
+
+
+def _as_columns(rows: Iterable[dict[str, Any]]) -> pa.Schema:
+    """Make the values of each name one type, in place, and say which.
+
+    Whole numbers and fractions together become fractions; whatever else differs becomes text, and lists and objects
+    are kept as their JSON. A name is a column even where only some rows have it.
+
+    Args:
+        rows: one dict an item.
+
+    Returns:
+        a field for each name, in the order in which they first occur.
+    """
+    held = list(rows)
+    kinds: dict[str, set[pa.DataType]] = {}
+    for row in held:
+        for name, value in row.items():
+            known = kinds.setdefault(name, set())
+            if value is not None:
+                known.add(_kind(value))
+    types = {name: _joint(known) for name, known in kinds.items()}
+    for row in held:
+        for name, value in row.items():
+            if value is not None:
+                row[name] = CONVERSIONS[types[name]](value)
+    return pa.schema(list(types.items()))
+
+
+def _kind(value: object) -> pa.DataType:
+    if isinstance(value, bool):
+        return pa.bool_()
+    if isinstance(value, int):
+        return pa.int64() if abs(value) <= LARGEST_INT else pa.string()
+    return pa.float64() if isinstance(value, float) else pa.string()
+
+
+def _joint(kinds: set[pa.DataType]) -> pa.DataType:
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    return pa.float64() if kinds == {pa.int64(), pa.float64()} else pa.string()
+
+
+def _text(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace").decode()  # JSON may hold halves of surrogate pairs
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+CONVERSIONS: dict[pa.DataType, Callable[[Any], Any]] = {
+    pa.bool_(): bool,
+    pa.int64(): int,
+    pa.float64(): _number,
+    pa.string(): _text,
+}

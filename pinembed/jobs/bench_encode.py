@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pinembed.catalogue.files import ScannedFile, scan_images
-from pinembed.catalogue.metadata import no_image_in
+from pinembed.catalogue.files import ScannedFile, no_image_in, scan_images
 from pinembed.encoder.backends.choose import BackendChoice
 from pinembed.encoder.device import device_name
 from pinembed.encoder.locate import encoder_spec, locate_encoder

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pinembed.catalogue.metadata import read_catalogue
+from pinembed.catalogue.folder import read_catalogue
 from pinembed.encoder.encoder import load_encoder
 from pinembed.encoder.save import save_encoder
 from pinembed.errors import DataError

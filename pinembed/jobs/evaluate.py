@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from pinembed.catalogue.captions import make_captioner
-from pinembed.catalogue.metadata import read_catalogue
+from pinembed.catalogue.folder import read_catalogue
 from pinembed.catalogue.slices import make_slices, slice_columns
 from pinembed.catalogue.splits import (
     ALL,

@@ -83,22 +83,3 @@ class Candidate:
     size_bytes: int | None
     mtime_ns: int
     fields: dict[str, FieldValue]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Fault:
-    """Something among the inputs that cannot be an item.
-
-    Attributes:
-        file_name: as for a candidate; may hold bytes that are no UTF-8, as the file system gives them.
-        reason: short class of the failure.
-        words: what is wrong, to follow the name in a sentence.
-        size_bytes: of the file; 0 where there is none.
-        mtime_ns: of the file; 0 where there is none.
-    """
-
-    file_name: str
-    reason: str
-    words: str
-    size_bytes: int = 0
-    mtime_ns: int = 0

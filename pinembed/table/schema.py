@@ -70,6 +70,13 @@ def table_schema(spec: EncoderSpec, metadata_schema: pa.Schema, *, reference: st
     return pa.schema([*FILE_FIELDS, *metadata_fields(metadata_schema), *vectors], metadata=stored)
 
 
+def name_obstacle(name: str) -> str:
+    """Why no metadata column can have this name in the table; empty where it can."""
+    if name in OWN_COLUMNS:
+        return "the name is taken"
+    return "" if name and "." not in name else "a name must not be empty or hold a dot"
+
+
 def metadata_fields(metadata_schema: pa.Schema) -> list[pa.Field]:
     """Metadata columns as the table stores them: nullable, and a column without any value as text.
 
@@ -77,10 +84,9 @@ def metadata_fields(metadata_schema: pa.Schema) -> list[pa.Field]:
         DataError: as for `table_schema`.
     """
     for name in metadata_schema.names:
-        if name in OWN_COLUMNS or "." in name or not name:
+        if obstacle := name_obstacle(name):
             raise DataError(
-                f"The metadata column {name!r} cannot be a column of the table: "
-                + ("the name is taken." if name in OWN_COLUMNS else "a name must not be empty or hold a dot."),
+                f"The metadata column {name!r} cannot be a column of the table: {obstacle}.",
                 remedy="Rename the column in the metadata file.",
             )
     return [

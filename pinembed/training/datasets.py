@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pinembed.catalogue.captions import Captioner, make_captioner
 from pinembed.catalogue.data_report import report_data, tell_data
-from pinembed.catalogue.metadata import read_catalogue
+from pinembed.catalogue.folder import read_catalogue
 from pinembed.catalogue.slices import slice_columns
 from pinembed.catalogue.splits import HASH, TEST, TRAIN, VALIDATION, LabelledItems, decide_splits, label_items
 from pinembed.encoder.encoder import Encoder

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from pinembed.catalogue.metadata import read_catalogue
+from pinembed.catalogue.folder import read_catalogue
 from pinembed.catalogue.splits import TEST, TRAIN, VALIDATION, decide_splits
 from pinembed.errors import DataError
 from pinembed.nouns.item import Item

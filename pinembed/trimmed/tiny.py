@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from pinembed.catalogue.metadata import read_catalogue
+from pinembed.catalogue.folder import read_catalogue
 from pinembed.outfolder import staged_folder
 from pinembed.trimmed.checkpoint import import_transformers, without_bars
 from pinembed.trimmed.questions import QuestionMaker, choose_fields

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from pinembed.catalogue.captions import make_captioner
-from pinembed.catalogue.metadata import read_catalogue
+from pinembed.catalogue.folder import read_catalogue
 from pinembed.catalogue.splits import TEST, decide_splits
 from pinembed.encoder.encoder import load_encoder
 from pinembed.evaluation.questions import Questions, ask, make_questions

@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pinembed.catalogue.metadata import read_catalogue
+from pinembed.catalogue.folder import read_catalogue
 from pinembed.catalogue.splits import TEST, TRAIN, VALIDATION, decide_splits
 from pinembed.errors import GateError
 
