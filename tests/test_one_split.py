@@ -71,7 +71,7 @@ def test_fuse_chooses_and_judges_by_it(
         read.append(texts)
         raise DataError("enough is known", remedy="")
 
-    monkeypatch.setattr(fuse, "read_wish", stopped)
+    monkeypatch.setattr(fuse, "parse_fusion_options", stopped)
     with pytest.raises(DataError, match="enough is known"):
         fuse.fuse_encoder(data=shop, encoder="none", out=tmp_path / "out", group="product")
     assert {"train": ids(read[0].train), "val": ids(read[0].val), "test": ids(read[0].test)} == sides

@@ -163,7 +163,7 @@ def _joined(files: Candidates, rows: pa.Table, metadata: Path) -> tuple[Candidat
     """
     row_names = rows["file_name"].combine_chunks().cast(pa.large_string())
     row_ids = _row_ids(rows, row_names, metadata)
-    indices = files.find(row_names)
+    indices = IdIndex(files.names).find(row_names)  # and no longer kept than that
     found = np.flatnonzero(indices != NOT_FOUND)
     found = found[pc.sort_indices(row_names.take(found)).to_numpy()]
     without_row = np.delete(np.arange(len(files)), indices[found])
