@@ -13,27 +13,24 @@ import numpy as np
 import pytest
 import torch
 
-from pinembed.encoder.backends import candidates, choose
+from pinembed.encoder.backends import choose, with_torch
 from pinembed.encoder.backends import probe as probe_process
-from pinembed.encoder.backends import probe_worker as probe_worker
 from pinembed.encoder.backends.base import Pixels, Vectors
-from pinembed.encoder.backends.candidates import candidates_for, check_backend, open_converted
-from pinembed.encoder.backends.choose import BackendChoice
-from pinembed.encoder.backends.model_cache import KEPT_MODELS, model_folder, remembered
-from pinembed.encoder.backends.probe import ConvertedProbe, Probe, TorchProbe, Unsupported
-from pinembed.encoder.backends.tower import ImageTower, load_tower
-from pinembed.encoder.backends.with_torch import TorchBackend
+from pinembed.encoder.backends.choose import KEPT_MODELS, BackendChoice, check_backend, model_folder
+from pinembed.encoder.backends.probe import Probe, Unsupported, candidates_for, convert, open_converted, run_probe
+from pinembed.encoder.backends.with_torch import ImageTower, TorchBackend, load_tower, native_precisions
 from pinembed.encoder.encoder import Encoder, load_encoder
-from pinembed.encoder.locate import encoder_spec, locate_encoder
+from pinembed.encoder.locate import EncoderFiles, encoder_spec, locate_encoder
 from pinembed.encoding import backend as backend_of_run
 from pinembed.errors import EncoderError, MissingExtraError, NonFiniteEmbeddingError
 from pinembed.jobs.encode import encode
-from pinembed.machine import usable_cores
+from pinembed.machine import recall, usable_cores
 from pinembed.nouns.progress import Stop
 from pinembed.reports.bench import BackendSpeed
 from tests.conftest import CliResult
 
 BATCH = 4
+ANSWERS_OF = probe_process.answers_of
 Cli = Callable[..., CliResult]
 Measured = Callable[[list[BackendSpeed]], None]
 
@@ -43,7 +40,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of its own, and trials in this process, where they begin at once."""
     monkeypatch.setenv("PINEMBED_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(choose, "MEASURE_S", 0.02)
-    monkeypatch.setattr(probe_process, "answers_of", lambda trial, stop=None: probe_worker.run_probe(trial))
+    monkeypatch.setattr(probe_process, "answers_of", lambda probe, stop=None: run_probe(probe))
     return tmp_path / "cache"
 
 
@@ -101,9 +98,8 @@ def test_backend_agrees_with_the_encoder_for_any_number_of_images(
     if kind == "torch":
         backend = TorchBackend(tower, BATCH, precision)
     else:
-        trial = torch_trial(choice, pixels)
-        probe_worker._convert(name, tower, trial)
-        backend = open_converted(name, trial.folder, 2)
+        convert(name, tower, folder=choice.folder, batch_size=BATCH)
+        backend = open_converted(name, choice.folder, 2)
     expected = encoder.embed_images(torch.from_numpy(pixels)).numpy()
 
     waiting = [(count, backend.submit(pixels[:count])) for count in (1, BATCH, 6)]
@@ -113,10 +109,6 @@ def test_backend_agrees_with_the_encoder_for_any_number_of_images(
         vectors = pending.result()
         assert vectors.shape == (count, encoder.dim)
         assert (vectors * expected[:count]).sum(axis=1).min() > least
-
-
-def torch_trial(choice: BackendChoice, pixels: Pixels) -> TorchProbe:
-    return choice._torch_trial(pixels)
 
 
 def test_image_tower_alone_has_the_weights_of_the_encoder(encoder: Encoder, tower: ImageTower) -> None:
@@ -140,7 +132,7 @@ def test_auto_takes_the_fastest_that_agrees(choice: BackendChoice, pixels: Pixel
     measured([speed("torch fp32", 20), speed("torch bf16", 80, 0.9), speed("torch fp16", 50, 0.9999)])
 
     assert choice.choose(pixels, print) == "torch fp16"
-    assert list(remembered().values()) == ["torch fp16"]
+    assert list(recall("backends").values()) == ["torch fp16"]
 
 
 def test_auto_prefers_what_needs_no_torch_within_the_noise(
@@ -158,9 +150,9 @@ def test_auto_never_takes_int8(choice: BackendChoice, pixels: Pixels, measured: 
 
 
 def test_auto_tries_onnx_only_where_openvino_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(candidates, "is_installed", lambda kind: True)
+    monkeypatch.setattr(probe_process, "is_installed", lambda kind: True)
     with_it = candidates_for("auto", ("fp32", "bf16"), "cpu")
-    monkeypatch.setattr(candidates, "is_installed", lambda kind: kind == "onnx")
+    monkeypatch.setattr(probe_process, "is_installed", lambda kind: kind == "onnx")
 
     assert with_it == ["torch fp32", "torch bf16", "openvino bf16"]
     assert candidates_for("auto", ("fp32", "bf16"), "cpu") == ["torch fp32", "torch bf16", "onnx fp32"]
@@ -181,7 +173,7 @@ def test_choice_is_remembered_and_its_converted_model_opens_without_torch(
     choice: BackendChoice, pixels: Pixels, measured: Measured
 ) -> None:
     pytest.importorskip("onnxruntime")
-    probe_worker._convert("onnx fp32", load_tower(choice.files), torch_trial(choice, pixels))
+    convert("onnx fp32", load_tower(choice.files), folder=choice.folder, batch_size=BATCH)
     measured([speed("torch fp32", 20), speed("onnx fp32", 60)])
     choice.choose(pixels, print)
 
@@ -189,7 +181,7 @@ def test_choice_is_remembered_and_its_converted_model_opens_without_torch(
 
     assert again.known() == "onnx fp32"
     assert again.open("onnx fp32").name == "onnx fp32"
-    for file in again._folder.iterdir():
+    for file in again.folder.iterdir():
         file.unlink()
     assert again.known() is None
 
@@ -221,12 +213,12 @@ def test_converted_models_of_the_encoders_used_last_are_kept(
 
 def test_what_lost_leaves_no_converted_model(choice: BackendChoice, pixels: Pixels, measured: Measured) -> None:
     for name in ("openvino-bf16.xml", "openvino-bf16.bin"):
-        (choice._folder / name).touch()
+        (choice.folder / name).touch()
     measured([speed("torch fp32", 90), speed("openvino bf16", 20)])
 
     choice.choose(pixels, print)
 
-    assert list(choice._folder.iterdir()) == []
+    assert list(choice.folder.iterdir()) == []
 
 
 def test_named_backend_that_does_not_agree_is_refused(
@@ -253,16 +245,12 @@ def test_named_backend_without_its_package_names_the_extra(
 def test_backend_that_cannot_take_the_encoder_is_left_out_by_auto_and_explained_where_named(
     choice: BackendChoice, pixels: Pixels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def answers(trial: Probe, stop: Stop | None = None) -> Iterator[object]:
-        yield from (
-            answer
-            for answer in probe_worker.run_probe(trial)
-            if isinstance(answer, BackendSpeed | probe_worker.Reference)
-        )
+    def answers(probe: Probe, stop: Stop | None = None) -> Iterator[object]:
+        yield from (answer for answer in run_probe(probe) if isinstance(answer, BackendSpeed))
         yield Unsupported(name="openvino bf16", message="No such operation.", remedy="Use --backend torch.")
 
     monkeypatch.setattr(probe_process, "answers_of", answers)
-    monkeypatch.setattr(probe_worker, "promising", lambda *args: [])
+    monkeypatch.setattr(probe_process, "candidates_for", lambda *args: [])
     said: list[str] = []
 
     assert choice.choose(pixels, said.append) == "torch fp32"
@@ -271,32 +259,50 @@ def test_backend_that_cannot_take_the_encoder_is_left_out_by_auto_and_explained_
         wanting(choice, "openvino").choose(pixels, print)
 
 
-def test_trial_process_answers_and_names_its_crash(
-    choice: BackendChoice, pixels: Pixels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.undo()
-    vectors = np.zeros((6, 16), dtype=np.float32)
-    trial = ConvertedProbe(
-        name="onnx fp32",
+def probe_of(files: EncoderFiles, folder: Path, *, wanted: str = "torch") -> Probe:
+    pixels_BCHW = np.random.default_rng(0).integers(0, 256, (6, 3, 32, 32), np.uint8)
+    return Probe(
+        files=files,
+        device="cpu",
+        wanted=wanted,
         batch_size=4,
-        pixels_BCHW=pixels,
-        reference_BD=vectors,
-        folder=tmp_path,
+        pixels_BCHW=pixels_BCHW,
+        folder=folder,
         cores=1,
-        measure_s=0.1,
+        measure_s=0.01,
     )
 
-    (refused,) = probe_process.answers_of(trial)
-    monkeypatch.setattr(probe_process, "TRIAL", "tests.troubled_trial")
-    (crashed,) = probe_process.answers_of(trial)
+
+def test_probe_process_answers_and_names_its_crash(choice: BackendChoice, tmp_path: Path) -> None:
+    damaged = dataclasses.replace(choice.files, weights=tmp_path / "damaged.safetensors", folder=None)
+    (tmp_path / "damaged.safetensors").write_bytes(b"half a model")
+
+    (refused,) = ANSWERS_OF(probe_of(damaged, tmp_path))
+    speeds = list(ANSWERS_OF(probe_of(choice.files, tmp_path)))
+    (crashed,) = ANSWERS_OF(probe_of(choice.files, tmp_path), worker="import tests.troubled_probe")
     stop = Stop()
     stop.signum = 15
 
     assert isinstance(refused, Unsupported)
-    assert "ONNX Runtime" in refused.message
+    assert "open_clip cannot load" in refused.message
+    assert speeds[0].backend == "torch fp32"  # type: ignore[union-attr]
     assert isinstance(crashed, Unsupported)
     assert crashed.message == "The process that measures the backends ended with SIGSEGV."
-    assert list(probe_process.answers_of(trial, stop)) == []
+    assert list(ANSWERS_OF(probe_of(choice.files, tmp_path), stop)) == []
+
+
+def test_converter_that_crashes_costs_its_backend_and_not_what_was_measured(
+    choice: BackendChoice, pixels: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answers(probe: Probe, stop: Stop | None = None) -> Iterator[object]:
+        yield speed("torch fp32", 20)
+        yield from ANSWERS_OF(probe, stop, worker="import tests.troubled_probe")
+
+    monkeypatch.setattr(probe_process, "answers_of", answers)
+    said: list[str] = []
+
+    assert choice.choose(pixels, said.append) == "torch fp32"
+    assert said[-1].startswith("what was not measured yet is left out: The process that measures the backends ended")
 
 
 def test_gpu_memory_that_runs_out_halves_the_batch_for_good(
@@ -330,6 +336,27 @@ def test_gpu_memory_too_small_for_one_image_is_a_sentence(
 
     with pytest.raises(EncoderError, match="The memory of cpu does not suffice for one image"):
         backend.embed(pixels)
+
+
+@pytest.mark.parametrize(("has_bf16", "expected"), [(True, ("fp32", "bf16")), (False, ("fp32", "fp16"))])
+def test_gpu_without_native_bf16_is_tried_in_fp16(
+    monkeypatch: pytest.MonkeyPatch, has_bf16: bool, expected: tuple[str, ...]
+) -> None:
+    asked = []
+    monkeypatch.setattr(
+        with_torch.torch.cuda, "is_bf16_supported", lambda **options: (asked.append(options), has_bf16)[1]
+    )
+
+    assert native_precisions(torch.device("cuda")) == expected
+    assert asked == [{"including_emulation": False}]
+
+
+def test_lower_precision_leaves_the_tower_as_it_is(tower: ImageTower) -> None:
+    lowered = tower.in_precision(torch.bfloat16)
+
+    assert {tensor.dtype for tensor in lowered.visual.parameters()} == {torch.bfloat16}
+    assert {tensor.dtype for tensor in tower.visual.parameters()} == {torch.float32}
+    assert lowered.preprocessing == tower.preprocessing
 
 
 def test_backend_that_gives_nan_says_where(tower: ImageTower, pixels: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -396,7 +423,7 @@ def test_run_whose_choice_is_known_never_loads_torch_and_one_with_nothing_to_do_
     choice = BackendChoice(
         wanted="auto", files=files, fingerprint=fingerprint, device="cpu", batch_size=32, cores=usable_cores()
     )
-    probe_worker._convert("onnx fp32", load_tower(files), torch_trial(choice, np.empty(0, np.uint8)))
+    convert("onnx fp32", load_tower(files), folder=choice.folder, batch_size=32)
     choice.settle([speed("torch fp32", 20), speed("onnx fp32", 60)])
 
     arguments = [str(catalogue_folder), str(tmp_path / "db/t"), str(tiny_encoder)]
@@ -411,9 +438,9 @@ def test_converted_model_that_is_damaged_is_measured_and_made_again(
     cli: Cli, catalogue_folder: Path, tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("onnxruntime")
-    monkeypatch.setattr(probe_worker, "promising", lambda *args: ["torch fp32"])
-    monkeypatch.setattr(choose, "remembered", lambda: {"here": "onnx fp32"})
-    monkeypatch.setattr(choose, "machine_key", lambda *args: "here")
+    monkeypatch.setattr(probe_process, "candidates_for", lambda *args: ["torch fp32"])
+    monkeypatch.setattr(choose, "recall", lambda memory: {"here": "onnx fp32"})
+    monkeypatch.setattr(BackendChoice, "key", "here")
     converted = model_folder(encoder_spec(locate_encoder(str(tiny_encoder))).fingerprint, 32)
     converted.mkdir(parents=True)
     (converted / "onnx-fp32.onnx").write_bytes(b"half a model")
@@ -429,7 +456,7 @@ def test_large_run_measures_on_its_own_images(
     encode_shop: Callable[..., object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backend_of_run, "CALIBRATE_FROM_IMAGES", 10)
-    monkeypatch.setattr(probe_worker, "promising", lambda *args: ["torch fp32"])
+    monkeypatch.setattr(probe_process, "candidates_for", lambda *args: ["torch fp32"])
     shapes = []
     choose_on = BackendChoice.choose
     monkeypatch.setattr(
@@ -448,7 +475,7 @@ def test_int8_vectors_do_not_depend_on_their_batch_and_never_mix_with_fp32_ones(
     cli: Cli, catalogue_folder: Path, tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     pytest.importorskip("onnxruntime")
-    monkeypatch.setattr(probe_worker, "FEWEST_FOR_RECALL", 20)
+    monkeypatch.setattr(probe_process, "FEWEST_FOR_RECALL", 20)
     one, other = tmp_path / "db/int8", tmp_path / "db/fp32"
     asked = ("--encoder", tiny_encoder, "--backend", "onnx-int8")
 

@@ -11,11 +11,10 @@ import pytest
 
 from pinembed.encoder.backends import choose
 from pinembed.encoder.backends import probe as probe_process
-from pinembed.encoder.backends import probe_worker as probe_worker
-from pinembed.encoder.backends.model_cache import remembered
-from pinembed.encoder.backends.probe import Probe, ProbeAnswer
+from pinembed.encoder.backends.probe import Probe, ProbeAnswer, run_probe
 from pinembed.errors import StoppedError
 from pinembed.jobs.bench_encode import bench_encode
+from pinembed.machine import recall
 from pinembed.nouns.progress import Stop
 from tests.conftest import CliResult
 
@@ -25,8 +24,8 @@ Cli = Callable[..., CliResult]
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(choose, "MEASURE_S", 0.02)
-    monkeypatch.setattr(probe_worker, "every", lambda *args: ["torch fp32", "openvino fp32"])
-    monkeypatch.setattr(probe_process, "answers_of", lambda trial, stop=None: probe_worker.run_probe(trial))
+    monkeypatch.setattr(probe_process, "candidates_for", lambda *args: ["torch fp32", "openvino fp32"])
+    monkeypatch.setattr(probe_process, "answers_of", lambda probe, stop=None: run_probe(probe))
     monkeypatch.setenv("PINEMBED_CACHE", str(tmp_path / "cache"))
 
 
@@ -53,7 +52,7 @@ def test_bench_encode_tells_each_measurement_as_it_comes_and_leaves_the_choice_t
     asked = ("--encoder", tiny_encoder)
 
     measured = cli("bench", "encode", catalogue_folder, *asked, "--images", "20")
-    chosen = list(remembered().values())
+    chosen = list(recall("backends").values())
     encoded = cli("encode", catalogue_folder, "--table", tmp_path / "db/t", *asked, "--json")
 
     lines = measured.stderr.splitlines()
@@ -68,8 +67,8 @@ def test_bench_encode_asked_to_stop_while_it_measures_ends_with_130(
 ) -> None:
     stop = Stop()
 
-    def interrupted(trial: Probe, asked: Stop | None = None) -> Iterator[ProbeAnswer]:
-        yield from itertools.islice(probe_worker.run_probe(trial), 2)
+    def interrupted(probe: Probe, asked: Stop | None = None) -> Iterator[ProbeAnswer]:
+        yield from itertools.islice(run_probe(probe), 2)
         stop.signum = signal.SIGINT  # as a handler does whose exception an exporter swallowed
 
     monkeypatch.setattr(probe_process, "answers_of", interrupted)

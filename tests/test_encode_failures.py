@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pinembed.encoder.backends.tower import ImageTower
+from pinembed.encoder.backends.with_torch import ImageTower
 from pinembed.errors import DataError
 from pinembed.nouns.progress import Silent
 from pinembed.reports.encode import EncodeReport

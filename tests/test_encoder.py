@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import hashlib
@@ -9,16 +10,21 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import open_clip
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from pinembed.encoder import locate as weights_hash
-from pinembed.encoder.encoder import as_local_dir, build_encoder, load_encoder, unit_rows
-from pinembed.encoder.locate import encoder_spec, locate_encoder
+from pinembed.encoder import towers
+from pinembed.encoder.backends.with_torch import ImageTower
+from pinembed.encoder.encoder import build_encoder, load_encoder, unit_rows
+from pinembed.encoder.locate import EncoderFiles, encoder_spec, locate_encoder
 from pinembed.encoder.save import save_encoder
+from pinembed.encoder.towers import as_local_dir
 from pinembed.errors import EncoderError, InstallationError, NonFiniteEmbeddingError, UsageError
 from pinembed.images.preprocess import preprocess
 from pinembed.nouns.encoder_spec import EncoderSpec
@@ -265,3 +271,101 @@ def test_convolutional_tower_gives_open_clips_embeddings() -> None:
         plain = copy.deepcopy(encoder.model).to(memory_format=torch.contiguous_format)
         expected_BD = plain.encode_image(encoder.standardise(pixels_BCHW), normalize=True)
     assert torch.allclose(encoder.embed_images(pixels_BCHW), expected_BD, atol=1e-5)
+
+
+TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
+VISION = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
+TIMM = {"timm_pool": "avg", "timm_proj": "linear", "image_size": 32}
+SIGLIP_TEXT = {**TEXT, "no_causal_mask": True, "proj_bias": True, "pool_type": "last", "norm_kwargs": {"eps": 1e-6}}
+ARCHITECTURES = {
+    "ViT": {"vision_cfg": VISION, "text_cfg": TEXT},
+    "ViT, custom text": {"vision_cfg": VISION, "text_cfg": TEXT, "custom_text": True},
+    "ResNet": {"vision_cfg": {**VISION, "layers": [1, 1, 1, 1], "width": 16, "head_width": 64}, "text_cfg": TEXT},
+    "timm ConvNeXt": {"vision_cfg": {**TIMM, "timm_model_name": "test_convnext"}, "text_cfg": TEXT},
+    "timm ResNet": {"vision_cfg": {**TIMM, "timm_model_name": "test_resnet"}, "text_cfg": TEXT},
+    "SigLIP": {
+        "vision_cfg": {**TIMM, "timm_model_name": "test_vit", "image_size": 64},
+        "text_cfg": SIGLIP_TEXT,
+        "custom_text": True,
+        "init_logit_bias": -10,
+    },
+    "Hugging Face text": {
+        "vision_cfg": VISION,
+        "text_cfg": {"hf_model_name": "{folder}", "hf_proj_type": "mlp", "hf_pooler_type": "mean_pooler"},
+    },
+}
+BERT = {
+    "model_type": "bert",
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "vocab_size": 49408,
+    "max_position_embeddings": 80,
+}
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def stored(request, tmp_path) -> EncoderFiles:
+    """An encoder of each kind of tower, written by open_clip's own model and read from its file."""
+    (tmp_path / "config.json").write_text(json.dumps(BERT))
+    model_cfg = json.loads(json.dumps(ARCHITECTURES[request.param]).replace("{folder}", str(tmp_path)))
+    files = EncoderFiles(
+        reference="stored",
+        architecture="stored",
+        model_cfg={"embed_dim": 16, **model_cfg},
+        preprocess_cfg={"size": model_cfg["vision_cfg"]["image_size"]},
+        weights=tmp_path / "weights.safetensors",
+        folder=None,
+    )
+    with as_local_dir(dataclasses.replace(files, weights=None)) as folder:
+        torch.manual_seed(1)
+        save_file(open_clip.create_model(f"local-dir:{folder}", pretrained_text=False).state_dict(), files.weights)
+    return files
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_tower_alone_gives_the_bits_of_open_clips_whole_model(stored) -> None:
+    with as_local_dir(stored) as folder:
+        whole = open_clip.create_model(f"local-dir:{folder}").eval()
+    pixels_BCHW = random_pixels(2, stored.preprocess_cfg["size"])
+    tokens_BT = open_clip.tokenize(["a red mug", "a lamp"], 16)
+    texts, images, both = (build_encoder(stored, tower=tower) for tower in ("text", "image", None))
+    whole = whole.to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        features_BD = whole.encode_image(both.standardise(pixels_BCHW))
+        assert torch.equal(images.model.encode_image(images.standardise(pixels_BCHW)), features_BD)
+        assert torch.equal(ImageTower(images.model.visual, images.preprocessing)(pixels_BCHW), features_BD)
+        assert torch.equal(texts.model.encode_text(tokens_BT), whole.encode_text(tokens_BT))
+    assert not hasattr(texts.model, "visual")
+    state = whole.state_dict()
+    assert both.model.state_dict().keys() == state.keys()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in both.model.state_dict().items())
+
+
+def test_tower_alone_reads_no_tensor_of_the_other(stored, monkeypatch) -> None:
+    read, honest = [], towers.safe_open
+
+    @contextlib.contextmanager
+    def recorded(path, framework):
+        with honest(path, framework=framework) as file:
+            get = lambda name: read.append(name) or file.get_tensor(name)  # noqa: E731
+            yield SimpleNamespace(keys=file.keys, get_slice=file.get_slice, get_tensor=get)
+
+    monkeypatch.setattr(towers, "safe_open", recorded)
+    build_encoder(stored, tower="text")
+    texts = set(read)
+    read.clear()
+    build_encoder(stored, tower="image")
+    assert texts
+    assert read
+    assert all(name.startswith("visual.") for name in read)
+    assert not any(name.startswith("visual.") for name in texts)
+
+
+def test_weights_under_older_names_load_through_open_clip(tiny_encoder, tmp_path) -> None:
+    files = locate_encoder(str(tiny_encoder))
+    older = dataclasses.replace(files, folder=None, model_cfg={**files.model_cfg, "custom_text": True})
+    expected_BD = load_encoder(str(tiny_encoder)).embed_texts(["a red mug"])
+    assert torch.equal(build_encoder(older, tower="text").embed_texts(["a red mug"]), expected_BD)
+    assert torch.equal(build_encoder(older).embed_texts(["a red mug"]), expected_BD)

@@ -363,7 +363,7 @@ def test_finetune_refuses_what_training_cannot_be_judged_on(
 
 def test_micro_batches_give_the_weights_of_the_complete_batch(tiny_encoder: Path) -> None:
     from pinembed.encoder.encoder import load_encoder
-    from pinembed.encoder.short_texts import encode_texts
+    from pinembed.encoder.towers import encode_texts
     from pinembed.training.gradients import Batch
     from pinembed.training.optimiser import Rates
     from pinembed.training.recipe import Recipe

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pinembed.encoder.backends.model_cache import model_folder
-from pinembed.encoder.cache import recall, remember
-from pinembed.machine import cache_folder, keep_freed_memory
+from pinembed.encoder.backends.choose import model_folder
+from pinembed.machine import cache_folder, keep_freed_memory, recall, remember
 from pinembed.table.address import parse_address
 
 

@@ -9,7 +9,7 @@ import torch
 
 from pinembed.encoder.encoder import Encoder, build_encoder
 from pinembed.encoder.locate import EncoderFiles
-from pinembed.encoder.short_texts import encode_texts
+from pinembed.encoder.towers import encode_texts
 from tests.conftest import TINY_ARCHITECTURE
 
 TEXTS = ["a mug", "a floral coffee mug in mustard", ""]

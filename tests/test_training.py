@@ -25,7 +25,7 @@ IMAGES = 10
 
 
 def make_trainer(encoder: Encoder, **recipe: Any) -> Trainer:
-    from pinembed.encoder.short_texts import encode_texts
+    from pinembed.encoder.towers import encode_texts
     from pinembed.training.optimiser import Rates
     from pinembed.training.recipe import Recipe
     from pinembed.training.trainer import Trainer

@@ -5,25 +5,18 @@ Shape legend: B batch, C channels (3), H = W = image_px, T context length, D emb
 
 from __future__ import annotations
 
-import json
-import logging
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pinembed.encoder.backends.base import refuse_non_finite
 from pinembed.encoder.device import import_open_clip
 from pinembed.encoder.locate import (
-    CONFIG_NAME,
-    WEIGHTS_NAMES,
     EncoderFiles,
     bring_by_hand,
     encoder_spec,
@@ -31,33 +24,10 @@ from pinembed.encoder.locate import (
     locate_encoder,
     preprocessing_of,
 )
-from pinembed.encoder.short_texts import encode_texts
+from pinembed.encoder.towers import Tower, as_local_dir, build_model, encode_texts, explained
 from pinembed.errors import EncoderError, MissingExtraError
 from pinembed.machine import keep_freed_memory
 from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
-
-
-def fill_from(path: Path, model: nn.Module) -> bool:
-    """Copy every tensor of a safetensors file to its place.
-
-    Returns:
-        False, with the model as it was, where names or shapes are not exactly the model's: then it needs open_clip's
-        own loading, which knows older names.
-
-    Raises:
-        OSError, SafetensorError: the file cannot be read.
-    """
-    targets = model.state_dict()
-    with safe_open(path, framework="pt") as file:
-        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    if found != {name: tuple(tensor.shape) for name, tensor in targets.items()}:
-        return False
-    for name, tensor in targets.items():
-        # opened anew each time: what was read stays mapped, and so resident, for as long as the file is open
-        with safe_open(path, framework="pt") as file, torch.no_grad():
-            tensor.copy_(file.get_tensor(name))
-    return True
-
 
 Tokenizer = Callable[[Sequence[str]], Tensor]
 
@@ -175,85 +145,34 @@ def load_encoder(
     return build_encoder(files, seed=seed, device=device)
 
 
-def build_encoder(files: EncoderFiles, *, seed: int = 0, device: str | torch.device = "cpu") -> Encoder:
-    """The encoder that these files describe; errors as for `load_encoder`."""
-    open_clip = import_open_clip()
-    with _open_clip_folder(files) as local_dir, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = open_clip.create_model(f"local-dir:{local_dir}", load_weights=files.weights is not None)
-        tokenizer = _tokenizer(open_clip, files, local_dir)
-    _check_two_towers(model, files)
-    return Encoder(model.float(), tokenizer, files, torch.device(device))
+def build_encoder(
+    files: EncoderFiles, *, tower: Tower | None = None, seed: int = 0, device: str | torch.device = "cpu"
+) -> Encoder:
+    """The encoder that these files describe; errors as for `load_encoder`.
 
-
-def build_visual(files: EncoderFiles, *, device: str | torch.device = "cpu") -> nn.Module:
-    """The image tower alone, in fp32 evaluation mode; never more than one model in memory.
-
-    Raises:
-        EncoderError: unreadable, or weights that do not fit the configuration.
-        InstallationError: open_clip does not load.
+    Args:
+        files: the encoder.
+        tower: the only one that is built, in a part of the time and memory; None for both.
+        seed: of random weights.
+        device: torch device.
     """
-    open_clip = import_open_clip()
-    own_text = "hf_model_name" not in files.model_cfg.get("text_cfg", {})
-    with _open_clip_folder(files) as local_dir:
-        name = f"local-dir:{local_dir}"
-        model = open_clip.create_model(name, load_weights=False, pretrained_text=False) if own_text else None
-        if model is None or files.weights is None or not fill_from(files.weights, model):
-            model = open_clip.create_model(name, load_weights=files.weights is not None)
-    _check_two_towers(model, files)
-    visual = cast(nn.Module, model.visual).float().to(device).eval()
-    if torch.device(device).type == "cpu":
-        keep_freed_memory()
-        return cast(nn.Module, cast(Any, visual).to(memory_format=torch.channels_last))
-    return visual
+    model = build_model(files, tower=tower, seed=seed)
+    with explained(files), as_local_dir(files) as local_dir:
+        tokenizer = _no_tokenizer if tower == "image" else _tokenizer(files, local_dir)
+    return Encoder(model, tokenizer, files, torch.device(device))
 
 
-@contextmanager
-def _open_clip_folder(files: EncoderFiles) -> Iterator[Path]:
-    """The folder to load from; what goes wrong while it is loaded is explained."""
-    with as_local_dir(files) as local_dir, _quiet_logging():
-        try:
-            yield local_dir
-        except _LOAD_ERRORS as error:
-            raise EncoderError(
-                f"open_clip cannot load {files.reference}: {_shortened(error)}",
-                remedy=f"Check that {CONFIG_NAME} and the weights belong together and that both files are whole.",
-            ) from error
+def _no_tokenizer(texts: Sequence[str]) -> Tensor:
+    raise RuntimeError("this encoder was built without its text tower")
 
 
-def _check_two_towers(model: nn.Module, files: EncoderFiles) -> None:
-    if not hasattr(model, "logit_scale") or hasattr(model, "text_decoder"):
-        raise EncoderError(
-            f"{files.reference} is a {type(model).__name__}; pinembed takes models of two towers.",
-            remedy="Give a CLIP or SigLIP model.",
-        )
-
-
-_LOAD_ERRORS = (RuntimeError, OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, SafetensorError)
-
-
-@contextmanager
-def as_local_dir(files: EncoderFiles) -> Iterator[Path]:
-    """A folder in open_clip's local-dir layout that holds these files, linked where they lie elsewhere."""
-    if files.folder is not None:
-        yield files.folder.absolute()
-        return
-    with tempfile.TemporaryDirectory(prefix="pinembed-") as made:
-        folder = Path(made)
-        config = {"model_cfg": files.model_cfg, "preprocess_cfg": files.preprocess_cfg}
-        (folder / CONFIG_NAME).write_text(json.dumps(config), encoding="utf-8")
-        if files.weights is not None:
-            (folder / WEIGHTS_NAMES[0]).symlink_to(files.weights.absolute())
-        yield folder
-
-
-def _tokenizer(open_clip: Any, files: EncoderFiles, local_dir: Path) -> Tokenizer:
+def _tokenizer(files: EncoderFiles, local_dir: Path) -> Tokenizer:
     """Some models bring a tokenizer of Hugging Face's, which may lie elsewhere on the hub than the weights."""
     text_cfg = files.model_cfg.get("text_cfg", {})
     if "hf_tokenizer_name" in text_cfg and find_spec("transformers") is None:
         raise MissingExtraError(f"The tokenizer of {files.reference}", extra="vlm", package="transformers")
     try:
-        return cast(Tokenizer, open_clip.get_tokenizer(_tokenizer_name(files, local_dir)))
+        return cast(Tokenizer, import_open_clip().get_tokenizer(_tokenizer_name(files, local_dir)))
     except OSError as error:
         repo = text_cfg.get("hf_tokenizer_name")
         if repo is None:
@@ -269,19 +188,3 @@ def _tokenizer_name(files: EncoderFiles, local_dir: Path) -> str:
     if files.folder is not None or "hf_tokenizer_name" not in files.model_cfg.get("text_cfg", {}):
         return f"local-dir:{local_dir}"
     return files.reference if files.reference.startswith("hf-hub:") else files.reference.partition("/")[0]
-
-
-@contextmanager
-def _quiet_logging() -> Iterator[None]:
-    """open_clip warns through the root logger about what pinembed has already decided or turned into an error."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.disable(previous)
-
-
-def _shortened(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= 240 else text[:240] + " ..."

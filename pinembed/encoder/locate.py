@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pinembed.encoder.cache import recall, remember
 from pinembed.encoder.fusion import read_fusion
 from pinembed.errors import EncoderError, UsageError
+from pinembed.machine import recall, remember
 from pinembed.nouns.encoder_spec import EncoderSpec, Fusion, Preprocessing
 
 MEMORY = "weights"

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinembed.encoder.backends.base import ImageBackend, Pending, Pixels, Vectors
-from pinembed.encoder.backends.candidates import REFERENCE, check_backend
-from pinembed.encoder.backends.choose import BackendChoice
+from pinembed.encoder.backends.choose import BackendChoice, check_backend
+from pinembed.encoder.backends.probe import REFERENCE
 from pinembed.encoder.device import device_name
 from pinembed.encoder.locate import EncoderFiles
 from pinembed.encoding.plan import Plan

@@ -84,6 +84,5 @@ class ItemFuser:
             from pinembed.encoder.device import choose_device
             from pinembed.encoder.encoder import build_encoder
 
-            self._encoder = build_encoder(self._files, device=choose_device(self._device))
-            del self._encoder.model.visual  # the images have their own backend
+            self._encoder = build_encoder(self._files, tower="text", device=choose_device(self._device))
         return self._encoder

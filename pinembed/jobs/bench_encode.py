@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pinembed.catalogue.files import ScannedFile, no_image_in, scan_images
 from pinembed.encoder.backends.choose import BackendChoice
+from pinembed.encoder.backends.probe import EVERY
 from pinembed.encoder.device import device_name
 from pinembed.encoder.locate import encoder_spec, locate_encoder
 from pinembed.encoding.backend import BATCH_SIZES
@@ -94,7 +95,7 @@ def _backends(
     choice: BackendChoice, pixels_BCHW: NDArray[np.uint8], progress: Progress, stop: Stop | None
 ) -> tuple[BackendSpeed, ...]:
     """Every backend that is installed."""
-    speeds = tuple(dataclasses.replace(choice, wanted="every").measure(pixels_BCHW, progress.say, stop))
+    speeds = tuple(dataclasses.replace(choice, wanted=EVERY).measure(pixels_BCHW, progress.say, stop))
     if stop is not None:
         stop.check()
     return speeds

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from pinembed.catalogue.inputs import InputChoice, find_inputs
-from pinembed.encoder.backends.candidates import quantisation_of
+from pinembed.encoder.backends.choose import quantisation_of
 from pinembed.encoder.locate import locate_encoder
 from pinembed.encoding.run import EncodeRun
 from pinembed.encoding.run_log import RunHistory, make_report

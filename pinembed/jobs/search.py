@@ -101,23 +101,27 @@ def _embedded(
     # a query by the fp32 towers is near enough to vectors of the same encoder in int8
     stored = table.spec
     spec = dataclasses.replace(encoder_spec(files), quantisation=stored.quantisation, dim=stored.dim)
-    if encoder is None and spec.fingerprint != table.spec.fingerprint:
+    if encoder is not None:
+        table.check_encoder(spec)
+    elif spec.fingerprint != stored.fingerprint:
         raise EncoderMismatchError(
-            f"Table {table.address} was made with {reference} as it was then ({table.spec.fingerprint}); "
+            f"Table {table.address} was made with {reference} as it was then ({stored.fingerprint}); "
             f"what lies there now is another encoder ({spec.fingerprint}).",
             remedy="Give the encoder that made the table with --encoder.",
         )
-    table.check_encoder(spec)
     progress.start("load encoder")
 
     import torch
 
     from pinembed.encoder.device import choose_device
     from pinembed.encoder.encoder import build_encoder
+    from pinembed.encoder.towers import Tower
     from pinembed.images.decode import read_image
     from pinembed.images.preprocess import preprocess
 
-    loaded = build_encoder(keep_dims(files, stored.dim), device=choose_device(device))
+    # only the tower that the query needs: the other one is the larger part of the time and memory of a search
+    tower: Tower = "image" if text is None else "text"
+    loaded = build_encoder(keep_dims(files, stored.dim), tower=tower, device=choose_device(device))
     if text is not None:
         vector_1D = loaded.embed_texts([text])
     else:

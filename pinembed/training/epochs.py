@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pinembed.catalogue.captions import Captioner
 from pinembed.encoder.encoder import Encoder
-from pinembed.encoder.short_texts import encode_texts
+from pinembed.encoder.towers import encode_texts
 from pinembed.errors import NonFiniteEmbeddingError, TrainingError
 from pinembed.metrics.effective_rank import EffectiveRank
 from pinembed.metrics.split import SplitScores

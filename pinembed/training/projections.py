@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from pinembed.catalogue.captions import Captioner
 from pinembed.encoder.encoder import Encoder
-from pinembed.encoder.short_texts import encode_texts
+from pinembed.encoder.towers import encode_texts
 from pinembed.metrics.relevance import positives
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import Progress

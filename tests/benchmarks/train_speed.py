@@ -27,7 +27,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from pinembed.encoder.encoder import load_encoder
-from pinembed.encoder.short_texts import encode_texts
+from pinembed.encoder.towers import encode_texts
 from pinembed.nouns.progress import SILENT
 from pinembed.training.datasets import load_split, read_splits
 from pinembed.training.loader import BatchLoader

@@ -1,8 +1,20 @@
-"""Which backend computes: the one that the user names, or the fastest whose embeddings agree with torch in fp32."""
+"""Which backend computes: the one that the user names, or the fastest whose embeddings agree with torch in fp32.
+
+The choice, and the converted model that it needs, are kept in the cache folder, so that the next run begins without
+torch; all of it may be deleted at any time.
+"""
 
 from __future__ import annotations
 
+import atexit
 import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,26 +22,59 @@ from pathlib import Path
 
 from pinembed.encoder.backends import probe as probe_process
 from pinembed.encoder.backends.base import ImageBackend, Pixels
-from pinembed.encoder.backends.candidates import file_of, is_converted, open_converted
-from pinembed.encoder.backends.model_cache import (
-    forget_oldest,
-    machine_key,
-    model_folder,
-    remember,
-    remembered,
-    writable_folder,
+from pinembed.encoder.backends.probe import (
+    EVERY,
+    PACKAGES,
+    Probe,
+    file_of,
+    is_converted,
+    open_converted,
+    piece_images,
 )
-from pinembed.encoder.backends.probe import Converted, ConvertedProbe, Reference, TorchProbe, Unsupported
 from pinembed.encoder.locate import EncoderFiles
-from pinembed.errors import EncoderError
+from pinembed.errors import EncoderError, MissingExtraError, UsageError
+from pinembed.machine import cache_folder, recall, remember
 from pinembed.nouns.progress import Stop
 from pinembed.reports.bench import BackendSpeed
 
+BACKENDS = ("auto", "torch", "openvino", "onnx", "onnx-int8")
+INT8 = {"onnx-int8": "onnx int8"}  # other vectors than fp32's, and so never taken by auto
 MEASURE_S = 1.0
 MIN_COSINE = 0.999
 NEARLY = 0.9
-INT8 = {"onnx-int8": "onnx int8"}  # other vectors than fp32's, and so never taken by auto
+MEMORY = "backends"
+KEPT_MODELS = 3
+ASKED_FOR_VERSIONS = ("torch", "openvino", "onnxruntime")
 Say = Callable[[str], None]
+
+
+def check_backend(name: str, device_type: str) -> None:
+    """Refuse a backend that does not exist, not on this device, or not without its extra.
+
+    Args:
+        name: the value of --backend.
+        device_type: `cpu`, `cuda` ...
+
+    Raises:
+        UsageError: unknown, or a CPU backend for a GPU.
+        MissingExtraError: the package of the backend is not installed.
+    """
+    if name not in BACKENDS:
+        raise UsageError(f"--backend {name} is unknown.", remedy=f"Give one of {', '.join(BACKENDS)}.")
+    packages = PACKAGES.get(name.partition("-")[0], ())
+    if packages and device_type != "cpu":
+        raise UsageError(
+            f"--backend {name} computes on the CPU; this run's device is {device_type}.",
+            remedy="Give --device cpu, or --backend torch.",
+        )
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(f"--backend {name}", extra="fast", package=package)
+
+
+def quantisation_of(name: str) -> str:
+    """What EncoderSpec says of the vectors that --backend NAME makes."""
+    return "int8" if name in INT8 else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +82,7 @@ class BackendChoice:
     """Everything that decides which backend computes.
 
     Attributes:
-        wanted: the value of --backend, or `every` to measure all there is.
+        wanted: the value of --backend, or EVERY to measure all there is.
         files: the encoder.
         fingerprint: of the encoder.
         device: torch device, resolved.
@@ -53,17 +98,26 @@ class BackendChoice:
     cores: int
 
     @functools.cached_property
-    def _folder(self) -> Path:
-        return writable_folder(model_folder(self.fingerprint, self.batch_size))
+    def folder(self) -> Path:
+        """Where the converted models lie; where the cache cannot be written, a temporary one for this process."""
+        folder = model_folder(self.fingerprint, self.batch_size)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            folder = Path(tempfile.mkdtemp(prefix="pinembed-converted-"))
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return folder
 
     @property
-    def _key(self) -> str:
-        return machine_key(self.wanted, self.fingerprint, self.device, self.batch_size, self.cores)
+    def key(self) -> str:
+        """What a choice holds for: another processor, package version or batch size is measured anew."""
+        machine = f"{platform.node()} {platform.machine()} {_chip()} {self.cores} {self.device} {self.batch_size}"
+        return _short(f"{self.wanted} {self.fingerprint} {machine} {_versions()}")
 
     def known(self) -> str | None:
         """The backend that an earlier run chose here, where it still can be opened."""
-        name = remembered().get(self._key)
-        if name is None or (is_converted(name) and not file_of(name, self._folder).is_file()):
+        name = recall(MEMORY).get(self.key)
+        if name is None or (is_converted(name) and not file_of(name, self.folder).is_file()):
             return None
         return name
 
@@ -75,10 +129,9 @@ class BackendChoice:
             InstallationError: open_clip does not load.
         """
         if is_converted(name):
-            forget_oldest(self._folder)
-            return open_converted(name, self._folder, self.cores)
-        from pinembed.encoder.backends.tower import load_tower
-        from pinembed.encoder.backends.with_torch import TorchBackend
+            _forget_oldest(self.folder)
+            return open_converted(name, self.folder, self.cores)
+        from pinembed.encoder.backends.with_torch import TorchBackend, load_tower
 
         return TorchBackend(load_tower(self.files, device=self.device), self.batch_size, name.split()[1])
 
@@ -105,12 +158,15 @@ class BackendChoice:
         Raises:
             EncoderError: none of them agrees.
         """
-        best = fastest(measures, self.wanted)
+        best = fastest(measures, self.wanted).backend
         for measure in measures:
-            if is_converted(measure.backend) and measure.backend != best.backend:
-                self._delete(measure.backend)
-        remember(self._key, best.backend)
-        return best.backend
+            if is_converted(measure.backend) and measure.backend != best:
+                path = file_of(measure.backend, self.folder)
+                for left in (path, path.with_suffix(".bin")):
+                    with suppress(OSError):
+                        left.unlink()
+        remember(MEMORY, self.key, best)
+        return best
 
     def measure(self, pixels_BCHW: Pixels, say: Say, stop: Stop | None = None) -> Iterator[BackendSpeed]:
         """Each backend that can take the encoder, the reference first, as they are measured.
@@ -118,63 +174,26 @@ class BackendChoice:
         Raises:
             EncoderError: the encoder cannot be loaded, or the only backend that is wanted cannot take it.
         """
-        reference: Reference | None = None
-        converted: list[str] = []
-        for answer in probe_process.answers_of(self._torch_probe(pixels_BCHW), stop):
-            if isinstance(answer, Unsupported):
-                self._pass_over(answer, say, is_only=reference is None)
-            elif isinstance(answer, Reference):
-                reference = answer
-            elif isinstance(answer, Converted):
-                converted.append(answer.name)
-            else:
-                say(_told(answer))
-                yield answer
-        for name in converted:  # now that the process with torch is gone, and its memory and its threads with it
-            assert reference is not None
-            yield from self._measure_converted(name, reference, pixels_BCHW, say, stop)
-
-    def _measure_converted(
-        self, name: str, reference: Reference, pixels_BCHW: Pixels, say: Say, stop: Stop | None
-    ) -> Iterator[BackendSpeed]:
-        probe = ConvertedProbe(
-            name=name,
-            batch_size=self.batch_size,
-            pixels_BCHW=pixels_BCHW,
-            reference_BD=reference.vectors_BD,
-            folder=self._folder,
-            cores=self.cores,
-            measure_s=MEASURE_S,
-        )
-        for answer in probe_process.answers_of(probe, stop):
-            if isinstance(answer, Unsupported):
-                self._pass_over(answer, say)
-            elif isinstance(answer, BackendSpeed):
-                say(_told(answer))
-                yield answer
-
-    def _pass_over(self, refused: Unsupported, say: Say, *, is_only: bool = False) -> None:
-        """Leave out a backend that cannot take the encoder, unless nothing is left then."""
-        if is_only or self.wanted not in {"auto", "every"}:
-            raise EncoderError(refused.message, remedy=refused.remedy)
-        say(f"{refused.name or 'what was not measured yet'} is left out: {refused.message}")
-
-    def _torch_probe(self, pixels_BCHW: Pixels) -> TorchProbe:
-        return TorchProbe(
+        probe = Probe(
             files=self.files,
             device=self.device,
             wanted=self.wanted,
             batch_size=self.batch_size,
             pixels_BCHW=pixels_BCHW,
-            folder=self._folder,
+            folder=self.folder,
+            cores=self.cores,
             measure_s=MEASURE_S,
         )
-
-    def _delete(self, name: str) -> None:
-        path = file_of(name, self._folder)
-        for left in (path, path.with_suffix(".bin")):
-            with suppress(OSError):
-                left.unlink()
+        is_first = True
+        for answer in probe_process.answers_of(probe, stop):
+            if isinstance(answer, BackendSpeed):
+                say(_told(answer))
+                yield answer
+            elif is_first or self.wanted not in {"auto", EVERY}:
+                raise EncoderError(answer.message, remedy=answer.remedy)
+            else:
+                say(f"{answer.name or 'what was not measured yet'} is left out: {answer.message}")
+            is_first = False
 
 
 def fastest(measures: Sequence[BackendSpeed], wanted: str) -> BackendSpeed:
@@ -188,7 +207,7 @@ def fastest(measures: Sequence[BackendSpeed], wanted: str) -> BackendSpeed:
     meant = [
         measure
         for measure in measures
-        if measure.backend not in INT8.values() and wanted in {"auto", "every", measure.backend.split()[0]}
+        if measure.backend not in INT8.values() and wanted in {"auto", EVERY, measure.backend.split()[0]}
     ]
     agreeing = [measure for measure in meant if measure.min_cosine >= MIN_COSINE]
     if not agreeing:
@@ -208,3 +227,39 @@ def _told(measure: BackendSpeed) -> str:
     if measure.backend in INT8.values() and measure.neighbour_recall is not None:
         return f"{words}, finds {measure.neighbour_recall:.1%} of the 10 nearest neighbours"
     return words
+
+
+def model_folder(fingerprint: str, batch_size: int) -> Path:
+    """Where the converted models of an encoder lie."""
+    return cache_folder() / "converted" / _short(f"{fingerprint} {piece_images(batch_size)} {_versions()}")
+
+
+def _forget_oldest(in_use: Path) -> None:
+    """Keep the converted models of the encoders used last: a nightly fine-tuned one is converted every night."""
+    with suppress(OSError):
+        os.utime(in_use)
+        by_use = sorted(in_use.parent.iterdir(), key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
+        for folder in by_use[KEPT_MODELS:]:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _versions() -> list[str]:
+    found = []
+    for package in ASKED_FOR_VERSIONS:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found.append(f"{package} {importlib.metadata.version(package)}")
+    return found
+
+
+def _chip() -> str:
+    """Name and abilities of the processor, without loading torch to ask for them."""
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        telling = {line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))}
+        if telling:
+            return _short("\n".join(sorted(telling)))
+    return platform.processor()

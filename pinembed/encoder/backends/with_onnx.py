@@ -14,7 +14,7 @@ from pinembed.encoder.backends.base import Pixels, Vectors, micro_batches, of_fi
 from pinembed.errors import EncoderError, MissingExtraError
 
 if TYPE_CHECKING:
-    from pinembed.encoder.backends.tower import ImageTower
+    from pinembed.encoder.backends.with_torch import ImageTower
 
 
 class OnnxBackend:
@@ -76,7 +76,7 @@ def convert_to_onnx(tower: ImageTower, *, piece_images: int, precision: str, pat
     """
     import torch
 
-    from pinembed.encoder.backends.tower import plain_attention
+    from pinembed.encoder.backends.with_torch import plain_attention
 
     _import_onnxruntime(precision, exporting=True)
     example_BCHW = torch.zeros((piece_images, 3, tower.image_px, tower.image_px), dtype=torch.uint8)

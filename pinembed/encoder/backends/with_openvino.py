@@ -13,7 +13,7 @@ from pinembed.encoder.backends.base import Pixels, Vectors, micro_batches, of_fi
 from pinembed.errors import EncoderError, MissingExtraError
 
 if TYPE_CHECKING:
-    from pinembed.encoder.backends.tower import ImageTower
+    from pinembed.encoder.backends.with_torch import ImageTower
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 
@@ -100,7 +100,7 @@ def convert_to_openvino(tower: ImageTower, *, piece_images: int, precision: str,
     """
     import torch
 
-    from pinembed.encoder.backends.tower import plain_attention
+    from pinembed.encoder.backends.with_torch import plain_attention
 
     openvino = _import_openvino()
     shape = (piece_images, 3, tower.image_px, tower.image_px)

@@ -1,0 +1,229 @@
+"""open_clip's models out of a weights file: both towers, or one of them alone; and texts without their padding.
+
+A causal text tower that pools at the end of the text never looks at the padding behind it. Ten words fill a sixth of a
+context of 77 places, so it is given only as many places as the texts need.
+
+Shape legend: M texts, T context length, L places that are needed, W width, D embedding floats.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from pinembed.encoder.device import import_open_clip
+from pinembed.encoder.locate import CONFIG_NAME, WEIGHTS_NAMES, EncoderFiles
+from pinembed.errors import EncoderError
+
+Tower = Literal["image", "text"]
+# open_clip builds no tower alone. The one that nobody asked for is built this small and taken off: that holds for every
+# kind of tower (open_clip's own, timm's, Hugging Face's), as all of them are described by the configuration.
+SMALLEST: Mapping[Tower | None, Mapping[str, Any]] = {
+    None: {},
+    "image": {"text_cfg": {"context_length": 1, "vocab_size": 1, "width": 1, "heads": 1, "layers": 1}},
+    "text": {"vision_cfg": {"image_size": 1, "patch_size": 1, "width": 1, "head_width": 1, "layers": 1}},
+}
+DRAWING = {"normal_", "uniform_", "erfinv_", "kaiming_normal_", "kaiming_uniform_"}
+POOLED_AT_THE_END = ("argmax", "eos")
+PARTS = 2
+"""Texts are taken shorter and longer ones apart; more parts would each be too small to fill the processor."""
+
+
+def build_model(files: EncoderFiles, *, tower: Tower | None = None, seed: int = 0) -> nn.Module:
+    """open_clip's model in fp32, with the weights of its file or with random ones.
+
+    Args:
+        files: the encoder.
+        tower: the only one that is built and read; None for both. What remains computes the same bits.
+        seed: of the random weights.
+
+    Raises:
+        EncoderError: unreadable, or weights that do not fit the configuration, or no model of two towers.
+        InstallationError: open_clip does not load.
+    """
+    with explained(files), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = None if files.weights is None else _filled(files, files.weights, tower)
+        if model is None:  # its own loading knows older names and other shapes, but reads both towers at once
+            model = _without_the_other(_created(files, load_weights=files.weights is not None), tower)
+    return model.float()
+
+
+def _filled(files: EncoderFiles, weights: Path, tower: Tower | None) -> nn.Module | None:
+    """The model with the tensors of the file; None where names or shapes are not exactly the model's."""
+    wanted = dataclasses.replace(files, folder=None, weights=None, model_cfg={**files.model_cfg, **SMALLEST[tower]})
+    with _NothingDrawn():
+        model = _without_the_other(_created(wanted, load_weights=False, pretrained_text=False), tower)
+    return model if _fill(model, weights, tower) else None
+
+
+def _created(files: EncoderFiles, **options: bool) -> nn.Module:
+    with as_local_dir(files) as local_dir:
+        model: nn.Module = import_open_clip().create_model(f"local-dir:{local_dir}", **options)
+    if not hasattr(model, "logit_scale") or hasattr(model, "text_decoder"):
+        raise EncoderError(
+            f"{files.reference} is a {type(model).__name__}; pinembed takes models of two towers.",
+            remedy="Give a CLIP or SigLIP model.",
+        )
+    return model
+
+
+def _fill(model: nn.Module, path: Path, tower: Tower | None) -> bool:
+    """Copy the tensors of a safetensors file, those of one tower or all, to their places."""
+    targets = {name: tensor for name, tensor in model.state_dict().items() if _is_in(tower, name)}
+    with safe_open(path, framework="pt") as file:
+        names = [name for name in file.keys() if _is_in(tower, name)]  # noqa: SIM118
+        found = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+    if found != {name: tuple(tensor.shape) for name, tensor in targets.items()}:
+        return False
+    for name, tensor in targets.items():
+        # opened anew each time: what was read stays mapped, and so resident, for as long as the file is open
+        with safe_open(path, framework="pt") as file, torch.no_grad():
+            tensor.copy_(file.get_tensor(name))
+    return True
+
+
+def _is_in(tower: Tower | None, name: str) -> bool:
+    """Whether a child or tensor of that name is the tower's; what is no tower's own, as the logit scale, is text's."""
+    return tower is None or (name.partition(".")[0] == "visual") is (tower == "image")
+
+
+def _without_the_other(model: nn.Module, tower: Tower | None) -> nn.Module:
+    for name in [name for name, _ in model.named_children() if not _is_in(tower, name)]:
+        delattr(model, name)
+    return model
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Leaves new weights as they lie in memory: drawing 150 million random numbers takes longer than reading them."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        named = kwargs or {}
+        if getattr(func, "__name__", "") in DRAWING:
+            return args[0] if args else named["tensor"]
+        return func(*args, **named)
+
+
+_LOAD_ERRORS = (RuntimeError, OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, SafetensorError)
+
+
+@contextmanager
+def explained(files: EncoderFiles) -> Iterator[None]:
+    """What goes wrong while open_clip loads becomes an EncoderError; what it warns about is not shown.
+
+    It warns through the root logger about what pinembed has already decided or turned into an error.
+    """
+    previous = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    except _LOAD_ERRORS as error:
+        raise EncoderError(
+            f"open_clip cannot load {files.reference}: {_shortened(error)}",
+            remedy=f"Check that {CONFIG_NAME} and the weights belong together and that both files are whole.",
+        ) from error
+    finally:
+        logging.disable(previous)
+
+
+def _shortened(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 240 else text[:240] + " ..."
+
+
+@contextmanager
+def as_local_dir(files: EncoderFiles) -> Iterator[Path]:
+    """A folder in open_clip's local-dir layout that holds these files, linked where they lie elsewhere."""
+    if files.folder is not None:
+        yield files.folder.absolute()
+        return
+    with tempfile.TemporaryDirectory(prefix="pinembed-") as made:
+        folder = Path(made)
+        config = {"model_cfg": files.model_cfg, "preprocess_cfg": files.preprocess_cfg}
+        (folder / CONFIG_NAME).write_text(json.dumps(config), encoding="utf-8")
+        if files.weights is not None:
+            (folder / WEIGHTS_NAMES[0]).symlink_to(files.weights.absolute())
+        yield folder
+
+
+def encode_texts(model: nn.Module, tokens_MT: Tensor) -> Tensor:
+    """What the model's own `encode_text` gives, (M, D), without the padding where that makes no difference.
+
+    Gradients flow as through the model's own.
+
+    Args:
+        model: an open_clip model.
+        tokens_MT: token ids, padded behind the end of the text.
+    """
+    tower: Any = getattr(model, "text", model)
+    if not _reads_no_padding(tower) or len(tokens_MT) == 0:
+        return cast(Tensor, cast(Any, model).encode_text(tokens_MT))
+    length_M = _end(tower, tokens_MT) + 1
+    order_M = torch.argsort(length_M, stable=True)
+    hidden_MTW = tower.token_embedding(tokens_MT[:, : int(length_M.max())])  # once: its gradient is as large as it is
+    features = [
+        _encode(tower, tokens_MT[part], hidden_MTW[part], int(length_M[part[-1]]))
+        for part in torch.tensor_split(order_M, PARTS)
+        if len(part)
+    ]
+    return torch.cat(features)[torch.argsort(order_M)]
+
+
+def _reads_no_padding(tower: Any) -> bool:
+    """One of open_clip's own, causal, without a token appended after the text, read at the text's end."""
+    from open_clip.model import CLIP
+    from open_clip.transformer import TextTransformer
+
+    return (
+        type(tower) in (CLIP, TextTransformer)
+        and tower.attn_mask is not None
+        and getattr(tower, "cls_emb", None) is None
+        and not getattr(tower, "use_pad_mask", False)
+        and not getattr(tower, "output_tokens", False)
+        and _pool(tower) in POOLED_AT_THE_END
+    )
+
+
+def _pool(tower: Any) -> str:
+    return cast(str, tower.text_pool_type if hasattr(tower, "text_pool_type") else tower.pool_type)
+
+
+def _eos_id(tower: Any) -> int | None:
+    return cast("int | None", getattr(tower, "text_eos_id", getattr(tower, "eos_id", None)))
+
+
+def _end(tower: Any, tokens_MT: Tensor) -> Tensor:
+    """The place that each text is read at."""
+    if _pool(tower) == "eos":
+        tokens_MT = torch.eq(tokens_MT, cast(int, _eos_id(tower))).int()
+    return tokens_MT.argmax(dim=1)
+
+
+def _encode(tower: Any, tokens_MT: Tensor, hidden_MTW: Tensor, positions: int) -> Tensor:
+    """open_clip's text tower on the first places."""
+    from open_clip.transformer import text_global_pool
+
+    dtype = tower.transformer.get_cast_dtype()
+    hidden_MLW = hidden_MTW[:, :positions].to(dtype) + tower.positional_embedding[:positions].to(dtype)
+    hidden_MLW = tower.transformer(hidden_MLW, attn_mask=tower.attn_mask[:positions, :positions])
+    pooled = text_global_pool(
+        tower.ln_final(hidden_MLW), tokens_MT[:, :positions], _pool(tower), eos_token_id=_eos_id(tower)
+    )
+    if tower.text_projection is None:
+        return cast(Tensor, pooled)
+    if isinstance(tower.text_projection, nn.Linear):
+        return cast(Tensor, tower.text_projection(pooled))
+    return cast(Tensor, pooled @ tower.text_projection)
