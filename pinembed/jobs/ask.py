@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
+import itertools
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,7 @@ def ask(
     answers: list[Answer] = []
     progress.start("asking", len(questions), "questions")
     for start in range(0, len(questions), batch_size):
-        batch = [_known(question, rows) for question in questions[start : start + batch_size]]
+        batch = questions[start : start + batch_size]
         for answer in _answered(batch, rows, generate):
             answers.append(answer)
             on_answer(answer)
@@ -137,17 +137,17 @@ def ask(
     )
 
 
-def _known(question: Question, rows: EmbeddingSource) -> Answer:
-    """The question with its items sorted into known and unknown, and no answer yet."""
-    known = tuple(item for item in question.items if item in rows)
-    unknown = tuple(item for item in question.items if item not in rows)
-    return Answer(id=question.id, question=question.text, items=known, answer=None, unknown=unknown)
+def _answered(batch: Sequence[Question], rows: EmbeddingSource, generate: Generate) -> list[Answer]:
+    """The questions with their items sorted into known and unknown, and an answer wherever an item is known."""
+    found = [(question, rows.find(question.items)) for question in batch]
+    asked = [(question.text, rows.rows(row_M[row_M >= 0])) for question, row_M in found if (row_M >= 0).any()]
+    said = iter(generate([text for text, _ in asked], [items_MD for _, items_MD in asked]) if asked else [])
+    return [_answer(question, (row_M >= 0).tolist(), said) for question, row_M in found]
 
 
-def _answered(batch: Sequence[Answer], rows: EmbeddingSource, generate: Generate) -> list[Answer]:
-    """The same with an answer wherever an item is known."""
-    asked = [answer for answer in batch if answer.items]
-    if not asked:
-        return list(batch)
-    said = iter(generate([answer.question for answer in asked], [rows.get(answer.items) for answer in asked]))
-    return [dataclasses.replace(answer, answer=next(said)) if answer.items else answer for answer in batch]
+def _answer(question: Question, is_known: Sequence[bool], said: Iterator[str]) -> Answer:
+    known = tuple(itertools.compress(question.items, is_known))
+    unknown = tuple(item for item, known_one in zip(question.items, is_known, strict=True) if not known_one)
+    return Answer(
+        id=question.id, question=question.text, items=known, answer=next(said) if known else None, unknown=unknown
+    )
