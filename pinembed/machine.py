@@ -1,4 +1,4 @@
-"""What the code knows of the machine: cores, how memory is freed, the cache folder and what is remembered there."""
+"""What the code knows of the machine: cores, device, how memory is freed, the cache folder and what it remembers."""
 
 from __future__ import annotations
 
@@ -7,16 +7,64 @@ import functools
 import json
 import os
 import platform
+import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pinembed.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # from glibc's malloc.h
 NEVER = 2**31 - 1
+GPU_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/nvmap", "/dev/nvhost-gpu", "/dev/kfd")
 
 
 def usable_cores() -> int:
     """CPU cores that this process may use, which a container or `taskset` may have cut down."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """`auto` takes CUDA, then Apple's MPS, then the CPU.
+
+    Raises:
+        UsageError: the device that was named is not there.
+    """
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(
+            f"--device {name} cannot be used here: {str(error).splitlines()[0]}",
+            remedy="Give auto, cpu, or a device that `pinembed doctor` lists.",
+        ) from error
+    return device
+
+
+def device_name(name: str = "auto") -> str:
+    """Name of the device that `choose_device` gives; where it can only be the CPU, without loading torch.
+
+    Raises:
+        UsageError: the device that was named is not there.
+    """
+    if name == "cpu" or (name == "auto" and _has_no_gpu()):
+        return "cpu"
+    return str(choose_device(name))
+
+
+def _has_no_gpu() -> bool:
+    """Whether no driver of a GPU is there; False where that cannot be told by looking at files."""
+    is_hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"} and not Path("/dev/kfd").exists()
+    return sys.platform == "linux" and (is_hidden or not any(Path(file).exists() for file in GPU_FILES))
 
 
 def cache_folder() -> Path:

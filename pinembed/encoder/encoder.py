@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pinembed.encoder.backends.base import refuse_non_finite
-from pinembed.encoder.device import import_open_clip
 from pinembed.encoder.locate import (
     EncoderFiles,
     bring_by_hand,
     encoder_spec,
+    import_open_clip,
     keep_dims,
     locate_encoder,
     preprocessing_of,

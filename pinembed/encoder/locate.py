@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib
 import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pinembed.encoder.fusion import read_fusion
-from pinembed.errors import EncoderError, UsageError
+from pinembed.errors import EncoderError, InstallationError, UsageError
 from pinembed.machine import recall, remember
 from pinembed.nouns.encoder_spec import EncoderSpec, Fusion, Preprocessing
 
@@ -268,7 +270,7 @@ def _on_hub(reference: str) -> EncoderFiles:
 
 def _in_open_clip_list(reference: str) -> EncoderFiles:
     name, _, tag = reference.partition("/")
-    open_clip = _open_clip()
+    open_clip = import_open_clip()
     cfg = open_clip.pretrained.get_pretrained_cfg(name, tag)
     if not cfg:
         raise EncoderError(
@@ -303,7 +305,7 @@ def _architecture(reference: str, random_init: bool) -> EncoderFiles:
         config = json.loads(own.read_text(encoding="utf-8"))
         model_cfg, preprocess_cfg = config["model_cfg"], config["preprocess_cfg"]
     else:
-        model_cfg, preprocess_cfg = _open_clip().get_model_config(reference), {}
+        model_cfg, preprocess_cfg = import_open_clip().get_model_config(reference), {}
     if model_cfg is None:
         raise EncoderError(
             f"There is no encoder {reference}: no such folder, and no architecture of that name.",
@@ -325,10 +327,20 @@ def _architecture(reference: str, random_init: bool) -> EncoderFiles:
     )
 
 
-def _open_clip() -> Any:
-    from pinembed.encoder.device import import_open_clip
+def import_open_clip() -> ModuleType:
+    """open_clip, or a sentence that says why it does not load.
 
-    return import_open_clip()
+    Raises:
+        InstallationError: torch and torchvision are not a pair, or a package is missing.
+    """
+    try:
+        return importlib.import_module("open_clip")
+    except (ImportError, RuntimeError, AttributeError) as error:
+        raise InstallationError(
+            f"open_clip does not load: {error}",
+            remedy="torch and torchvision must be one pair, e.g. torch==2.15.0 with torchvision==0.29.2; "
+            "run `pinembed doctor`, then install both in one pip command.",
+        ) from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -13,10 +13,9 @@ from typing import Any, cast
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pinembed.encoder.device import import_open_clip
 from pinembed.encoder.encoder import Encoder
 from pinembed.encoder.fusion import write_fusion
-from pinembed.encoder.locate import CONFIG_NAME, TOKENIZER_FILES, WEIGHTS_NAMES, EncoderFiles
+from pinembed.encoder.locate import CONFIG_NAME, TOKENIZER_FILES, WEIGHTS_NAMES, EncoderFiles, import_open_clip
 from pinembed.nouns.encoder_spec import Fusion
 
 LICENCE_NAMES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "LICENCE.txt", "NOTICE", "NOTICE.txt")

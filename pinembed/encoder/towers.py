@@ -22,8 +22,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from pinembed.encoder.device import import_open_clip
-from pinembed.encoder.locate import CONFIG_NAME, WEIGHTS_NAMES, EncoderFiles
+from pinembed.encoder.locate import CONFIG_NAME, WEIGHTS_NAMES, EncoderFiles, import_open_clip
 from pinembed.errors import EncoderError
 
 Tower = Literal["image", "text"]

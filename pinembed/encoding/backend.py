@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from pinembed.encoder.backends.base import ImageBackend, Pending, Pixels, Vectors
 from pinembed.encoder.backends.choose import BackendChoice, check_backend
 from pinembed.encoder.backends.probe import REFERENCE
-from pinembed.encoder.device import device_name
 from pinembed.encoder.locate import EncoderFiles
 from pinembed.encoding.plan import Plan
 from pinembed.errors import EncoderError
 from pinembed.images.loading import LoadedImage, WorkerSetup
 from pinembed.images.pool import LoadingPool
-from pinembed.machine import usable_cores
+from pinembed.machine import device_name, usable_cores
 from pinembed.nouns.encoder_spec import Preprocessing
 from pinembed.nouns.progress import Progress, Stop
 

@@ -81,8 +81,8 @@ class ItemFuser:
 
     def _text_tower(self) -> Encoder:
         if self._encoder is None:
-            from pinembed.encoder.device import choose_device
             from pinembed.encoder.encoder import build_encoder
+            from pinembed.machine import choose_device
 
             self._encoder = build_encoder(self._files, tower="text", device=choose_device(self._device))
         return self._encoder

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from pinembed.encoder.device import choose_device
+from pinembed.machine import choose_device
 from pinembed.nouns.progress import SILENT, Progress, Stop
 from pinembed.outfolder import check_output, staged_folder
 from pinembed.reports.align import AlignReport, AlignSettings

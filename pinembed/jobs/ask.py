@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from pinembed.encoder.device import choose_device
 from pinembed.errors import DataError, UsageError
+from pinembed.machine import choose_device
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.reports.ask import Answer, AskReport, Question
 from pinembed.source.embedding_source import EmbeddingSource

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from pinembed.catalogue.files import ScannedFile, no_image_in, scan_images
 from pinembed.encoder.backends.choose import BackendChoice
 from pinembed.encoder.backends.probe import EVERY
-from pinembed.encoder.device import device_name
 from pinembed.encoder.locate import encoder_spec, locate_encoder
 from pinembed.encoding.backend import BATCH_SIZES
 from pinembed.encoding.run import LOADED_AHEAD
@@ -23,7 +22,7 @@ from pinembed.errors import DataError
 from pinembed.images.loading import LoadedImage, LoadRequest, WorkerSetup
 from pinembed.images.pool import LoadingPool
 from pinembed.jobs.encode import encode
-from pinembed.machine import usable_cores
+from pinembed.machine import device_name, usable_cores
 from pinembed.nouns.encoder_spec import Preprocessing
 from pinembed.nouns.progress import SILENT, Progress, Stop
 from pinembed.reports.bench import BackendSpeed, BenchEncodeReport

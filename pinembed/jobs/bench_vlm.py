@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from pinembed.encoder.device import choose_device
 from pinembed.errors import MissingExtraError, ModelError, StoppedError, UsageError
+from pinembed.machine import choose_device
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.reports.bench import BenchVlmReport, Comparison, RequestCost
 from pinembed.trimmed.checkpoint import read_checkpoint

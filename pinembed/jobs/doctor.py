@@ -91,7 +91,7 @@ def _torch_pair() -> Check:
 
 
 def _open_clip_loads() -> Check:
-    from pinembed.encoder.device import import_open_clip
+    from pinembed.encoder.locate import import_open_clip
 
     started_s = time.monotonic()
     try:

@@ -21,12 +21,12 @@ from pinembed.catalogue.splits import (
     is_hashed,
     items_of_split,
 )
-from pinembed.encoder.device import choose_device
 from pinembed.encoder.encoder import load_encoder
 from pinembed.encoder.locate import locate_encoder
 from pinembed.evaluation.items import ItemAnswers, ask_items, compare_items
 from pinembed.evaluation.plot import check_plot, draw_comparisons
 from pinembed.evaluation.questions import Answers, Questions, ask, make_questions
+from pinembed.machine import choose_device
 from pinembed.metrics.compression import measure_formats
 from pinembed.metrics.intervals import accuracy, direction_scores
 from pinembed.metrics.slices import SplitPart, slice_scores, split_parts

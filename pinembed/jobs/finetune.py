@@ -11,9 +11,9 @@ from typing import cast
 import torch
 
 from pinembed.catalogue.splits import TRAIN, VALIDATION
-from pinembed.encoder.device import choose_device
 from pinembed.encoder.encoder import Encoder, load_encoder
 from pinembed.encoder.save import licence_of
+from pinembed.machine import choose_device
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import check_output, staged_folder
 from pinembed.reports.finetune import FinetuneReport, FinetuneSettings

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pinembed.catalogue.splits import VALIDATION
-from pinembed.encoder.device import choose_device
 from pinembed.encoder.encoder import Encoder, load_encoder
 from pinembed.encoder.fusion import write_fusion
 from pinembed.encoder.locate import encoder_spec, locate_encoder
 from pinembed.encoder.save import copy_encoder
 from pinembed.errors import UsageError
+from pinembed.machine import choose_device
 from pinembed.nouns.encoder_spec import EncoderSpec, Fusion
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import MARKER, check_output, staged_folder

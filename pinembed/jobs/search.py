@@ -113,11 +113,11 @@ def _embedded(
 
     import torch
 
-    from pinembed.encoder.device import choose_device
     from pinembed.encoder.encoder import build_encoder
     from pinembed.encoder.towers import Tower
     from pinembed.images.decode import read_image
     from pinembed.images.preprocess import preprocess
+    from pinembed.machine import choose_device
 
     # only the tower that the query needs: the other one is the larger part of the time and memory of a search
     tower: Tower = "image" if text is None else "text"
