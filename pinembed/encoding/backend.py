@@ -117,7 +117,7 @@ class BackendOfRun:
         return RECALL_IMAGES if self._choice.wanted == "onnx-int8" else self.batch_size
 
     def calibrate(self, pixels_BCHW: Pixels, stop: Stop | None = None) -> None:
-        """Measure the backends on some of the run's images, each in a process of its own, and choose.
+        """Measure the backends on some of the run's images, in a process of their own, and choose.
 
         Args:
             pixels_BCHW: `calibration_images` of them, or as many as there are.
