@@ -1,5 +1,6 @@
 """Embedding precomputation: fine-tune a CLIP encoder, encode a catalogue, feed a Qwen3-VL without vision tower.
 
+Each command is a function of its settings: `pinembed.encode(pinembed.EncodeSettings(images=..., table=..., ...))`.
 The names below load their modules on first use, so that `import pinembed` costs nothing.
 """
 
@@ -14,23 +15,47 @@ if TYPE_CHECKING:
     from pinembed.encoder.encoder import Encoder as Encoder
     from pinembed.encoder.encoder import load_encoder as load_encoder
     from pinembed.errors import PinembedError as PinembedError
+    from pinembed.jobs.align import align as align
+    from pinembed.jobs.ask import ask as ask
+    from pinembed.jobs.encode import encode as encode
     from pinembed.jobs.evaluate import evaluate as evaluate
+    from pinembed.jobs.export import export as export
     from pinembed.jobs.finetune import finetune as finetune
+    from pinembed.jobs.fuse import fuse as fuse
+    from pinembed.jobs.inspect import inspect as inspect
+    from pinembed.jobs.search import search as search
+    from pinembed.jobs.trim import trim as trim
+    from pinembed.jobs.verify import verify as verify
+    from pinembed.settings.encoding import EncodeSettings as EncodeSettings
+    from pinembed.settings.encoding import InspectSettings as InspectSettings
+    from pinembed.settings.encoding import SearchSettings as SearchSettings
+    from pinembed.settings.model import AlignSettings as AlignSettings
+    from pinembed.settings.model import AskSettings as AskSettings
+    from pinembed.settings.model import TrimSettings as TrimSettings
+    from pinembed.settings.source import ExportSettings as ExportSettings
+    from pinembed.settings.source import VerifySettings as VerifySettings
+    from pinembed.settings.training import EvaluateSettings as EvaluateSettings
+    from pinembed.settings.training import FinetuneSettings as FinetuneSettings
+    from pinembed.settings.training import FuseSettings as FuseSettings
     from pinembed.source.embedding_source import EmbeddingSource as EmbeddingSource
     from pinembed.table.embedding_table import EmbeddingTable as EmbeddingTable
     from pinembed.trimmed.model import TrimmedModel as TrimmedModel
     from pinembed.trimmed.serving import ServingRequests as ServingRequests
 
+_COMMANDS = ("align", "ask", "encode", "evaluate", "export", "finetune", "fuse", "inspect", "search", "trim", "verify")
 _HOMES = {
-    "EmbeddingSource": "pinembed.source.embedding_source",
-    "EmbeddingTable": "pinembed.table.embedding_table",
-    "Encoder": "pinembed.encoder.encoder",
-    "load_encoder": "pinembed.encoder.encoder",
-    "PinembedError": "pinembed.errors",
-    "evaluate": "pinembed.jobs.evaluate",
-    "finetune": "pinembed.jobs.finetune",
-    "ServingRequests": "pinembed.trimmed.serving",
-    "TrimmedModel": "pinembed.trimmed.model",
+    "EmbeddingSource": "source.embedding_source",
+    "EmbeddingTable": "table.embedding_table",
+    "Encoder": "encoder.encoder",
+    "load_encoder": "encoder.encoder",
+    "PinembedError": "errors",
+    "ServingRequests": "trimmed.serving",
+    "TrimmedModel": "trimmed.model",
+    **{f"{name}Settings": "settings.encoding" for name in ("Encode", "Inspect", "Search")},
+    **{f"{name}Settings": "settings.model" for name in ("Align", "Ask", "Trim")},
+    **{f"{name}Settings": "settings.source" for name in ("Export", "Verify")},
+    **{f"{name}Settings": "settings.training" for name in ("Evaluate", "Finetune", "Fuse")},
+    **{name: f"jobs.{name}" for name in _COMMANDS},
 }
 
 __all__ = ["__version__", *_HOMES]
@@ -39,4 +64,4 @@ __all__ = ["__version__", *_HOMES]
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'pinembed' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(f"pinembed.{_HOMES[name]}"), name)

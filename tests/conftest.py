@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
+from pinembed.settings.model import TrimSettings
+
 COLORS = {"red": (200, 40, 40), "green": (40, 160, 60), "blue": (50, 70, 200), "yellow": (220, 200, 50)}
 SHAPES = ("circle", "square")
 
@@ -165,5 +167,5 @@ def trimmed_qwen3vl(tiny_qwen3vl: Path) -> Path:
     from pinembed.jobs.trim import trim
 
     out = tiny_qwen3vl.with_name("trimmed")
-    trim(model=tiny_qwen3vl, out=out)
+    trim(TrimSettings(model=tiny_qwen3vl, out=out))
     return out

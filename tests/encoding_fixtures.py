@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from pinembed.jobs.encode import encode
+from pinembed.nouns.progress import SILENT, Progress, Stop
 from pinembed.reports.encode import EncodeReport
+from pinembed.settings.encoding import EncodeSettings
 from tests.conftest import draw_item
 
 
@@ -33,7 +35,10 @@ def table(tmp_path: Path) -> str:
 def run(folder: Path, table: str, tiny_encoder: Path) -> Callable[..., EncodeReport]:
     """Encode the folder with the tiny encoder."""
 
-    def encode_folder(images: Path = folder, **changes: Any) -> EncodeReport:
-        return encode(images, **{"table": table, "encoder": str(tiny_encoder), "workers": 1, **changes})
+    def encode_folder(
+        images: Path = folder, *, progress: Progress = SILENT, stop: Stop | None = None, **changes: Any
+    ) -> EncodeReport:
+        given = {"table": table, "encoder": str(tiny_encoder), "workers": 1, **changes}
+        return encode(EncodeSettings(images=images, **given), progress=progress, stop=stop)
 
     return encode_folder

@@ -22,6 +22,7 @@ from pinembed.nouns.encoder_spec import EncoderSpec, Fusion, Preprocessing, make
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import Silent, Stop
 from pinembed.reports.align import AlignReport
+from pinembed.settings.model import AlignSettings, TrimSettings
 from pinembed.source.writer import write_source
 from pinembed.trimmed.align_loop import Alignment, correct_answers
 from pinembed.trimmed.model import TrimmedModel
@@ -106,14 +107,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         texts=QuestionMaker(items, ["color", "shape"]).texts(),
         shape=TinyShape(hidden=64, layers=2, heads=2, vision_layers=1, vocabulary=512),
     )
-    trim(model=folder / "full", out=folder / "trimmed")
+    trim(TrimSettings(model=folder / "full", out=folder / "trimmed"))
     return folder / "trimmed"
 
 
 @pytest.fixture(scope="module")
 def aligned(shop: Path, source: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> AlignReport:
     out = tmp_path_factory.mktemp("aligned") / "out"
-    return align(data=shop, model=model, source=source, out=out, epochs=24, **SETTINGS)
+    return align(AlignSettings(data=shop, model=model, source=source, out=out, epochs=24, **SETTINGS))
 
 
 def item(number: int = 0, **fields: object) -> Item:
@@ -157,7 +158,7 @@ def test_align_learns_to_name_the_values_of_two_items(
     """Guessing both values and the yes or no would be right once in ten times."""
     for kind in KIND_WEIGHTS:
         monkeypatch.setitem(KIND_WEIGHTS, kind, {"ask": 0.3, "compare": 0.7}.get(kind, 0.0))
-    report = align(data=shop, model=model, source=source, out=tmp_path / "out", epochs=40, **SETTINGS)
+    report = align(AlignSettings(data=shop, model=model, source=source, out=tmp_path / "out", epochs=40, **SETTINGS))
     assert report.comparisons >= 0.4
 
 
@@ -201,7 +202,9 @@ def test_align_without_the_language_model_leaves_its_weights_untouched(
     shop: Path, source: Path, model: Path, tmp_path: Path
 ) -> None:
     report = align(
-        data=shop, model=model, source=source, out=tmp_path / "out", epochs=1, tokens=2, train_language_model=False
+        AlignSettings(
+            data=shop, model=model, source=source, out=tmp_path / "out", epochs=1, tokens=2, train_language_model=False
+        )
     )
 
     assert report.settings.language_lr == 0
@@ -222,14 +225,16 @@ def test_align_trains_all_of_a_small_model_and_the_projector_of_a_large_one(
     rates: tuple[float, ...],
 ) -> None:
     monkeypatch.setattr("pinembed.trimmed.align_recipe.SMALL_PARAMETERS", smallest)
-    settings = align(data=shop, model=model, source=source, out=tmp_path / "out", epochs=1).settings
+    settings = align(AlignSettings(data=shop, model=model, source=source, out=tmp_path / "out", epochs=1)).settings
     assert (settings.lr, settings.language_lr, settings.batch_size, settings.noise) == rates
 
 
 def test_align_goes_on_with_the_projector_of_an_earlier_align(
     aligned: AlignReport, shop: Path, source: Path, tmp_path: Path
 ) -> None:
-    report = align(data=shop, model=Path(aligned.out), source=source, out=tmp_path / "out", epochs=1, batch_size=32)
+    report = align(
+        AlignSettings(data=shop, model=Path(aligned.out), source=source, out=tmp_path / "out", epochs=1, batch_size=32)
+    )
     assert report.settings.tokens == 2
     assert report.epochs[0].loss < aligned.epochs[2].loss
 
@@ -249,22 +254,21 @@ class StopAfter(Silent):
 def test_align_that_was_stopped_goes_on_to_the_same_weights(
     shop: Path, source: Path, model: Path, tmp_path: Path
 ) -> None:
-    straight = align(data=shop, model=model, source=source, out=tmp_path / "straight", epochs=2, **SETTINGS)
+    straight = align(
+        AlignSettings(data=shop, model=model, source=source, out=tmp_path / "straight", epochs=2, **SETTINGS)
+    )
     stop = Stop()
 
     with pytest.raises(StoppedError):
         align(
-            data=shop,
-            model=model,
-            source=source,
-            out=tmp_path / "stopped",
-            epochs=2,
+            AlignSettings(data=shop, model=model, source=source, out=tmp_path / "stopped", epochs=2, **SETTINGS),
             progress=StopAfter(stop, 8),
             stop=stop,
-            **SETTINGS,
         )
     assert not (tmp_path / "stopped").exists()
-    resumed = align(data=shop, model=model, source=source, out=tmp_path / "stopped", epochs=2, **SETTINGS)
+    resumed = align(
+        AlignSettings(data=shop, model=model, source=source, out=tmp_path / "stopped", epochs=2, **SETTINGS)
+    )
 
     assert [record.loss for record in resumed.epochs] == [record.loss for record in straight.epochs]
     for name in (PROJECTOR_NAME, "model.safetensors"):
@@ -277,22 +281,29 @@ def test_align_with_other_settings_begins_anew(shop: Path, source: Path, model: 
     stop = Stop()
     with pytest.raises(StoppedError):
         align(
-            data=shop, model=model, source=source, out=tmp_path / "out", epochs=2,
-            progress=StopAfter(stop, 3), stop=stop, **SETTINGS,
-        )  # fmt: skip
-    seeded = align(data=shop, model=model, source=source, out=tmp_path / "out", epochs=1, seed=7, **SETTINGS)
-    fresh = align(data=shop, model=model, source=source, out=tmp_path / "fresh", epochs=1, seed=7, **SETTINGS)
+            AlignSettings(data=shop, model=model, source=source, out=tmp_path / "out", epochs=2, **SETTINGS),
+            progress=StopAfter(stop, 3),
+            stop=stop,
+        )
+    seeded = align(
+        AlignSettings(data=shop, model=model, source=source, out=tmp_path / "out", epochs=1, seed=7, **SETTINGS)
+    )
+    fresh = align(
+        AlignSettings(data=shop, model=model, source=source, out=tmp_path / "fresh", epochs=1, seed=7, **SETTINGS)
+    )
     assert seeded.epochs[0].loss == fresh.epochs[0].loss
 
 
 def test_align_within_minutes_ends_early(shop: Path, source: Path, model: Path, tmp_path: Path) -> None:
-    report = align(data=shop, model=model, source=source, out=tmp_path / "out", epochs=500, minutes=1e-4, **SETTINGS)
+    report = align(
+        AlignSettings(data=shop, model=model, source=source, out=tmp_path / "out", epochs=500, minutes=1e-4, **SETTINGS)
+    )
     assert len(report.epochs) == 1
 
 
 def test_align_counts_items_that_the_source_does_not_hold(shop: Path, model: Path, tmp_path: Path) -> None:
     source = write_rows(tmp_path / "source", skip=10)
-    report = align(data=shop, model=model, source=source, out=tmp_path / "out", epochs=1, **SETTINGS)
+    report = align(AlignSettings(data=shop, model=model, source=source, out=tmp_path / "out", epochs=1, **SETTINGS))
     assert report.missing == 10
 
 
@@ -326,7 +337,7 @@ def test_align_refuses_an_unknown_field(
 
 def refused(error: type[Exception], told: str, **arguments: Any) -> None:
     with pytest.raises(error, match=told):
-        align(**{"epochs": 1, "tokens": 2, **arguments})
+        align(AlignSettings(**{"epochs": 1, "tokens": 2, **arguments}))
     assert not Path(arguments["out"]).exists()
 
 
@@ -383,12 +394,12 @@ def test_align_refuses_an_output_of_somebody_else_before_it_works(
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").touch()
     with pytest.raises(OutputExistsError, match=r"did not write: mine\.txt"):
-        align(data=shop, model=model, source=source, out=tmp_path / "out", overwrite=True)
+        align(AlignSettings(data=shop, model=model, source=source, out=tmp_path / "out", overwrite=True))
 
 
 def test_align_takes_a_damaged_state_for_none(shop: Path, source: Path, model: Path, tmp_path: Path) -> None:
     (tmp_path / ".out.align-state.safetensors").write_bytes(b"half a file")
-    report = align(data=shop, model=model, source=source, out=tmp_path / "out", epochs=1, **SETTINGS)
+    report = align(AlignSettings(data=shop, model=model, source=source, out=tmp_path / "out", epochs=1, **SETTINGS))
     assert len(report.epochs) == 1
 
 
@@ -401,7 +412,7 @@ def test_a_projector_for_another_encoder_is_begun_anew(
 
     other = new_projector(dim=9, tokens=3, token_embeddings_VH=torch.ones(2, 64), encoder_fingerprint="other", seed=0)
     save_projector(other, folder)
-    report = align(data=shop, model=folder, source=source, out=tmp_path / "out", epochs=1)
+    report = align(AlignSettings(data=shop, model=folder, source=source, out=tmp_path / "out", epochs=1))
     projector = load_projector(tmp_path / "out")
     assert projector is not None
     assert (projector.config.dim, projector.config.tokens) == (D, 4)
@@ -413,7 +424,9 @@ def test_a_map_between_encoders_keeps_the_answers(
 ) -> None:
     new = write_rows(tmp_path / "new", turn=True)
 
-    report = align(data=shop, model=Path(aligned.out), source=new, old_source=source, out=tmp_path / "out")
+    report = align(
+        AlignSettings(data=shop, model=Path(aligned.out), source=new, old_source=source, out=tmp_path / "out")
+    )
 
     assert report.adapter_cosine is not None
     assert report.adapter_cosine > 0.95
@@ -429,35 +442,44 @@ def test_a_map_from_a_source_that_the_projector_does_not_know_is_refused(
 ) -> None:
     new = write_rows(tmp_path / "new", turn=True)
     with pytest.raises(EncoderMismatchError, match="the projector was trained on those of"):
-        align(data=shop, model=Path(aligned.out), source=source, old_source=new, out=tmp_path / "out")
+        align(AlignSettings(data=shop, model=Path(aligned.out), source=source, old_source=new, out=tmp_path / "out"))
 
 
 def test_a_map_of_a_model_without_projector_is_refused(shop: Path, source: Path, model: Path, tmp_path: Path) -> None:
     new = write_rows(tmp_path / "new", turn=True)
     with pytest.raises(ModelError, match="no projector yet"):
-        align(data=shop, model=model, source=new, old_source=source, out=tmp_path / "out")
+        align(AlignSettings(data=shop, model=model, source=new, old_source=source, out=tmp_path / "out"))
 
 
 def test_a_map_from_a_handful_of_items_is_refused(aligned: AlignReport, shop: Path, tmp_path: Path) -> None:
     old, new = write_rows(tmp_path / "old", skip=90), write_rows(tmp_path / "new", turn=True)
     with pytest.raises(DataError, match=r"share \d+ training item\(s\); a map between encoders needs 16"):
-        align(data=shop, model=Path(aligned.out), source=new, old_source=old, out=tmp_path / "out")
+        align(AlignSettings(data=shop, model=Path(aligned.out), source=new, old_source=old, out=tmp_path / "out"))
 
 
 def test_a_second_map_is_refused(aligned: AlignReport, shop: Path, source: Path, tmp_path: Path) -> None:
     new = write_rows(tmp_path / "new", turn=True)
-    align(data=shop, model=Path(aligned.out), source=new, old_source=source, out=tmp_path / "mapped")
+    align(AlignSettings(data=shop, model=Path(aligned.out), source=new, old_source=source, out=tmp_path / "mapped"))
     with pytest.raises(ModelError, match="through a map between encoders already"):
-        align(data=shop, model=tmp_path / "mapped", source=source, old_source=new, out=tmp_path / "out")
+        align(AlignSettings(data=shop, model=tmp_path / "mapped", source=source, old_source=new, out=tmp_path / "out"))
 
 
 def test_align_with_low_rank_layers_merges_them_into_the_weights(
     shop: Path, source: Path, model: Path, tmp_path: Path
 ) -> None:
     report = align(
-        data=shop, model=model, source=source, out=tmp_path / "out", epochs=3, tokens=2, lora=2, language_lr=1e-2,
-        fields=("color",),
-    )  # fmt: skip
+        AlignSettings(
+            data=shop,
+            model=model,
+            source=source,
+            out=tmp_path / "out",
+            epochs=3,
+            tokens=2,
+            lora=2,
+            language_lr=1e-2,
+            fields=("color",),
+        )
+    )
 
     before, after = load_file(model / "model.safetensors"), load_file(tmp_path / "out" / "model.safetensors")
     changed = {name for name in before if not torch.equal(before[name], after[name])}
@@ -488,9 +510,17 @@ def test_the_language_model_of_a_published_size_learns_after_the_projectors_firs
 
     monkeypatch.setattr(Alignment, "step", watched)
     report = align(
-        data=shop, model=model, source=source, out=tmp_path / "out", epochs=2, tokens=2, train_language_model=True,
-        fields=("color",),
-    )  # fmt: skip
+        AlignSettings(
+            data=shop,
+            model=model,
+            source=source,
+            out=tmp_path / "out",
+            epochs=2,
+            tokens=2,
+            train_language_model=True,
+            fields=("color",),
+        )
+    )
 
     assert report.settings.projector_first == 0.3
     assert [learns for _, learns in rates] == [done >= 0.3 for done, _ in rates]
@@ -539,9 +569,16 @@ def test_align_learns_the_users_own_dialogues(shop: Path, source: Path, model: P
     (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n", encoding="utf-8")
 
     report = align(
-        data=shop, model=model, source=source, out=tmp_path / "out", epochs=20, dialogues=tmp_path / "own.jsonl",
-        **SETTINGS,
-    )  # fmt: skip
+        AlignSettings(
+            data=shop,
+            model=model,
+            source=source,
+            out=tmp_path / "out",
+            epochs=20,
+            dialogues=tmp_path / "own.jsonl",
+            **SETTINGS,
+        )
+    )
 
     assert report.own_dialogues is not None
     assert report.own_dialogues >= 0.9

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pinembed.errors import UsageError
 from pinembed.jobs import align as run
 from pinembed.nouns.progress import Silent
+from pinembed.settings.model import AlignSettings
 from pinembed.source.writer import write_source
 from pinembed.trimmed.align_dataset import AlignDataset, nearly_equal_pairs, read_align_dataset
 from tests.source_material import SPEC
@@ -120,7 +121,7 @@ def test_copies_across_a_given_split_stay_where_they_are_and_are_told(
     said: list[str] = []
     monkeypatch.setattr(Silent, "say", lambda _, text: said.append(text))
     with pytest.raises(UsageError, match="--fields names shape"):  # told before anything takes time
-        run.align(data=data, model=tmp_path, source=source, out=tmp_path / "out", fields=("shape",))
+        run.align(AlignSettings(data=data, model=tmp_path, source=source, out=tmp_path / "out", fields=("shape",)))
     assert said == [
         "1 test item(s) have nearly the embedding of a training item, e.g. i39 that of i3: positives about such "
         "say little about unseen items."

@@ -15,6 +15,7 @@ from pinembed.errors import EncoderMismatchError
 from pinembed.jobs.ask import ask
 from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
 from pinembed.reports.ask import Answer, Question
+from pinembed.settings.model import AskSettings
 from pinembed.source.writer import write_source
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.projector import new_projector, save_projector
@@ -65,7 +66,11 @@ def test_ask_gives_one_answer_for_each_question_in_order(model: Path, source: Pa
     questions = [question(1, "mug-1"), question(2, "lamp-1", "vase-1"), question(3, "mug-2")]
     seen: list[Answer] = []
 
-    report = ask(questions=questions, model=model, source=source, max_new_tokens=5, batch_size=2, on_answer=seen.append)
+    report = ask(
+        AskSettings(model=model, source=source, max_new_tokens=5, batch_size=2),
+        questions=questions,
+        on_answer=seen.append,
+    )
 
     assert [answer.id for answer in report.answers] == ["1", "2", "3"]
     assert [answer.items for answer in report.answers] == [("mug-1",), ("lamp-1", "vase-1"), ("mug-2",)]
@@ -80,15 +85,15 @@ def test_ask_answers_as_the_model_does_on_the_rows_of_the_source(model: Path, so
     loaded, rows = TrimmedModel.load(model), EmbeddingSource.open(source)
     wanted = loaded.generate([COLOUR], [rows.get(["vase-1", "mug-1"])], max_new_tokens=5)
 
-    report = ask(questions=[question(1, "vase-1", "mug-1")], model=model, source=source, max_new_tokens=5)
+    report = ask(AskSettings(model=model, source=source, max_new_tokens=5), questions=[question(1, "vase-1", "mug-1")])
 
     assert [answer.answer for answer in report.answers] == wanted
 
 
 def test_ask_is_deterministic(model: Path, source: Path) -> None:
     questions = [question(1, "mug-1"), question(2, "lamp-1")]
-    first = ask(questions=questions, model=model, source=source, max_new_tokens=5)
-    assert ask(questions=questions, model=model, source=source, max_new_tokens=5).answers == first.answers
+    first = ask(AskSettings(model=model, source=source, max_new_tokens=5), questions=questions)
+    assert ask(AskSettings(model=model, source=source, max_new_tokens=5), questions=questions).answers == first.answers
 
 
 def test_ask_names_unknown_items_and_answers_the_rest(cli: Run, model: Path, source: Path) -> None:
@@ -113,7 +118,7 @@ def test_ask_about_several_items_leaves_the_unknown_one_out(cli: Run, model: Pat
 
 
 def test_ask_prints_only_the_answer(cli: Run, model: Path, source: Path) -> None:
-    report = ask(questions=[question(1, "mug-1")], model=model, source=source, max_new_tokens=4)
+    report = ask(AskSettings(model=model, source=source, max_new_tokens=4), questions=[question(1, "mug-1")])
 
     result = cli("ask", COLOUR, "--model", model, "--source", source, "--item", "mug-1", "--max-new-tokens", "4")
 
@@ -218,7 +223,7 @@ def test_ask_refuses_an_unknown_dtype(cli: Run, model: Path, source: Path) -> No
 def test_ask_refuses_the_source_of_another_encoder(model: Path, tmp_path: Path) -> None:
     write_source(tmp_path, encoder_spec("2" * 64), [(IDS[:1], np.ones((1, D), np.float16))], count=1)
     with pytest.raises(EncoderMismatchError, match="the projector was trained on those of"):
-        ask(questions=[question(1, "mug-1")], model=model, source=tmp_path)
+        ask(AskSettings(model=model, source=tmp_path), questions=[question(1, "mug-1")])
 
 
 def test_ask_refuses_a_model_that_was_not_aligned(cli: Run, trimmed_qwen3vl: Path, source: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from pinembed.errors import OutputError
 from pinembed.jobs import bench_lookup as job
+from pinembed.settings.measuring import BenchLookupSettings
 from tests.conftest import CliResult
 
 
@@ -32,5 +33,5 @@ def test_bench_lookup_refuses_a_place_that_is_not_there(cli: Callable[..., CliRe
 
 def test_bench_lookup_refuses_a_disk_that_is_too_small(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"MiB free; the measurement needs \d+ MiB") as caught:
-        job.bench_lookup(folder=tmp_path, items=10**12)
+        job.bench_lookup(BenchLookupSettings(folder=tmp_path, items=10**12))
     assert "fewer --items" in caught.value.remedy

@@ -12,6 +12,7 @@ import torch
 from pinembed.errors import ModelError, StoppedError, UsageError
 from pinembed.jobs import bench_vlm as bench_vlm_run
 from pinembed.jobs.bench_vlm import bench_vlm
+from pinembed.settings.measuring import BenchVlmSettings
 from pinembed.trimmed.measure import (
     SHAPES,
     Bench,
@@ -51,7 +52,15 @@ def test_shape_has_the_published_size_and_loses_its_tower(shape: str) -> None:
 
 def test_bench_compares_the_two_models_for_every_number_of_images(tiny_qwen3vl: Path, tmp_path: Path) -> None:
     report = bench_vlm(
-        model=tiny_qwen3vl, images=(2, 1), image_px=128, dim=8, tokens=3, price_per_hour=2.0, plot=tmp_path / "p.png"
+        BenchVlmSettings(
+            model=tiny_qwen3vl,
+            images=(2, 1),
+            image_px=128,
+            dim=8,
+            tokens=3,
+            price_per_hour=2.0,
+            plot=tmp_path / "p.png",
+        )
     )
 
     assert [comparison.full.images for comparison in report.comparisons] == [1, 2]
@@ -112,7 +121,7 @@ def test_bench_that_is_stopped_reports_what_it_measured(
 
     monkeypatch.setattr(Bench, "full", full)
 
-    report = bench_vlm(model=tiny_qwen3vl, images=(1, 2), image_px=64, dim=8, plot=tmp_path / "p.png")
+    report = bench_vlm(BenchVlmSettings(model=tiny_qwen3vl, images=(1, 2), image_px=64, dim=8, plot=tmp_path / "p.png"))
 
     assert [comparison.full.images for comparison in report.comparisons] == [1]
     assert report.left_out == (2,)
@@ -127,11 +136,13 @@ def test_bench_that_is_stopped_before_its_first_measurement_has_nothing_to_repor
 
     monkeypatch.setattr(Bench, "full", stopped)
     with pytest.raises(StoppedError):
-        bench_vlm(model=tiny_qwen3vl, images=(64, 65), image_px=64, dim=8)
+        bench_vlm(BenchVlmSettings(model=tiny_qwen3vl, images=(64, 65), image_px=64, dim=8))
 
 
 def test_bench_measures_as_often_as_it_is_told(tiny_qwen3vl: Path) -> None:
-    [comparison] = bench_vlm(model=tiny_qwen3vl, images=(1,), image_px=64, dim=8, repeats=2).comparisons
+    [comparison] = bench_vlm(
+        BenchVlmSettings(model=tiny_qwen3vl, images=(1,), image_px=64, dim=8, repeats=2)
+    ).comparisons
 
     assert (comparison.full.runs, comparison.trimmed.runs) == (2, 2)
     assert comparison.full.requests_per_s == pytest.approx(1 / comparison.full.request_s)
@@ -208,9 +219,9 @@ def test_bench_refuses_what_cannot_be_meant(
 
 def test_bench_refuses_an_unknown_shape() -> None:
     with pytest.raises(UsageError, match="--shape 3B is not one of 2B, 4B, 8B"):
-        bench_vlm(shape="3B")
+        bench_vlm(BenchVlmSettings(shape="3B"))
 
 
 def test_bench_refuses_a_trimmed_model(trimmed_qwen3vl: Path) -> None:
     with pytest.raises(ModelError, match="has no vision tower"):
-        bench_vlm(model=trimmed_qwen3vl)
+        bench_vlm(BenchVlmSettings(model=trimmed_qwen3vl))

@@ -14,6 +14,7 @@ from pinembed.cli import doctor as doctor_command
 from pinembed.cli.main import app
 from pinembed.cli.reference import commands, reference
 from pinembed.errors import StoppedError, TableLockedError
+from pinembed.settings.measuring import DoctorSettings
 
 REPOSITORY = Path(__file__).parent.parent
 COMMANDS = dict(commands(typer.main.get_command(app)))
@@ -70,7 +71,7 @@ def test_version_is_printed(cli) -> None:
     ],
 )
 def test_library_error_becomes_exit_code_and_sentence(cli, monkeypatch, error, exit_code) -> None:
-    def fail() -> None:
+    def fail(_: DoctorSettings) -> None:
         raise error
 
     monkeypatch.setattr("pinembed.jobs.doctor.examine", fail)
@@ -82,7 +83,7 @@ def test_library_error_becomes_exit_code_and_sentence(cli, monkeypatch, error, e
 
 
 def test_error_under_json_is_one_object_on_standard_output(cli, monkeypatch) -> None:
-    def fail() -> None:
+    def fail(_: DoctorSettings) -> None:
         raise TableLockedError("catalog/pins is held by process 7.", remedy="Wait for it.")
 
     monkeypatch.setattr("pinembed.jobs.doctor.examine", fail)

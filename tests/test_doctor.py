@@ -8,10 +8,11 @@ from importlib import metadata
 import torch
 
 from pinembed.jobs import doctor
+from pinembed.settings.measuring import DoctorSettings
 
 
 def check_named(name: str):
-    return next(check for check in doctor.examine().checks if check.name == name)
+    return next(check for check in doctor.examine(DoctorSettings()).checks if check.name == name)
 
 
 def test_doctor_finds_nothing_wrong_where_the_tests_run(cli) -> None:

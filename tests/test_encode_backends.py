@@ -27,6 +27,7 @@ from pinembed.jobs.encode import encode
 from pinembed.machine import recall, usable_cores
 from pinembed.nouns.progress import Stop
 from pinembed.reports.bench import BackendSpeed
+from pinembed.settings.encoding import EncodeSettings
 from tests.conftest import CliResult
 
 BATCH = 4
@@ -368,7 +369,9 @@ def test_backend_that_gives_nan_says_where(tower: ImageTower, pixels: Pixels, mo
 
 @pytest.fixture
 def encode_shop(catalogue_folder: Path, tmp_path: Path, tiny_encoder: Path) -> Callable[..., object]:
-    return lambda: encode(catalogue_folder, table=str(tmp_path / "db/t"), encoder=str(tiny_encoder), workers=1)
+    return lambda: encode(
+        EncodeSettings(images=catalogue_folder, table=str(tmp_path / "db/t"), encoder=str(tiny_encoder), workers=1)
+    )
 
 
 def test_small_run_uses_the_reference_and_measures_nothing(
@@ -408,8 +411,10 @@ TELLING_WHAT_IT_LOADED = """
 import sys
 from pathlib import Path
 from pinembed.jobs.encode import encode
+from pinembed.settings.encoding import EncodeSettings
 images, table, encoder = sys.argv[1:]
-report = encode(Path(images), table=table, encoder=encoder, device="cpu", workers=1)
+settings = EncodeSettings(images=Path(images), table=table, encoder=encoder, device="cpu", workers=1)
+report = encode(settings)
 print(report.backend, report.added, sorted({"torch", "lancedb", "onnxruntime", "openvino"} & sys.modules.keys()))
 """
 

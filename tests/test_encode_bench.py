@@ -16,6 +16,7 @@ from pinembed.errors import StoppedError
 from pinembed.jobs.bench_encode import bench_encode
 from pinembed.machine import recall
 from pinembed.nouns.progress import Stop
+from pinembed.settings.measuring import BenchEncodeSettings
 from tests.conftest import CliResult
 
 Cli = Callable[..., CliResult]
@@ -74,7 +75,7 @@ def test_bench_encode_asked_to_stop_while_it_measures_ends_with_130(
     monkeypatch.setattr(probe_process, "answers_of", interrupted)
 
     with pytest.raises(StoppedError) as caught:
-        bench_encode(catalogue_folder, encoder=str(tiny_encoder), count=20, stop=stop)
+        bench_encode(BenchEncodeSettings(images=catalogue_folder, encoder=str(tiny_encoder), count=20), stop=stop)
 
     assert caught.value.exit_code == 130
 

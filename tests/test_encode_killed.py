@@ -7,7 +7,6 @@ import random
 import signal
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,8 @@ from PIL import Image
 from pinembed.errors import TableError
 from pinembed.jobs.encode import encode
 from pinembed.jobs.inspect import inspect
+from pinembed.reports.encode import EncodeReport
+from pinembed.settings.encoding import EncodeSettings, InspectSettings
 from pinembed.table.address import parse_address
 from pinembed.table.embedding_table import EmbeddingTable, table_exists
 
@@ -26,14 +27,18 @@ from pinembed.table.embedding_table import EmbeddingTable, table_exists
 RUN = """
 import sys
 from pathlib import Path
-from pinembed.cli.signals import stop_on_signals
+from pinembed.cli.console import stop_on_signals
 from pinembed.errors import PinembedError
 from pinembed.jobs.encode import encode
+from pinembed.settings.encoding import EncodeSettings
 images, table, encoder = sys.argv[1:]
 print("ready", flush=True)
 sys.stdin.readline()
 try:
-    encode(Path(images), table=table, encoder=encoder, workers=1, batch_size=1, commit_rows=1, stop=stop_on_signals())
+    settings = EncodeSettings(
+        images=Path(images), table=table, encoder=encoder, workers=1, batch_size=1, commit_rows=1
+    )
+    encode(settings, stop=stop_on_signals())
 except PinembedError as error:
     sys.stderr.write(f"{error.message} {error.remedy}")
     sys.exit(error.exit_code)
@@ -94,13 +99,13 @@ def test_killed_runs_lose_nothing_repeat_little_and_equal_an_undisturbed_run(
         process.communicate()
         assert len(stored(table)) >= before, f"kill {kill} lost rows"
 
-    report = encode(photos, table=table, encoder=str(tiny_encoder), workers=1, batch_size=1)
+    report = encode(EncodeSettings(images=photos, table=table, encoder=str(tiny_encoder), workers=1, batch_size=1))
 
     assert (report.rows, report.failed) == (IMAGES, 1)
     assert report.unchanged > 0
-    assert [run.ending for run in inspect(table=table).runs][:2] == ["done", "interrupted"]
+    assert [run.ending for run in inspect(InspectSettings(table=table)).runs][:2] == ["done", "interrupted"]
     undisturbed = str(tmp_path / "db/undisturbed")
-    encode(photos, table=undisturbed, encoder=str(tiny_encoder), workers=1, batch_size=1)
+    encode(EncodeSettings(images=photos, table=undisturbed, encoder=str(tiny_encoder), workers=1, batch_size=1))
     assert stored(table) == stored(undisturbed)
 
 
@@ -132,7 +137,7 @@ def test_interrupt_commits_and_ends_with_130(photos: Path, tmp_path: Path, tiny_
 
     assert process.returncode == 130, words
     assert "What was committed is whole; run the same command again to go on." in words
-    assert encode(photos, table=table, encoder=str(tiny_encoder), workers=1).rows == IMAGES
+    assert encode(EncodeSettings(images=photos, table=table, encoder=str(tiny_encoder), workers=1)).rows == IMAGES
 
 
 @pytest.mark.parametrize("written", ["insert", "merge_insert"])
@@ -140,7 +145,11 @@ def test_disk_that_is_full_is_explained_and_the_next_run_goes_on(
     photos: Path, tmp_path: Path, tiny_encoder: Path, written: str
 ) -> None:
     table = str(tmp_path / "db/pins")
-    run = partial(encode, photos, table=table, encoder=str(tiny_encoder), workers=1, batch_size=1)
+
+    def run(**changes: Any) -> EncodeReport:
+        given = {"images": photos, "table": table, "encoder": str(tiny_encoder), "workers": 1, "batch_size": 1}
+        return encode(EncodeSettings(**given, **changes))
+
     if written == "merge_insert":
         run()
         for path in photos.glob("[0-9]*.png"):
@@ -162,7 +171,7 @@ def test_disk_that_is_full_is_explained_and_the_next_run_goes_on(
 
     assert said.value.remedy.startswith("Check free disk space and permissions, then run the same command again")
     assert len(stored(table)) == (IMAGES if written == "merge_insert" else 3)
-    assert inspect(table=table).runs[0].ending == "failed"
+    assert inspect(InspectSettings(table=table)).runs[0].ending == "failed"
     report = run()
     assert (report.unchanged, report.rows) == (3, IMAGES)
 
@@ -172,7 +181,7 @@ def test_table_that_may_only_be_read_is_explained_and_stays_readable(
     photos: Path, tmp_path: Path, tiny_encoder: Path
 ) -> None:
     table = str(tmp_path / "db/pins")
-    encode(photos, table=table, encoder=str(tiny_encoder), workers=1)
+    encode(EncodeSettings(images=photos, table=table, encoder=str(tiny_encoder), workers=1))
     (photos / "000.png").unlink()
     for folder in [*(tmp_path / "db").rglob("*/"), tmp_path / "db"]:
         folder.chmod(0o555)

@@ -22,6 +22,9 @@ from pinembed.jobs.search import search
 from pinembed.jobs.verify import verify
 from pinembed.nouns.encoder_spec import make_fusion
 from pinembed.reports.encode import EncodeReport
+from pinembed.settings.encoding import EncodeSettings, SearchSettings
+from pinembed.settings.source import ExportSettings, VerifySettings
+from pinembed.settings.training import EvaluateSettings
 from pinembed.table.embedding_table import EmbeddingTable
 from tests.conftest import CliResult
 from tests.encoding import counts, rows_of
@@ -107,10 +110,10 @@ def test_another_dtype_than_the_tables_is_refused(run: Run) -> None:
 def test_search_asks_a_table_of_fewer_dims_with_as_many(cli: Cli, run: Run, folder: Path, table: str) -> None:
     run(dims=KEPT)
 
-    found = search(table=table, image=folder / "green.png", k=1)
+    found = search(SearchSettings(table=table, image=folder / "green.png", k=1))
     assert found.results[0].id == "green.png"
     assert found.results[0].score == pytest.approx(1, abs=2e-3)
-    assert len(search(table=table, text="green", k=3).results) == 3
+    assert len(search(SearchSettings(table=table, text="green", k=3)).results) == 3
     assert f"{KEPT} floats in fp16" in cli("inspect", "--table", table).words
 
 
@@ -120,9 +123,9 @@ def test_export_keeps_dims_and_dtype_and_verify_finds_it_whole(
 ) -> None:
     run(dims=KEPT, dtype="fp32")
     out = tmp_path / "out"
-    export(table=table, out=out, format=format)
+    export(ExportSettings(table=table, out=out, format=format))
 
-    report = verify(folder=out)
+    report = verify(VerifySettings(folder=out))
     assert (report.findings, report.dim) == ((), KEPT)
     if format == "source":
         with EmbeddingSource.open(out) as source:
@@ -142,12 +145,12 @@ def test_export_keeps_dims_and_dtype_and_verify_finds_it_whole(
 def test_verify_finds_nan_in_fp32_rows(run: Run, table: str, tmp_path: Path) -> None:
     run(dtype="fp32")
     out = tmp_path / "out"
-    export(table=table, out=out, format="npy")
+    export(ExportSettings(table=table, out=out, format="npy"))
     rows_ND = np.load(out / "vectors.npy")
     rows_ND[2, 1] = np.nan
     np.save(out / "vectors.npy", rows_ND)
 
-    problems = {finding.problem: finding.detail for finding in verify(folder=out).findings}
+    problems = {finding.problem: finding.detail for finding in verify(VerifySettings(folder=out)).findings}
     assert problems["non_finite"] == "holds NaN or inf in 1 row(s): 2"
 
 
@@ -157,7 +160,7 @@ def test_fused_items_of_fewer_dims_are_fused_of_the_first_floats(
     folder = shutil.copytree(tiny_encoder, tmp_path / "encoder")
     write_fusion(folder, make_fusion({"image": 0.5, "title": 0.5}))
     table = str(tmp_path / "db" / "pins")
-    encode(catalogue_folder, table=table, encoder=str(folder), dims=KEPT, workers=1)
+    encode(EncodeSettings(images=catalogue_folder, table=table, encoder=str(folder), dims=KEPT, workers=1))
 
     loaded = load_encoder(str(folder), dims=KEPT)
     titles = [row["title"] for _, row in sorted(rows_of(table).items())]
@@ -169,9 +172,9 @@ def test_fused_items_of_fewer_dims_are_fused_of_the_first_floats(
 
 def test_evaluate_measures_as_many_floats_as_encode_keeps(catalogue_folder: Path, tiny_encoder: Path) -> None:
     asked = {"data": catalogue_folder, "encoder": str(tiny_encoder), "split": "all", "text": ["title"]}
-    cut, full = evaluate(**asked, dims=KEPT), evaluate(**asked)
+    cut, full = evaluate(EvaluateSettings(**asked, dims=KEPT)), evaluate(EvaluateSettings(**asked))
 
     assert cut.encoder.scores != full.encoder.scores
     assert cut.encoder.fingerprint == load_encoder(str(tiny_encoder), dims=KEPT).spec.fingerprint
     with pytest.raises(UsageError, match="--dims 99 cannot be kept"):
-        evaluate(**asked, dims=99)
+        evaluate(EvaluateSettings(**asked, dims=99))

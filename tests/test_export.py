@@ -18,6 +18,7 @@ import pytest
 from pinembed import EmbeddingSource
 from pinembed.errors import NonFiniteEmbeddingError, OutputError, OutputExistsError, SourceError
 from pinembed.jobs.export import export
+from pinembed.settings.source import ExportSettings
 from pinembed.table.embedding_table import EmbeddingTable
 from tests.conftest import CliResult
 from tests.source_material import DIM, SPEC, embeddings, item_ids
@@ -71,13 +72,13 @@ def test_export_writes_a_source_that_gives_the_tables_rows(cli: Cli, table: str,
 def test_export_twice_gives_the_same_bytes(table: str, tmp_path: Path) -> None:
     for format in ("source", "npy", "parquet"):
         for name in ("a", "b"):
-            export(table=table, out=tmp_path / f"{format}-{name}", format=format)
+            export(ExportSettings(table=table, out=tmp_path / f"{format}-{name}", format=format))
         for path in (tmp_path / f"{format}-a").iterdir():
             assert path.read_bytes() == (tmp_path / f"{format}-b" / path.name).read_bytes(), path.name
 
 
 def test_export_npy_is_read_without_pickles(table: str, tmp_path: Path) -> None:
-    export(table=table, out=tmp_path / "npy", format="npy")
+    export(ExportSettings(table=table, out=tmp_path / "npy", format="npy"))
     np.testing.assert_array_equal(np.load(tmp_path / "npy" / "vectors.npy", allow_pickle=False), embeddings(25))
     lines = (tmp_path / "npy" / "ids.jsonl").read_text().split("\n")
     assert [json.loads(line) for line in lines[:-1]] == item_ids(25)
@@ -85,13 +86,13 @@ def test_export_npy_is_read_without_pickles(table: str, tmp_path: Path) -> None:
 
 def test_export_npy_keeps_ids_with_line_breaks(tmp_path: Path) -> None:
     ids = ["a\nb", 'quo"te', "\u2028", "日本"]
-    export(table=make_table(tmp_path, ids), out=tmp_path / "npy", format="npy")
+    export(ExportSettings(table=make_table(tmp_path, ids), out=tmp_path / "npy", format="npy"))
     with (tmp_path / "npy" / "ids.jsonl").open("rb") as file:
         assert [json.loads(line) for line in file] == ids
 
 
 def test_export_parquet_keeps_ids_vectors_and_metadata(table: str, tmp_path: Path) -> None:
-    export(table=table, out=tmp_path / "parquet", format="parquet")
+    export(ExportSettings(table=table, out=tmp_path / "parquet", format="parquet"))
     file = pq.ParquetFile(tmp_path / "parquet" / "embeddings-00000.parquet")
     assert file.metadata.row_group(0).column(0).compression == "ZSTD"
     read = file.read()
@@ -107,7 +108,7 @@ def test_export_parquet_keeps_ids_vectors_and_metadata(table: str, tmp_path: Pat
 def test_export_cuts_shards_where_it_is_told(tmp_path: Path, format: str, suffix: str) -> None:
     count = (1 << 20) // (2 * DIM) + 1000  # one MiB of embeddings and a little
     table = make_table(tmp_path, item_ids(count), embeddings(count))
-    report = export(table=table, out=tmp_path / "out", format=format, shard_mib=1)
+    report = export(ExportSettings(table=table, out=tmp_path / "out", format=format, shard_mib=1))
     assert report.shards == 2
     assert [name for name in names(tmp_path / "out") if name.startswith("embeddings")] == [
         f"embeddings-00000.{suffix}",
@@ -123,20 +124,20 @@ def test_export_refuses_rows_that_are_not_finite(tmp_path: Path, format: str) ->
     vectors[7, 1] = np.inf  # LanceDB itself refuses NaN
     table = make_table(tmp_path, vectors=vectors)
     with pytest.raises(NonFiniteEmbeddingError, match=r"1 embedding\(s\) hold NaN or inf: item\(s\) 'item-0007'"):
-        export(table=table, out=tmp_path / "out", format=format)
+        export(ExportSettings(table=table, out=tmp_path / "out", format=format))
     assert names(tmp_path) == ["catalog"]
 
 
 @pytest.mark.parametrize("format", ["source", "npy", "parquet"])
 def test_export_refuses_an_empty_table(tmp_path: Path, format: str) -> None:
     with pytest.raises(SourceError, match="There are no rows to export"):
-        export(table=make_table(tmp_path, []), out=tmp_path / "out", format=format)
+        export(ExportSettings(table=make_table(tmp_path, []), out=tmp_path / "out", format=format))
     assert names(tmp_path) == ["catalog"]
 
 
 def test_export_refuses_duplicate_ids(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"1 item id\(s\) occur more than once: 'item-0001'"):
-        export(table=make_table(tmp_path, [*item_ids(5), "item-0001"]), out=tmp_path / "out")
+        export(ExportSettings(table=make_table(tmp_path, [*item_ids(5), "item-0001"]), out=tmp_path / "out"))
 
 
 def test_export_refuses_a_folder_that_exists(cli: Cli, table: str, tmp_path: Path) -> None:
@@ -150,10 +151,10 @@ def test_export_refuses_a_folder_that_exists(cli: Cli, table: str, tmp_path: Pat
 
 
 def test_export_replaces_its_own_folder_with_overwrite(table: str, tmp_path: Path) -> None:
-    export(table=table, out=tmp_path / "out", format="npy")
+    export(ExportSettings(table=table, out=tmp_path / "out", format="npy"))
     with pytest.raises(OutputExistsError):
-        export(table=table, out=tmp_path / "out")
-    export(table=table, out=tmp_path / "out", overwrite=True)
+        export(ExportSettings(table=table, out=tmp_path / "out"))
+    export(ExportSettings(table=table, out=tmp_path / "out", overwrite=True))
     assert len(EmbeddingSource.open(tmp_path / "out")) == 25
     assert "vectors.npy" not in names(tmp_path / "out")
 
@@ -193,7 +194,7 @@ def test_export_that_is_killed_half_way_leaves_no_folder(
     assert killed.returncode == (-number if number == signal.SIGKILL else 128 + number)
     assert "Traceback" not in killed.stderr
     assert [name.startswith(".out.partial-") for name in names(tmp_path) if name != "catalog"] == [True] * left
-    export(table=table, out=tmp_path / "out")
+    export(ExportSettings(table=table, out=tmp_path / "out"))
     assert names(tmp_path) == ["catalog", "out"]
 
 
@@ -217,7 +218,7 @@ def test_export_of_parquet_to_a_full_disk_says_so(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(pq.ParquetWriter, "write_batch", full)
     with pytest.raises(OutputError, match="No space left on device"):
-        export(table=make_table(tmp_path), out=tmp_path / "out", format="parquet")
+        export(ExportSettings(table=make_table(tmp_path), out=tmp_path / "out", format="parquet"))
     assert names(tmp_path) == ["catalog"]
 
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from pinembed.nouns.progress import Silent
+from pinembed.settings.training import FinetuneSettings
 from tests.conftest import CliResult, make_encoder, write_catalogue
 
 SHORT_RUN = {"group": "product", "epochs": 12, "batch_size": 16, "lr": 2e-3, "heads": False}
@@ -27,7 +28,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tuned")
     data = write_catalogue(folder / "data", views=5)
     base = make_encoder(folder / "base")
-    finetune(data=data, base=str(base), out=folder / "out", **SHORT_RUN)
+    finetune(FinetuneSettings(data=data, base=str(base), out=folder / "out", **SHORT_RUN))
     return folder
 
 
@@ -160,7 +161,11 @@ def test_finetune_on_shuffled_captions_keeps_the_base(tiny_encoder: Path, tmp_pa
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows({**row, "title": title} for row, title in zip(rows, titles, strict=True))
-    report = finetune(data=data, base=str(tiny_encoder), out=tmp_path / "out", seed=seed, **{**SHORT_RUN, "epochs": 6})
+    report = finetune(
+        FinetuneSettings(
+            data=data, base=str(tiny_encoder), out=tmp_path / "out", seed=seed, **{**SHORT_RUN, "epochs": 6}
+        )
+    )
     assert not report.promoted
 
 
@@ -192,12 +197,12 @@ def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_weights(
     monkeypatch.setattr(Trainer, "step", killed)
     arguments = {"data": tuned / "data", "base": str(tuned / "base"), "out": tmp_path / "out", **SHORT_RUN}
     with pytest.raises(KeyboardInterrupt):
-        finetune(**arguments)
+        finetune(FinetuneSettings(**arguments))
     assert not (tmp_path / "out").exists()
 
     monkeypatch.setattr(Trainer, "step", step)
     said = Said()
-    report = finetune(**arguments, progress=said)
+    report = finetune(FinetuneSettings(**arguments), progress=said)
     undisturbed = json.loads((tuned / "out" / "run.json").read_text(encoding="utf-8"))
     assert "going on after epoch 3 of the run that was interrupted" in said.lines
     assert report.fingerprint == undisturbed["fingerprint"]
@@ -452,12 +457,14 @@ def test_every_kind_of_tower_trains_and_is_stored(tmp_path: Path, name: str) -> 
     (tmp_path / "base").mkdir()
     save_encoder(build_encoder(files), tmp_path / "base")
     report = finetune(
-        data=write_catalogue(tmp_path / "data", views=5),
-        base=str(tmp_path / "base"),
-        out=tmp_path / "out",
-        group="color",
-        epochs=4,
-        lr=1e-3,
+        FinetuneSettings(
+            data=write_catalogue(tmp_path / "data", views=5),
+            base=str(tmp_path / "base"),
+            out=tmp_path / "out",
+            group="color",
+            epochs=4,
+            lr=1e-3,
+        )
     )
     assert report.stopped is None
     losses = [record.loss for record in report.epochs[1:]]

@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "pinembed"
 ORDER = (
-    *("errors", "version", "outfolder", "machine", "nouns", "reports"),
+    *("errors", "version", "outfolder", "machine", "nouns", "settings", "reports"),
     *("images", "metrics", "encoder", "table", "source", "catalogue"),
     *("fusion", "evaluation", "encoding", "training", "trimmed"),
     *("jobs", "cli", "__init__", "__main__"),

@@ -22,7 +22,10 @@ from pinembed.jobs.encode import encode
 from pinembed.jobs.export import export
 from pinembed.jobs.search import search
 from pinembed.nouns.encoder_spec import make_fusion
+from pinembed.nouns.progress import SILENT, Progress
 from pinembed.reports.encode import EncodeReport
+from pinembed.settings.encoding import EncodeSettings, SearchSettings
+from pinembed.settings.source import ExportSettings
 from tests.encoding import counts, rows_of, touch
 
 WEIGHTS = {"image": 0.6, "title": 0.3, "color": 0.1}
@@ -48,8 +51,9 @@ def table(tmp_path: Path) -> str:
 
 @pytest.fixture
 def run(catalogue_folder: Path, table: str, fusing_encoder: Path) -> Callable[..., EncodeReport]:
-    def encode_folder(**changes: Any) -> EncodeReport:
-        return encode(catalogue_folder, **{"table": table, "encoder": str(fusing_encoder), "workers": 1, **changes})
+    def encode_folder(*, progress: Progress = SILENT, **changes: Any) -> EncodeReport:
+        given = {"table": table, "encoder": str(fusing_encoder), "workers": 1, **changes}
+        return encode(EncodeSettings(images=catalogue_folder, **given), progress=progress)
 
     return encode_folder
 
@@ -193,21 +197,21 @@ def test_search_asks_with_bare_texts_and_images_and_shows_no_vector(
 ) -> None:
     run()
     rows = rows_of(table)
-    by_text = search(table=table, text="A red circle", k=3)
+    by_text = search(SearchSettings(table=table, text="A red circle", k=3))
     query_D = loaded.embed_texts(["A red circle"]).numpy()[0]
     best = max(rows, key=lambda item: float(np.asarray(rows[item]["vector"], np.float32) @ query_D))
     assert by_text.results[0].id == best
     assert not {"vector", "image_vector"} & set(by_text.results[0].fields)
-    by_image = search(table=table, image=catalogue_folder / f"images/{ONE}.png", k=3)
+    by_image = search(SearchSettings(table=table, image=catalogue_folder / f"images/{ONE}.png", k=3))
     image_D = np.asarray(rows[ONE]["image_vector"], np.float32)
     best = max(rows, key=lambda item: float(np.asarray(rows[item]["vector"], np.float32) @ image_D))
     assert by_image.results[0].id == best
-    assert search(table=table, item=ONE, k=3).results[0].id != ONE
+    assert search(SearchSettings(table=table, item=ONE, k=3)).results[0].id != ONE
 
 
 def test_export_hands_on_the_items_vectors_only(run: Callable[..., EncodeReport], table: str, tmp_path: Path) -> None:
     run()
-    export(table=table, out=tmp_path / "parquet", format="parquet")
+    export(ExportSettings(table=table, out=tmp_path / "parquet", format="parquet"))
     exported = pq.read_table(sorted((tmp_path / "parquet").glob("*.parquet")))
     assert "image_vector" not in exported.column_names
     vectors = dict(zip(exported["id"].to_pylist(), exported["vector"].to_pylist(), strict=True))

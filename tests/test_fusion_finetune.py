@@ -13,6 +13,7 @@ import pytest
 from pinembed.encoder.fusion import FUSION_NAME, read_fusion, write_fusion
 from pinembed.encoder.locate import encoder_spec, locate_encoder
 from pinembed.nouns.encoder_spec import make_fusion
+from pinembed.settings.training import FinetuneSettings
 from tests.conftest import CliResult, make_encoder, write_catalogue
 
 MATERIALS = {"red": "brick", "green": "moss", "blue": "sea water", "yellow": "sand"}
@@ -41,9 +42,19 @@ def fused_by_hand(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fused")
     data = add_descriptions(write_catalogue(folder / "data", views=5))
     report = finetune(
-        data=data, base=str(make_encoder(folder / "base")), out=folder / "out", text=("title", "description"),
-        group="product", epochs=8, batch_size=16, lr=3e-3, heads=False, fusion="image=.95,description=.05",
-    )  # fmt: skip
+        FinetuneSettings(
+            data=data,
+            base=str(make_encoder(folder / "base")),
+            out=folder / "out",
+            text=("title", "description"),
+            group="product",
+            epochs=8,
+            batch_size=16,
+            lr=3e-3,
+            heads=False,
+            fusion="image=.95,description=.05",
+        )
+    )
     assert report.promoted
     return folder
 

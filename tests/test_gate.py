@@ -25,6 +25,7 @@ from pinembed.metrics.split import SplitEmbeddings, SplitScores, measure_split
 from pinembed.metrics.verdict import decide, holm, paired_change
 from pinembed.nouns.item import Catalogue, FieldValue, Item
 from pinembed.nouns.scores import DIRECTIONS, METRICS, Slice
+from pinembed.settings.training import FinetuneSettings
 from pinembed.training.gate import decide_run
 from tests.conftest import CliResult, make_encoder, write_catalogue
 from tests.test_splits import catalogue
@@ -355,7 +356,7 @@ def first_night(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (base / "LICENSE").write_text("MIT License\n", encoding="utf-8")
     data = write_catalogue(folder / "data", views=5)
     settings = {"group": "product", "slices": ["color"], "epochs": 12, "batch_size": 16, "lr": 2e-3}
-    assert finetune(data=data, base=str(base), out=folder / "champion", **settings).kept == "tuned"
+    assert finetune(FinetuneSettings(data=data, base=str(base), out=folder / "champion", **settings)).kept == "tuned"
     return folder
 
 

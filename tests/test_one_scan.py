@@ -12,8 +12,9 @@ import pyarrow.parquet
 import pytest
 
 from pinembed.catalogue.folder import SPLIT, read_catalogue
-from pinembed.catalogue.inputs import InputChoice, Inputs, find_inputs
+from pinembed.catalogue.inputs import Inputs, find_inputs
 from pinembed.errors import DataError
+from pinembed.settings.encoding import EncodeSettings
 from tests.conftest import draw_item
 
 FILES = ("a.png", "dev/b.png", "test/c.png", "train/d.png", "z.png")
@@ -32,7 +33,7 @@ def write_rows(folder: Path, *rows: dict[str, Any]) -> None:
 
 
 def inputs_of(folder: Path) -> Inputs:
-    return find_inputs(InputChoice(images=folder))
+    return find_inputs(EncodeSettings(images=folder, table="db/pins", encoder="none"))
 
 
 def seen_by_finetune(folder: Path) -> list[tuple[str, str, Path, dict[str, Any], str | None]]:

@@ -14,6 +14,7 @@ from pinembed.errors import DataError
 from pinembed.jobs import fuse
 from pinembed.jobs.evaluate import judged_and_trained
 from pinembed.nouns.item import Item
+from pinembed.settings.training import FuseSettings
 from pinembed.source.writer import write_source
 from pinembed.training.datasets import DatasetSplits, read_splits
 from pinembed.trimmed.align_dataset import read_align_dataset
@@ -73,7 +74,7 @@ def test_fuse_chooses_and_judges_by_it(
 
     monkeypatch.setattr(fuse, "parse_fusion_options", stopped)
     with pytest.raises(DataError, match="enough is known"):
-        fuse.fuse_encoder(data=shop, encoder="none", out=tmp_path / "out", group="product")
+        fuse.fuse(FuseSettings(data=shop, encoder="none", out=tmp_path / "out", group="product"))
     assert {"train": ids(read[0].train), "val": ids(read[0].val), "test": ids(read[0].test)} == sides
 
 

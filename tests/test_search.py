@@ -15,6 +15,7 @@ from pinembed.encoder.encoder import load_encoder
 from pinembed.jobs.encode import encode
 from pinembed.jobs.search import search
 from pinembed.reports.table import SearchResult
+from pinembed.settings.encoding import EncodeSettings, SearchSettings
 from pinembed.table.embedding_table import EmbeddingTable
 from tests.conftest import CliResult, make_encoder, write_catalogue
 
@@ -27,7 +28,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("shop")
     write_catalogue(root / "data")
     make_encoder(root / "encoder")
-    encode(root / "data", table=str(root / "db/pins"), encoder=str(root / "encoder"), workers=1)
+    encode(EncodeSettings(images=root / "data", table=str(root / "db/pins"), encoder=str(root / "encoder"), workers=1))
     return root
 
 
@@ -43,7 +44,7 @@ def test_search_by_text_ranks_by_cosine_as_numpy_does(shop: Path, table: str) ->
     scores = np.array([row["vector"] for row in rows], np.float32) @ query
     best = np.argsort(-scores, kind="stable")[:5]
 
-    report = search(table=table, text="a red circle", k=5)
+    report = search(SearchSettings(table=table, text="a red circle", k=5))
 
     assert [hit.rank for hit in report.results] == [1, 2, 3, 4, 5]
     np.testing.assert_allclose([hit.score for hit in report.results], scores[best], atol=2e-3)
@@ -51,7 +52,7 @@ def test_search_by_text_ranks_by_cosine_as_numpy_does(shop: Path, table: str) ->
 
 
 def test_search_by_image_finds_that_image_first(shop: Path, table: str) -> None:
-    report = search(table=table, image=shop / "data/images/blue-square-0.png", k=3)
+    report = search(SearchSettings(table=table, image=shop / "data/images/blue-square-0.png", k=3))
 
     assert report.results[0].id == "blue-square-0"
     assert report.results[0].score == pytest.approx(1, abs=2e-3)
@@ -60,14 +61,14 @@ def test_search_by_image_finds_that_image_first(shop: Path, table: str) -> None:
 def test_search_by_item_leaves_the_item_out_and_loads_no_encoder(table: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pinembed.encoder.encoder.build_encoder", lambda *args, **kwargs: pytest.fail("loaded"))
 
-    report = search(table=table, item="blue-square-0", k=23)
+    report = search(SearchSettings(table=table, item="blue-square-0", k=23))
 
     assert len(report.results) == 23
     assert "blue-square-0" not in {hit.id for hit in report.results}
 
 
 def test_search_where_leaves_only_matching_rows(table: str) -> None:
-    report = search(table=table, item="blue-square-0", where="color = 'red' and price < 12", k=50)
+    report = search(SearchSettings(table=table, item="blue-square-0", where="color = 'red' and price < 12", k=50))
 
     assert {hit.fields["color"] for hit in report.results} == {"red"}
     assert len(report.results) == 4
@@ -92,7 +93,7 @@ def test_search_json_holds_the_results_and_nothing_else(cli: Cli, table: str) ->
 
 
 def test_search_sheet_shows_every_result(shop: Path, table: str, tmp_path: Path) -> None:
-    report = search(table=table, item="red-circle-0", k=7, sheet=tmp_path / "new/sheet.png")
+    report = search(SearchSettings(table=table, item="red-circle-0", k=7, sheet=tmp_path / "new/sheet.png"))
 
     sheet = Image.open(tmp_path / "new/sheet.png").convert("RGB")
     assert sheet.width > 1000
@@ -105,10 +106,10 @@ def test_search_sheet_shows_every_result(shop: Path, table: str, tmp_path: Path)
 def test_search_sheet_without_the_files_still_draws(shop: Path, tmp_path: Path) -> None:
     shutil.copytree(shop / "data", tmp_path / "data")
     table = str(tmp_path / "db/pins")
-    encode(tmp_path / "data", table=table, encoder=str(shop / "encoder"), workers=1)
+    encode(EncodeSettings(images=tmp_path / "data", table=table, encoder=str(shop / "encoder"), workers=1))
     shutil.rmtree(tmp_path / "data")
 
-    search(table=table, item="red-circle-0", k=3, sheet=tmp_path / "sheet.png")
+    search(SearchSettings(table=table, item="red-circle-0", k=3, sheet=tmp_path / "sheet.png"))
 
     assert (tmp_path / "sheet.png").stat().st_size > 1000
 
@@ -152,7 +153,7 @@ def test_search_with_another_encoder_is_refused(cli: Cli, table: str, other_enco
 def test_search_notices_that_the_remembered_encoder_was_replaced(cli: Cli, shop: Path, tmp_path: Path) -> None:
     make_encoder(tmp_path / "encoder")
     table = str(tmp_path / "db/pins")
-    encode(shop / "data", table=table, encoder=str(tmp_path / "encoder"), workers=1)
+    encode(EncodeSettings(images=shop / "data", table=table, encoder=str(tmp_path / "encoder"), workers=1))
     make_encoder(tmp_path / "encoder", seed=5)
 
     result = cli("search", "--table", table, "red")

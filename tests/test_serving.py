@@ -19,6 +19,7 @@ from pinembed import ServingRequests
 from pinembed.errors import EncoderMismatchError, ModelError, UnknownItemError, UsageError
 from pinembed.jobs.export import export
 from pinembed.jobs.verify import verify
+from pinembed.settings.source import ExportSettings, VerifySettings
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.projector import new_projector, save_projector
 from pinembed.trimmed.soft_tokens import from_base64, sglang_image_data
@@ -180,7 +181,7 @@ def test_export_vllm_writes_the_part_of_every_item(cli: Cli, model: Path, source
     assert [line["part"]["uuid"] for line in lines] == [part["uuid"] for part in parts]
     exported_TW, _ = merged_by_vllm([line["part"] for line in lines])
     torch.testing.assert_close(exported_TW, merged_by_vllm(parts)[0])
-    assert verify(folder=tmp_path / "out").findings == ()
+    assert verify(VerifySettings(folder=tmp_path / "out")).findings == ()
 
 
 def test_export_sglang_lines_become_the_entry_of_a_request(cli: Cli, model: Path, source: Path, tmp_path: Path) -> None:
@@ -203,13 +204,13 @@ def test_export_sglang_lines_become_the_entry_of_a_request(cli: Cli, model: Path
 def test_export_for_servers_is_cut_into_files(model: Path, tmp_path: Path) -> None:
     count = 4000
     table = make_table(tmp_path, item_ids(count), embeddings(count))
-    report = export(table=table, out=tmp_path / "out", format="vllm", model=model, shard_mib=1)
+    report = export(ExportSettings(table=table, out=tmp_path / "out", format="vllm", model=model, shard_mib=1))
     files = sorted((tmp_path / "out").glob("parts-*.jsonl"))
     assert report.shards == len(files) > 1
     assert all(path.stat().st_size < (1 << 20) + 5000 for path in files)
     ids = [json.loads(line)["id"] for path in files for line in path.read_text().splitlines()]
     assert ids == item_ids(count)
-    assert verify(folder=tmp_path / "out").items == count
+    assert verify(VerifySettings(folder=tmp_path / "out")).items == count
 
 
 @pytest.mark.parametrize(
@@ -231,5 +232,5 @@ def test_export_refuses_options_that_do_not_go_together(
 def test_export_for_servers_refuses_another_encoders_projector(model: Path, tmp_path: Path) -> None:
     other = add_projector(Path(shutil.copytree(model, tmp_path / "other")), "0" * 16)
     with pytest.raises(EncoderMismatchError, match=r"Table .* holds embeddings of the encoder"):
-        export(table=make_table(tmp_path), out=tmp_path / "out", format="vllm", model=other)
+        export(ExportSettings(table=make_table(tmp_path), out=tmp_path / "out", format="vllm", model=other))
     assert not (tmp_path / "out").exists()

@@ -23,6 +23,7 @@ from safetensors.numpy import load_file, save_file
 from pinembed import EmbeddingSource
 from pinembed.errors import NonFiniteEmbeddingError, PinembedError, SourceError, UnknownItemError
 from pinembed.jobs.verify import verify
+from pinembed.settings.source import VerifySettings
 from pinembed.source import id_index, writer
 from pinembed.source import id_index as id_hash
 from pinembed.source.writer import write_source
@@ -514,4 +515,4 @@ def test_source_with_any_damage_gives_rows_or_an_error_in_words(tmp_path: Path, 
         assert source.get([item_id for item_id in item_ids(12) if item_id in source]).dtype == np.float16
         assert sum(len(ids) for ids, _ in source.batches()) == 12
     with contextlib.suppress(PinembedError):
-        verify(folder=folder)
+        verify(VerifySettings(folder=folder))

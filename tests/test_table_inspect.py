@@ -15,7 +15,8 @@ import pytest
 from pinembed.errors import DataError, EncoderMismatchError, StoppedError
 from pinembed.jobs.encode import encode
 from pinembed.jobs.inspect import inspect
-from pinembed.nouns.progress import Silent, Stop
+from pinembed.nouns.progress import SILENT, Progress, Silent, Stop
+from pinembed.settings.encoding import EncodeSettings, InspectSettings
 from pinembed.table.address import parse_address
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.lock import run_lock
@@ -29,13 +30,13 @@ Cli = Callable[..., CliResult]
 def table(catalogue_folder: Path, tmp_path: Path, tiny_encoder: Path) -> str:
     (catalogue_folder / "images/bad.png").write_bytes(b"bad")
     table = str(tmp_path / "db/pins")
-    encode(catalogue_folder, table=table, encoder=str(tiny_encoder), workers=1)
+    encode(EncodeSettings(images=catalogue_folder, table=table, encoder=str(tiny_encoder), workers=1))
     EmbeddingTable.open(table).lance.tags.create("first", 2)
     return table
 
 
 def test_inspect_tells_rows_encoder_failures_and_generations(table: str, catalogue_folder: Path) -> None:
-    report = inspect(table=table)
+    report = inspect(InspectSettings(table=table))
 
     assert (report.rows, report.encoder.dim, report.encoder.architecture) == (24, 16, "tiny")
     assert report.folders == {str(catalogue_folder): 24}
@@ -63,7 +64,7 @@ def test_inspect_json_is_one_object(cli: Cli, table: str) -> None:
 
 def test_inspect_names_the_run_that_writes_now(table: str) -> None:
     with run_lock(parse_address(table)):
-        assert inspect(table=table).locked_by.startswith(f"process {os.getpid()} on ")
+        assert inspect(InspectSettings(table=table)).locked_by.startswith(f"process {os.getpid()} on ")
 
 
 def test_inspect_of_no_table_is_explained(cli: Cli, tmp_path: Path) -> None:
@@ -75,9 +76,9 @@ def test_inspect_of_no_table_is_explained(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_inspect_tells_the_last_runs_the_newest_first(table: str, catalogue_folder: Path, tiny_encoder: Path) -> None:
-    encode(catalogue_folder, table=table, encoder=str(tiny_encoder), reduced_decode=True)
+    encode(EncodeSettings(images=catalogue_folder, table=table, encoder=str(tiny_encoder), reduced_decode=True))
 
-    newest, first = inspect(table=table).runs
+    newest, first = inspect(InspectSettings(table=table)).runs
 
     assert (first.ending, first.added, first.failed, first.rows) == ("done", 24, 1, 24)
     assert (newest.ending, newest.added, newest.unchanged, newest.reduced_decode) == ("done", 0, 24, True)
@@ -96,8 +97,9 @@ def test_inspect_tells_why_a_run_failed_was_stopped_or_had_too_many_failures(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "160")
 
-    def run(**options: Any) -> None:
-        encode(catalogue_folder, **{"table": table, "encoder": str(tiny_encoder), "workers": 1, **options})
+    def run(progress: Progress = SILENT, stop: Stop | None = None, **options: Any) -> None:
+        given = {"table": table, "encoder": str(tiny_encoder), "workers": 1, **options}
+        encode(EncodeSettings(images=catalogue_folder, **given), progress=progress, stop=stop)
 
     with pytest.raises(EncoderMismatchError):
         run(encoder=str(other_encoder))
@@ -115,7 +117,7 @@ def test_inspect_tells_why_a_run_failed_was_stopped_or_had_too_many_failures(
     with pytest.raises(DataError):
         run()
 
-    runs = inspect(table=table).runs
+    runs = inspect(InspectSettings(table=table)).runs
 
     assert [run.ending for run in runs] == ["failed", "stopped", "too many failures", "failed", "done"]
     assert runs[0].message == f"{catalogue_folder} does not exist; wanted a folder of images."
@@ -127,17 +129,19 @@ def test_inspect_tells_why_a_run_failed_was_stopped_or_had_too_many_failures(
 
 def test_run_that_never_told_its_end_is_interrupted_or_still_running(table: str) -> None:
     runs = RunTable(parse_address(table))
-    begun = dataclasses.replace(inspect(table=table).runs[0], run="x", started_at="2100-01-01", ending=None)
+    begun = dataclasses.replace(
+        inspect(InspectSettings(table=table)).runs[0], run="x", started_at="2100-01-01", ending=None
+    )
     runs.begin(begun)
 
-    assert inspect(table=table).runs[0].ending == "interrupted"
+    assert inspect(InspectSettings(table=table)).runs[0].ending == "interrupted"
     with run_lock(parse_address(table)):
-        assert [run.ending for run in inspect(table=table).runs] == ["running", "done"]
+        assert [run.ending for run in inspect(InspectSettings(table=table)).runs] == ["running", "done"]
 
 
 def test_runs_of_many_nights_stay_in_few_pieces(table: str) -> None:
     address = parse_address(table)
-    some = inspect(table=table).runs[0]
+    some = inspect(InspectSettings(table=table)).runs[0]
     runs = RunTable(address)
     for night in range(20):
         run = dataclasses.replace(some, run=f"{night}", started_at=f"2100-01-{night + 1:02}")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 import torch
 
+from pinembed.settings.training import FinetuneSettings
 from tests.conftest import CliResult, make_encoder, write_catalogue
 
 if TYPE_CHECKING:
@@ -106,10 +107,12 @@ def test_the_bias_of_pairwise_losses_expects_one_right_answer_in_a_batch() -> No
 
 
 def test_a_model_with_a_bias_of_its_own_trains_on_pairs_with_it(encoder: Encoder) -> None:
-    from pinembed.training.recipe import RecipeOverrides, make_recipe
+    from pinembed.training.recipe import make_recipe
+
+    settings = FinetuneSettings(data=Path("data"), base="base", out=Path("out"))
 
     def loss_of(model: torch.nn.Module) -> str:
-        return make_recipe(model, RecipeOverrides(), train_images=100, image_px=32, random_init=False).loss
+        return make_recipe(model, settings, train_images=100, image_px=32).loss
 
     assert loss_of(encoder.model) == "clip"
     encoder.model.logit_bias = torch.nn.Parameter(torch.tensor(-7.0))
@@ -254,7 +257,7 @@ def test_a_killed_run_with_heads_pairs_and_low_rank_updates_ends_with_the_same_w
         "data": write_catalogue(tmp_path / "data"), "base": str(request.getfixturevalue(encoder_name)), "epochs": 3,
         "lora": 2, "loss": "siglip", "lr": 5e-3,
     }  # fmt: skip
-    undisturbed = finetune(**arguments, out=tmp_path / "one")
+    undisturbed = finetune(FinetuneSettings(**arguments, out=tmp_path / "one"))
     step = Trainer.step
 
     def killed(trainer: Trainer, batch: Batch) -> float:
@@ -264,9 +267,9 @@ def test_a_killed_run_with_heads_pairs_and_low_rank_updates_ends_with_the_same_w
 
     monkeypatch.setattr(Trainer, "step", killed)
     with pytest.raises(KeyboardInterrupt):
-        finetune(**arguments, out=tmp_path / "two")
+        finetune(FinetuneSettings(**arguments, out=tmp_path / "two"))
     monkeypatch.setattr(Trainer, "step", step)
-    again = finetune(**arguments, out=tmp_path / "two")
+    again = finetune(FinetuneSettings(**arguments, out=tmp_path / "two"))
     assert again.heads is not None
     assert [record.loss for record in again.epochs] == [record.loss for record in undisturbed.epochs]
     assert (again.fingerprint, again.alpha) == (undisturbed.fingerprint, undisturbed.alpha)
@@ -329,7 +332,9 @@ def test_a_tuned_encoder_has_the_statistics_of_the_training_pictures(
     metadata.write_text(metadata.read_text().replace(",test", ",train"))  # no gate that could refuse
     base, out = load_encoder(str(batch_norm_encoder)), tmp_path / "out"
     report = finetune(
-        data=data, base=str(batch_norm_encoder), out=out, epochs=4, batch_size=batch_size, lr=3e-3, heads=False
+        FinetuneSettings(
+            data=data, base=str(batch_norm_encoder), out=out, epochs=4, batch_size=batch_size, lr=3e-3, heads=False
+        )
     )
     assert report.alpha > 0
     tuned = load_encoder(str(out))

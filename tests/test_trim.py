@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from pinembed.errors import ModelError
 from pinembed.jobs.trim import trim
+from pinembed.settings.model import TrimSettings
 from pinembed.trimmed.checkpoint import INDEX_NAME, read_checkpoint
 from pinembed.trimmed.measure import LARGE_TOWER, ROPE, SHAPES, VisionShape, prefill_flops, shape_config
 from pinembed.trimmed.trim import stub_tensors, trimmed_config
@@ -38,7 +39,7 @@ def test_trimmed_checkpoint_reloads_with_stock_transformers(tmp_path: Path, kind
 
     model = make_qwen3vl(tmp_path / "model", **KINDS[kind])  # type: ignore[arg-type]
 
-    report = trim(model=model, out=tmp_path / "out")
+    report = trim(TrimSettings(model=model, out=tmp_path / "out"))
 
     _, info = AutoModelForImageTextToText.from_pretrained(tmp_path / "out", output_loading_info=True)
     assert not info["missing_keys"]
@@ -65,14 +66,14 @@ def test_trim_leaves_weights_of_other_formats_behind(tmp_path: Path) -> None:
     (model / "pytorch_model.bin").write_bytes(b"pickle")
     (model / "consolidated.safetensors").write_bytes(b"another layout")
 
-    trim(model=model, out=tmp_path / "out")
+    trim(TrimSettings(model=model, out=tmp_path / "out"))
 
     assert not (tmp_path / "out" / "pytorch_model.bin").exists()
     assert not (tmp_path / "out" / "consolidated.safetensors").exists()
 
 
 def test_trim_sharded_index_names_every_tensor_and_its_bytes(tmp_path: Path) -> None:
-    trim(model=make_qwen3vl(tmp_path / "model", max_shard="40KB"), out=tmp_path / "out")
+    trim(TrimSettings(model=make_qwen3vl(tmp_path / "model", max_shard="40KB"), out=tmp_path / "out"))
 
     index = json.loads((tmp_path / "out" / INDEX_NAME).read_text(encoding="utf-8"))
 
@@ -128,7 +129,7 @@ def test_what_is_left_of_a_published_size_is_what_the_architecture_asks_for(size
 def test_trim_verify_compares_with_the_full_model(tmp_path: Path, kind: str) -> None:
     model = make_qwen3vl(tmp_path / "model", **KINDS[kind])  # type: ignore[arg-type]
 
-    report = trim(model=model, out=tmp_path / "out", verify=True)
+    report = trim(TrimSettings(model=model, out=tmp_path / "out", verify=True))
 
     assert [check.name for check in report.parity] == ["one item", "two items", "left-padded batch", "beams"]
     assert all(check.equal and check.max_difference < 1e-6 for check in report.parity)
@@ -185,7 +186,7 @@ def broken(tmp_path: Path, tiny_qwen3vl: Path) -> Path:
 
 def refused(model: Path, tmp_path: Path) -> str:
     with pytest.raises(ModelError) as caught:
-        trim(model=model, out=tmp_path / "out")
+        trim(TrimSettings(model=model, out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
     assert caught.value.remedy
     return caught.value.message
@@ -314,7 +315,7 @@ def test_trim_holds_a_block_in_memory_and_never_a_whole_tensor(
     monkeypatch.setattr("pinembed.trimmed.trim.COPY_BYTES", 1 << 20)
 
     tracemalloc.start()
-    trim(model=model, out=tmp_path / "out")
+    trim(TrimSettings(model=model, out=tmp_path / "out"))
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
@@ -348,6 +349,6 @@ def test_trim_takes_a_hub_checkpoint_from_the_cache(
         return str(tiny_qwen3vl)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", cached)
-    trim(model="hf-hub:owner/tiny", out=tmp_path / "out")
+    trim(TrimSettings(model="hf-hub:owner/tiny", out=tmp_path / "out"))
     assert asked == ["owner/tiny"]
     assert read_checkpoint(tmp_path / "out").is_trimmed

@@ -15,6 +15,7 @@ import pytest
 
 from pinembed.errors import ModelError, PinembedError
 from pinembed.jobs.trim import trim
+from pinembed.settings.model import TrimSettings
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.projector import CONFIG_NAME, PROJECTOR_NAME, new_projector, save_projector
 
@@ -140,7 +141,7 @@ def test_trim_of_a_config_with_any_odd_value_ends_in_a_folder_or_a_sentence(tiny
         (tmp_path / "full" / "config.json").write_text(config, encoding="utf-8")
         edit(tmp_path / "full" / "config.json", drawn.choice(indices), drawn.choice(ODD_VALUES))
         try:
-            trim(model=tmp_path / "full", out=tmp_path / f"out{number}")
+            trim(TrimSettings(model=tmp_path / "full", out=tmp_path / f"out{number}"))
         except PinembedError:
             refused += 1
             assert not (tmp_path / f"out{number}").exists()

@@ -12,6 +12,7 @@ import torch
 
 from pinembed.errors import ModelError, NonFiniteEmbeddingError, UsageError
 from pinembed.jobs.trim import trim
+from pinembed.settings.model import TrimSettings
 from pinembed.trimmed.model import TrimmedModel, load_parts
 from pinembed.trimmed.projector import Projector, new_projector, save_projector
 from tests.conftest import make_qwen3vl
@@ -83,7 +84,7 @@ def test_trimmed_answers_equal_the_full_models(
 
 def test_moe_logits_equal_the_full_models(tmp_path: Path, rows_ND: np.ndarray) -> None:
     folder = make_qwen3vl(tmp_path / "moe", experts=4, tied=False)
-    trim(model=folder, out=tmp_path / "out")
+    trim(TrimSettings(model=folder, out=tmp_path / "out"))
     ours, full = TrimmedModel.load(tmp_path / "out"), TrimmedModel(*load_parts(folder))
     ours.projector, full.projector = seeded_projector(ours), seeded_projector(full)
     assert torch.equal(ours.logits([TWO], [rows_ND[:2]]), full.logits([TWO], [rows_ND[:2]]))

@@ -27,25 +27,7 @@ from pinembed.catalogue.shards import (
 from pinembed.catalogue.tar_shards import scan_tars
 from pinembed.errors import DataError, UsageError
 from pinembed.nouns.failure import Failure
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InputChoice:
-    """What the user named.
-
-    Attributes:
-        images: a folder, a tar or a Parquet file.
-        metadata: metadata file; None takes the folder's own where there is one.
-        files_from: list of the files to take; None takes all.
-        null_separated: the list's names end in NUL instead of a line break.
-        image_column: column of the images in Parquet; None looks for it.
-    """
-
-    images: Path
-    metadata: Path | None = None
-    files_from: Path | None = None
-    null_separated: bool = False
-    image_column: str | None = None
+from pinembed.settings.encoding import EncodeSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,29 +77,33 @@ class Inputs:
         return below.startswith(self.seen) and not below.startswith(self.unsure)
 
 
-def find_inputs(choice: InputChoice) -> Inputs:
+def find_inputs(settings: EncodeSettings) -> Inputs:
     """List the images, read their metadata and join them.
 
     Raises:
         DataError: no such folder, no image in it, unreadable metadata, an id that occurs twice.
         UsageError: options that do not go with this kind of inputs.
     """
-    if choice.null_separated and choice.files_from is None:
+    if settings.null_separated and settings.files_from is None:
         raise UsageError("--null says how --files-from is separated; there is none.", remedy="Give --files-from LIST.")
-    kind = shard_kind(choice.images)
+    kind = shard_kind(settings.images)
     if kind is not None:
-        file = Shard(path=choice.images, file_name=choice.images.name)
-        return _from_shards(choice, kind, [file], folder=_absolute(choice.images.parent), seen=(f"{file.file_name}/",))
-    shards = {} if choice.files_from is not None or _holds_pictures(choice.images) else shards_of_folder(choice.images)
+        file = Shard(path=settings.images, file_name=settings.images.name)
+        return _from_shards(
+            settings, kind, [file], folder=_absolute(settings.images.parent), seen=(f"{file.file_name}/",)
+        )
+    shards = (
+        {} if settings.files_from is not None or _holds_pictures(settings.images) else shards_of_folder(settings.images)
+    )
     if not shards:
-        return _from_folder(choice)
+        return _from_folder(settings)
     if len(shards) > 1:
         raise DataError(
-            f"{choice.images} holds {len(shards[TAR])} tar and {len(shards[PARQUET])} Parquet file(s).",
+            f"{settings.images} holds {len(shards[TAR])} tar and {len(shards[PARQUET])} Parquet file(s).",
             remedy="Give a folder with one kind of them, or one of the files.",
         )
     [(kind, files)] = shards.items()
-    return _from_shards(choice, kind, files, folder=_absolute(choice.images), seen=("",))
+    return _from_shards(settings, kind, files, folder=_absolute(settings.images), seen=("",))
 
 
 def _holds_pictures(folder: Path) -> bool:
@@ -136,14 +122,16 @@ def _disk(folder: str) -> int:
         raise DataError(f"{folder} cannot be read: {error.strerror or error}.", remedy="Check the disk.") from error
 
 
-def _from_folder(choice: InputChoice) -> Inputs:
-    if choice.image_column is not None:
-        raise _needless("--image-column", choice.images, "Parquet files")
-    folder = _absolute(choice.images)
+def _from_folder(settings: EncodeSettings) -> Inputs:
+    if settings.image_column is not None:
+        raise _needless("--image-column", settings.images, "Parquet files")
+    folder = _absolute(settings.images)
     listed = None
-    if choice.files_from is not None:
-        listed = listed_files(choice.images, choice.files_from, separator=b"\0" if choice.null_separated else b"\n")
-    scan = scan_folder(choice.images, metadata=choice.metadata, listed=listed)
+    if settings.files_from is not None:
+        listed = listed_files(
+            settings.images, settings.files_from, separator=b"\0" if settings.null_separated else b"\n"
+        )
+    scan = scan_folder(settings.images, metadata=settings.metadata, listed=listed)
     candidates, failures = drop_duplicate_ids(scan.candidates)
     return Inputs(
         folder=folder,
@@ -157,17 +145,19 @@ def _from_folder(choice: InputChoice) -> Inputs:
 
 
 def _from_shards(
-    choice: InputChoice, kind: str, shards: Sequence[Shard], *, folder: str, seen: tuple[str, ...]
+    settings: EncodeSettings, kind: str, shards: Sequence[Shard], *, folder: str, seen: tuple[str, ...]
 ) -> Inputs:
     what = f"{kind} files"
-    if choice.metadata is not None:
-        raise _needless("--metadata", choice.images, "a folder of images", f"{what} bring their own metadata")
-    if choice.files_from is not None:
-        raise _needless("--files-from", choice.images, "a folder of images", "a list names files, not what is in them")
-    if choice.image_column is not None and kind != PARQUET:
-        raise _needless("--image-column", choice.images, "Parquet files")
-    scan = scan_tars(shards) if kind == TAR else scan_parquets(shards, choice.image_column)
-    refuse_nothing(scan, choice.images, shards)
+    if settings.metadata is not None:
+        raise _needless("--metadata", settings.images, "a folder of images", f"{what} bring their own metadata")
+    if settings.files_from is not None:
+        raise _needless(
+            "--files-from", settings.images, "a folder of images", "a list names files, not what is in them"
+        )
+    if settings.image_column is not None and kind != PARQUET:
+        raise _needless("--image-column", settings.images, "Parquet files")
+    scan = scan_tars(shards) if kind == TAR else scan_parquets(shards, settings.image_column)
+    refuse_nothing(scan, settings.images, shards)
     notes = [*scan.notes, *rename_reserved_columns(scan)]
     found, unnamed = in_columns(scan.candidates, scan.schema)
     candidates, repeated = drop_duplicate_ids(found)

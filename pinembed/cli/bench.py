@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from pinembed.cli.console import Console, stop_on_signals
-from pinembed.cli.options import BatchSize, Device, EncoderOption, Json, Quiet, columns
-from pinembed.errors import UsageError
+from pinembed.cli.command import add_command
+from pinembed.cli.console import Console
+from pinembed.settings.measuring import BenchEncodeSettings, BenchLookupSettings, BenchVlmSettings
 
 if TYPE_CHECKING:
     from pinembed.reports.bench import BenchVlmReport
 
 
-def encode_command(
-    images: Annotated[Path, typer.Argument(help="Folder of images.", show_default=False)],
-    encoder: EncoderOption,
-    count: Annotated[int, typer.Option("--images", min=16, help="Images to read, spread over the folder.")] = 1000,
-    device: Device = "auto",
-    batch_size: BatchSize = None,
-    json_output: Json = False,
-    quiet: Quiet = False,
-) -> None:
+def run_encode(settings: BenchEncodeSettings, console: Console) -> None:
     """Measure decoding, every backend, and both together; say what limits the machine and how near encode comes."""
     from pinembed.jobs.bench_encode import bench_encode
 
-    stop = stop_on_signals()
-    console = Console(json_output=json_output, quiet=quiet)
-    report = bench_encode(
-        images,
-        encoder=encoder,
-        count=count,
-        device=device,
-        batch_size=batch_size,
-        progress=console.progress,
-        stop=stop,
-    )
+    report = bench_encode(settings, progress=console.progress, stop=console.stop)
     rows = [("decode alone", f"{report.decode_images_per_s:.1f}", "", "")]
     rows += [
         (
@@ -69,23 +50,11 @@ def _share(value: float | None) -> str:
 OPEN_MS, GATHER_P99_MS, GROWTH_MB, WRITE_SHARE = 50.0, 1.0, 100.0, 0.5
 
 
-def lookup_command(
-    items: Annotated[int, typer.Option("--items", min=64, help="N, rows of the source that is drawn.")] = 1_000_000,
-    dim: Annotated[int, typer.Option("--dim", min=1, help="D, floats of one embedding.")] = 512,
-    gathers: Annotated[int, typer.Option("--gathers", min=100, help="Timed lookups of 64 ids each.")] = 3000,
-    folder: Annotated[
-        Path, typer.Option("--folder", help="Folder on the disk to measure; what is written there is removed.")
-    ] = Path(),
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the rows and of the ids asked for.")] = 0,
-    json_output: Json = False,
-    quiet: Quiet = False,
-) -> None:
+def run_lookup(settings: BenchLookupSettings, console: Console) -> None:
     """Write a source of drawn rows, open it, look ids up, and set the times beside what is aimed at."""
     from pinembed.jobs.bench_lookup import bench_lookup
 
-    stop_on_signals()
-    console = Console(json_output=json_output, quiet=quiet)
-    report = bench_lookup(folder=folder, items=items, dim=dim, gathers=gathers, seed=seed, progress=console.progress)
+    report = bench_lookup(settings, progress=console.progress)
     growth_mb = report.resident_growth_bytes / 1e6
     rows = [
         ("open", f"{report.open_ms:.2f} ms", f"< {OPEN_MS:g} ms", report.open_ms < OPEN_MS),
@@ -114,84 +83,15 @@ def lookup_command(
     console.report(report)
 
 
-def vlm_command(
-    model: Annotated[
-        Path | None, typer.Argument(help="Folder of a Qwen3-VL checkpoint with its tower.", show_default=False)
-    ] = None,
-    shape: Annotated[
-        str | None,
-        typer.Option("--shape", help="2B, 4B or 8B with drawn weights, in the place of MODEL.", show_default=False),
-    ] = None,
-    images: Annotated[
-        str | None,
-        typer.Option(
-            "--images",
-            help="Numbers of images in a prompt, separated by commas.",
-            show_default="1,2,4,8,16, as far as --minutes and memory reach",
-        ),
-    ] = None,
-    image_px: Annotated[int, typer.Option("--image-px", help="Side of the square images, in pixels.")] = 1024,
-    dim: Annotated[int, typer.Option("--dim", help="Floats of a stored embedding.")] = 512,
-    tokens: Annotated[int, typer.Option("--tokens", help="Soft tokens an item.")] = 4,
-    answer_tokens: Annotated[int, typer.Option("--answer-tokens", help="Tokens of every answer.")] = 8,
-    price_per_hour: Annotated[
-        float, typer.Option("--price-per-hour", help="Of this machine, in US dollars; makes the cost column.")
-    ] = 1.0,
-    repeats: Annotated[
-        int | None,
-        typer.Option(
-            "--repeats",
-            min=1,
-            help="Of every measurement; the fastest counts.",
-            show_default="as many as fit into 10 s, 5 at most",
-        ),
-    ] = None,
-    minutes: Annotated[
-        float | None,
-        typer.Option(
-            "--minutes",
-            min=0,
-            help="Leave numbers of images out that would take longer than this in all.",
-            show_default="15, or no limit with --images",
-        ),
-    ] = None,
-    dtype: Annotated[str, typer.Option("--dtype", help="bfloat16, float16 or float32.")] = "bfloat16",
-    plot: Annotated[
-        Path | None, typer.Option("--plot", help="PNG of the times over the number of images.", show_default=False)
-    ] = None,
-    device: Device = "auto",
-    json_output: Json = False,
-    quiet: Quiet = False,
-) -> None:
+def run_vlm(settings: BenchVlmSettings, console: Console) -> None:
     """Time the same question with pixels through the tower and with stored embeddings."""
     from pinembed.jobs.bench_vlm import bench_vlm
 
-    stop = stop_on_signals()
-    try:
-        counts = None if images is None else [int(count) for count in columns(images)]
-    except ValueError as error:
-        raise UsageError(f"--images {images} is no list of numbers.", remedy="For example: --images 1,2,4,8") from error
-    console = Console(json_output=json_output, quiet=quiet)
-    report = bench_vlm(
-        model=model,
-        shape=shape,
-        images=counts,
-        image_px=image_px,
-        dim=dim,
-        tokens=tokens,
-        answer_tokens=answer_tokens,
-        price_per_hour=price_per_hour,
-        repeats=repeats,
-        minutes=minutes,
-        dtype=dtype,
-        device=device,
-        plot=plot,
-        progress=console.progress,
-    )
+    report = bench_vlm(settings, progress=console.progress)
     _show(console, report)
     console.report(report)
-    if stop.signum is not None:
-        raise typer.Exit(128 + stop.signum)
+    if console.stop.signum is not None:
+        raise typer.Exit(128 + console.stop.signum)
 
 
 def _show(console: Console, report: BenchVlmReport) -> None:
@@ -255,6 +155,6 @@ def root() -> None:
     """Keeps every bench a sub-command, however many there are."""
 
 
-app.command("encode")(encode_command)
-app.command("lookup")(lookup_command)
-app.command("vlm")(vlm_command)
+add_command(app, "encode", BenchEncodeSettings, run_encode)
+add_command(app, "lookup", BenchLookupSettings, run_lookup)
+add_command(app, "vlm", BenchVlmSettings, run_vlm)

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM to a Stop: deferred where the job commits in steps, at once elsewhere."""
+"""What a person at the terminal sees of a command, and how their signals reach it."""
 
 from __future__ import annotations
 
@@ -31,11 +31,13 @@ class Console:
     Args:
         json_output: `--json` was given.
         quiet: `--quiet` was given.
+        stop: is asked for by the process's signals; by default by none.
     """
 
-    def __init__(self, *, json_output: bool = False, quiet: bool = False) -> None:
+    def __init__(self, *, json_output: bool = False, quiet: bool = False, stop: Stop | None = None) -> None:
         self.json_output = json_output
         self.quiet = quiet
+        self.stop = stop or Stop()
         self._words = RichConsole(stderr=json_output, highlight=False, soft_wrap=True)
 
     @property

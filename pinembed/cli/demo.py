@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from pinembed.cli.console import Console, stop_on_signals
-from pinembed.cli.options import Json, Overwrite, Quiet
+from pinembed.cli.console import Console
+from pinembed.settings.measuring import DemoSettings
 
 if TYPE_CHECKING:
     from pinembed.nouns.scores import Scores
     from pinembed.reports.demo import DemoReport
 
 
-def command(
-    out: Annotated[Path, typer.Option("--out", help="Folder for everything that the demo makes.")] = Path("demo"),
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", help="Catalogue with the sample shop's columns.", show_default="sample_images"),
-    ] = None,
-    overwrite: Overwrite = False,
-    json_output: Json = False,
-    quiet: Quiet = False,
-) -> None:
+def run(settings: DemoSettings, console: Console) -> None:
     """Show the whole way on the sample shop: fine-tune, encode, search, export, trim, align, ask."""
     from pinembed.jobs.demo import demo
 
-    stop = stop_on_signals()
-    console = Console(json_output=json_output, quiet=quiet)
-    report = demo(out=out, data=data, overwrite=overwrite, progress=console.progress, stop=stop)
+    report = demo(settings, progress=console.progress, stop=console.stop)
     _show(console, report)
     console.report(report)
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import typer
 
 from pinembed.cli.console import Console
-from pinembed.cli.options import Json, Quiet
+from pinembed.settings.measuring import DoctorSettings
 
 
-def command(json_output: Json = False, quiet: Quiet = False) -> None:
+def run(settings: DoctorSettings, console: Console) -> None:
     """Check versions, the torch/torchvision pair, devices, extras, hub access and free disk."""
     from pinembed.jobs.doctor import examine
 
-    console = Console(json_output=json_output, quiet=quiet)
-    report = examine()
+    report = examine(settings)
     console.table(
         "pinembed doctor",
         ["what", "found", "verdict"],

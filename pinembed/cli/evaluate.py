@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from pinembed.cli.console import Console
-from pinembed.cli.options import (
-    DataArgument,
-    Device,
-    EncoderOption,
-    GroupOption,
-    Json,
-    Quiet,
-    SliceOption,
-    TemplateOption,
-    TextOption,
-    columns,
-)
 from pinembed.cli.tables import interval, say_terms, show_item_comparison, show_items, show_slice_changes
 from pinembed.errors import GateError
+from pinembed.settings.training import EvaluateSettings
 
 if TYPE_CHECKING:
     from pinembed.nouns.scores import Accuracy, Estimate, RetrievalScores, Scores, SliceScores
@@ -33,83 +21,14 @@ NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 SHOWN_SLICES = 12
 
 
-def command(
-    folder: DataArgument,
-    encoder: EncoderOption,
-    against: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--against",
-            help="The encoder in use: shows both, the paired difference, and whether to change. May be given several "
-            "times, e.g. for the champion and the base; then the encoder has to win against each.",
-        ),
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            "--split",
-            help="Split to measure, or all; default: test, or val for --storage-formats alone. Without a split column: "
-            "train, val, test by hash.",
-            show_default=False,
-        ),
-    ] = None,
-    group: GroupOption = None,
-    text: TextOption = None,
-    template: TemplateOption = None,
-    slices: SliceOption = None,
-    dims: Annotated[
-        int | None,
-        typer.Option(
-            "--dims",
-            min=1,
-            help="Floats of each embedding to measure, the first ones, as encode --dims stores them; by default all.",
-            show_default=False,
-        ),
-    ] = None,
-    storage_formats: Annotated[
-        bool,
-        typer.Option(
-            "--storage-formats",
-            help="Also show what fp16, int8, binary and fewer dimensions cost, and which options of encode store the "
-            "smallest that costs next to nothing.",
-        ),
-    ] = False,
-    plot: Annotated[
-        Path | None,
-        typer.Option(
-            "--plot",
-            help="PNG to write of the differences to --against by direction and slice, or of --storage-formats.",
-            show_default=False,
-        ),
-    ] = None,
-    device: Device = "auto",
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap intervals.")] = 0,
-    json_output: Json = False,
-    quiet: Quiet = False,
-) -> None:
+def run(settings: EvaluateSettings, console: Console) -> None:
     """Measure text-to-image, image-to-text and image-to-image retrieval of an encoder on a split of DATA.
 
     With --against the exit code is 4 where another encoder should keep its place.
     """
     from pinembed.jobs.evaluate import evaluate
 
-    console = Console(json_output=json_output, quiet=quiet)
-    report = evaluate(
-        data=folder,
-        encoder=encoder,
-        against=against or (),
-        split=split,
-        group=group,
-        text=columns(text),
-        template=template,
-        slices=slices or (),
-        dims=dims,
-        storage_formats=storage_formats,
-        plot=plot,
-        device=device,
-        seed=seed,
-        progress=console.progress,
-    )
+    report = evaluate(settings, progress=console.progress)
     _show(console, report)
     console.report(report)
     if report.comparisons and not report.promoted:

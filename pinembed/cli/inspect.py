@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pinembed.cli.console import Console
-from pinembed.cli.options import Json, Quiet, Table
+from pinembed.settings.encoding import InspectSettings
 
 if TYPE_CHECKING:
     from pinembed.nouns.run_record import RunRecord
@@ -15,12 +15,11 @@ FAILURES_SHOWN = 10
 RUN_COLUMNS = ("begun (UTC)", "ended", "added", "updated", "failed", "seconds", "host")
 
 
-def command(table: Table, json_output: Json = False, quiet: Quiet = False) -> None:
+def run(settings: InspectSettings, console: Console) -> None:
     """Show a table's rows, encoder, generations, failures, fragments and size, and its last runs of encode."""
     from pinembed.jobs.inspect import inspect
 
-    console = Console(json_output=json_output, quiet=quiet)
-    report = inspect(table=table)
+    report = inspect(settings)
     console.table(report.table, ["what", "found"], _lines(report), numeric_from=2)
     for image in report.failed_images[:FAILURES_SHOWN]:
         console.say(f"failed {image.id}: {image.message}")

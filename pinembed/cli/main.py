@@ -24,8 +24,14 @@ from pinembed.cli import (
     trim,
     verify,
 )
+from pinembed.cli.command import add_command
 from pinembed.cli.console import print_error
 from pinembed.errors import PinembedError, StoppedError
+from pinembed.settings.encoding import EncodeSettings, InspectSettings, SearchSettings
+from pinembed.settings.measuring import DemoSettings, DoctorSettings
+from pinembed.settings.model import AlignSettings, AskSettings, TrimSettings
+from pinembed.settings.source import ExportSettings, VerifySettings
+from pinembed.settings.training import EvaluateSettings, FinetuneSettings, FuseSettings
 from pinembed.version import __version__
 
 EPILOG = (
@@ -38,9 +44,8 @@ app = typer.Typer(
     help="Precompute embeddings: fine-tune a CLIP encoder, encode a catalogue into LanceDB, feed a trimmed Qwen3-VL.",
     epilog=EPILOG,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
 )
 
 
@@ -60,20 +65,22 @@ def root(
 
 
 # in the order in which a newcomer meets them
-app.command("finetune")(finetune.command)
-app.command("fuse")(fuse.command)
-app.command("evaluate")(evaluate.command)
-app.command("encode")(encode.command)
-app.command("inspect")(inspect.command)
-app.command("search")(search.command)
-app.command("export")(export.command)
-app.command("verify")(verify.command)
-app.command("trim")(trim.command)
-app.command("align")(align.command)
-app.command("ask")(ask.command)
-app.add_typer(bench.app, name="bench")
-app.command("doctor")(doctor.command)
-app.command("demo")(demo.command)
+ENCODER, TABLE, SOURCE = "From a base to an encoder", "From images to a table", "From a table to files"
+MODEL, MACHINE = "From files to answers", "This machine"
+add_command(app, "finetune", FinetuneSettings, finetune.run, panel=ENCODER)
+add_command(app, "fuse", FuseSettings, fuse.run, panel=ENCODER)
+add_command(app, "evaluate", EvaluateSettings, evaluate.run, panel=ENCODER)
+add_command(app, "encode", EncodeSettings, encode.run, panel=TABLE)
+add_command(app, "inspect", InspectSettings, inspect.run, panel=TABLE)
+add_command(app, "search", SearchSettings, search.run, panel=TABLE)
+add_command(app, "export", ExportSettings, export.run, panel=SOURCE)
+add_command(app, "verify", VerifySettings, verify.run, panel=SOURCE)
+add_command(app, "trim", TrimSettings, trim.run, panel=MODEL)
+add_command(app, "align", AlignSettings, align.run, panel=MODEL)
+add_command(app, "ask", AskSettings, ask.run, panel=MODEL)
+app.add_typer(bench.app, name="bench", rich_help_panel=MACHINE)
+add_command(app, "doctor", DoctorSettings, doctor.run, panel=MACHINE)
+add_command(app, "demo", DemoSettings, demo.run, panel=MACHINE)
 
 
 def main() -> NoReturn:

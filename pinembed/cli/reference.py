@@ -19,6 +19,8 @@ or `.parquet` with `file_name`, an optional `split` column or split folders). EN
 `--random-init`. TABLE is `DATABASE/NAME`: `catalog/pins` is `catalog/pins.lance`; `s3://` and other addresses pass
 through to LanceDB.
 
+`pinembed --install-completion` teaches the shell to complete commands and options.
+
 With `--json` standard output holds one JSON object and nothing else; progress and words go to standard error. A failure
 prints `{"error": {"message", "remedy", "exit_code"}}` instead.
 

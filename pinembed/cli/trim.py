@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from pinembed.cli.console import Console
-from pinembed.cli.options import Json, Out, Overwrite, Quiet
+from pinembed.settings.model import TrimSettings
 
 
-def command(
-    model: Annotated[
-        str,
-        typer.Argument(help="Folder of a Qwen3-VL checkpoint in safetensors, dense or MoE, or hf-hub:OWNER/REPO."),
-    ],
-    out: Out,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Also load both models and compare their logits and answers.")
-    ] = False,
-    overwrite: Overwrite = False,
-    json_output: Json = False,
-    quiet: Quiet = False,
-) -> None:
+def run(settings: TrimSettings, console: Console) -> None:
     """Take the vision tower out of a Qwen3-VL checkpoint; what is left reads stored embeddings."""
-    from pinembed.cli.console import stop_on_signals
     from pinembed.jobs.trim import trim
 
-    stop_on_signals()
-    console = Console(json_output=json_output, quiet=quiet)
-    report = trim(model=model, out=out, verify=verify, overwrite=overwrite, progress=console.progress)
+    report = trim(settings, progress=console.progress)
     share = report.parameters_removed / report.parameters
     console.table(
         f"{report.model} -> {report.out}",

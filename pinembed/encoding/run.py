@@ -14,11 +14,13 @@ from pinembed.encoding.backend import BackendOfRun, sample_pixels
 from pinembed.encoding.pipeline import Counters, EncodePipeline
 from pinembed.encoding.plan import Plan, make_plan
 from pinembed.encoding.run_log import Outcome, RunHistory
-from pinembed.encoding.settings import EncodeSettings
+from pinembed.encoding.target import EncodeTarget
 from pinembed.fusion.item_fuser import ItemFuser
 from pinembed.images.loading import WorkerSetup
 from pinembed.images.pool import LoadingPool
+from pinembed.machine import usable_cores
 from pinembed.nouns.progress import Progress, Stop
+from pinembed.settings.encoding import EncodeSettings
 from pinembed.table.embedding_table import EmbeddingTable, table_exists
 from pinembed.table.side_tables import FailureTable
 from pinembed.table.upkeep import fit_columns, index_if_large, tidy
@@ -31,7 +33,8 @@ class EncodeRun:
     """One run over inputs that were scanned.
 
     Args:
-        settings: of the run.
+        settings: what was asked for.
+        target: where it goes.
         inputs: what there is.
         progress: is told what happens.
 
@@ -39,8 +42,10 @@ class EncodeRun:
         counters: what was done so far.
     """
 
-    def __init__(self, settings: EncodeSettings, inputs: Inputs, progress: Progress) -> None:
+    def __init__(self, settings: EncodeSettings, target: EncodeTarget, inputs: Inputs, progress: Progress) -> None:
         self.settings = settings
+        self.target = target
+        self.workers = settings.workers or usable_cores()
         self.inputs = inputs
         self.progress = progress
         self.counters = Counters()
@@ -51,8 +56,8 @@ class EncodeRun:
             self.progress.say(note)
         table = self._open()
         if table is not None:
-            table.check_encoder(self.settings.spec)
-        known = FailureTable(self.settings.address).known()
+            table.check_encoder(self.target.spec)
+        known = FailureTable(self.target.address).known()
         wanted = self.settings
         return make_plan(
             self.inputs, table, known, retry_failed=wanted.retry_failed, prune=wanted.prune, force=wanted.force
@@ -95,7 +100,7 @@ class EncodeRun:
         return table
 
     def _create(self) -> EmbeddingTable:
-        wanted = self.settings
+        wanted = self.target
         return EmbeddingTable.create(
             str(wanted.address), wanted.spec, self.inputs.schema, reference=wanted.reference, dtype=wanted.dtype
         )
@@ -103,7 +108,7 @@ class EncodeRun:
     def _keep_up(self, table: EmbeddingTable) -> None:
         """Compact, and index what has grown large."""
         tidy(table)
-        FailureTable(self.settings.address).tidy()
+        FailureTable(self.target.address).tidy()
         recall = index_if_large(table)
         if recall is not None:
             self.progress.say(f"built an IVF_RQ index over {table.count_rows()} rows: recall@10 {recall:.3f}")
@@ -112,9 +117,9 @@ class EncodeRun:
         self, plan: Plan, table: EmbeddingTable, pool: LoadingPool | None, backend: BackendOfRun, stop: Stop
     ) -> Outcome:
         """The pipeline, with everything committed at its end, also at an early one."""
-        wanted, failures, fuser = self.settings, FailureTable(self.settings.address), self._fuser()
+        wanted, failures, fuser = self.settings, FailureTable(self.target.address), self._fuser()
         writer = TableWriter(table, failures, commit_rows=wanted.commit_rows, commit_s=wanted.commit_s, fuse=fuser)
-        dims = wanted.spec.dim
+        dims = self.target.spec.dim
         run = EncodePipeline(
             plan, self.inputs, counters=self.counters, writer=writer, dims=dims, progress=self.progress
         )
@@ -149,22 +154,22 @@ class EncodeRun:
         self.progress.start("backends")
         pixels_BCHW = sample_pixels(
             plan,
-            self.settings.spec.preprocessing,
+            self.target.spec.preprocessing,
             images=backend.calibration_images,
-            workers=self.settings.workers,
+            workers=self.workers,
             image_limit_s=self.settings.image_limit_s,
         )
         if pixels_BCHW is not None:
             backend.calibrate(pixels_BCHW, stop)
 
     def _pool(self) -> LoadingPool:
-        setup = WorkerSetup(preprocessing=self.settings.spec.preprocessing, reduced=self.settings.reduced_decode)
+        setup = WorkerSetup(preprocessing=self.target.spec.preprocessing, reduced=self.settings.reduced_decode)
         wanted = self.settings
-        return LoadingPool(setup, workers=wanted.workers, image_limit_s=wanted.image_limit_s, ahead=LOADED_AHEAD)
+        return LoadingPool(setup, workers=self.workers, image_limit_s=wanted.image_limit_s, ahead=LOADED_AHEAD)
 
     def _backend(self, images: int) -> BackendOfRun:
         return BackendOfRun(
-            self.settings.files,
+            self.target.files,
             fingerprint=self._tower_fingerprint(),
             name=self.settings.backend,
             device=self.settings.device,
@@ -175,25 +180,25 @@ class EncodeRun:
 
     def _tower_fingerprint(self) -> str:
         """Of what computes, which is the same however many of its floats are kept."""
-        return dataclasses.replace(self.settings.spec, dim=self.settings.files.tower_dim).fingerprint
+        return dataclasses.replace(self.target.spec, dim=self.target.files.tower_dim).fingerprint
 
     def _fuser(self) -> ItemFuser | None:
         """What makes item vectors; None where they are the images' own."""
-        fusion = self.settings.spec.fusion
+        fusion = self.target.spec.fusion
         if fusion is None:
             return None
         self.progress.say(f"an item's vector is the mean of {fusion}")
         lacking = [name for name in fusion.names if name not in self.inputs.schema.names]
         if lacking:
             self.progress.say(f"the metadata has no column {', '.join(lacking)}; items are fused without.")
-        return ItemFuser(self.settings.files, fusion, device=self.settings.device)
+        return ItemFuser(self.target.files, fusion, device=self.settings.device)
 
     def _open(self) -> EmbeddingTable | None:
-        return EmbeddingTable.open(str(self.settings.address)) if table_exists(self.settings.address) else None
+        return EmbeddingTable.open(str(self.target.address)) if table_exists(self.target.address) else None
 
     def _forget_obsolete(self, plan: Plan) -> None:
         """Take failures of this folder out that are none any more: mended, or gone."""
-        table = FailureTable(self.settings.address)
+        table = FailureTable(self.target.address)
         known = [failure for failure in table.known().values() if failure.folder == self.inputs.folder]
         indices = self.inputs.candidates.find(pa.array([failure.id for failure in known], pa.large_string()))
         failing = {failure.id for failure in (*plan.failures, *plan.not_retried, *self.counters.failures)}

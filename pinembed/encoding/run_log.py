@@ -16,10 +16,11 @@ from datetime import datetime, timezone
 from pinembed.encoding.backend import BackendOfRun
 from pinembed.encoding.pipeline import Counters
 from pinembed.encoding.plan import Plan
-from pinembed.encoding.settings import EncodeSettings
+from pinembed.encoding.target import EncodeTarget
 from pinembed.errors import PinembedError, StoppedError, TableError
 from pinembed.nouns.run_record import DONE, FAILED, STOPPED, TOO_MANY_FAILURES, RunRecord
 from pinembed.reports.encode import EncodeReport, EncodeStages, FailedImage
+from pinembed.settings.encoding import EncodeSettings
 from pinembed.table.embedding_table import table_exists
 from pinembed.table.side_tables import COUNTS, RunTable
 from pinembed.version import __version__
@@ -47,15 +48,21 @@ class Outcome:
 
 
 def make_report(
-    settings: EncodeSettings, plan: Plan, outcome: Outcome, *, scan_s: float, seconds: float, dry_run: bool
+    settings: EncodeSettings,
+    target: EncodeTarget,
+    plan: Plan,
+    outcome: Outcome,
+    *,
+    scan_s: float,
+    seconds: float,
 ) -> EncodeReport:
     """What the run did, for people and scripts."""
     counters = outcome.counters
     failures = [*plan.failures, *plan.not_retried, *counters.failures]
     return EncodeReport(
-        table=str(settings.address),
-        encoder=settings.spec.architecture,
-        fingerprint=settings.spec.fingerprint,
+        table=str(target.address),
+        encoder=target.spec.architecture,
+        fingerprint=target.spec.fingerprint,
         added=counters.added,
         updated=counters.updated,
         unchanged=plan.unchanged,
@@ -74,7 +81,7 @@ def make_report(
         ),
         not_retried=len(plan.not_retried),
         backend=outcome.backend.name if outcome.backend else "",
-        dry_run=dry_run,
+        dry_run=settings.dry_run,
         max_failure_rate=settings.max_failure_rate,
     )
 
@@ -95,15 +102,16 @@ class RunHistory:
     """The record of one run; the caller holds the run lock.
 
     Args:
-        settings: of the run.
+        settings: what was asked for.
+        target: where it goes.
 
     Attributes:
         counters: what the run has done so far, so that one that is stopped can tell.
     """
 
-    def __init__(self, settings: EncodeSettings) -> None:
+    def __init__(self, settings: EncodeSettings, target: EncodeTarget) -> None:
         self.counters = Counters()
-        self._address = settings.address
+        self._address = target.address
         self._started_s = time.perf_counter()
         self._table: RunTable | None = None
         self._run = RunRecord(
@@ -112,8 +120,8 @@ class RunHistory:
             host=socket.gethostname(),
             pid=os.getpid(),
             version=__version__,
-            images=os.path.abspath(settings.choice.images),  # noqa: PTH100  (resolve() would follow the mount's links)
-            fingerprint=settings.spec.fingerprint,
+            images=os.path.abspath(settings.images),  # noqa: PTH100  (resolve() would follow the mount's links)
+            fingerprint=target.spec.fingerprint,
             reduced_decode=settings.reduced_decode,
         )
 

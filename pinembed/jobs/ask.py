@@ -1,10 +1,14 @@
-"""Questions from JSON lines: `{"id": "1", "question": "...", "items": ["a", "b"]}`, or `"item": "a"` for one."""
+"""The ask job: questions about items, answered from their stored embeddings.
+
+A line of a file of questions is `{"id": "1", "question": "...", "items": ["a", "b"]}`, or has `"item": "a"` for one.
+"""
 
 from __future__ import annotations
 
 import functools
 import itertools
 import json
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +20,7 @@ from pinembed.errors import DataError, UsageError
 from pinembed.machine import choose_device
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.reports.ask import Answer, AskReport, Question
+from pinembed.settings.model import AskSettings
 from pinembed.source.embedding_source import EmbeddingSource
 from pinembed.trimmed.model import TrimmedModel
 
@@ -61,19 +66,38 @@ def _parse(line: str, *, origin: str, number: int, default_text: str | None) -> 
     return Question(id=str(stored.get("id", number)), text=text, items=tuple(items))
 
 
+def read_questions(settings: AskSettings) -> list[Question]:
+    """The one question of the settings, the same of each item, or those of a file of JSON lines.
+
+    Raises:
+        DataError: the file cannot be read, or a line of it is no question.
+        UsageError: no question, or no item.
+    """
+    text, items, origin = settings.question, settings.items, settings.jsonl
+    if origin == "-":
+        return parse_questions(sys.stdin, origin="standard input", default_text=text)
+    if origin is not None:
+        try:
+            lines = Path(origin).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeError) as error:
+            raise DataError(f"{origin} cannot be read: {error}", remedy="Give UTF-8 JSON lines.") from error
+        return parse_questions(lines, origin=origin, default_text=text)
+    if text is None or not text.strip() or not items:
+        raise UsageError(
+            f"There is {'no item' if text else 'no question'}; wanted a QUESTION and at least one --item, or --jsonl.",
+            remedy='For example: pinembed ask "What colour is it?" --model M --source S --item mug-001',
+        )
+    groups = [(item,) for item in items] if settings.each else [tuple(items)]
+    return [Question(id=" ".join(group), text=text, items=group) for group in groups]
+
+
 Generate = Callable[[Sequence[str], Sequence[np.ndarray]], list[str]]
 
 
 def ask(
+    settings: AskSettings,
     *,
-    questions: Sequence[Question],
-    model: Path,
-    source: Path,
-    tokens: int | None = None,
-    max_new_tokens: int = 128,
-    batch_size: int = 16,
-    device: str = "auto",
-    dtype: str = "auto",
+    questions: Sequence[Question] | None = None,
     progress: Progress = SILENT,
     on_answer: Callable[[Answer], None] = lambda answer: None,
     on_text: Callable[[str], None] | None = None,
@@ -84,14 +108,8 @@ def ask(
     stays unanswered. Everything else is answered all the same.
 
     Args:
-        questions: each about one or several items.
-        model: folder that `align` wrote.
-        source: embedding source of the encoder that the projector was trained with.
-        tokens: soft tokens an item, at most the projector's K; None for K.
-        max_new_tokens: longest answer.
-        batch_size: questions at a time.
-        device: `auto`, `cpu`, `cuda` ...
-        dtype: `auto` for the type of the stored weights, or a torch type's name.
+        settings: its fields say what they do.
+        questions: in place of those that the settings have; each about one or several items.
         progress: told each answered question.
         on_answer: called with every answer once it is whole, in order.
         on_text: called with the pieces of an answer as they come, when there is one question.
@@ -100,29 +118,25 @@ def ask(
         ModelError: no trimmed model, or none with a projector.
         EncoderMismatchError: the source is another encoder's.
         SourceError: the source is damaged.
-        UsageError: a question with a special token in it, or more tokens than the projector has.
+        UsageError: no question, one with a special token in it, or more tokens than the projector has.
         MissingExtraError: the extra `vlm` is missing.
     """
-    if batch_size < 1 or max_new_tokens < 1:
-        raise UsageError(
-            f"batch size {batch_size} and {max_new_tokens} new tokens; both must be at least 1.",
-            remedy="Give larger numbers.",
-        )
+    questions = read_questions(settings) if questions is None else questions
     began = time.perf_counter()
-    rows = EmbeddingSource.open(source)
-    trimmed = TrimmedModel.load(model, device=choose_device(device), dtype=dtype)
-    trimmed.require_projector().check_source(rows.spec.fingerprint, origin=str(source))
+    rows = EmbeddingSource.open(settings.source)
+    trimmed = TrimmedModel.load(settings.model, device=choose_device(settings.device), dtype=settings.dtype)
+    trimmed.require_projector().check_source(rows.spec.fingerprint, origin=str(settings.source))
     generate = functools.partial(
         trimmed.generate,
-        tokens=tokens,
-        max_new_tokens=max_new_tokens,
+        tokens=settings.tokens,
+        max_new_tokens=settings.max_new_tokens,
         on_text=on_text if len(questions) == 1 else None,
     )
     loaded = time.perf_counter()
     answers: list[Answer] = []
     progress.start("asking", len(questions), "questions")
-    for start in range(0, len(questions), batch_size):
-        batch = questions[start : start + batch_size]
+    for start in range(0, len(questions), settings.batch_size):
+        batch = questions[start : start + settings.batch_size]
         for answer in _answered(batch, rows, generate):
             answers.append(answer)
             on_answer(answer)
@@ -131,7 +145,7 @@ def ask(
     return AskReport(
         answers=tuple(answers),
         unknown=tuple(sorted({item for answer in answers for item in answer.unknown})),
-        tokens_per_item=trimmed.require_projector().checked_tokens(tokens),
+        tokens_per_item=trimmed.require_projector().checked_tokens(settings.tokens),
         seconds=time.perf_counter() - loaded,
         load_seconds=loaded - began,
     )

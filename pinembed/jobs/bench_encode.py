@@ -17,7 +17,6 @@ from pinembed.encoder.backends.probe import EVERY
 from pinembed.encoder.locate import encoder_spec, locate_encoder
 from pinembed.encoding.backend import BATCH_SIZES
 from pinembed.encoding.run import LOADED_AHEAD
-from pinembed.encoding.settings import IMAGE_LIMIT_S
 from pinembed.errors import DataError
 from pinembed.images.loading import LoadedImage, LoadRequest, WorkerSetup
 from pinembed.images.pool import LoadingPool
@@ -26,28 +25,19 @@ from pinembed.machine import device_name, usable_cores
 from pinembed.nouns.encoder_spec import Preprocessing
 from pinembed.nouns.progress import SILENT, Progress, Stop
 from pinembed.reports.bench import BackendSpeed, BenchEncodeReport
+from pinembed.settings.encoding import IMAGE_LIMIT_S, EncodeSettings
+from pinembed.settings.measuring import BenchEncodeSettings
 
 RECALL_IMAGES = 64  # fewest among which the neighbours of int8 vectors say something
 
 
 def bench_encode(
-    images: Path,
-    *,
-    encoder: str,
-    count: int = 1000,
-    device: str = "auto",
-    batch_size: int | None = None,
-    progress: Progress = SILENT,
-    stop: Stop | None = None,
+    settings: BenchEncodeSettings, *, progress: Progress = SILENT, stop: Stop | None = None
 ) -> BenchEncodeReport:
     """Measure a folder and an encoder on this machine; nothing is left behind.
 
     Args:
-        images: folder of images.
-        encoder: reference of the encoder.
-        count: images to read, spread over the folder.
-        device: torch device.
-        batch_size: images that the encoder takes at once; None chooses by device.
+        settings: its fields say what they do.
         progress: is told what is being measured.
         stop: ends it early.
 
@@ -56,13 +46,13 @@ def bench_encode(
         EncoderError: the encoder cannot be loaded.
         StoppedError: `stop` was asked for.
     """
-    chosen = _spread(sorted(scan_images(images), key=lambda file: file.file_name), count)
+    chosen = _spread(sorted(scan_images(settings.images), key=lambda file: file.file_name), settings.count)
     if not chosen:
-        raise no_image_in(images)
-    files = locate_encoder(encoder)
+        raise no_image_in(settings.images)
+    files = locate_encoder(settings.encoder)
     spec = encoder_spec(files)
-    on = device_name(device)
-    size = batch_size or BATCH_SIZES.get(on.partition(":")[0], 32)
+    on = device_name(settings.device)
+    size = settings.batch_size or BATCH_SIZES.get(on.partition(":")[0], 32)
     cores = usable_cores()
     decode_images_per_s, pixels_BCHW = _decode(chosen, spec.preprocessing, cores, max(size, RECALL_IMAGES), progress)
     progress.say(f"decode: {decode_images_per_s:.0f} images/s on {cores} core(s)")
@@ -72,7 +62,7 @@ def bench_encode(
     )
     speeds = _backends(choice, pixels_BCHW, progress, stop)
     best = next(speed for speed in speeds if speed.backend == choice.settle(speeds))
-    images_per_s, stored = _end_to_end(chosen, encoder, device, size, progress, stop)
+    images_per_s, stored = _end_to_end(chosen, settings.encoder, settings.device, size, progress, stop)
     alone = (1 / decode_images_per_s, 1 / best.images_per_s)
     return BenchEncodeReport(
         encoder=files.architecture,
@@ -141,14 +131,13 @@ def _end_to_end(
         folder.mkdir()
         for index, file in enumerate(files):
             (folder / f"{index:07}{file.path.suffix}").symlink_to(file.path.absolute())
-        report = encode(
-            folder,
+        asked = EncodeSettings(
+            images=folder,
             table=f"{made}/db/bench",
             encoder=encoder,
             device=device,
             batch_size=batch_size,
             max_failure_rate=1.0,
-            progress=progress,
-            stop=stop,
         )
+        report = encode(asked, progress=progress, stop=stop)
     return report.images_per_s, report.encoded

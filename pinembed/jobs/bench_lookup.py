@@ -22,13 +22,11 @@ from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import staged_folder
 from pinembed.reports.bench import LookupReport
+from pinembed.settings.measuring import BenchLookupSettings
 from pinembed.source.embedding_source import EmbeddingSource
 from pinembed.source.rows import Rows
 from pinembed.source.writer import write_source
 
-ITEMS = 1_000_000
-DIM = 512
-GATHERS = 3000
 IDS_PER_GATHER = 64
 OPENS = 21
 WARM_UP = 300
@@ -46,47 +44,35 @@ class _Lookups:
     resident_growth_bytes: int
 
 
-def bench_lookup(
-    *,
-    folder: Path,
-    items: int = ITEMS,
-    dim: int = DIM,
-    gathers: int = GATHERS,
-    seed: int = 0,
-    progress: Progress = SILENT,
-) -> LookupReport:
+def bench_lookup(settings: BenchLookupSettings, *, progress: Progress = SILENT) -> LookupReport:
     """Write a source into a temporary folder, read it in a fresh process, and remove it.
 
     Args:
-        folder: an existing folder on the disk to measure.
-        items: N.
-        dim: D.
-        gathers: timed lookups of 64 ids each.
-        seed: of the rows and of the ids that are asked for.
+        settings: its fields say what they do.
         progress: told the stages.
 
     Raises:
         OutputError: too little free disk.
     """
-    _require_space(folder, 2 * items * (2 * dim + 64))
-    with tempfile.TemporaryDirectory(prefix="pinembed-bench-", dir=folder) as temporary:
+    _require_space(settings.folder, 2 * settings.items * (2 * settings.dim + 64))
+    with tempfile.TemporaryDirectory(prefix="pinembed-bench-", dir=settings.folder) as temporary:
         folder = Path(temporary) / "source"
         progress.start("writing the disk's own way")
-        before = _disk_rate(Path(temporary), 2 * dim * items)
-        progress.start("exporting", items, "items")
-        size_bytes, seconds = _timed_export(folder, items, dim, seed, progress)
+        before = _disk_rate(Path(temporary), 2 * settings.dim * settings.items)
+        progress.start("exporting", settings.items, "items")
+        size_bytes, seconds = _timed_export(folder, settings.items, settings.dim, settings.seed, progress)
         progress.start("writing the disk's own way")
-        after = _disk_rate(Path(temporary), 2 * dim * items)
+        after = _disk_rate(Path(temporary), 2 * settings.dim * settings.items)
         progress.start("looking up")
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            found = pool.submit(_look_up, folder, gathers, seed).result()
+            found = pool.submit(_look_up, folder, settings.gathers, settings.seed).result()
         progress.finish()
     return LookupReport(
-        items=items,
-        dim=dim,
+        items=settings.items,
+        dim=settings.dim,
         size_bytes=size_bytes,
         ids_per_gather=IDS_PER_GATHER,
-        gathers=gathers,
+        gathers=settings.gathers,
         open_ms=found.open_ms,
         gather_p50_ms=float(np.percentile(found.gather_ms, 50)),
         gather_p99_ms=float(np.percentile(found.gather_ms, 99)),

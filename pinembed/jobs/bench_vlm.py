@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
-from pinembed.errors import MissingExtraError, ModelError, StoppedError, UsageError
+from pinembed.errors import MissingExtraError, ModelError, StoppedError
 from pinembed.machine import choose_device
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.reports.bench import BenchVlmReport, Comparison, RequestCost
+from pinembed.settings.measuring import SMALLEST_PX, BenchVlmSettings
 from pinembed.trimmed.checkpoint import read_checkpoint
 from pinembed.trimmed.measure import Bench, Timing, free_bytes, random_model
 from pinembed.trimmed.model import load_parts
@@ -78,29 +79,12 @@ def draw(report: BenchVlmReport, path: Path) -> None:
 
 FLOAT_BYTES = 2  # a stored embedding is fp16
 MILLION = 1_000_000
-WARM_UP_PX = 64
 IMAGES = (1, 2, 4, 8, 16)
 MINUTES = 15.0  # two cores measure the 2B's shape with 1 to 16 images of 1,024 px in that time
 MOST_RUNS, REPEAT_S = 5, 10.0
 
 
-def bench_vlm(
-    *,
-    model: Path | None = None,
-    shape: str | None = None,
-    images: Sequence[int] | None = None,
-    image_px: int = 1024,
-    dim: int = 512,
-    tokens: int = 4,
-    answer_tokens: int = 8,
-    price_per_hour: float = 1.0,
-    repeats: int | None = None,
-    minutes: float | None = None,
-    dtype: str = "bfloat16",
-    device: str = "auto",
-    plot: Path | None = None,
-    progress: Progress = SILENT,
-) -> BenchVlmReport:
+def bench_vlm(settings: BenchVlmSettings, *, progress: Progress = SILENT) -> BenchVlmReport:
     """Time to the first token, tokens, operations, memory and cost, with the vision tower and with stored embeddings.
 
     Both requests use the same language model, so one set of weights is in memory. Loading and decoding of images is
@@ -108,44 +92,34 @@ def bench_vlm(
     those that it made.
 
     Args:
-        model: folder of a Qwen3-VL checkpoint with its tower; or give `shape`.
-        shape: `2B`, `4B` or `8B`, with drawn weights.
-        images: numbers of images in a prompt; None for IMAGES, as far as `minutes` reach.
-        image_px: side of the square images.
-        dim: D of the stored embeddings.
-        tokens: K, soft tokens of one item.
-        answer_tokens: of every answer, the first one included.
-        price_per_hour: of this machine, in US dollars.
-        repeats: of every measurement; the fastest counts. None for as many as fit into REPEAT_S, one at least.
-        minutes: a number of images that would go beyond it is left out; None for no limit, or MINUTES without
-            `images`. One that would need more memory than there is is left out in any case.
-        dtype: of the weights, `bfloat16`, `float16` or `float32`.
-        device: `auto`, `cpu`, `cuda` ...
-        plot: PNG to write.
+        settings: its fields say what they do.
         progress: told each measurement.
 
     Raises:
-        UsageError: neither or both of model and shape, or numbers that cannot be meant.
+        UsageError: an unknown shape.
         ModelError: no Qwen3-VL checkpoint, or a trimmed one.
         StoppedError: a signal before anything was measured.
         MissingExtraError: the extra `vlm`, or for the plot `report`, is missing.
     """
-    counts = sorted(set(IMAGES if images is None else images))
-    _check(model, shape, counts, image_px, (dim, tokens, answer_tokens, repeats or 1), price_per_hour, dtype)
-    if plot is not None:
+    counts = sorted(set(settings.images or IMAGES))
+    if settings.plot is not None:
         check_plot()
-    limit_s = 60 * (minutes if minutes is not None else MINUTES if images is None else math.inf)
+    limit_s = 60 * (settings.minutes if settings.minutes is not None else math.inf if settings.images else MINUTES)
     began = time.perf_counter()
-    chosen = choose_device(device)
-    progress.start("making the model" if shape else "loading the model")
-    loaded = _load(model, shape, dtype, chosen)
+    chosen = choose_device(settings.device)
+    progress.start("making the model" if settings.shape else "loading the model")
+    loaded = _load(settings.model, settings.shape, settings.dtype, chosen)
     projector = new_projector(
-        dim=dim, tokens=tokens, token_embeddings_VH=loaded.get_input_embeddings().weight, encoder_fingerprint="", seed=0
+        dim=settings.dim,
+        tokens=settings.tokens,
+        token_embeddings_VH=loaded.get_input_embeddings().weight,
+        encoder_fingerprint="",
+        seed=0,
     ).to(chosen, loaded.dtype)
-    small = Bench(loaded, projector, image_px=WARM_UP_PX, answer_tokens=2)
+    small = Bench(loaded, projector, image_px=SMALLEST_PX, answer_tokens=2)
     small.full(1), small.trimmed(1)
-    bench = Bench(loaded, projector, image_px=image_px, answer_tokens=answer_tokens)
-    run = _Run(bench, price_per_hour, repeats, deadline=began + limit_s, progress=progress)
+    bench = Bench(loaded, projector, image_px=settings.image_px, answer_tokens=settings.answer_tokens)
+    run = _Run(bench, settings.price_per_hour, settings.repeats, deadline=began + limit_s, progress=progress)
     progress.start("measuring", len(counts), "prompts")
     comparisons = run.measure(counts)
     progress.finish()
@@ -153,25 +127,25 @@ def bench_vlm(
     total = sum(parameter.numel() for parameter in loaded.parameters())
     item_size = torch.empty((), dtype=loaded.dtype).element_size()
     report = BenchVlmReport(
-        model=shape or str(model),
-        random_weights=shape is not None,
+        model=settings.shape or str(settings.model),
+        random_weights=settings.shape is not None,
         device=str(chosen),
         dtype=str(loaded.dtype).removeprefix("torch."),
         threads=torch.get_num_threads(),
-        image_px=image_px,
+        image_px=settings.image_px,
         image_tokens=bench.image_tokens,
-        soft_tokens=tokens,
-        answer_tokens=answer_tokens,
-        price_per_hour=price_per_hour,
+        soft_tokens=settings.tokens,
+        answer_tokens=settings.answer_tokens,
+        price_per_hour=settings.price_per_hour,
         language_bytes=(total - vision) * item_size,
         vision_bytes=vision * item_size,
-        item_bytes=FLOAT_BYTES * dim,
+        item_bytes=FLOAT_BYTES * settings.dim,
         comparisons=tuple(comparisons),
         left_out=tuple(count for count in counts if count not in {made.full.images for made in comparisons}),
-        plot=None if plot is None else str(plot),
+        plot=None if settings.plot is None else str(settings.plot),
     )
-    if plot is not None:
-        draw(report, plot)
+    if settings.plot is not None:
+        draw(report, settings.plot)
     return report
 
 
@@ -265,30 +239,6 @@ class _Run:
         if self._repeats is not None:
             return runs >= self._repeats
         return runs >= MOST_RUNS or (runs > 0 and spent_s * (runs + 1) / runs > REPEAT_S)
-
-
-def _check(
-    model: Path | None,
-    shape: str | None,
-    images: Sequence[int],
-    image_px: int,
-    counts: tuple[int, ...],
-    price_per_hour: float,
-    dtype: str,
-) -> None:
-    if (model is None) == (shape is None):
-        raise UsageError(
-            f"{'Both a MODEL and' if model else 'Neither a MODEL nor'} a --shape came; wanted one of them.",
-            remedy="Give a checkpoint folder, or --shape 2B for drawn weights.",
-        )
-    if not images or min(images) < 1 or min(counts) < 1 or image_px < WARM_UP_PX or price_per_hour < 0:
-        raise UsageError(
-            f"Numbers of images, tokens and repeats must be at least 1, images at least {WARM_UP_PX} px, "
-            "the price not below 0.",
-            remedy="For example: --images 1,2,4,8 --image-px 1024",
-        )
-    if dtype not in {"bfloat16", "float16", "float32"}:
-        raise UsageError(f"--dtype {dtype} is not bfloat16, float16 or float32.", remedy="Give one of these.")
 
 
 def _load(model: Path | None, shape: str | None, dtype: str, device: torch.device) -> Any:

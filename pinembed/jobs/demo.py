@@ -32,6 +32,11 @@ from pinembed.reports.ask import AskReport, Question
 from pinembed.reports.demo import DemoReport, DemoStep
 from pinembed.reports.encode import EncodeReport
 from pinembed.reports.evaluate import EvaluateReport
+from pinembed.settings.encoding import EncodeSettings, SearchSettings
+from pinembed.settings.measuring import DemoSettings
+from pinembed.settings.model import AlignSettings, AskSettings, TrimSettings
+from pinembed.settings.source import ExportSettings, VerifySettings
+from pinembed.settings.training import EvaluateSettings, FinetuneSettings
 from pinembed.trimmed.tiny import write_scratch_model
 
 BASE = "pinembed-tiny"
@@ -45,20 +50,11 @@ SEARCH_TEXT = "a teal mug"
 SEED = 0
 
 
-def demo(
-    *,
-    out: Path,
-    data: Path | None = None,
-    overwrite: bool = False,
-    progress: Progress = SILENT,
-    stop: Stop | None = None,
-) -> DemoReport:
+def demo(settings: DemoSettings, *, progress: Progress = SILENT, stop: Stop | None = None) -> DemoReport:
     """Fine-tune, evaluate, encode, search, export, verify, trim, align and ask, and measure each step.
 
     Args:
-        out: folder for everything that is made.
-        data: a catalogue with the sample shop's columns; None takes the shop of the source tree.
-        overwrite: replace a folder that an earlier demo wrote.
+        settings: its fields say what they do.
         progress: told each step.
         stop: asked between the commits of encode and the steps of align.
 
@@ -66,13 +62,13 @@ def demo(
         DataError: the sample shop is not there.
         PinembedError: what the jobs raise.
     """
-    catalogue = data or SAMPLES
+    catalogue = settings.data or SAMPLES
     if not catalogue.is_dir():
         raise DataError(
             f"The sample shop is not at {catalogue}; it comes with the source tree, not with the installed package.",
             remedy="Run the demo in a clone of the repository, or give --data with the folder sample_images.",
         )
-    with claimed_folder(out, kind="demo", overwrite=overwrite) as folder:
+    with claimed_folder(settings.out, kind="demo", overwrite=settings.overwrite) as folder:
         return _Demo(catalogue, folder, progress, stop).run()
 
 
@@ -147,14 +143,16 @@ class _Demo:
         )
         with self._step("fine-tune it on the training products", command, self._encoder) as said:
             report = finetune(
-                data=self._data,
-                base=BASE,
-                random_init=True,
-                out=self._encoder,
-                text=TEXT,
-                group=GROUP,
-                epochs=EPOCHS,
-                seed=SEED,
+                FinetuneSettings(
+                    data=self._data,
+                    base=BASE,
+                    random_init=True,
+                    out=self._encoder,
+                    text=TEXT,
+                    group=GROUP,
+                    epochs=EPOCHS,
+                    seed=SEED,
+                ),
                 progress=_WithoutWords(self._progress),
             )
             said.append(
@@ -169,11 +167,9 @@ class _Demo:
         )
         with self._step("measure both on products that training never saw", command) as said:
             report = evaluate(
-                data=self._data,
-                encoder=str(self._encoder),
-                against=str(self._base),
-                text=TEXT,
-                group=GROUP,
+                EvaluateSettings(
+                    data=self._data, encoder=str(self._encoder), against=(str(self._base),), text=TEXT, group=GROUP
+                ),
                 progress=self._progress,
             )
             said.append(f"{report.images} images of the test split")
@@ -183,9 +179,7 @@ class _Demo:
         command = f"pinembed encode {self._data} --table {self._table} --encoder {self._encoder}"
         with self._step(name, command, Path(f"{self._table}.lance")) as said:
             report = encode(
-                self._data,
-                table=self._table,
-                encoder=str(self._encoder),
+                EncodeSettings(images=self._data, table=self._table, encoder=str(self._encoder)),
                 progress=self._progress,
                 stop=self._stop,
             )
@@ -196,7 +190,9 @@ class _Demo:
         sheet = self._out / "search.png"
         command = f"pinembed search --table {self._table} '{SEARCH_TEXT}' --sheet {sheet}"
         with self._step(f"search for '{SEARCH_TEXT}'", command, sheet) as said:
-            report = search(table=self._table, text=SEARCH_TEXT, k=12, sheet=sheet, progress=self._progress)
+            report = search(
+                SearchSettings(table=self._table, text=SEARCH_TEXT, k=12, sheet=sheet), progress=self._progress
+            )
             best = report.results[0]
             said.append(
                 f"best of {report.rows}: {best.title}, {best.score:.2f}; found in {report.seconds * 1e3:.0f} ms"
@@ -205,13 +201,13 @@ class _Demo:
     def _export(self) -> None:
         command = f"pinembed export --table {self._table} --out {self._source}"
         with self._step("export the table as an embedding source", command, self._source) as said:
-            report = export(table=self._table, out=self._source, progress=self._progress)
+            report = export(ExportSettings(table=self._table, out=self._source), progress=self._progress)
             per_item = report.size_bytes / report.items
             said.append(f"{report.items} items, {report.size_bytes} bytes, {per_item:.0f} an item")
 
     def _verify(self) -> None:
         with self._step("verify every byte of it", f"pinembed verify {self._source}") as said:
-            report = verify(folder=self._source, progress=self._progress)
+            report = verify(VerifySettings(folder=self._source), progress=self._progress)
             said.append("whole" if not report.findings else f"{len(report.findings)} finding(s)")
 
     def _make_model(self) -> None:
@@ -223,7 +219,7 @@ class _Demo:
     def _trim(self) -> None:
         command = f"pinembed trim {self._model} --out {self._trimmed}"
         with self._step("take its vision tower out", command, self._trimmed) as said:
-            report = trim(model=self._model, out=self._trimmed, verify=True, progress=self._progress)
+            report = trim(TrimSettings(model=str(self._model), out=self._trimmed, verify=True), progress=self._progress)
             equal = sum(check.equal for check in report.parity)
             said.append(
                 f"{report.parameters_removed} of {report.parameters} parameters removed; "
@@ -237,13 +233,15 @@ class _Demo:
         )
         with self._step("teach it to read stored embeddings", command, self._aligned) as said:
             report = align(
-                data=self._data,
-                model=self._trimmed,
-                source=self._source,
-                out=self._aligned,
-                fields=FIELDS,
-                epochs=ALIGN_EPOCHS,
-                seed=SEED,
+                AlignSettings(
+                    data=self._data,
+                    model=self._trimmed,
+                    source=self._source,
+                    out=self._aligned,
+                    fields=FIELDS,
+                    epochs=ALIGN_EPOCHS,
+                    seed=SEED,
+                ),
                 progress=_WithoutWords(self._progress),
                 stop=self._stop,
             )
@@ -268,7 +266,9 @@ class _Demo:
             f"pinembed ask '{questions[0].text}' --model {self._aligned} --source {self._source} --item {first.id}"
         )
         with self._step(f"ask about an unseen product of each {FIELDS[0]}, without its picture", command) as said:
-            report = ask(questions=questions, model=self._aligned, source=self._source, progress=self._progress)
+            report = ask(
+                AskSettings(model=self._aligned, source=self._source), questions=questions, progress=self._progress
+            )
             answers = [answer.answer or "nothing" for answer in report.answers]
             values = [text_of_value(item.fields[field]) for item, field in asked]
             right = sum(answer == value for answer, value in zip(answers, values, strict=True))

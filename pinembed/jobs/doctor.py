@@ -17,6 +17,7 @@ from pathlib import Path
 from pinembed.errors import InstallationError
 from pinembed.machine import usable_cores
 from pinembed.reports.doctor import Check, DoctorReport
+from pinembed.settings.measuring import DoctorSettings
 from pinembed.version import __version__
 
 CORE = ("open_clip_torch", "lancedb", "pylance", "pyarrow", "pillow", "safetensors", "numpy", "scipy", "ImageHash")
@@ -30,12 +31,8 @@ WANTED_FREE_GIB = 5.0
 INSTALL_PAIR = 'Install both in one call: pip install "torch==2.15.0" "torchvision==0.29.2"'
 
 
-def examine(*, disk: Path | None = None) -> DoctorReport:
-    """Look at everything that pinembed needs.
-
-    Args:
-        disk: a folder on the file system whose free space counts; the working folder by default.
-    """
+def examine(settings: DoctorSettings) -> DoctorReport:
+    """Look at everything that pinembed needs."""
     checks = [
         Check(name="pinembed", found=__version__),
         _python(),
@@ -46,7 +43,7 @@ def examine(*, disk: Path | None = None) -> DoctorReport:
         *(_extra(name, packages) for name, packages in EXTRAS.items()),
         _heic(),
         _hub(),
-        _disk(disk or Path.cwd()),
+        _disk(settings.disk or Path.cwd()),
     ]
     return DoctorReport(checks=tuple(checks))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from torch import Tensor
 
@@ -35,42 +34,14 @@ from pinembed.nouns.item import Catalogue, Item
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.nouns.scores import Accuracy, Comparison, Evaluation, Scores
 from pinembed.reports.evaluate import EvaluateReport
+from pinembed.settings.training import EvaluateSettings
 
 
-def evaluate(
-    *,
-    data: Path,
-    encoder: str,
-    against: str | Sequence[str] = (),
-    split: str | None = None,
-    group: str | None = None,
-    text: Sequence[str] = (),
-    template: str | None = None,
-    slices: Sequence[str] = (),
-    dims: int | None = None,
-    storage_formats: bool = False,
-    plot: Path | None = None,
-    device: str = "auto",
-    seed: int = 0,
-    progress: Progress = SILENT,
-) -> EvaluateReport:
+def evaluate(settings: EvaluateSettings, *, progress: Progress = SILENT) -> EvaluateReport:
     """Measure an encoder on a split; with `against`, all on the same queries, the differences and a verdict for each.
 
     Args:
-        data: DATA folder with metadata.
-        encoder: ENCODER reference.
-        against: other ENCODERs, e.g. the champion and the base.
-        split: name of the split, or `all`; by default test, but val for storage_formats alone: choosing a form is
-            selecting. Without a split column: train, val or test by the hash of the group.
-        group: column whose equal values are positives of each other.
-        text: columns that make an item's text; by default those of a usual name.
-        template: a sentence with columns in braces that makes the text instead.
-        slices: columns whose values cut the split into slices; by default one that says what kind of thing an item is.
-        dims: floats of each embedding that are kept, the first ones, as `encode` keeps them; None keeps all.
-        storage_formats: also measure the encoder with its embeddings stored in fewer bytes.
-        plot: PNG to write of the differences by direction and slice, and of recall against bytes.
-        device: torch device or `auto`.
-        seed: of the bootstrap.
+        settings: its fields say what they do.
         progress: who watches.
 
     Raises:
@@ -79,45 +50,49 @@ def evaluate(
         EncoderError: an encoder cannot be loaded, or gives NaN.
         MissingExtraError: a plot is wanted and matplotlib is not installed.
     """
-    rivals = (against,) if isinstance(against, str) else tuple(against or ())
-    if plot is not None:
-        check_plot(plot, has_something=bool(rivals) or storage_formats)
-    catalogue = read_catalogue(data)
-    split = split or _default_split(catalogue, selects=storage_formats and not rivals)
-    captioner = make_captioner(catalogue, text, template=template)
-    check_group(catalogue, group)
-    columns = slice_columns(catalogue, slices, group=group)
-    items, trained = judged_and_trained(catalogue, split, group=group, progress=progress)
-    questions = make_questions(items, trained, captioner, group=group, split=split)
-    torch_device = choose_device(device)
-    fusions = [found for found in (locate_encoder(name).fusion for name in (encoder, *rivals)) if found is not None]
+    rivals = settings.against
+    if settings.plot is not None:
+        check_plot(settings.plot, has_something=bool(rivals) or settings.storage_formats)
+    catalogue = read_catalogue(settings.data)
+    split = settings.split or _default_split(catalogue, selects=settings.storage_formats and not rivals)
+    captioner = make_captioner(catalogue, settings.text, template=settings.template)
+    check_group(catalogue, settings.group)
+    columns = slice_columns(catalogue, settings.slices, group=settings.group)
+    items, trained = judged_and_trained(catalogue, split, group=settings.group, progress=progress)
+    questions = make_questions(items, trained, captioner, group=settings.group, split=split)
+    torch_device = choose_device(settings.device)
+    fusions = [
+        found for found in (locate_encoder(name).fusion for name in (settings.encoder, *rivals)) if found is not None
+    ]
     asked = []
-    for reference in (encoder, *rivals):  # one at a time in memory
-        loaded = load_encoder(reference, dims=dims, device=torch_device)
+    for reference in (settings.encoder, *rivals):  # one at a time in memory
+        loaded = load_encoder(reference, dims=settings.dims, device=torch_device)
         answers = ask(loaded, questions, split=split, progress=progress)
-        items_found = ask_items(loaded, answers, captioner, fusions=fusions, seed=seed)
+        items_found = ask_items(loaded, answers, captioner, fusions=fusions, seed=settings.seed)
         asked.append(_Asked(answers=answers, items=items_found))
     first = asked[0].answers
-    found = make_slices(first.items, captioner, columns=columns, group=group, trained=trained)
+    found = make_slices(first.items, captioner, columns=columns, group=settings.group, trained=trained)
     parts = split_parts(found, first.embedded.text_of_N, len(first.embedded.text_TD))
-    comparisons = tuple(_comparison(asked[0], other, parts, questions, seed=seed) for other in asked[1:])
-    forms = measure_formats(first.embedded, items=len(catalogue), seed=seed) if storage_formats else ()
-    if plot is not None:
-        draw_comparisons([(found.against.encoder, found.verdict) for found in comparisons], plot, forms=forms)
+    comparisons = tuple(_comparison(asked[0], other, parts, questions, seed=settings.seed) for other in asked[1:])
+    forms = (
+        measure_formats(first.embedded, items=len(catalogue), seed=settings.seed) if settings.storage_formats else ()
+    )
+    if settings.plot is not None:
+        draw_comparisons([(found.against.encoder, found.verdict) for found in comparisons], settings.plot, forms=forms)
     return EvaluateReport(
-        data=str(data),
+        data=str(settings.data),
         split=split,
-        group=group,
+        group=settings.group,
         text=captioner.told,
         images=len(first.items),
         texts=len(questions.labelled.texts),
         broken=first.broken,
-        encoder=_evaluation(first, questions, seed=seed),
+        encoder=_evaluation(first, questions, seed=settings.seed),
         fused_items=asked[0].items.scores if asked[0].items is not None else None,
-        slices=tuple(slice_scores(part, first.retrieval, seed=seed) for part in parts),
+        slices=tuple(slice_scores(part, first.retrieval, seed=settings.seed) for part in parts),
         comparisons=comparisons,
         storage_formats=forms,
-        plot=plot,
+        plot=settings.plot,
     )
 
 

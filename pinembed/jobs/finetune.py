@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
-from pathlib import Path
 from typing import cast
 
 import torch
@@ -16,7 +14,8 @@ from pinembed.encoder.save import licence_of
 from pinembed.machine import choose_device
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import check_output, staged_folder
-from pinembed.reports.finetune import FinetuneReport, FinetuneSettings
+from pinembed.reports.finetune import FinetuneReport, RunSettings
+from pinembed.settings.training import FinetuneSettings
 from pinembed.training.card import write_card
 from pinembed.training.checkpoint import Checkpoint, key_of
 from pinembed.training.datasets import DatasetSplits, SplitDataset, load_split, read_splits
@@ -26,7 +25,7 @@ from pinembed.training.fusion import FusionStep, parse_fusion_options
 from pinembed.training.gate import CHAMPION, Gate, decide_run, open_gate
 from pinembed.training.interpolation import Interpolation, choose_interpolation
 from pinembed.training.recalibration import BatchNormRecalibration
-from pinembed.training.recipe import AUTO, Recipe, RecipeOverrides, make_recipe
+from pinembed.training.recipe import Recipe, make_recipe
 from pinembed.training.world import join_world
 from pinembed.training.write import (
     CURVES_NAME,
@@ -40,33 +39,7 @@ from pinembed.training.write import (
 from pinembed.version import __version__
 
 
-def finetune(
-    *,
-    data: Path,
-    base: str,
-    out: Path,
-    random_init: bool = False,
-    text: Sequence[str] = (),
-    template: str | None = None,
-    group: str | None = None,
-    champion: str | None = None,
-    slices: Sequence[str] = (),
-    fusion: str = "auto",
-    epochs: int | None = None,
-    seed: int = 0,
-    minutes: float | None = None,
-    batch_size: int | None = None,
-    lr: float | None = None,
-    loss: str = AUTO,
-    lora: int | None = None,
-    matryoshka: bool = False,
-    precision: str = AUTO,
-    heads: bool = True,
-    l2sp: float = 0.0,
-    overwrite: bool = False,
-    device: str = "auto",
-    progress: Progress = SILENT,
-) -> FinetuneReport:
+def finetune(settings: FinetuneSettings, *, progress: Progress = SILENT) -> FinetuneReport:
     """Tune an encoder on a catalogue's images and texts and write the best weights of the run, or the base's.
 
     The base is measured on the validation split before the first step and stays a candidate; blends of base and tuned
@@ -76,31 +49,7 @@ def finetune(
     `accelerate launch` the processes share each batch; the first one selects, judges and writes.
 
     Args:
-        data: DATA folder with metadata.
-        base: ENCODER reference, or an architecture with random_init.
-        out: folder to write.
-        random_init: start from random weights drawn from `seed`.
-        text: columns that make an item's text, each with a weight if it should be spoken more often: `title=3`; by
-            default those of a usual name.
-        template: a sentence with columns in braces that makes the text instead.
-        group: column whose equal values are positives of each other.
-        champion: ENCODER in use; it has to be beaten at the gate as well, and comes back where it is not.
-        slices: columns whose values cut the test split into slices, none of which may become worse.
-        fusion: `auto` makes metadata a part of an item's vector where that finds items better for certain, `off` never
-            does, and `image=.9,title=.1` gives the weights.
-        epochs: passes over the training split; by default as many as its size wants.
-        seed: of everything random.
-        minutes: time for training; the epochs are cut to it.
-        batch_size: images of a step.
-        lr: peak learning rate of the last layer.
-        loss: between images and texts: `clip`, `siglip`, or `auto` for the one that the base was trained with.
-        lora: learn updates of this rank in place of the weights.
-        matryoshka: prefixes of the embedding learn to serve alone.
-        precision: `fp32`, `bf16`, or `auto` for the faster one.
-        heads: fit the towers' last layers before the rest.
-        l2sp: pull of all steps together towards the weights at the start; 0 for none.
-        overwrite: replace a folder that pinembed wrote.
-        device: torch device or `auto`.
+        settings: its fields say what they do.
         progress: who watches.
 
     Raises:
@@ -110,55 +59,52 @@ def finetune(
         OutputExistsError: `out` holds something.
     """
     started_s = time.monotonic()
-    overrides = RecipeOverrides(
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        loss=loss,
-        lora=lora,
-        matryoshka=matryoshka,
-        precision=precision,
-        heads=heads,
-        l2sp=l2sp,
-    )
     world = join_world()
     progress = progress if world.is_first else SILENT
-    check_output(out, overwrite=overwrite)
-    texts = read_splits(data, text=text, template=template, group=group, slices=slices, progress=progress)
-    fusion_options = parse_fusion_options(fusion, texts)
-    encoder = load_encoder(base, random_init=random_init, seed=seed, device=choose_device(device))
+    check_output(settings.out, overwrite=settings.overwrite)
+    texts = read_splits(
+        settings.data,
+        text=settings.text,
+        template=settings.template,
+        group=settings.group,
+        slices=settings.slices,
+        progress=progress,
+    )
+    fusion_options = parse_fusion_options(settings.fusion, texts)
+    encoder = load_encoder(
+        settings.base, random_init=settings.random_init, seed=settings.seed, device=choose_device(settings.device)
+    )
     # early: a champion that cannot be read must not cost a run
-    in_use = None if champion is None else load_encoder(champion, device=encoder.device)
+    in_use = None if settings.champion is None else load_encoder(settings.champion, device=encoder.device)
     train = load_split(texts.train, texts, encoder.preprocessing, split=TRAIN, progress=progress)
     val = load_split(texts.val, texts, encoder.preprocessing, split=VALIDATION, progress=progress)
     recipe = make_recipe(
         encoder.model,
-        overrides,
+        settings,
         train_images=len(train.pixels),
         image_px=encoder.preprocessing.image_px,
-        random_init=random_init,
     )
-    settings = FinetuneSettings(
-        data=str(data),
-        base=base,
-        champion=champion,
-        random_init=random_init,
+    made_with = RunSettings(
+        data=str(settings.data),
+        base=settings.base,
+        champion=settings.champion,
+        random_init=settings.random_init,
         text=texts.captioner.told,
-        group=group,
-        seed=seed,
+        group=settings.group,
+        seed=settings.seed,
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
         lr=recipe.rates.image,
-        minutes=minutes,
+        minutes=settings.minutes,
         device=str(encoder.device),
     )
     progress.say(
         f"{len(train.pixels):,} training images with {len(train.labelled.texts):,} texts, {len(val.pixels):,} for "
         f"validation; {recipe.epochs} epochs of batches of {recipe.batch_size}, rate {recipe.rates.image:.1e}"
     )
-    checkpoint = Checkpoint(out, _key(settings, recipe, encoder, train, val))
+    checkpoint = Checkpoint(settings.out, _key(made_with, recipe, encoder, train, val))
     evaluator = Evaluator(encoder, val, progress)
-    recalibration = BatchNormRecalibration(encoder, recipe, train, seed=seed, progress=progress)
+    recalibration = BatchNormRecalibration(encoder, recipe, train, seed=settings.seed, progress=progress)
     run = Epochs(
         encoder,
         recipe,
@@ -167,26 +113,26 @@ def finetune(
         recalibration,
         captioner=texts.captioner,
         checkpoint=checkpoint,
-        seed=seed,
-        minutes=minutes,
+        seed=settings.seed,
+        minutes=settings.minutes,
         world=world,
         progress=progress,
     ).run()
     if not world.is_first:
         return cast(FinetuneReport, world.end(None))
-    interpolation = _blend(run, evaluator, recalibration, random_init=random_init, progress=progress)
-    opened = _gate(encoder, in_use, texts, interpolation, seed=seed, progress=progress)
+    interpolation = _blend(run, evaluator, recalibration, random_init=settings.random_init, progress=progress)
+    opened = _gate(encoder, in_use, texts, interpolation, seed=settings.seed, progress=progress)
     gate = None if opened is None else opened.judge(run.base_weights, interpolation.weights)
     decision = decide_run(
         gate,
         has_candidate=interpolation.alpha > 0,
         stopped=run.stopped,
-        random_init=random_init,
+        random_init=settings.random_init,
         has_champion=in_use is not None,
     )
-    items = FusionStep(encoder, texts, fusion_options, seed=seed, progress=progress)
+    items = FusionStep(encoder, texts, fusion_options, seed=settings.seed, progress=progress)
     fused = items.decide(interpolation.weights, val, opened) if decision.promoted else None
-    with staged_folder(out, kind="encoder", overwrite=overwrite) as folder:
+    with staged_folder(settings.out, kind="encoder", overwrite=settings.overwrite) as folder:
         if decision.kept == CHAMPION and in_use is not None:
             spec = keep_champion(folder, in_use)
         else:
@@ -196,12 +142,12 @@ def finetune(
         has_curves = write_curves(folder, run, progress)
         has_gate_plot = write_gate_plot(folder, gate, progress)
         report = FinetuneReport(
-            out=out,
+            out=settings.out,
             promoted=decision.promoted,
             kept=decision.kept,
             reason=decision.reason,
             fingerprint=spec.fingerprint,
-            settings=settings,
+            settings=made_with,
             train_images=len(train.pixels),
             val_images=len(val.pixels),
             texts=len(train.labelled.texts),
@@ -218,8 +164,8 @@ def finetune(
             stopped=run.stopped,
             seconds=time.monotonic() - started_s,
             images_per_s=run.shown / run.training_s if run.shown else 0.0,
-            curves=out / CURVES_NAME if has_curves else None,
-            gate_plot=out / GATE_NAME if has_gate_plot else None,
+            curves=settings.out / CURVES_NAME if has_curves else None,
+            gate_plot=settings.out / GATE_NAME if has_gate_plot else None,
         )
         write_run(folder, report, recipe, spec, encoder, run.losses)
         came_from = in_use if decision.kept == CHAMPION and in_use is not None else encoder
@@ -228,7 +174,7 @@ def finetune(
     return world.end(report)
 
 
-def _key(settings: FinetuneSettings, recipe: Recipe, encoder: Encoder, train: SplitDataset, val: SplitDataset) -> str:
+def _key(made_with: RunSettings, recipe: Recipe, encoder: Encoder, train: SplitDataset, val: SplitDataset) -> str:
     """Of everything that decides the weights; a random base is decided by its architecture and seed."""
     seen = [
         [
@@ -238,9 +184,9 @@ def _key(settings: FinetuneSettings, recipe: Recipe, encoder: Encoder, train: Sp
         for examples in (train, val)
     ]
     return key_of(
-        settings=dataclasses.asdict(settings),
+        settings=dataclasses.asdict(made_with),
         recipe=dataclasses.asdict(recipe),
-        base=None if settings.random_init else encoder.spec.fingerprint,
+        base=None if made_with.random_init else encoder.spec.fingerprint,
         seen=seen,
         texts=[train.labelled.texts, val.labelled.texts],
         versions=[__version__, torch.__version__],

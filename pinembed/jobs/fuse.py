@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from pinembed.catalogue.splits import VALIDATION
@@ -12,12 +11,12 @@ from pinembed.encoder.encoder import Encoder, load_encoder
 from pinembed.encoder.fusion import write_fusion
 from pinembed.encoder.locate import encoder_spec, locate_encoder
 from pinembed.encoder.save import copy_encoder
-from pinembed.errors import UsageError
 from pinembed.machine import choose_device
 from pinembed.nouns.encoder_spec import EncoderSpec, Fusion
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import MARKER, check_output, staged_folder
 from pinembed.reports.fusion import FuseReport
+from pinembed.settings.training import FuseSettings
 from pinembed.training.datasets import load_split, read_splits
 from pinembed.training.fusion import FusionStep, parse_fusion_options
 from pinembed.training.gate import open_gate
@@ -25,34 +24,14 @@ from pinembed.training.gate import open_gate
 REPORT_NAME = "fuse.json"
 
 
-def fuse_encoder(
-    *,
-    data: Path,
-    encoder: str,
-    out: Path,
-    fusion: str = "auto",
-    text: Sequence[str] = (),
-    group: str | None = None,
-    seed: int = 0,
-    overwrite: bool = False,
-    device: str = "auto",
-    progress: Progress = SILENT,
-) -> FuseReport:
+def fuse(settings: FuseSettings, *, progress: Progress = SILENT) -> FuseReport:
     """Choose, or judge, what metadata belongs into an item's vector and write the encoder with it.
 
     The val split chooses, the test split has the last word, as in `finetune`. A fusion that the encoder has already is
     not looked at. Where nothing is to be fused, the folder holds the encoder for items that are their images alone.
 
     Args:
-        data: DATA folder with metadata.
-        encoder: ENCODER reference.
-        out: folder to write.
-        fusion: `auto`, or weights such as `image=.9,title=.1`.
-        text: columns that make an item's text; by default those of a usual name.
-        group: column whose equal values are positives of each other.
-        seed: of everything random.
-        overwrite: replace a folder that pinembed wrote.
-        device: torch device or `auto`.
+        settings: its fields say what they do.
         progress: who watches.
 
     Raises:
@@ -62,28 +41,24 @@ def fuse_encoder(
         OutputExistsError: `out` holds something.
     """
     started_s = time.monotonic()
-    check_output(out, overwrite=overwrite)
-    if fusion == "off":
-        raise UsageError(
-            "--fusion off leaves nothing to do.", remedy="Give auto, or weights such as image=.9,title=.1."
-        )
-    texts = read_splits(data, text=text, group=group, progress=progress)
-    fusion_options = parse_fusion_options(fusion, texts)
-    loaded = load_encoder(encoder, device=choose_device(device))
+    check_output(settings.out, overwrite=settings.overwrite)
+    texts = read_splits(settings.data, text=settings.text, group=settings.group, progress=progress)
+    fusion_options = parse_fusion_options(settings.fusion, texts)
+    loaded = load_encoder(settings.encoder, device=choose_device(settings.device))
     val = load_split(texts.val, texts, loaded.preprocessing, split=VALIDATION, progress=progress)
-    gate = open_gate(loaded, texts, champion=None, seed=seed, progress=progress)
-    step = FusionStep(loaded, texts, fusion_options, seed=seed, progress=progress)
+    gate = open_gate(loaded, texts, champion=None, seed=settings.seed, progress=progress)
+    step = FusionStep(loaded, texts, fusion_options, seed=settings.seed, progress=progress)
     found = step.decide(loaded.model.state_dict(), val, gate)
     assert found is not None  # it is not off
-    with staged_folder(out, kind="encoder", overwrite=overwrite) as folder:
+    with staged_folder(settings.out, kind="encoder", overwrite=settings.overwrite) as folder:
         spec = _write(folder, loaded, found.fusion)
         report = FuseReport(
-            out=out,
-            encoder=encoder,
+            out=settings.out,
+            encoder=settings.encoder,
             encoder_fingerprint=loaded.spec.fingerprint,
             fingerprint=spec.fingerprint,
-            data=str(data),
-            group=group,
+            data=str(settings.data),
+            group=settings.group,
             text=texts.captioner.fields,
             fusion=found,
             seconds=time.monotonic() - started_s,

@@ -7,6 +7,7 @@ from datetime import timezone
 
 from pinembed.reports.encode import FailedImage
 from pinembed.reports.table import TableReport
+from pinembed.settings.encoding import InspectSettings
 from pinembed.table.embedding_table import EmbeddingTable, reading
 from pinembed.table.lock import holder_of
 from pinembed.table.side_tables import FailureTable, RunTable
@@ -15,16 +16,16 @@ SHOWN_FAILURES = 20
 SHOWN_RUNS = 10
 
 
-def inspect(*, table: str) -> TableReport:
+def inspect(settings: InspectSettings) -> TableReport:
     """Rows, encoder, generations, failures, fragments, size and last runs of a table.
 
     Args:
-        table: DATABASE/NAME.
+        settings: its fields say what they do.
 
     Raises:
         TableError: no such table, or one that pinembed did not make.
     """
-    opened = EmbeddingTable.open(table)
+    opened = EmbeddingTable.open(settings.table)
     folders: Counter[str] = Counter()
     for batch in opened.batches(["folder"]):
         folders.update(batch.column("folder").to_pylist())

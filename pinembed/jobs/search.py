@@ -5,94 +5,60 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from pinembed.encoder.locate import encoder_spec, keep_dims, locate_encoder
 from pinembed.errors import EncoderMismatchError, UsageError
 from pinembed.images.contact_sheet import SheetCell, draw_sheet
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.reports.table import SearchReport, SearchResult
+from pinembed.settings.encoding import SearchSettings
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.schema import OWN_COLUMNS
 
 
-def search(
-    *,
-    table: str,
-    text: str | None = None,
-    image: Path | None = None,
-    item: str | None = None,
-    encoder: str | None = None,
-    k: int = 10,
-    where: str | None = None,
-    sheet: Path | None = None,
-    device: str = "cpu",
-    progress: Progress = SILENT,
-) -> SearchReport:
+def search(settings: SearchSettings, *, progress: Progress = SILENT) -> SearchReport:
     """Find the rows nearest to one text, one image file or one item of the table.
 
     Args:
-        table: DATABASE/NAME.
-        text: words to search for,
-        image: or a picture,
-        item: or the id of a row, which is not among its own results.
-        encoder: reference; None takes the one that the table was made with.
-        k: number of results.
-        where: SQL condition on the table's columns.
-        sheet: contact sheet to draw, a PNG.
-        device: torch device of the encoder.
+        settings: its fields say what they do.
         progress: is told while the encoder loads.
 
     Raises:
-        UsageError: not exactly one of text, image and item, or a condition that the table does not understand.
+        UsageError: a condition that the table does not understand.
         TableError: no such table.
         EncoderMismatchError: the encoder is not the table's.
         ImageError: the image cannot be read.
         UnknownItemError: no such item.
     """
-    queries = {"text": text, "image": image, "item": item}
-    given = [kind for kind, value in queries.items() if value is not None]
-    if len(given) != 1 or text == "":
-        raise UsageError(
-            f"search needs one of TEXT, --image and --item; found {', '.join(given) or 'none'}.",
-            remedy='Run: pinembed search --table TABLE "words to search for"',
-        )
-    opened = EmbeddingTable.open(table)
-    if item is not None:
-        query_D: Sequence[float] = opened.vector_of(item)
+    queries = {"text": settings.text, "image": settings.image, "item": settings.item}
+    kind, query = next((kind, str(value)) for kind, value in queries.items() if value is not None)
+    opened = EmbeddingTable.open(settings.table)
+    if settings.item is not None:
+        query_D: Sequence[float] = opened.vector_of(settings.item)
     else:
-        query_D = _embedded(opened, text=text, image=image, encoder=encoder, device=device, progress=progress)
+        query_D = _embedded(opened, settings, progress)
     started_s = time.perf_counter()
-    found = opened.nearest(query_D, k + (item is not None), where=where)
+    found = opened.nearest(query_D, settings.k + (settings.item is not None), where=settings.where)
     seconds = time.perf_counter() - started_s
-    rows = [row for row in found.to_pylist() if row["id"] != item][:k]
+    rows = [row for row in found.to_pylist() if row["id"] != settings.item][: settings.k]
     results = tuple(_result(rank, row) for rank, row in enumerate(rows, start=1))
-    query = str(queries[given[0]])
-    if sheet is not None:
+    if settings.sheet is not None:
         cells = [SheetCell(path=hit.path, title=hit.title, score=hit.score) for hit in results]
-        draw_sheet(cells, heading=query, path=sheet)
+        draw_sheet(cells, heading=query, path=settings.sheet)
     return SearchReport(
         table=str(opened.address),
         query=query,
-        kind=given[0],
+        kind=kind,
         rows=opened.count_rows(),
         seconds=seconds,
         results=results,
-        sheet=sheet,
+        sheet=settings.sheet,
     )
 
 
-def _embedded(
-    table: EmbeddingTable,
-    *,
-    text: str | None,
-    image: Path | None,
-    encoder: str | None,
-    device: str,
-    progress: Progress,
-) -> Sequence[float]:
+def _embedded(table: EmbeddingTable, settings: SearchSettings, progress: Progress) -> Sequence[float]:
     """The query as a vector of the table's own encoder."""
-    reference = encoder or table.reference
+    reference = settings.encoder or table.reference
     if not reference:
         raise UsageError(
             f"Table {table.address} does not say where its encoder lies.", remedy="Give it with --encoder."
@@ -101,7 +67,7 @@ def _embedded(
     # a query by the fp32 towers is near enough to vectors of the same encoder in int8
     stored = table.spec
     spec = dataclasses.replace(encoder_spec(files), quantisation=stored.quantisation, dim=stored.dim)
-    if encoder is not None:
+    if settings.encoder is not None:
         table.check_encoder(spec)
     elif spec.fingerprint != stored.fingerprint:
         raise EncoderMismatchError(
@@ -120,13 +86,13 @@ def _embedded(
     from pinembed.machine import choose_device
 
     # only the tower that the query needs: the other one is the larger part of the time and memory of a search
-    tower: Tower = "image" if text is None else "text"
-    loaded = build_encoder(keep_dims(files, stored.dim), tower=tower, device=choose_device(device))
-    if text is not None:
-        vector_1D = loaded.embed_texts([text])
+    tower: Tower = "image" if settings.text is None else "text"
+    loaded = build_encoder(keep_dims(files, stored.dim), tower=tower, device=choose_device(settings.device))
+    if settings.text is not None:
+        vector_1D = loaded.embed_texts([settings.text])
     else:
-        assert image is not None
-        pixels_CHW = preprocess(read_image(image), loaded.preprocessing)
+        assert settings.image is not None  # of text and image, one was given
+        pixels_CHW = preprocess(read_image(settings.image), loaded.preprocessing)
         vector_1D = loaded.embed_images(torch.from_numpy(pixels_CHW)[None])
     progress.finish()
     return [float(value) for value in vector_1D[0]]

@@ -9,6 +9,7 @@ from pinembed.errors import ModelError
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import check_output, staged_folder
 from pinembed.reports.trim import ParityCheck, TrimReport
+from pinembed.settings.model import TrimSettings
 from pinembed.trimmed.checkpoint import Checkpoint, locate_checkpoint, read_checkpoint
 from pinembed.trimmed.measure import VISION_FORMULA, VisionShape
 from pinembed.trimmed.trim import trim_checkpoint
@@ -16,16 +17,11 @@ from pinembed.trimmed.trim import trim_checkpoint
 IMAGE_PX = 1024
 
 
-def trim(
-    *, model: Path | str, out: Path, verify: bool = False, overwrite: bool = False, progress: Progress = SILENT
-) -> TrimReport:
+def trim(settings: TrimSettings, *, progress: Progress = SILENT) -> TrimReport:
     """Write the checkpoint without its vision tower, reloadable by stock transformers.
 
     Args:
-        model: folder of a Qwen3-VL checkpoint in safetensors, dense or MoE, or `hf-hub:OWNER/REPO`.
-        out: folder to write.
-        verify: also compare the trimmed model with the full one; loads both, one after the other.
-        overwrite: replace an `out` that pinembed wrote.
+        settings: its fields say what they do.
         progress: told the bytes copied.
 
     Raises:
@@ -34,17 +30,17 @@ def trim(
         MissingExtraError: with `verify`, the extra `vlm` is missing.
     """
     began = time.perf_counter()
-    check_output(out, overwrite=overwrite)
-    folder_in = locate_checkpoint(str(model))
+    check_output(settings.out, overwrite=settings.overwrite)
+    folder_in = locate_checkpoint(str(settings.model))
     checkpoint = read_checkpoint(folder_in)
     kept_bytes = sum(tensor.size_bytes for tensor in checkpoint.tensors if not tensor.is_vision)
-    with staged_folder(out, kind="trimmed model", overwrite=overwrite) as folder:
+    with staged_folder(settings.out, kind="trimmed model", overwrite=settings.overwrite) as folder:
         progress.start("trimming", kept_bytes, "B")
         trim_checkpoint(checkpoint, folder, copied=progress.advance)
         trimmed = read_checkpoint(folder)
-        parity = _verified(folder_in, folder, progress) if verify else ()
+        parity = _verified(folder_in, folder, progress) if settings.verify else ()
     progress.finish()
-    return _report(checkpoint, trimmed, out, parity, time.perf_counter() - began)
+    return _report(checkpoint, trimmed, settings.out, parity, time.perf_counter() - began)
 
 
 def _verified(model: Path, folder: Path, progress: Progress) -> tuple[ParityCheck, ...]:

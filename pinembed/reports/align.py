@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlignSettings:
+class RunSettings:
     """Everything that decides the outcome of a run, beside data, source and model.
 
     Attributes:
@@ -108,7 +108,7 @@ class AlignReport:
     """
 
     out: str
-    settings: AlignSettings
+    settings: RunSettings
     encoder_fingerprint: str
     held_out: str
     train_items: int

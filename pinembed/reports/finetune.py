@@ -118,7 +118,7 @@ class PixelReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneSettings:
+class RunSettings:
     """What the run was told, with the defaults filled in."""
 
     data: str
@@ -222,7 +222,7 @@ class FinetuneReport:
     kept: str
     reason: str
     fingerprint: str
-    settings: FinetuneSettings
+    settings: RunSettings
     train_images: int
     val_images: int
     texts: int

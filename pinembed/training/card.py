@@ -9,7 +9,7 @@ from pathlib import Path
 from pinembed.encoder.save import CARD_NAME, Licence, hub_repo
 from pinembed.metrics.slices import LARGE_IMAGES, LARGE_SHARE
 from pinembed.nouns.scores import DIRECTIONS, ITEM_DIRECTIONS, FusionReport, ItemScores, Scores, Verdict
-from pinembed.reports.finetune import EpochRecord, FinetuneReport, FinetuneSettings, GateReport, SplitCounts
+from pinembed.reports.finetune import EpochRecord, FinetuneReport, GateReport, RunSettings, SplitCounts
 from pinembed.training.gate import CHAMPION, TUNED
 from pinembed.training.recipe import Recipe
 
@@ -86,7 +86,7 @@ def write_card(folder: Path, report: FinetuneReport, recipe: Recipe, licence: Li
     (folder / CARD_NAME).write_text("\n".join(lines), encoding="utf-8")
 
 
-def _header(settings: FinetuneSettings, licence: Licence) -> list[str]:
+def _header(settings: RunSettings, licence: Licence) -> list[str]:
     """What Hugging Face reads of a card."""
     repo = None if settings.random_init else hub_repo(settings.base)
     return [
@@ -226,7 +226,7 @@ def _training(report: FinetuneReport, recipe: Recipe) -> list[str]:
     ]
 
 
-def _command(settings: FinetuneSettings, recipe: Recipe) -> list[str]:
+def _command(settings: RunSettings, recipe: Recipe) -> list[str]:
     words = ["pinembed", "finetune", settings.data, "--base", settings.base]
     words += ["--random-init"] if settings.random_init else []
     words += ["--champion", settings.champion] if settings.champion else []

@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from pinembed.settings.training import FinetuneSettings
 from pinembed.training.optimiser import IMAGE_PREFIX, Rates
 
 HIGHEST_RATE, LOWEST_RATE = 1.5e-3, 5e-6
@@ -40,33 +41,6 @@ FEWEST_EPOCHS, MOST_EPOCHS = 3, 60
 SCRATCH_EPOCHS = 18
 SOFTMAX, PAIRWISE = "clip", "siglip"
 AUTO, FP32, BF16 = "auto", "fp32", "bf16"
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecipeOverrides:
-    """What the user asked for; None leaves it to the sizes of model and data.
-
-    Attributes:
-        epochs: passes over the training split.
-        batch_size: images of a step.
-        lr: peak rate.
-        loss: SOFTMAX, PAIRWISE, or AUTO: pairwise for a model that has a bias for it.
-        lora: rank of low-rank updates.
-        matryoshka: prefixes of the embedding learn too.
-        precision: FP32, BF16 or AUTO.
-        heads: fit the last layers first; of random weights there is nothing to fit them on.
-        l2sp: pull towards the weights at the start.
-    """
-
-    epochs: int | None = None
-    batch_size: int | None = None
-    lr: float | None = None
-    loss: str = AUTO
-    lora: int | None = None
-    matryoshka: bool = False
-    precision: str = AUTO
-    heads: bool = True
-    l2sp: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,48 +86,45 @@ class Recipe:
     lora: int | None = None
 
 
-def make_recipe(
-    model: nn.Module, overrides: RecipeOverrides, *, train_images: int, image_px: int, random_init: bool
-) -> Recipe:
+def make_recipe(model: nn.Module, settings: FinetuneSettings, *, train_images: int, image_px: int) -> Recipe:
     """Defaults for this model and this number of images, where the user did not decide.
 
     Args:
         model: an open_clip model.
-        overrides: what the user decided.
+        settings: what the user decided; random weights learn in every layer at one high rate.
         train_images: of the training split.
         image_px: side of the encoder's input.
-        random_init: the weights are random, so every layer learns at one high rate.
     """
-    if random_init:
-        rate = SCRATCH_RATE if overrides.lr is None else overrides.lr
+    if settings.random_init:
+        rate = SCRATCH_RATE if settings.lr is None else settings.lr
         rates = Rates(image=rate, text=rate, first_layer=1.0, weight_decay=0.05)
         shown = SCRATCH_EPOCHS
     else:
         parameters = sum(p.numel() for name, p in model.named_parameters() if name.startswith(IMAGE_PREFIX))
         by_size = HIGHEST_RATE * (HIGHEST_RATE_PARAMETERS / max(parameters, HIGHEST_RATE_PARAMETERS)) ** RATE_POWER
         by_size = max(by_size, LOWEST_RATE)
-        by_size = by_size if overrides.lora is None else min(LOW_RANK_GAIN * by_size, HIGHEST_RATE)
-        rate = by_size if overrides.lr is None else overrides.lr
+        by_size = by_size if settings.lora is None else min(LOW_RANK_GAIN * by_size, HIGHEST_RATE)
+        rate = by_size if settings.lr is None else settings.lr
         rates = Rates(image=rate, text=rate, first_layer=0.3, weight_decay=0.02)
         shown = min(max(round(IMAGES_SHOWN / max(train_images, 1)), FEWEST_EPOCHS), MOST_EPOCHS)
     train_px = smaller_side(model, image_px)
-    batch = min(overrides.batch_size or default_batch_size(train_images), train_images)
+    batch = min(settings.batch_size or default_batch_size(train_images), train_images)
     fitting = max(1, ACTIVATION_BYTES // activation_bytes(model, train_px or image_px))
     return Recipe(
-        epochs=shown if overrides.epochs is None else overrides.epochs,
+        epochs=shown if settings.epochs is None else settings.epochs,
         batch_size=batch,
         samples_per_group=2,
         train_px=train_px,
         micro_batch=fitting if fitting < batch else None,
         rates=rates,
-        rate_floor=0.0 if random_init else RATE_FLOOR,
-        average=SCRATCH_AVERAGE if random_init else TUNED_AVERAGE,
-        loss=_own_loss(model) if overrides.loss == AUTO else overrides.loss,
-        matryoshka=overrides.matryoshka,
-        precision=overrides.precision,
-        heads=overrides.heads and not random_init,
-        l2sp=overrides.l2sp,
-        lora=overrides.lora,
+        rate_floor=0.0 if settings.random_init else RATE_FLOOR,
+        average=SCRATCH_AVERAGE if settings.random_init else TUNED_AVERAGE,
+        loss=_own_loss(model) if settings.loss == AUTO else settings.loss,
+        matryoshka=settings.matryoshka,
+        precision=settings.precision,
+        heads=settings.heads and not settings.random_init,
+        l2sp=settings.l2sp,
+        lora=settings.lora,
     )
 
 

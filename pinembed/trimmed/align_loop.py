@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from pinembed.errors import TrainingError
 from pinembed.nouns.progress import Progress, Stop
-from pinembed.reports.align import AlignEpoch, AlignSettings
+from pinembed.reports.align import AlignEpoch, RunSettings
 from pinembed.trimmed.low_rank import LowRank
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.prompts import IGNORED
@@ -47,7 +47,7 @@ class Alignment:
     """
 
     def __init__(
-        self, model: TrimmedModel, embeddings_ND: Tensor, questions: QuestionMaker, settings: AlignSettings
+        self, model: TrimmedModel, embeddings_ND: Tensor, questions: QuestionMaker, settings: RunSettings
     ) -> None:
         self.model = model
         self.embeddings_ND = embeddings_ND.float()

@@ -6,41 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pinembed.errors import UsageError
-from pinembed.reports.align import AlignSettings
+from pinembed.reports.align import RunSettings
+from pinembed.settings.model import AlignSettings
 from pinembed.trimmed.checkpoint import Checkpoint
 
 SMALL_PARAMETERS = 50_000_000  # the smallest published Qwen3-VL has a language model of 1.7 billion
 DIALOGUES_SHOWN = 60_000
 FEWEST_EPOCHS, MOST_EPOCHS = 1, 30
-BATCH_SIZE = 32
 LORA_LR = 2e-4  # arXiv:2305.14314
-
-
-@dataclass(frozen=True, kw_only=True)
-class AlignOverrides:
-    """What the user asked for; None leaves it to the model's recipe.
-
-    Attributes:
-        epochs: passes over the training items.
-        batch_size: questions of one step.
-        lr: peak rate of the projector.
-        language_lr: peak rate of the language model, where it learns.
-        train_language_model: whether the whole of it learns.
-        lora: rank of low-rank layers that learn in its place.
-        noise: spread of the noise on the embeddings.
-        minutes: limit of the run.
-        seed: of everything random.
-    """
-
-    epochs: int | None
-    batch_size: int
-    lr: float | None
-    language_lr: float | None
-    train_language_model: bool | None
-    lora: int | None
-    noise: float | None
-    minutes: float | None
-    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,61 +46,50 @@ def choose_recipe(checkpoint: Checkpoint) -> Recipe:
     return FROM_SCRATCH if parameters < SMALL_PARAMETERS else PRETRAINED
 
 
-def trains_language_model(overrides: AlignOverrides, recipe: Recipe) -> bool:
-    """Whether the whole language model learns.
-
-    Raises:
-        UsageError: it should, and low-rank layers in its place too.
-    """
-    if overrides.train_language_model and overrides.lora:
-        raise UsageError(
-            f"--train-language-model and --lora {overrides.lora} came together; the weights learn in one of both ways.",
-            remedy="Give one of them.",
-        )
-    if overrides.train_language_model is None:
-        return recipe.trains_language_model and not overrides.lora
-    return overrides.train_language_model
+def trains_language_model(settings: AlignSettings, recipe: Recipe) -> bool:
+    """Whether the whole language model learns."""
+    if settings.train_language_model is None:
+        return recipe.trains_language_model and not settings.lora
+    return settings.train_language_model
 
 
-def settle(
-    overrides: AlignOverrides, recipe: Recipe, *, fields: Sequence[str], tokens: int, items: int, adapts: bool
-) -> AlignSettings:
+def settle(settings: AlignSettings, recipe: Recipe, *, fields: Sequence[str], tokens: int, items: int) -> RunSettings:
     """Everything that decides the run.
 
     Args:
-        overrides: come first.
+        settings: come first.
         recipe: of the model.
         fields: that are asked about.
         tokens: K of the projector.
         items: to train on; the number of epochs follows from it.
-        adapts: a linear map takes the place of the training unless epochs are asked for.
 
     Raises:
         UsageError: numbers that cannot be meant.
     """
-    language_lr = _language_rate(overrides, recipe)
-    settings = AlignSettings(
+    language_lr = _language_rate(settings, recipe)
+    adapts = settings.old_source is not None  # a linear map takes the place of the training
+    decided = RunSettings(
         fields=tuple(fields),
-        epochs=_epochs(overrides.epochs, items * (len(fields) + 1), adapts=adapts),
-        batch_size=overrides.batch_size,
-        lr=recipe.lr if overrides.lr is None else overrides.lr,
+        epochs=_epochs(settings.epochs, items * (len(fields) + 1), adapts=adapts),
+        batch_size=settings.batch_size,
+        lr=recipe.lr if settings.lr is None else settings.lr,
         language_lr=language_lr,
         projector_first=recipe.projector_first if language_lr > 0 else 0.0,
-        lora_rank=overrides.lora or 0,
-        noise=recipe.noise if overrides.noise is None else overrides.noise,
+        lora_rank=settings.lora or 0,
+        noise=recipe.noise if settings.noise is None else settings.noise,
         tokens=tokens,
-        seed=overrides.seed,
-        minutes=overrides.minutes,
+        seed=settings.seed,
+        minutes=settings.minutes,
     )
-    enough = settings.epochs >= (0 if adapts else 1) and min(settings.batch_size, settings.tokens) >= 1
-    if not enough or settings.lr <= 0 or settings.language_lr < 0 or settings.lora_rank < 0 or settings.noise < 0:
+    enough = decided.epochs >= (0 if adapts else 1) and min(decided.batch_size, decided.tokens) >= 1
+    if not enough or decided.lr <= 0 or decided.language_lr < 0 or decided.lora_rank < 0 or decided.noise < 0:
         raise UsageError(
             "Epochs, batch size, tokens and rates must be positive, noise at least 0; "
-            f"found {settings.epochs}, {settings.batch_size}, {settings.tokens}, {settings.lr}, "
-            f"{settings.language_lr} and {settings.noise}.",
+            f"found {decided.epochs}, {decided.batch_size}, {decided.tokens}, {decided.lr}, "
+            f"{decided.language_lr} and {decided.noise}.",
             remedy="Leave the option out for its default.",
         )
-    return settings
+    return decided
 
 
 def _epochs(wanted: int | None, dialogues: int, *, adapts: bool) -> int:
@@ -137,9 +99,9 @@ def _epochs(wanted: int | None, dialogues: int, *, adapts: bool) -> int:
     return 0 if adapts else min(max(round(DIALOGUES_SHOWN / dialogues), FEWEST_EPOCHS), MOST_EPOCHS)
 
 
-def _language_rate(overrides: AlignOverrides, recipe: Recipe) -> float:
-    if not trains_language_model(overrides, recipe) and not overrides.lora:
+def _language_rate(settings: AlignSettings, recipe: Recipe) -> float:
+    if not trains_language_model(settings, recipe) and not settings.lora:
         return 0.0
-    if overrides.language_lr is not None:
-        return overrides.language_lr
-    return LORA_LR if overrides.lora else recipe.language_lr
+    if settings.language_lr is not None:
+        return settings.language_lr
+    return LORA_LR if settings.lora else recipe.language_lr

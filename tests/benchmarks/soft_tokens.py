@@ -17,6 +17,7 @@ from pathlib import Path
 from pinembed.jobs.align import align
 from pinembed.jobs.trim import trim
 from pinembed.reports.align import AlignReport
+from pinembed.settings.model import AlignSettings, TrimSettings
 from pinembed.trimmed.tiny import write_scratch_model
 
 
@@ -25,16 +26,18 @@ def aligned(asked: argparse.Namespace, fields: Sequence[str], tokens: int, seed:
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         write_scratch_model(data=asked.data, out=folder / "full", fields=fields, seed=seed)
-        trim(model=folder / "full", out=folder / "trimmed")
+        trim(TrimSettings(model=folder / "full", out=folder / "trimmed"))
         return align(
-            data=asked.data,
-            model=folder / "trimmed",
-            source=asked.source,
-            out=folder / "aligned",
-            fields=fields,
-            tokens=tokens,
-            epochs=asked.epochs,
-            seed=seed,
+            AlignSettings(
+                data=asked.data,
+                model=folder / "trimmed",
+                source=asked.source,
+                out=folder / "aligned",
+                fields=fields,
+                tokens=tokens,
+                epochs=asked.epochs,
+                seed=seed,
+            )
         )
 
 

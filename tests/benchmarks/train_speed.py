@@ -29,9 +29,10 @@ from torch.utils.data import DataLoader, Dataset
 from pinembed.encoder.encoder import load_encoder
 from pinembed.encoder.towers import encode_texts
 from pinembed.nouns.progress import SILENT
+from pinembed.settings.training import FinetuneSettings
 from pinembed.training.datasets import load_split, read_splits
 from pinembed.training.loader import BatchLoader
-from pinembed.training.recipe import Wishes, make_recipe
+from pinembed.training.recipe import make_recipe
 from pinembed.training.trainer import Trainer
 from pinembed.training.world import World
 
@@ -81,10 +82,9 @@ def pinembed_rate(folder: Path, encoder: str, batch_size: int, images: int, *, s
     loaded = load_encoder(encoder)
     recipe = make_recipe(
         loaded.model,
-        Wishes(batch_size=batch_size),
+        FinetuneSettings(data=folder, base=encoder, out=folder / "none", batch_size=batch_size),
         train_images=images,
         image_px=loaded.preprocessing.image_px,
-        random_init=False,
     )
     recipe = recipe if smaller else dataclasses.replace(recipe, train_px=None)
     started_s = time.perf_counter()

@@ -1,0 +1,125 @@
+"""A settings class and a function that prints, made a command: its options are the fields of the class."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+import typer
+
+from pinembed.cli.console import Console, stop_on_signals
+from pinembed.errors import UsageError
+from pinembed.settings.option import Argument, Option
+
+Settings = TypeVar("Settings")
+MANY_OPTIONS = 12  # from there on the help sets them under headings
+JSON = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else there.")]
+QUIET = Annotated[bool, typer.Option("--quiet", help="No progress and no words on standard error, only errors.")]
+
+
+def add_command(
+    app: typer.Typer,
+    name: str,
+    settings: type[Settings],
+    run: Callable[[Settings, Console], None],
+    *,
+    panel: str | None = None,
+) -> None:
+    """Register a command.
+
+    Typer reads a function's signature, so one is made: a parameter for each field, then --json and --quiet.
+
+    Args:
+        app: that gets it.
+        name: of the command.
+        settings: what it can be asked for; each field carries an Argument or Option, or is for Python alone.
+        run: calls the job and prints its report; its docstring is the command's help.
+        panel: heading that the help of all commands shows it under.
+    """
+    fields = [
+        _Field(field, hint) for field, hint in _annotated(settings) if isinstance(_record(hint), Argument | Option)
+    ]
+    parameters = [field.parameter(has_panels=len(fields) >= MANY_OPTIONS) for field in fields]
+    for flag, annotation in (("json_output", JSON), ("quiet", QUIET)):
+        parameters.append(_keyword(flag, annotation, default=False))
+
+    @functools.wraps(run)
+    def command(*, json_output: bool, quiet: bool, **given: Any) -> None:
+        console = Console(json_output=json_output, quiet=quiet, stop=stop_on_signals())
+        run(settings(**{field.name: field.value(given[field.name]) for field in fields}), console)
+
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    app.command(name, rich_help_panel=panel)(command)
+
+
+def _annotated(settings: type) -> list[tuple[dataclasses.Field[Any], Any]]:
+    hints = get_type_hints(settings, include_extras=True)
+    return [(field, hints[field.name]) for field in dataclasses.fields(settings)]
+
+
+def _record(hint: Any) -> Any:
+    """The Argument, Option or PythonOnly of a field."""
+    return hint.__metadata__[0]
+
+
+def _keyword(name: str, annotation: Any, *, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+class _Field:
+    """A field of a settings class as a parameter of the command line."""
+
+    def __init__(self, field: dataclasses.Field[Any], hint: Any) -> None:
+        self.name = field.name
+        self._type = get_args(hint)[0]
+        self._record: Argument | Option = _record(hint)
+        self._is_tuple = get_origin(self._type) is tuple
+        self._default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+
+    @property
+    def _is_list(self) -> bool:
+        return isinstance(self._record, Option) and self._record.comma_separated
+
+    def parameter(self, *, has_panels: bool) -> inspect.Parameter:
+        """What Typer reads: a tuple is given as text or as an option that comes several times."""
+        taken = self._type
+        if self._is_tuple:
+            taken = str | None if self._is_list else list[str] | None
+        default = None if self._is_tuple else self._default
+        return _keyword(self.name, Annotated[taken, self._for_typer(has_panels)], default=default)
+
+    def _for_typer(self, has_panels: bool) -> Any:
+        record = self._record
+        if isinstance(record, Argument):
+            return typer.Argument(help=record.help, metavar=record.metavar)
+        return typer.Option(
+            *(record.flags or (f"--{self.name.replace('_', '-')}",)),
+            help=record.help,
+            metavar=record.metavar,
+            min=record.min,
+            show_default=record.shown_default or True,
+            rich_help_panel=record.panel if has_panels else None,
+        )
+
+    def value(self, given: Any) -> Any:
+        """What was given, as the field has it.
+
+        Raises:
+            UsageError: a list of numbers with something else in it.
+        """
+        if not self._is_tuple:
+            return given
+        if not self._is_list:
+            return tuple(given or ())
+        element = get_args(self._type)[0]
+        try:
+            return tuple(element(part.strip()) for part in (given or "").split(",") if part.strip())
+        except ValueError as error:
+            flag = self.name.replace("_", "-")
+            raise UsageError(
+                f"--{flag} {given} is no list of numbers.", remedy=f"For example: --{flag} 1,2,4,8"
+            ) from error

@@ -1,0 +1,164 @@
+"""What `encode`, `inspect` and `search` are asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+from pinembed.errors import UsageError
+from pinembed.settings.option import (
+    INPUTS,
+    RUN,
+    SPEED,
+    STORAGE,
+    Argument,
+    BatchSizeOption,
+    DeviceOption,
+    EncoderOption,
+    Option,
+    PythonOnly,
+    TableOption,
+    described,
+)
+
+IMAGE_LIMIT_S = 60.0
+StoredDtype = Literal["fp16", "fp32"]
+
+
+@described
+@dataclass(frozen=True, kw_only=True)
+class EncodeSettings:
+    """Images, and the table that they come into.
+
+    Raises:
+        UsageError: a value that cannot be meant.
+    """
+
+    images: Annotated[
+        Path,
+        Argument(
+            "Folder of images, with or without metadata.csv, .jsonl or .parquet; or a WebDataset .tar, or a "
+            ".parquet file with a column of image bytes; or a folder of tars or Parquet files."
+        ),
+    ]
+    table: TableOption
+    encoder: EncoderOption
+    dims: Annotated[
+        int | None,
+        Option(
+            "Floats to keep of each embedding, the first ones. By default as many as the table has; a new one "
+            "keeps all. `evaluate --storage-formats` tells what fewer cost.",
+            min=1,
+            panel=STORAGE,
+        ),
+    ] = None
+    dtype: Annotated[
+        StoredDtype | None,
+        Option("Of a stored float. By default as in the table; fp16 in a new one.", panel=STORAGE),
+    ] = None
+    metadata: Annotated[
+        Path | None,
+        Option("Metadata file elsewhere; its file_name column is relative to IMAGES.", panel=INPUTS),
+    ] = None
+    files_from: Annotated[
+        Path | None,
+        Option(
+            "Take only the files that this list names, one a line, relative to IMAGES; - reads standard input. "
+            "With it --prune removes only rows whose files are no longer there.",
+            panel=INPUTS,
+        ),
+    ] = None
+    null_separated: Annotated[
+        bool,
+        Option(
+            "Names in --files-from end in NUL, as `find -print0` writes them.", flags=("--null", "-0"), panel=INPUTS
+        ),
+    ] = False
+    image_column: Annotated[
+        str | None, Option("Column of the images in Parquet, where several hold bytes.", panel=INPUTS)
+    ] = None
+    retry_failed: Annotated[bool, Option("Read images again that failed before and did not change.", panel=RUN)] = False
+    max_failure_rate: Annotated[
+        float,
+        Option(
+            "Share of failed images, 0 to 1, above which the run ends with exit code 3; what was good is stored.",
+            panel=RUN,
+        ),
+    ] = 0.5
+    prune: Annotated[bool, Option("Remove the rows whose files are gone.", panel=RUN)] = False
+    force: Annotated[bool, Option("Let --prune remove more than a fifth of the rows.", panel=RUN)] = False
+    dry_run: Annotated[bool, Option("Show what would be done and do nothing.", panel=RUN)] = False
+    backend: Annotated[
+        str,
+        Option(
+            "auto, torch, openvino, onnx or onnx-int8. auto measures them on 300 images or more and takes the "
+            "fastest whose embeddings agree with torch in fp32; the choice, and the model as converted for it, are "
+            "kept in the cache folder for the encoder and the machine. onnx-int8 makes vectors with other neighbours, "
+            "says how many of the right ones they find, and needs a table of its own.",
+            panel=SPEED,
+        ),
+    ] = "auto"
+    reduced_decode: Annotated[
+        bool,
+        Option(
+            "Decode JPEGs at a half, a quarter or an eighth of their size where that is still twice what the "
+            "encoder needs: up to twice as fast for 12 megapixels, and pixels differ by 0.2 of 255 on average. Rows "
+            "that are stored keep their vectors; `inspect` shows which runs had it.",
+            panel=SPEED,
+        ),
+    ] = False
+    device: DeviceOption = "auto"
+    batch_size: BatchSizeOption = None
+    workers: Annotated[int | None, PythonOnly("Processes that decode; None takes one for each CPU core.")] = None
+    image_limit_s: Annotated[float, PythonOnly("Time limit for reading and decoding one image.")] = IMAGE_LIMIT_S
+    commit_rows: Annotated[int, PythonOnly("Commit after this many rows, or after commit_s.")] = 4096
+    commit_s: Annotated[float, PythonOnly("Commit after this many seconds, or after commit_rows.")] = 20.0
+
+    def __post_init__(self) -> None:
+        if self.dtype is not None and self.dtype not in get_args(StoredDtype):
+            raise UsageError(
+                f"--dtype {self.dtype} is unknown; wanted {' or '.join(get_args(StoredDtype))}.",
+                remedy="Give one of them.",
+            )
+        if not 0 <= self.max_failure_rate <= 1:
+            raise UsageError(
+                f"--max-failure-rate {self.max_failure_rate} is no share; wanted a number from 0 to 1.",
+                remedy="0.05 ends the run with exit code 3 when more than 5 % of the images failed.",
+            )
+
+
+@described
+@dataclass(frozen=True, kw_only=True)
+class InspectSettings:
+    """A table to look at."""
+
+    table: TableOption
+
+
+@described
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings:
+    """A table, and one text, picture or item to look for in it.
+
+    Raises:
+        UsageError: none of the three, or several.
+    """
+
+    text: Annotated[str | None, Argument("Words to search for.")] = None
+    table: TableOption
+    image: Annotated[Path | None, Option("Picture to search for, an image file.")] = None
+    item: Annotated[str | None, Option("Id of a row; finds the items like it.")] = None
+    encoder: Annotated[str | None, Option("Encoder of the table; by default the one that it was made with.")] = None
+    k: Annotated[int, Option("Number of results.", flags=("-k",), min=1)] = 10
+    where: Annotated[str | None, Option("SQL condition, such as \"color = 'red' and price < 20\".")] = None
+    sheet: Annotated[Path | None, Option("Draw the results as a contact sheet, a PNG.")] = None
+    device: DeviceOption = "cpu"
+
+    def __post_init__(self) -> None:
+        given = [kind for kind in ("text", "image", "item") if getattr(self, kind) is not None]
+        if len(given) != 1 or self.text == "":
+            raise UsageError(
+                f"search needs one of TEXT, --image and --item; found {', '.join(given) or 'none'}.",
+                remedy='Run: pinembed search --table TABLE "words to search for"',
+            )

@@ -1,0 +1,126 @@
+"""What the benches, `doctor` and `demo` are asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pinembed.errors import UsageError
+from pinembed.settings.option import (
+    Argument,
+    BatchSizeOption,
+    DeviceOption,
+    EncoderOption,
+    Option,
+    OverwriteOption,
+    PythonOnly,
+    described,
+)
+
+SMALLEST_PX = 64
+
+
+@described
+@dataclass(frozen=True, kw_only=True)
+class BenchEncodeSettings:
+    """Images and an encoder to measure on this machine."""
+
+    images: Annotated[Path, Argument("Folder of images.")]
+    encoder: EncoderOption
+    count: Annotated[int, Option("Images to read, spread over the folder.", flags=("--images",), min=16)] = 1000
+    device: DeviceOption = "auto"
+    batch_size: BatchSizeOption = None
+
+
+@described
+@dataclass(frozen=True, kw_only=True)
+class BenchLookupSettings:
+    """The size of a source of drawn rows, and the disk that it is read from."""
+
+    items: Annotated[int, Option("N, rows of the source that is drawn.", min=64)] = 1_000_000
+    dim: Annotated[int, Option("D, floats of one embedding.", min=1)] = 512
+    gathers: Annotated[int, Option("Timed lookups of 64 ids each.", min=100)] = 3000
+    folder: Annotated[Path, Option("Folder on the disk to measure; what is written there is removed.")] = Path()
+    seed: Annotated[int, Option("Seed of the rows and of the ids asked for.")] = 0
+
+
+@described
+@dataclass(frozen=True, kw_only=True)
+class BenchVlmSettings:
+    """The requests to time with the vision tower and with stored embeddings, and the model that answers them.
+
+    Raises:
+        UsageError: neither or both of model and shape, or numbers that cannot be meant.
+    """
+
+    model: Annotated[Path | None, Argument("Folder of a Qwen3-VL checkpoint with its tower.")] = None
+    shape: Annotated[str | None, Option("2B, 4B or 8B with drawn weights, in the place of MODEL.")] = None
+    images: Annotated[
+        tuple[int, ...],
+        Option(
+            "Numbers of images in a prompt, separated by commas.",
+            comma_separated=True,
+            shown_default="1,2,4,8,16, as far as --minutes and memory reach",
+        ),
+    ] = ()
+    image_px: Annotated[int, Option("Side of the square images, in pixels.")] = 1024
+    dim: Annotated[int, Option("Floats of a stored embedding.")] = 512
+    tokens: Annotated[int, Option("Soft tokens an item.")] = 4
+    answer_tokens: Annotated[int, Option("Tokens of every answer.")] = 8
+    price_per_hour: Annotated[float, Option("Of this machine, in US dollars; makes the cost column.")] = 1.0
+    repeats: Annotated[
+        int | None,
+        Option("Of every measurement; the fastest counts.", min=1, shown_default="as many as fit into 10 s, 5 at most"),
+    ] = None
+    minutes: Annotated[
+        float | None,
+        Option(
+            "Leave numbers of images out that would take longer than this in all.",
+            min=0,
+            shown_default="15, or no limit with --images",
+        ),
+    ] = None
+    dtype: Annotated[str, Option("bfloat16, float16 or float32.")] = "bfloat16"
+    plot: Annotated[Path | None, Option("PNG of the times over the number of images.")] = None
+    device: DeviceOption = "auto"
+
+    def __post_init__(self) -> None:
+        if (self.model is None) == (self.shape is None):
+            raise UsageError(
+                f"{'Both a MODEL and' if self.model else 'Neither a MODEL nor'} a --shape came; wanted one of them.",
+                remedy="Give a checkpoint folder, or --shape 2B for drawn weights.",
+            )
+        least = min(
+            self.dim, self.tokens, self.answer_tokens, 1 if self.repeats is None else self.repeats, *self.images
+        )
+        if least < 1 or self.image_px < SMALLEST_PX or self.price_per_hour < 0:
+            raise UsageError(
+                f"Numbers of images, tokens and repeats must be at least 1, images at least {SMALLEST_PX} px, "
+                "the price not below 0.",
+                remedy="For example: --images 1,2,4,8 --image-px 1024",
+            )
+        if self.dtype not in {"bfloat16", "float16", "float32"}:
+            raise UsageError(f"--dtype {self.dtype} is not bfloat16, float16 or float32.", remedy="Give one of these.")
+
+
+@described
+@dataclass(frozen=True, kw_only=True)
+class DoctorSettings:
+    """What to look at on this machine."""
+
+    disk: Annotated[
+        Path | None, PythonOnly("Folder on the file system whose free space counts; None takes the working folder.")
+    ] = None
+
+
+@described
+@dataclass(frozen=True, kw_only=True)
+class DemoSettings:
+    """Where the demo works, and on what."""
+
+    out: Annotated[Path, Option("Folder for everything that the demo makes.")] = Path("demo")
+    data: Annotated[Path | None, Option("Catalogue with the sample shop's columns.", shown_default="sample_images")] = (
+        None
+    )
+    overwrite: OverwriteOption = False

@@ -1,0 +1,127 @@
+"""How an option is described, once: `--help`, docs/commands.md and the settings classes all read these records.
+
+A field of a settings class is `name: Annotated[type, Option("help")] = default`. An option that several commands share
+has its alias here, so that one word means one thing everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from inspect import cleandoc
+from pathlib import Path
+from typing import Annotated, TypeVar, get_type_hints
+
+Settings = TypeVar("Settings")
+INPUTS, ITEMS, STORAGE = "Inputs", "What an item says", "Storage"
+RUN, TRAINING, SPEED = "The run", "Training", "Speed"
+"""Headings under which the help of a command with many options sets them."""
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A field that the command line takes by its position.
+
+    Attributes:
+        help: what it is.
+        metavar: its name in the usage line; by default the field's in capitals.
+    """
+
+    help: str
+    _: KW_ONLY
+    metavar: str | None = None
+
+
+@dataclass(frozen=True)
+class Option:
+    """A field that the command line takes by its name.
+
+    Attributes:
+        help: what it is; the command line adds the default.
+        flags: its names; by default that of the field with dashes.
+        metavar: name of the value.
+        min: least value that the command line takes.
+        shown_default: for a default that is None and follows from something else.
+        panel: heading that the help shows it under.
+        comma_separated: a tuple given as `a,b`; without it a tuple is an option that may come several times.
+    """
+
+    help: str
+    _: KW_ONLY
+    flags: tuple[str, ...] = ()
+    metavar: str | None = None
+    min: float | None = None
+    shown_default: str | None = None
+    panel: str | None = None
+    comma_separated: bool = False
+
+
+@dataclass(frozen=True)
+class PythonOnly:
+    """A field that only a call from Python can set.
+
+    Attributes:
+        help: what it is.
+    """
+
+    help: str
+
+
+def described(settings: type[Settings]) -> type[Settings]:
+    """A settings class whose docstring tells its fields with their help texts, for `help()` and editors."""
+    hints = get_type_hints(settings, include_extras=True)
+    told = [f"    {name}: {hint.__metadata__[0].help}" for name, hint in hints.items()]
+    settings.__doc__ = "\n".join([cleandoc(settings.__doc__ or ""), "", "Attributes:", *told])
+    return settings
+
+
+DataArgument = Annotated[Path, Argument("Folder of images with metadata.csv, .jsonl or .parquet.", metavar="DATA")]
+OutOption = Annotated[Path, Option("Folder to write; new or empty.")]
+OverwriteOption = Annotated[
+    bool, Option("Replace an output folder that pinembed wrote; other files are never deleted.")
+]
+TableOption = Annotated[str, Option("Embedding table, DATABASE/NAME: catalog/pins is catalog/pins.lance.")]
+EncoderOption = Annotated[
+    str, Option("Encoder: a folder in open_clip's local-dir layout, NAME/PRETRAINED, or hf-hub:OWNER/REPO.")
+]
+SourceOption = Annotated[Path, Option("Embedding source that `pinembed export` wrote.")]
+DeviceOption = Annotated[
+    str, Option("auto, cpu, cuda, cuda:1 or mps; auto takes a GPU where there is one.", panel=SPEED)
+]
+BatchSizeOption = Annotated[
+    int | None, Option("Images that the encoder takes at once; chosen by device if not given.", min=1, panel=SPEED)
+]
+TextOption = Annotated[
+    tuple[str, ...],
+    Option(
+        "Metadata columns that make an item's text, separated by commas, each with a weight if training should "
+        "speak it more often: title=3,label; default: title, name, caption, text, label, category, description and "
+        "tags, where they exist.",
+        comma_separated=True,
+        panel=ITEMS,
+    ),
+]
+TemplateOption = Annotated[
+    str | None,
+    Option(
+        "A sentence that makes an item's text, with columns in braces, in place of --text: 'a {color} {title}, "
+        "{category}'. What stands before a missing value goes with it.",
+        panel=ITEMS,
+    ),
+]
+GroupOption = Annotated[
+    str | None,
+    Option(
+        "Metadata column whose equal values mean the same product or kind; without it equal item or equal text.",
+        panel=ITEMS,
+    ),
+]
+SlicesOption = Annotated[
+    tuple[str, ...],
+    Option(
+        "Metadata column whose values cut the split into slices; may be given several times; default: category or "
+        "another column of a usual name, else that of --group, with at most 50 values.",
+        flags=("--slice",),
+        panel=ITEMS,
+    ),
+]
+SeedOption = Annotated[int, Option("Seed of everything random.", panel=RUN)]
