@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types install pins clean
+.PHONY: demo test lint types wheel install pins clean
 
 demo: install
 	$(BIN)/pinembed demo --out demo --overwrite
@@ -18,6 +18,11 @@ lint: install
 
 types: install
 	$(BIN)/mypy
+
+# One file that installs anywhere: pip install dist/pinembed-*.whl
+wheel: install
+	rm -rf build
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
 install: $(STAMP)
 
@@ -35,4 +40,4 @@ pins: install
 	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt
 
 clean:
-	rm -rf demo build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf demo build dist .mypy_cache .ruff_cache .pytest_cache

@@ -40,7 +40,7 @@ from pinembed.settings.training import EvaluateSettings, FinetuneSettings
 from pinembed.trimmed.tiny import write_scratch_model
 
 BASE = "pinembed-tiny"
-SAMPLES = Path(__file__).parents[2] / "sample_images"
+PACKAGE = Path(__file__).parents[1]
 TEXT = ("category", "color", "pattern")
 GROUP = "product"
 FIELDS = TEXT
@@ -48,6 +48,12 @@ EPOCHS = 40
 ALIGN_EPOCHS = 8
 SEARCH_TEXT = "a teal mug"
 SEED = 0
+
+
+def sample_shop() -> Path:
+    """The folder of the sample shop: inside an installed wheel, beside the package in a source tree."""
+    packed = PACKAGE / "sample_images"
+    return packed if packed.is_dir() else PACKAGE.parent / "sample_images"
 
 
 def demo(settings: DemoSettings, *, progress: Progress = SILENT, stop: Stop | None = None) -> DemoReport:
@@ -62,11 +68,11 @@ def demo(settings: DemoSettings, *, progress: Progress = SILENT, stop: Stop | No
         DataError: the sample shop is not there.
         PinembedError: what the jobs raise.
     """
-    catalogue = settings.data or SAMPLES
+    catalogue = settings.data or sample_shop()
     if not catalogue.is_dir():
         raise DataError(
-            f"The sample shop is not at {catalogue}; it comes with the source tree, not with the installed package.",
-            remedy="Run the demo in a clone of the repository, or give --data with the folder sample_images.",
+            f"The sample shop is not at {catalogue}; wheels and clones of pinembed bring it.",
+            remedy="Install pinembed again, or give --data with the folder sample_images of a clone.",
         )
     with claimed_folder(settings.out, kind="demo", overwrite=settings.overwrite) as folder:
         return _Demo(catalogue, folder, progress, stop).run()

@@ -24,7 +24,6 @@ CORE = ("open_clip_torch", "lancedb", "pylance", "pyarrow", "pillow", "safetenso
 EXTRAS = {
     "vlm": ("transformers", "accelerate", "peft"),
     "fast": ("openvino", "onnxruntime", "onnx", "onnxscript", "pillow-heif"),
-    "ray": ("ray", "lance-ray"),
     "report": ("matplotlib",),
 }
 WANTED_FREE_GIB = 5.0
