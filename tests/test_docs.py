@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import csv
+import inspect
 import json
 import os
 import re
@@ -16,8 +18,10 @@ from pathlib import Path
 import pytest
 import typer.main
 
+import pinembed
 from pinembed.cli.main import app
 from pinembed.cli.reference import commands
+from tests.test_floors import ORDER
 
 REPOSITORY = Path(__file__).parent.parent
 PAGES = sorted(
@@ -131,6 +135,26 @@ def test_command_is_shown_on_a_page_beside_the_reference(name: str) -> None:
 def test_named_files_of_the_repository_exist(page: str) -> None:
     named = re.findall(r"`(?:python )?((?:pinembed|tests|docs)/[\w./-]*\w/?)(?: [^`]*)?`", prose_of(page))
     assert not [path for path in named if not (REPOSITORY / path).exists()]
+
+
+@pytest.mark.parametrize("page", WRITTEN)
+def test_python_blocks_call_what_pinembed_offers(page: str) -> None:
+    for block in re.findall(r"(?ms)^```python$(.*?)^```$", text_of(page)):
+        nodes = list(ast.walk(ast.parse(block)))
+        of_pinembed = [
+            node for node in nodes if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "pinembed"
+        ]
+        assert not [node.attr for node in of_pinembed if not hasattr(pinembed, node.attr)]
+        for call in nodes:
+            if isinstance(call, ast.Call) and call.func in of_pinembed:
+                offered = inspect.signature(getattr(pinembed, call.func.attr)).parameters
+                assert {keyword.arg for keyword in call.keywords} <= set(offered), ast.unparse(call)
+
+
+def test_readme_gives_each_part_its_line_in_the_order_of_the_path() -> None:
+    tree = re.findall(r"(?m)^ {6}(\w+)(?:\.py|/) {2,}\S", text_of("README.md"))
+    unlisted = {"version", "__init__", "__main__"}
+    assert tree == [part for part in ORDER if part not in unlisted]
 
 
 @pytest.fixture(scope="module")
