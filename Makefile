@@ -22,7 +22,7 @@ types: install
 # One file that installs anywhere: pip install dist/pinembed-*.whl
 wheel: install
 	rm -rf build
-	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir dist .
 
 install: $(STAMP)
 
