@@ -30,7 +30,8 @@ PAGES = sorted(
 )
 WRITTEN = [page for page in PAGES if page != "docs/commands.md"]  # that one is made of the commands themselves
 HOME = re.compile(r"https://(?:github\.com/pinembed/pinembed/blob|raw\.githubusercontent\.com/pinembed/pinembed)/main/")
-COMMANDS = {name.removeprefix("pinembed "): command for name, command in commands(typer.main.get_command(app))}
+ROOT = typer.main.get_command(app)
+COMMANDS = {name.removeprefix("pinembed "): command for name, command in commands(ROOT)}
 OPTIONS = {
     name: {flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)}
     for name, command in COMMANDS.items()
@@ -116,7 +117,8 @@ def test_command_lines_parse(page: str) -> None:
 
 @pytest.mark.parametrize("page", WRITTEN)
 def test_options_in_sentences_exist(page: str) -> None:
-    every = set().union(*OPTIONS.values()) | FOREIGN_OPTIONS | {"--version", "--help"}
+    of_root = {flag for parameter in ROOT.params for flag in parameter.opts}
+    every = set().union(*OPTIONS.values()) | of_root | FOREIGN_OPTIONS | {"--help"}
     for span in re.findall(r"`([^`]+)`", prose_of(page).replace("\n", " ")):
         words = span.removeprefix("pinembed ").split()
         name, arguments = command_of(words)
@@ -219,6 +221,18 @@ def test_example_keeps_the_encoder_in_use_against_an_equal_one(run_example, shop
     current.symlink_to(tiny_encoder)
     assert run_example("switch_encoder.sh", shop, tiny_encoder, current) == f"kept {tiny_encoder}\n"
     assert current.resolve() == tiny_encoder
+
+
+def test_example_encodes_searches_exports_and_verifies(run_example, shop, tiny_encoder, tmp_path) -> None:
+    lines = run_example("catalogue.py", shop, tiny_encoder, tmp_path).splitlines()
+    assert (lines[0], lines[-1]) == ("80 added, 0 unchanged, 0 failed", "80 items exported, 0 findings")
+    assert len(lines) == 5
+
+
+def test_example_compares_two_encoders(run_example, shop, tiny_encoder, other_encoder) -> None:
+    lines = run_example("compare_encoders.py", shop, tiny_encoder, other_encoder).splitlines()
+    assert [line.partition(":")[0] for line in lines[:3]] == ["text_to_image", "image_to_text", "image_to_image"]
+    assert lines[3] in {"take the new one", "keep the current one"}
 
 
 def test_each_example_is_run_here() -> None:
