@@ -543,7 +543,7 @@ def test_align_with_lora_but_without_peft_names_the_extra(
 ) -> None:  # fmt: skip
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(
-        "pinembed.trimmed.low_rank.importlib.util.find_spec",
+        "pinembed.training.low_rank.importlib.util.find_spec",
         lambda name: None if name == "peft" else find_spec(name),
     )
     result = cli("align", shop, "--model", model, "--source", source, "--out", tmp_path / "out", "--lora", "4")

@@ -381,7 +381,9 @@ def test_micro_batches_give_the_weights_of_the_complete_batch(tiny_encoder: Path
     weights = []
     for micro_batch in (None, 4):
         encoder = load_encoder(str(tiny_encoder))
-        recipe = Recipe(epochs=1, batch_size=10, views=2, train_px=None, micro_batch=micro_batch, rates=rates)
+        recipe = Recipe(
+            epochs=1, batch_size=10, samples_per_group=2, train_px=None, micro_batch=micro_batch, rates=rates
+        )
         trainer = Trainer(
             encoder.model,
             recipe,

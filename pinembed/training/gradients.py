@@ -131,8 +131,7 @@ class Towers:
     ) -> tuple[Tensor, Callable[[], None]]:
         """Embeddings, and what carries their gradient further where it was not computed in one piece."""
         if self.micro_batch is None or self.micro_batch >= self._world.longest_share(batch):
-            with self._world.batch_norms():
-                return tower(inputs), _nothing
+            return tower(inputs), _nothing
         chunks = torch.split(inputs, self.micro_batch)
         random_states, rows = [], []
         with torch.no_grad():

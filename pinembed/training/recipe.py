@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from pinembed.settings.training import FinetuneSettings
+from pinembed.training.low_rank import require_peft
 from pinembed.training.optimiser import IMAGE_PREFIX, Rates
 
 HIGHEST_RATE, LOWEST_RATE = 1.5e-3, 5e-6
@@ -94,7 +95,12 @@ def make_recipe(model: nn.Module, settings: FinetuneSettings, *, train_images: i
         settings: what the user decided; random weights learn in every layer at one high rate.
         train_images: of the training split.
         image_px: side of the encoder's input.
+
+    Raises:
+        MissingExtraError: low-rank updates without the extra `vlm`.
     """
+    if settings.lora is not None:
+        require_peft()
     if settings.random_init:
         rate = SCRATCH_RATE if settings.lr is None else settings.lr
         rates = Rates(image=rate, text=rate, first_layer=1.0, weight_decay=0.05)

@@ -13,8 +13,8 @@ from pinembed.errors import TrainingError
 from pinembed.metrics.relevance import positives
 from pinembed.training.augment import augment
 from pinembed.training.gradients import Batch, Towers
-from pinembed.training.lora import add_low_rank, merged_state, remove_low_rank
 from pinembed.training.losses import Objective
+from pinembed.training.low_rank import LowRank, clip_layers
 from pinembed.training.optimiser import cosine_share, make_optimiser, set_rate
 from pinembed.training.recalibration import FEWEST_FOR_STATISTICS, batch_norms
 from pinembed.training.recipe import Recipe
@@ -28,6 +28,7 @@ class Trainer:
         model: in its present state.
         recipe: what a step does.
         towers: how a batch goes through the model.
+        low_rank: the updates that learn in place of the weights; None where the weights learn.
         total_steps: of the run; the rate reaches zero there.
         step_count: steps done.
 
@@ -57,8 +58,7 @@ class Trainer:
         self.recipe = recipe
         self.total_steps = total_steps
         self._world = world or World()
-        if recipe.lora:
-            add_low_rank(model, recipe.lora, seed=seed)
+        self.low_rank = LowRank(model, layers=clip_layers(model), rank=recipe.lora, seed=seed) if recipe.lora else None
         self._objective = Objective(model, recipe)
         self.towers = Towers(
             model,
@@ -122,11 +122,15 @@ class Trainer:
     def averaged_weights(self) -> dict[str, Tensor]:
         """A copy of the running average under the plain model's names, batch-norm statistics included."""
         with self.averaged():
-            return merged_state(self.model)
+            if self.low_rank is not None:
+                return self.low_rank.merged_state()
+            return {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
 
     def finish(self) -> None:
-        """Leave a plain model, whatever the training hung on it."""
-        remove_low_rank(self.model)
+        """Leave the plain model, with low-rank updates merged and every parameter free to learn."""
+        if self.low_rank is not None:
+            self.low_rank.merge()
+        self.model.requires_grad_(True)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

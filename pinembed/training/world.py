@@ -10,15 +10,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, distributed, nn
-
-from pinembed.training.batch_norm import SharedBatchNorm
 
 WAIT = timedelta(hours=2)
 """The others wait while the first process measures and writes."""
@@ -70,10 +67,6 @@ class World:
         """Rows of the process that has most of them."""
         return -(-batch // self.size)
 
-    def batch_norms(self) -> AbstractContextManager[object]:
-        """Inside, batch norms see the rows of all processes, which have to run the same tower on them."""
-        return nullcontext() if self.size == 1 else SharedBatchNorm()
-
     def whole(self, rows_RD: Tensor, batch: int) -> Tensor:
         """The rows of all processes in order; gradients reach this process's own."""
         if self.size == 1:
@@ -103,7 +96,7 @@ class World:
 
     @torch.no_grad()
     def average_statistics(self, model: nn.Module) -> None:
-        """Batch norms that saw a micro-batch each; their running statistics become the mean."""
+        """Each process's batch norms saw its own rows; their running statistics become the mean of all processes."""
         if self.size == 1:
             return
         for buffer in model.buffers():

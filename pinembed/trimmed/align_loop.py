@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from pinembed.errors import TrainingError
 from pinembed.nouns.progress import Progress, Stop
 from pinembed.reports.align import AlignEpoch, RunSettings
-from pinembed.trimmed.low_rank import LowRank
+from pinembed.training.low_rank import LowRank
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.prompts import IGNORED
 from pinembed.trimmed.questions import Dialogue, QuestionMaker
@@ -31,6 +31,8 @@ CLIP_NORM = 1.0
 WEIGHT_DECAY = 0.05
 BETAS = (0.9, 0.98)
 JUDGED_TOGETHER = 128
+LOW_RANK_LAYERS = r"model\.language_model\.layers\.\d+\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+"""The layers of QLoRA: Dettmers et al. 2023, arXiv:2305.14314."""
 
 
 class Alignment:
@@ -58,7 +60,9 @@ class Alignment:
         self._spread_D = embeddings_ND.float().std(dim=0, correction=0)
         projector = model.require_projector()
         self.low_rank = (
-            LowRank(model.model, rank=settings.lora_rank, seed=settings.seed) if settings.lora_rank else None
+            LowRank(model.model, layers=LOW_RANK_LAYERS, rank=settings.lora_rank, seed=settings.seed)
+            if settings.lora_rank
+            else None
         )
         for parameter in model.model.parameters():
             parameter.requires_grad_(False)
