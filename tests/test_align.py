@@ -24,7 +24,8 @@ from pinembed.nouns.progress import Silent, Stop
 from pinembed.reports.align import AlignReport
 from pinembed.settings.model import AlignSettings, TrimSettings
 from pinembed.source.writer import write_source
-from pinembed.trimmed.align_loop import Alignment, correct_answers
+from pinembed.trimmed.align_evaluator import correct_answers
+from pinembed.trimmed.align_loop import Alignment
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.projector import PROJECTOR_NAME, load_projector, new_projector
 from pinembed.trimmed.questions import KIND_WEIGHTS, QuestionMaker

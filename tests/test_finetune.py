@@ -81,7 +81,7 @@ def test_finetune_hands_the_base_back_where_no_epoch_is_better(
         "--no-heads",
     )  # fmt: skip
     assert result.exit_code == 4
-    assert "The base stays: no epoch, and no blend with the base, was better on validation" in result.words
+    assert "The base stays: no epoch, and no interpolation with the base, was better on validation" in result.words
     kept, base = load_encoder(str(tmp_path / "out")).model, load_encoder(str(tiny_encoder)).model
     assert all(torch.equal(kept.state_dict()[name], tensor) for name, tensor in base.state_dict().items())
 
@@ -183,7 +183,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_weights(
     tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pinembed.jobs.finetune import finetune
-    from pinembed.training.gradients import Batch
+    from pinembed.training.losses import Batch
     from pinembed.training.trainer import Trainer
 
     steps_before_the_kill = 7
@@ -369,7 +369,7 @@ def test_finetune_refuses_what_training_cannot_be_judged_on(
 def test_micro_batches_give_the_weights_of_the_complete_batch(tiny_encoder: Path) -> None:
     from pinembed.encoder.encoder import load_encoder
     from pinembed.encoder.towers import encode_texts
-    from pinembed.training.gradients import Batch
+    from pinembed.training.losses import Batch
     from pinembed.training.optimiser import Rates
     from pinembed.training.recipe import Recipe
     from pinembed.training.trainer import Trainer
@@ -396,7 +396,7 @@ def test_micro_batches_give_the_weights_of_the_complete_batch(tiny_encoder: Path
         batch = Batch(
             pixels_BCHW=pixels_BCHW,
             tokens_MT=encoder.tokenizer([f"item {index}" for index in range(10)]),
-            said_VB=torch.arange(10).view(1, 10),
+            text_of_VB=torch.arange(10).view(1, 10),
             group_B=group_B,
             text_B=text_B,
         )

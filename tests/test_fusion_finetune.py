@@ -108,7 +108,7 @@ def test_auto_says_why_whatever_it_chooses(fused_by_hand: Path) -> None:
     from pinembed.encoder.encoder import load_encoder
     from pinembed.nouns.progress import SILENT
     from pinembed.training.datasets import load_split, read_splits
-    from pinembed.training.fusion import FusionStep, parse_fusion_options
+    from pinembed.training.gate import FusionStep, parse_fusion_options
 
     texts = read_splits(fused_by_hand / "data", text=("title", "description"), group="product")
     encoder = load_encoder(str(fused_by_hand / "out"))

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pinembed.encoder.fusion import write_fusion
-from pinembed.evaluation.items import ItemAnswers, compare_items
+from pinembed.evaluation.questions import ItemAnswers, compare_items
 from pinembed.fusion.eval_set import ItemSearch
 from pinembed.metrics.retrieval import QueryScores
 from pinembed.nouns.encoder_spec import make_fusion

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pinembed.metrics.compression import measure_storage_formats
-from pinembed.metrics.effective_rank import effective_rank
-from pinembed.metrics.intervals import RESAMPLES, drawn_units, estimate, retrieval_scores
+from pinembed.metrics.intervals import RESAMPLES, drawn_units, estimate, mean_map_error, retrieval_scores
+from pinembed.metrics.probes import effective_rank
 from pinembed.metrics.relevance import (
     groups_of_texts,
     positives,
@@ -26,6 +26,7 @@ from pinembed.metrics.relevance import (
 from pinembed.metrics.retrieval import SCORE_STEP, QueryScores, score_queries
 from pinembed.metrics.split import (
     SplitEmbeddings,
+    SplitScores,
     knn_is_correct,
     measure_split,
     zero_shot_is_correct,
@@ -257,3 +258,19 @@ def test_stored_forms_lose_little_where_bytes_are_many_and_more_where_they_are_f
     assert mean_ap["int8"] == pytest.approx(mean_ap["fp32"], abs=1e-2)
     assert mean_ap["binary, then int8"] == pytest.approx(mean_ap["int8"], abs=2e-2)
     assert mean_ap["fp32"] > mean_ap["fp16, first 32 of 64"] + 0.02 > mean_ap["fp16, first 16 of 64"] + 0.04
+
+
+def test_standard_error_of_mean_map_does_not_shrink_with_copies_of_the_same_groups() -> None:
+    values_Q = torch.rand(40, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def scores(copies: int) -> SplitScores:
+        answered = QueryScores(
+            values_QM=values_Q.repeat(copies)[:, None].expand(-1, len(METRICS)),
+            cluster_Q=torch.arange(40).repeat(copies),
+            index_Q=torch.arange(40 * copies),
+            gallery=40,
+        )
+        return SplitScores(text_to_image=answered, image_to_text=answered, image_to_image=answered)
+
+    assert mean_map_error(scores(1)) == pytest.approx(float(values_Q.std()) / 40**0.5)
+    assert mean_map_error(scores(5)) == pytest.approx(mean_map_error(scores(1)))

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from pinembed.catalogue.captions import Captioner
-from pinembed.metrics.linear_probe import probe_accuracy
+from pinembed.metrics.probes import probe_accuracy
 from pinembed.nouns.item import Item
 from pinembed.trimmed.questions import COMPARE, DESCRIBE, QuestionMaker, choose_fields
 

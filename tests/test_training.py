@@ -19,7 +19,7 @@ from tests.conftest import CliResult, make_encoder, write_catalogue
 
 if TYPE_CHECKING:
     from pinembed.encoder.encoder import Encoder
-    from pinembed.training.gradients import Batch
+    from pinembed.training.losses import Batch
     from pinembed.training.trainer import Trainer
 
 IMAGES = 10
@@ -46,13 +46,13 @@ def make_trainer(encoder: Encoder, **recipe: Any) -> Trainer:
 
 
 def make_batch(encoder: Encoder) -> Batch:
-    from pinembed.training.gradients import Batch
+    from pinembed.training.losses import Batch
 
     generator = torch.Generator().manual_seed(0)
     return Batch(
         pixels_BCHW=torch.randint(256, (IMAGES, 3, 32, 32), dtype=torch.uint8, generator=generator),
         tokens_MT=encoder.tokenizer([f"item {index}" for index in range(IMAGES)]),
-        said_VB=torch.stack([torch.arange(IMAGES), torch.arange(IMAGES) // 2]),
+        text_of_VB=torch.stack([torch.arange(IMAGES), torch.arange(IMAGES) // 2]),
         group_B=torch.arange(IMAGES) // 2,
         text_B=torch.arange(IMAGES),
     )
@@ -220,7 +220,7 @@ def test_bfloat16_computes_the_towers_and_leaves_the_weights_in_float32(encoder:
 def test_bfloat16_is_measured_on_the_own_batch_and_changes_nothing(
     encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pinembed.training import precision
+    from pinembed.training import trainer as precision
 
     trainer, batch = make_trainer(encoder), make_batch(encoder)
     before = {name: tensor.clone() for name, tensor in encoder.model.state_dict().items()}
@@ -293,7 +293,8 @@ def test_the_rate_warms_up_falls_and_stays_at_its_floor() -> None:
 
 def test_statistics_are_the_mean_over_batches_and_leave_the_rest_as_it_was(batch_norm_encoder: Path) -> None:
     from pinembed.encoder.encoder import load_encoder
-    from pinembed.training.recalibration import batch_norms, recalibrate
+    from pinembed.training.evaluator import recalibrate
+    from pinembed.training.optimiser import batch_norms
 
     encoder = load_encoder(str(batch_norm_encoder))
     model: Any = encoder.model
@@ -324,7 +325,8 @@ def test_a_tuned_encoder_has_the_statistics_of_the_training_pictures(
     from pinembed.images.decode import read_image
     from pinembed.images.preprocess import preprocess
     from pinembed.jobs.finetune import finetune
-    from pinembed.training.recalibration import batch_norms, recalibrate
+    from pinembed.training.evaluator import recalibrate
+    from pinembed.training.optimiser import batch_norms
 
     data = write_catalogue(tmp_path / "data", views=6)
     metadata = data / "metadata.csv"

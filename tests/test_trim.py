@@ -136,7 +136,7 @@ def test_trim_verify_compares_with_the_full_model(tmp_path: Path, kind: str) -> 
 
 
 def test_trim_verify_finds_a_changed_weight(tmp_path: Path, tiny_qwen3vl: Path, trimmed_qwen3vl: Path) -> None:
-    from pinembed.trimmed.parity import compare
+    from pinembed.trimmed.trim import compare
 
     changed = tmp_path / "changed"
     shutil.copytree(trimmed_qwen3vl, changed)

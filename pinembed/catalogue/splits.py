@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -189,22 +189,23 @@ def items_of_split(
 
 def label_items(items: tuple[Item, ...], captioner: Captioner, *, group: str | None) -> LabelledItems:
     """Captions and groups as codes."""
-    texts: dict[str, int] = {}
-    groups: dict[str, int] = {}
-    text_of, group_of = [], []
-    alone = 1 << 40
-    for index, item in enumerate(items):
-        caption = captioner.caption(item)
-        text_of.append(texts.setdefault(caption, len(texts)) if caption else -1)
-        name = group_name(item, group)
-        group_of.append(groups.setdefault(name, len(groups)) if name else alone + index)
+    texts, text_of_N = codes_of(captioner.caption(item) for item in items)
+    groups, group_of_N = codes_of(group_name(item, group) for item in items)
+    alone_N = (1 << 40) + torch.arange(len(items))
     return LabelledItems(
         items=items,
-        texts=tuple(texts),
-        text_of_N=torch.tensor(text_of, dtype=torch.int64),
-        groups=tuple(groups),
-        group_of_N=torch.tensor(group_of, dtype=torch.int64),
+        texts=texts,
+        text_of_N=text_of_N,
+        groups=groups,
+        group_of_N=torch.where(group_of_N < 0, alone_N, group_of_N),
     )
+
+
+def codes_of(words: Iterable[str]) -> tuple[tuple[str, ...], Tensor]:
+    """The distinct words in the order of their first occurrence, and the index (N,) of each; -1 for an empty one."""
+    indices: dict[str, int] = {}
+    code_of = [indices.setdefault(word, len(indices)) if word else -1 for word in words]
+    return tuple(indices), torch.tensor(code_of, dtype=torch.int64)
 
 
 def group_name(item: Item, group: str | None) -> str:

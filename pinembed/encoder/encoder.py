@@ -24,7 +24,7 @@ from pinembed.encoder.locate import (
     locate_encoder,
     preprocessing_of,
 )
-from pinembed.encoder.towers import Tower, as_local_dir, build_model, encode_texts, explained
+from pinembed.encoder.towers import Tower, as_local_dir, build_model, encode_texts, explained, standardisation
 from pinembed.errors import EncoderError, MissingExtraError
 from pinembed.machine import keep_freed_memory
 from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
@@ -53,9 +53,7 @@ class Encoder:
         self.preprocessing: Preprocessing = preprocessing_of(files)
         self.device = device
         self.dim = files.dim
-        std_C = torch.tensor(self.preprocessing.std, device=device).view(1, 3, 1, 1)
-        self._scale_C = 1 / (255 * std_C)
-        self._shift_C = torch.tensor(self.preprocessing.mean, device=device).view(1, 3, 1, 1) / std_C
+        self._scale_C, self._shift_C = standardisation(self.preprocessing, device)
 
     @property
     def spec(self) -> EncoderSpec:

@@ -24,6 +24,7 @@ from torch.overrides import TorchFunctionMode
 
 from pinembed.encoder.locate import CONFIG_NAME, WEIGHTS_NAMES, EncoderFiles, import_open_clip
 from pinembed.errors import EncoderError
+from pinembed.nouns.encoder_spec import Preprocessing
 
 Tower = Literal["image", "text"]
 # open_clip builds no tower alone. The one that nobody asked for is built this small and taken off: that holds for every
@@ -226,3 +227,10 @@ def _encode(tower: Any, tokens_MT: Tensor, hidden_MTW: Tensor, positions: int) -
     if isinstance(tower.text_projection, nn.Linear):
         return cast(Tensor, tower.text_projection(pooled))
     return cast(Tensor, pooled @ tower.text_projection)
+
+
+def standardisation(preprocessing: Preprocessing, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Scale and shift, (1, 3, 1, 1) each, with which pixels * scale - shift is (pixels / 255 - mean) / std."""
+    std_C = torch.tensor(preprocessing.std, device=device).view(1, 3, 1, 1)
+    mean_C = torch.tensor(preprocessing.mean, device=device).view(1, 3, 1, 1)
+    return 1 / (255 * std_C), mean_C / std_C

@@ -121,7 +121,7 @@ class StoredItems:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class TableDiff:
     """How the candidates stand to the table.
 
     Attributes:
@@ -141,7 +141,7 @@ class Comparison:
     gone: list[str]
 
 
-def compare(inputs: Inputs, table: EmbeddingTable | None, *, look_for_gone: bool) -> Comparison:
+def compare(inputs: Inputs, table: EmbeddingTable | None, *, look_for_gone: bool) -> TableDiff:
     """Stream the table past the candidates.
 
     Args:
@@ -167,7 +167,7 @@ def compare(inputs: Inputs, table: EmbeddingTable | None, *, look_for_gone: bool
             stored.append((at[kept], taken["size_bytes"].to_numpy(), digests_of(taken["sha256"].to_pylist())))
         if look_for_gone and not is_here.all():
             gone += _gone(batch.filter(pa.array(~is_here)), inputs)
-    return Comparison(
+    return TableDiff(
         unchanged=int((states == SAME).sum()),
         rewrite=np.flatnonzero(states == REWRITE),
         load=np.flatnonzero((states == NEW) | (states == OTHER)),

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pinembed.catalogue.candidates import NOT_FOUND, Indices
 from pinembed.catalogue.inputs import Inputs
-from pinembed.encoding.diff import Comparison, ContentHashes, StoredItems, compare, stored_content_hashes
+from pinembed.encoding.diff import ContentHashes, StoredItems, TableDiff, compare, stored_content_hashes
 from pinembed.errors import DataError
 from pinembed.images.loading import LoadRequest
 from pinembed.nouns.candidate import Candidate
@@ -149,7 +149,7 @@ def make_plan(
     )
 
 
-def _failed_before(inputs: Inputs, known_failures: Mapping[str, Failure], compared: Comparison) -> dict[int, Failure]:
+def _failed_before(inputs: Inputs, known_failures: Mapping[str, Failure], compared: TableDiff) -> dict[int, Failure]:
     """Failures of files that would be read and are still the same, by the candidate's index."""
     failures = list(known_failures.values())
     indices = inputs.candidates.find(pa.array([failure.id for failure in failures], pa.large_string()))
@@ -174,7 +174,7 @@ def _is_known(failure: Failure, known_failures: Mapping[str, Failure]) -> bool:
     return known is not None and known == failure
 
 
-def _refuse_too_many(compared: Comparison, folder: str) -> None:
+def _refuse_too_many(compared: TableDiff, folder: str) -> None:
     if len(compared.gone) * PRUNE_LIMIT > compared.rows:
         raise DataError(
             f"--prune would remove {len(compared.gone)} of {compared.rows} rows, more than a fifth; nothing was done.",

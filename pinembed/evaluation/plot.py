@@ -34,7 +34,7 @@ def check_plot(path: Path, *, has_something: bool) -> None:
     if path.is_dir() or not path.parent.is_dir():
         found = "is a folder" if path.is_dir() else f"lies in {path.parent}, which is no folder"
         raise UsageError(f"--plot {path} {found}; wanted a file to write.", remedy="Give the name of a new PNG file.")
-    _figure_class()
+    figure_class("The plot of a comparison")
 
 
 def draw_comparisons(
@@ -53,7 +53,9 @@ def draw_comparisons(
     """
     rows = max((len(_rows(verdict)) for _, verdict in verdicts), default=0)
     panels = len(verdicts) + bool(forms)
-    figure = _figure_class()(figsize=(6.5 * panels + 1, max(1.6 + 0.28 * rows, 4.5)), layout="constrained")
+    figure = figure_class("The plot of a comparison")(
+        figsize=(6.5 * panels + 1, max(1.6 + 0.28 * rows, 4.5)), layout="constrained"
+    )
     all_axes = figure.subplots(1, panels, squeeze=False)[0]
     for axes, (name, verdict) in zip(all_axes, verdicts, strict=False):
         _draw(axes, name, verdict)
@@ -124,9 +126,17 @@ def _short(name: str, limit: int = 40) -> str:
     return name if len(name) <= limit else f"...{name[-limit + 3 :]}"
 
 
-def _figure_class() -> type[Figure]:
+def figure_class(feature: str) -> type[Figure]:
+    """Matplotlib's Figure, without its windows.
+
+    Args:
+        feature: what is drawn, as the start of a sentence.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingExtraError("The plot of a comparison", extra="report", package="matplotlib") from error
+        raise MissingExtraError(feature, extra="report", package="matplotlib") from error
     return Figure

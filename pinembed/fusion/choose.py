@@ -35,12 +35,12 @@ def find_loss(fused: ItemSearch, alone: ItemSearch, *, seed: int, must_gain: boo
     for name, pair in pairs.items():
         change = paired_change([pair], seed=seed)
         if change.estimate.high < 0:
-            return f"{name} worse, mAP {_said(change)}."
+            return f"{name} worse, mAP {_shown_change(change)}."
     if not must_gain:
         return None
     mean = paired_change(list(pairs.values()), seed=seed)
     if mean.estimate.low <= 0:
-        return f"items are found no better with confidence, mean mAP {_said(mean)}."
+        return f"items are found no better with confidence, mean mAP {_shown_change(mean)}."
     return None
 
 
@@ -67,7 +67,7 @@ def item_figures(found: ItemSearch, minus: ItemSearch | None, seed: int) -> Item
     )
 
 
-def _said(change: Change) -> str:
+def _shown_change(change: Change) -> str:
     found = change.estimate
     return f"{found.value:+.3f} (95 %: {found.low:+.3f} to {found.high:+.3f})"
 
@@ -86,7 +86,7 @@ Rungs = tuple[int, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class FusionChoice:
-    """What came of it.
+    """The choice and its reason.
 
     Attributes:
         fusion: the weights; None for the image alone.

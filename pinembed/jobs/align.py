@@ -23,9 +23,8 @@ from pinembed.trimmed.align_loop import Alignment, train
 from pinembed.trimmed.align_recipe import choose_recipe, settle, trains_language_model
 from pinembed.trimmed.align_write import adapt_projector, give_projector, write_model
 from pinembed.trimmed.checkpoint import file_stamps, read_checkpoint
-from pinembed.trimmed.dialogues import OwnDialogue, about, read_dialogues
 from pinembed.trimmed.model import TrimmedModel
-from pinembed.trimmed.questions import QuestionMaker, choose_fields
+from pinembed.trimmed.questions import OwnDialogue, QuestionMaker, about, choose_fields, read_dialogues
 
 
 def align(settings: AlignSettings, *, progress: Progress = SILENT, stop: Stop | None = None) -> AlignReport:

@@ -13,7 +13,7 @@ import torch
 from pinembed.errors import MissingExtraError, ModelError, StoppedError
 from pinembed.machine import choose_device
 from pinembed.nouns.progress import SILENT, Progress
-from pinembed.reports.bench import BenchVlmReport, Comparison, RequestCost
+from pinembed.reports.bench import BenchVlmReport, RequestComparison, RequestCost
 from pinembed.settings.measuring import SMALLEST_PX, BenchVlmSettings
 from pinembed.trimmed.checkpoint import read_checkpoint
 from pinembed.trimmed.measure import Bench, Timing, free_bytes, random_model
@@ -171,13 +171,13 @@ class _Run:
         self._s_per_flop = 0.0
         self._bytes_per_image = 0.0
 
-    def measure(self, counts: Sequence[int]) -> list[Comparison]:
+    def measure(self, counts: Sequence[int]) -> list[RequestComparison]:
         """Those for which there is time and memory, the first one in any case.
 
         Raises:
             StoppedError: a signal before the first was through.
         """
-        made: list[Comparison] = []
+        made: list[RequestComparison] = []
         for count in counts:
             lack = self._lack(count) if made else None
             if lack is not None:
@@ -192,13 +192,13 @@ class _Run:
             self._progress.advance()
         return made
 
-    def _compare(self, count: int) -> Comparison:
+    def _compare(self, count: int) -> RequestComparison:
         trimmed = self._cost(count, full=False)
         self._progress.say(f"{count} image(s) without the tower: first token after {trimmed.first_token_s:.2f} s")
         full = self._cost(count, full=True)
         self._s_per_flop = full.request_s / full.flops
         self._bytes_per_image = (full.peak_bytes or 0) / count
-        made = Comparison(full=full, trimmed=trimmed)
+        made = RequestComparison(full=full, trimmed=trimmed)
         self._progress.say(
             f"{count} image(s) with the tower: {full.first_token_s:.2f} s, "
             f"{full.prefill_share:.0%} of it the language model; {made.first_token_ratio:.1f} x sooner without"

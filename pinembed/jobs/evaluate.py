@@ -22,14 +22,12 @@ from pinembed.catalogue.splits import (
 )
 from pinembed.encoder.encoder import load_encoder
 from pinembed.encoder.locate import locate_encoder
-from pinembed.evaluation.items import ItemAnswers, ask_items, compare_items
 from pinembed.evaluation.plot import check_plot, draw_comparisons
-from pinembed.evaluation.questions import Answers, Questions, ask, make_questions
+from pinembed.evaluation.questions import Answers, ItemAnswers, Questions, ask, ask_items, compare_items, make_questions
 from pinembed.machine import choose_device
 from pinembed.metrics.compression import measure_formats
 from pinembed.metrics.intervals import accuracy, direction_scores
-from pinembed.metrics.slices import SplitPart, slice_scores, split_parts
-from pinembed.metrics.verdict import decide
+from pinembed.metrics.verdict import SplitPart, decide, slice_scores, split_parts
 from pinembed.nouns.item import Catalogue, Item
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.nouns.scores import Accuracy, Comparison, Evaluation, Scores

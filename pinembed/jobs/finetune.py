@@ -20,11 +20,14 @@ from pinembed.training.card import write_card
 from pinembed.training.checkpoint import Checkpoint, key_of
 from pinembed.training.datasets import DatasetSplits, SplitDataset, load_split, read_splits
 from pinembed.training.epochs import Epochs, TrainedRun
-from pinembed.training.evaluator import Evaluator, epoch_record
-from pinembed.training.fusion import FusionStep, parse_fusion_options
-from pinembed.training.gate import CHAMPION, Gate, decide_run, open_gate
-from pinembed.training.interpolation import Interpolation, choose_interpolation
-from pinembed.training.recalibration import BatchNormRecalibration
+from pinembed.training.evaluator import (
+    BatchNormRecalibration,
+    Evaluator,
+    Interpolation,
+    choose_interpolation,
+    epoch_record,
+)
+from pinembed.training.gate import CHAMPION, FusionStep, Gate, decide_run, open_gate, parse_fusion_options
 from pinembed.training.recipe import Recipe, make_recipe
 from pinembed.training.world import join_world
 from pinembed.training.write import (
@@ -155,7 +158,7 @@ def finetune(settings: FinetuneSettings, *, progress: Progress = SILENT) -> Fine
             broken=(*train.pixels.broken, *val.pixels.broken),
             data=texts.report,
             epochs=run.records,
-            heads=run.heads,
+            heads=run.projections,
             best_epoch=interpolation.epoch,
             alpha=interpolation.alpha,
             chosen=epoch_record(interpolation.epoch, interpolation.scores, seconds=run.records[-1].seconds),
@@ -203,8 +206,10 @@ def _blend(
 ) -> Interpolation:
     base = Interpolation(alpha=0.0, epoch=0, weights=run.base_weights, scores=run.base_scores)
     candidates = [base]
-    if run.heads_scores is not None and run.stopped is None:
-        candidates.append(Interpolation(alpha=1.0, epoch=0, weights=run.heads_weights, scores=run.heads_scores))
+    if run.projections_scores is not None and run.stopped is None:
+        candidates.append(
+            Interpolation(alpha=1.0, epoch=0, weights=run.projections_weights, scores=run.projections_scores)
+        )
     if run.best_epoch:
         weights = recalibration.completed(run.best_weights)
         scores = evaluator.measure_weights(weights, "measuring the best epoch")

@@ -18,8 +18,7 @@ from pinembed.outfolder import MARKER, check_output, staged_folder
 from pinembed.reports.fusion import FuseReport
 from pinembed.settings.training import FuseSettings
 from pinembed.training.datasets import load_split, read_splits
-from pinembed.training.fusion import FusionStep, parse_fusion_options
-from pinembed.training.gate import open_gate
+from pinembed.training.gate import FusionStep, open_gate, parse_fusion_options
 
 REPORT_NAME = "fuse.json"
 

@@ -12,7 +12,7 @@ from pinembed.reports.trim import ParityCheck, TrimReport
 from pinembed.settings.model import TrimSettings
 from pinembed.trimmed.checkpoint import Checkpoint, locate_checkpoint, read_checkpoint
 from pinembed.trimmed.measure import VISION_FORMULA, VisionShape
-from pinembed.trimmed.trim import trim_checkpoint
+from pinembed.trimmed.trim import compare, trim_checkpoint
 
 IMAGE_PX = 1024
 
@@ -44,7 +44,6 @@ def trim(settings: TrimSettings, *, progress: Progress = SILENT) -> TrimReport:
 
 
 def _verified(model: Path, folder: Path, progress: Progress) -> tuple[ParityCheck, ...]:
-    from pinembed.trimmed.parity import compare
 
     progress.start("comparing with the full model")
     checks = compare(model, folder)

@@ -1,7 +1,7 @@
 """Percentile bootstrap over groups: how far a mean may lie off because other products could have been asked about.
 
-Groups are drawn, not queries: the views of one product rise and fall together, and counting each of them as a witness
-of its own makes intervals too narrow. Figures and verdicts share this one bootstrap, so that one output holds one kind
+Groups are drawn, not queries: the views of one product rise and fall together, and counting each of them as
+independent makes intervals too narrow. Figures and verdicts share this one bootstrap, so that one output holds one kind
 of interval.
 
 Shape legend: Q queries, C units that are drawn (groups), M metrics, R resamples.
@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pinembed.metrics.retrieval import QueryScores
-from pinembed.metrics.split import SplitScores
+from pinembed.metrics.retrieval import DirectionScores, QueryScores
+from pinembed.metrics.split import MAP, SplitScores
 from pinembed.nouns.scores import Accuracy, Estimate, RetrievalScores
 
 RESAMPLES = 1000
@@ -114,6 +114,30 @@ def _times_drawn(rng: np.random.Generator, resamples: int, count: int) -> Floats
     return times_RC.astype(np.float64)
 
 
+def standard_error(sums: Sequence[Floats], sizes: Sequence[Floats]) -> float:
+    """Of the mean of one metric over several sets of queries, by how much each unit moves it.
+
+    Args:
+        sums: values added up by unit, (C,) of each set.
+        sizes: queries of each unit, (C,) of each set.
+    """
+    influence_C = sum(
+        (sum_C - sum_C.sum() / size_C.sum() * size_C) / size_C.sum() for sum_C, size_C in zip(sums, sizes, strict=True)
+    ) / len(sums)
+    units = len(sums[0])
+    return float(np.sqrt(units / (units - 1) * np.square(influence_C).sum()))
+
+
+def mean_map_error(scores: DirectionScores) -> float:
+    """Standard error of the mean mAP over the directions; 0 where a single query tells nothing of others."""
+    asked = [direction for direction in scores.directions if direction.queries]
+    units = drawn_units([direction.cluster_Q for direction in asked])
+    if units.count < 2:
+        return 0.0
+    sums = units.sums([direction.values_QM[:, MAP : MAP + 1].numpy() for direction in asked])
+    return standard_error([sum_C1[:, 0] for sum_C1 in sums], units.sizes())
+
+
 def estimate(values_QM: Tensor, cluster_Q: Tensor | None = None, *, seed: int = 0) -> tuple[Estimate, ...]:
     """Mean and 95 % interval of each column; the queries of a group stay together in a resample.
 
@@ -151,7 +175,7 @@ def retrieval_scores(scores: QueryScores, minus: QueryScores | None = None, *, s
 def direction_scores(
     scores: SplitScores, minus: SplitScores | None = None, *, seed: int = 0
 ) -> tuple[RetrievalScores | None, RetrievalScores | None, RetrievalScores | None]:
-    """`retrieval_scores` of each direction, in the order of `nouns.evaluation.DIRECTIONS`."""
+    """`retrieval_scores` of each direction, in the order of `nouns.scores.DIRECTIONS`."""
     ours, theirs = scores.directions, minus.directions if minus else (None, None, None)
     return (
         retrieval_scores(ours[0], theirs[0], seed=seed),

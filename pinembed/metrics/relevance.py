@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 Relevance = Callable[[int, int], Tensor]
-"""(start, stop) of a block of queries to a bool (B, gallery): which gallery entries are right."""
+"""(start, stop) of a block of queries to a bool (B, gallery): which gallery entries are positives."""
 
 
 def positives(group_Q: Tensor, text_Q: Tensor, group_N: Tensor, text_N: Tensor) -> Tensor:

@@ -1,10 +1,10 @@
 """Ranked retrieval with several positives, exact also where scores are equal.
 
-Shape legend: Q queries, G gallery, B a block of queries, D embedding floats, M metrics (`nouns.evaluation.METRICS`).
+Shape legend: Q queries, G gallery, B a block of queries, D embedding floats, M metrics (`nouns.scores.METRICS`).
 
 recall@k is the share of queries with at least one positive among the first k. Average precision is the mean, over
-the positives, of the precision at the score of that answer. Equal scores are one step, as in scikit-learn's
-average_precision_score, and the rank of a positive counts every wrong one of equal score before it: an encoder that
+the positives, of the precision at the score of that positive. Equal scores are one step, as in scikit-learn's
+average_precision_score, and the rank of a positive counts every negative of equal score before it: an encoder that
 gives one vector to everything earns nothing from the order of the files.
 """
 
@@ -30,7 +30,7 @@ class QueryScores:
 
     Attributes:
         values_QM: float64; a row for each query that has a positive.
-        cluster_Q: code of the query's group; queries of one group are no independent witnesses.
+        cluster_Q: code of the query's group; queries of one group are not independent.
         index_Q: index of the query among those that were asked, with and without a positive.
         gallery: candidates of a query.
     """
@@ -57,6 +57,26 @@ class QueryScores:
             index_Q=self.index_Q[chosen_Q],
             gallery=self.gallery,
         )
+
+
+class DirectionScores:
+    """Figures of several directions of search, some of which may have no query."""
+
+    @property
+    def directions(self) -> tuple[QueryScores, ...]:
+        """In a fixed order."""
+        raise NotImplementedError
+
+    @property
+    def mean_map(self) -> float:
+        """Mean average precision over the directions that have queries."""
+        measured = [scores.mean("map") for scores in self.directions if scores.queries]
+        return sum(measured) / len(measured)
+
+    def is_nowhere_below(self, floor: DirectionScores) -> bool:
+        """No direction has a lower mAP, given the same queries."""
+        pairs = zip(self.directions, floor.directions, strict=True)
+        return all(ours.mean("map") >= theirs.mean("map") for ours, theirs in pairs if ours.queries)
 
 
 def score_queries(

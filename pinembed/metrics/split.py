@@ -6,7 +6,6 @@ D embedding floats.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +18,7 @@ from pinembed.metrics.relevance import (
     relevant_images_of_texts,
     relevant_texts_of_images,
 )
-from pinembed.metrics.retrieval import BLOCK_SCORES, QueryScores, score_queries
+from pinembed.metrics.retrieval import BLOCK_SCORES, DirectionScores, QueryScores, score_queries
 from pinembed.nouns.scores import METRICS
 
 NEIGHBOURS = 5
@@ -44,7 +43,7 @@ class SplitEmbeddings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SplitScores:
+class SplitScores(DirectionScores):
     """The queries' figures by direction; a direction may have no query."""
 
     text_to_image: QueryScores
@@ -52,28 +51,15 @@ class SplitScores:
     image_to_image: QueryScores
 
     @property
-    def mean_map(self) -> float:
-        """Mean average precision over the directions that have queries: what training selects by."""
-        measured = [scores.mean("map") for scores in self.directions if scores.queries]
-        return sum(measured) / len(measured)
-
-    @property
-    def mean_map_error(self) -> float:
-        """Standard error of `mean_map`, as far as the queries' spread tells it."""
-        measured = [scores.values_QM[:, MAP] for scores in self.directions if scores.queries > 1]
-        variance = sum(float(values_Q.var()) / len(values_Q) for values_Q in measured)
-        return math.sqrt(variance) / max(len(measured), 1)
-
-    @property
     def directions(self) -> tuple[QueryScores, QueryScores, QueryScores]:
-        """In the order of `nouns.evaluation.DIRECTIONS`."""
+        """In the order of `nouns.scores.DIRECTIONS`."""
         return (self.text_to_image, self.image_to_text, self.image_to_image)
 
 
 def measure_split(split: SplitEmbeddings) -> SplitScores:
     """Text to image, image to text and image to image.
 
-    What is right for whom stands in `metrics.relevance`.
+    `metrics.relevance` defines the positives.
     """
     texts = relevant_texts_of_images(split.group_of_N, split.text_of_N, len(split.text_TD))
     text_to_image, image_to_image = measure_image_gallery(split)
@@ -161,7 +147,7 @@ class TextQueries:
 
 
 def texts_to_items(queries: TextQueries, item_ND: Tensor, group_of_N: Tensor) -> QueryScores:
-    """Each text asks all items; those that go by it, and all of their groups, are right.
+    """Each text asks all items; those that go by it, and all of their groups, are positives.
 
     Args:
         queries: the texts.
@@ -178,7 +164,7 @@ def texts_to_items(queries: TextQueries, item_ND: Tensor, group_of_N: Tensor) ->
 
 
 def images_to_items(image_QD: Tensor, item_ND: Tensor, group_of_N: Tensor, text_of_N: Tensor) -> QueryScores:
-    """An item's image asks all other items; those of its group, or of equal text, are right.
+    """An item's image asks all other items; those of its group, or of equal text, are positives.
 
     Args:
         image_QD: unit rows, the images of the first Q items.

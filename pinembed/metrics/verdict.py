@@ -4,7 +4,7 @@ A challenger is promoted when its mean mAP over all directions is higher with 95
 directions that involve text is so too, and neither a direction nor a large slice is lower with confidence. Without the
 condition on text, a run on mismatched captions could buy its place with image-to-image gains alone.
 
-Groups are drawn, not queries, by the same bootstrap that gives every figure its interval (`metrics.bootstrap`). An
+Groups are drawn, not queries, by the same bootstrap that gives every figure its interval (`metrics.intervals`). An
 interval of a verdict is the wider, on either side, of this paired bootstrap and of Student's t over groups: with few
 groups the bootstrap alone is too narrow (at 5 groups it takes one copy in ten for an improvement, where one in forty is
 meant).
@@ -22,13 +22,82 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy import stats
+from torch import Tensor
 
-from pinembed.metrics.intervals import FEWEST_CLUSTERS, LEVELS, Floats, drawn_units, interval
+from pinembed.metrics.intervals import FEWEST_CLUSTERS, LEVELS, drawn_units, estimate, interval, standard_error
 from pinembed.metrics.retrieval import QueryScores
-from pinembed.metrics.slices import SplitPart
 from pinembed.metrics.split import MAP, SplitScores
-from pinembed.nouns.scores import DIRECTIONS, Estimate, SliceChange, Verdict
+from pinembed.nouns.scores import DIRECTIONS, Estimate, Slice, SliceChange, SliceScores, Verdict
+
+LARGE_IMAGES = 30
+LARGE_SHARE = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitPart:
+    """The queries of a slice.
+
+    Attributes:
+        name: of the slice.
+        images: that belong to it.
+        is_large: at least 30 images and 5 % of the split.
+        has_image_N: which images ask.
+        has_text_T: which texts ask: those of at least one of the images.
+    """
+
+    name: str
+    images: int
+    is_large: bool
+    has_image_N: Tensor
+    has_text_T: Tensor
+
+    def of(self, scores: SplitScores) -> SplitScores:
+        """What the slice's queries got."""
+        return SplitScores(
+            text_to_image=scores.text_to_image.of(self.has_text_T),
+            image_to_text=scores.image_to_text.of(self.has_image_N),
+            image_to_image=scores.image_to_image.of(self.has_image_N),
+        )
+
+
+def split_parts(slices: Sequence[Slice], text_of_N: Tensor, texts: int) -> tuple[SplitPart, ...]:
+    """Slices of the images of a split as queries.
+
+    Args:
+        slices: places are those of images.
+        text_of_N: which text belongs to an image; -1 for an item without text.
+        texts: distinct texts of the split.
+    """
+    return tuple(_part(found, text_of_N, texts) for found in slices)
+
+
+def _part(found: Slice, text_of_N: Tensor, texts: int) -> SplitPart:
+    images = len(text_of_N)
+    has_image_N = torch.zeros(images, dtype=torch.bool)
+    has_image_N[list(found.indices)] = True
+    has_text_T = torch.zeros(texts, dtype=torch.bool)
+    has_text_T[text_of_N[has_image_N & (text_of_N >= 0)]] = True
+    return SplitPart(
+        name=found.name,
+        images=len(found.indices),
+        is_large=len(found.indices) >= max(LARGE_IMAGES, LARGE_SHARE * images),
+        has_image_N=has_image_N,
+        has_text_T=has_text_T,
+    )
+
+
+def slice_scores(part: SplitPart, scores: SplitScores, *, seed: int = 0) -> SliceScores:
+    """Mean average precision of the slice's queries by direction, with intervals."""
+    found = {
+        name: estimate(of_slice.values_QM[:, MAP : MAP + 1], of_slice.cluster_Q, seed=seed)[0]
+        if of_slice.queries
+        else None
+        for name, of_slice in zip(DIRECTIONS, part.of(scores).directions, strict=True)
+    }
+    return SliceScores(name=part.name, images=part.images, large=part.is_large, **found)
+
 
 LEVEL = LEVELS[0]
 TEXT_DIRECTIONS = 2  # the first two of DIRECTIONS
@@ -87,22 +156,12 @@ def paired_change(pairs: Sequence[Pair], *, seed: int = 0) -> Change:
     if units.count < FEWEST_CLUSTERS:  # a handful of queries tells nothing about others
         return Change(estimate=Estimate(value=value, low=-1.0, high=1.0), p_lower=1.0, clusters=units.clusters)
     sums, sizes = units.sums(differences), units.sizes()
-    error = _standard_error([sum_C1[:, 0] for sum_C1 in sums], sizes)
+    error = standard_error([sum_C1[:, 0] for sum_C1 in sums], sizes)
     (low,), (high,) = interval(sums, sizes, seed=seed)
     reach = float(stats.t.ppf(1 - LEVEL, units.count - 1)) * error
     p_lower = float(stats.t.cdf(value / error, units.count - 1)) if error > 0 else float(value >= 0)
     estimate = Estimate(value=value, low=min(float(low), value - reach), high=max(float(high), value + reach))
     return Change(estimate=estimate, p_lower=p_lower, clusters=units.clusters)
-
-
-def _standard_error(sums: Sequence[Floats], counts: Sequence[Floats]) -> float:
-    """Of the mean over directions of a ratio of sums, by how much each unit moves it."""
-    influence_C = sum(
-        (sum_C - sum_C.sum() / count_C.sum() * count_C) / count_C.sum()
-        for sum_C, count_C in zip(sums, counts, strict=True)
-    ) / len(sums)
-    units = len(sums[0])
-    return float(np.sqrt(units / (units - 1) * np.square(influence_C).sum()))
 
 
 def _slice_changes(

@@ -140,7 +140,7 @@ class RequestCost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class RequestComparison:
     """The same request to both models."""
 
     full: RequestCost
@@ -192,6 +192,6 @@ class BenchVlmReport:
     language_bytes: int
     vision_bytes: int
     item_bytes: int
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[RequestComparison, ...]
     left_out: tuple[int, ...]
     plot: str | None

@@ -1,4 +1,4 @@
-"""The model card's words about an item's vector."""
+"""The model card: README.md beside the weights, with data, figures, gate and the command."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from pinembed.encoder.save import CARD_NAME, Licence, hub_repo
-from pinembed.metrics.slices import LARGE_IMAGES, LARGE_SHARE
+from pinembed.metrics.verdict import LARGE_IMAGES, LARGE_SHARE
 from pinembed.nouns.scores import DIRECTIONS, ITEM_DIRECTIONS, FusionReport, ItemScores, Scores, Verdict
 from pinembed.reports.finetune import EpochRecord, FinetuneReport, GateReport, RunSettings, SplitCounts
 from pinembed.training.gate import CHAMPION, TUNED
@@ -74,7 +74,7 @@ def write_card(folder: Path, report: FinetuneReport, recipe: Recipe, licence: Li
         *_what(report),
         *_data(report),
         "",
-        "## Validation, mAP (it chose the weights, so these figures are kind)",
+        "## Validation, mAP (it chose the weights, so these figures are optimistic)",
         "",
         *_validation(report.base, report.chosen),
         *(_gate(report.gate) if report.gate else []),
@@ -140,7 +140,7 @@ def _data(report: FinetuneReport) -> list[str]:
         "|---|---|---|---|---|---|---|",
         *map(_split_row, report.data.splits),
         *(
-            f"\n{len(leak.file_names)} images of {leak.split} are also in {leak.also_in}, so its figures are kind."
+            f"\n{len(leak.file_names)} images of {leak.split} are also in {leak.also_in}: its figures are optimistic."
             for leak in report.data.leaks
         ),
     ]

@@ -1,4 +1,4 @@
-"""What a run trains and selects on: pixels, texts and positives of two splits."""
+"""What a run trains, selects and is judged on: pixels, texts and positives of the splits."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class DatasetSplits:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitDataset:
-    """One split in memory."""
+    """One split in memory: items with texts and groups, and their decoded pixels."""
 
     labelled: LabelledItems
     pixels: PixelCache
@@ -69,7 +69,7 @@ def read_splits(
     slices: Sequence[str] = (),
     progress: Progress = SILENT,
 ) -> DatasetSplits:
-    """Items of the three splits, counted, told, and checked for what a run needs.
+    """Items of the three splits, counted, reported, and checked for what a run needs.
 
     Raises:
         DataError: no metadata, an empty split, or too little to learn from or to judge by.
@@ -101,7 +101,7 @@ def read_splits(
 
 
 def load_split(
-    items: tuple[Item, ...], texts: DatasetSplits, preprocessing: Preprocessing, *, split: str, progress: Progress
+    items: tuple[Item, ...], splits: DatasetSplits, preprocessing: Preprocessing, *, split: str, progress: Progress
 ) -> SplitDataset:
     """Decode a split and give its whole images their texts and groups.
 
@@ -118,50 +118,50 @@ def load_split(
             f"None of the {len(items)} images of the split {split} can be decoded; the first is {items[0].path}.",
             remedy="Check that the files are whole images.",
         )
-    return SplitDataset(labelled=label_items(pixels.items, texts.captioner, group=texts.group), pixels=pixels)
+    return SplitDataset(labelled=label_items(pixels.items, splits.captioner, group=splits.group), pixels=pixels)
 
 
 def tower_inputs(
-    encoder: Encoder, examples: SplitDataset, indices: Sequence[int], *, stage: str, progress: Progress
+    encoder: Encoder, split: SplitDataset, indices: Sequence[int], *, stage: str, progress: Progress
 ) -> Iterator[Tensor]:
     """Some images as the image tower takes them, without augmentation, in batches of BATCH_SIZE."""
     progress.start(stage, len(indices), "img")
     for start in range(0, len(indices), BATCH_SIZE):
         batch = indices[start : start + BATCH_SIZE]
-        pixels_BCHW = encoder.standardise(examples.pixels.batch(batch))
+        pixels_BCHW = encoder.standardise(split.pixels.batch(batch))
         yield pixels_BCHW.contiguous(memory_format=torch.channels_last)
         progress.advance(len(batch))
     progress.finish()
 
 
-def _check_sizes(texts: DatasetSplits, data: Path) -> None:
-    columns = ", ".join(texts.captioner.fields)
-    if len(texts.train) < FEWEST_TRAINING_IMAGES:
+def _check_sizes(splits: DatasetSplits, data: Path) -> None:
+    columns = ", ".join(splits.captioner.fields)
+    if len(splits.train) < FEWEST_TRAINING_IMAGES:
         raise DataError(
-            f"{data} has {len(texts.train)} training item(s) with a text in {columns}; "
+            f"{data} has {len(splits.train)} training item(s) with a text in {columns}; "
             f"wanted at least {FEWEST_TRAINING_IMAGES}.",
             remedy="Bring more items, or name the columns that hold the texts with --text.",
         )
-    captions = {texts.captioner.caption(item) for item in texts.train}
+    captions = {splits.captioner.caption(item) for item in splits.train}
     if len(captions) < FEWEST_TRAINING_TEXTS:
         raise DataError(
-            f"All {len(texts.train)} training items of {data} have one and the same text in {columns}.",
+            f"All {len(splits.train)} training items of {data} have one and the same text in {columns}.",
             remedy="Name columns that differ between items with --text.",
         )
-    if len({texts.captioner.caption(item) for item in texts.val} - {""}) < FEWEST_TRAINING_TEXTS:
+    if len({splits.captioner.caption(item) for item in splits.val} - {""}) < FEWEST_TRAINING_TEXTS:
         raise DataError(
-            f"The validation split of {data} has {len(texts.val)} item(s) with fewer than {FEWEST_TRAINING_TEXTS} "
+            f"The validation split of {data} has {len(splits.val)} item(s) with fewer than {FEWEST_TRAINING_TEXTS} "
             "distinct texts; the best weights cannot be chosen on it.",
             remedy="Mark more items as val in a split column, or bring more groups.",
         )
 
 
-def _check_gate(texts: DatasetSplits, data: Path, *, has_chosen: bool) -> None:
-    """Whoever gives a split column without test has chosen to go without a gate; a hash has not."""
-    if len(texts.test) >= FEWEST_JUDGING_IMAGES or (has_chosen and not texts.test):
+def _check_gate(splits: DatasetSplits, data: Path, *, has_chosen: bool) -> None:
+    """A split column without test is a choice to train without a gate; with a hashed split it is none."""
+    if len(splits.test) >= FEWEST_JUDGING_IMAGES or (has_chosen and not splits.test):
         return
     raise DataError(
-        f"The test split of {data} has {len(texts.test)} item(s); with fewer than {FEWEST_JUDGING_IMAGES} the gate "
+        f"The test split of {data} has {len(splits.test)} item(s); with fewer than {FEWEST_JUDGING_IMAGES} the gate "
         "can promote nothing, so training would be in vain.",
         remedy="Mark more items as test in a split column, or bring more groups.",
     )

@@ -1,4 +1,4 @@
-"""The time that a run may take, as a number of steps."""
+"""The training loop: base, linear warm start, then epochs of steps with validation after each, cut to a time budget."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from pinembed.catalogue.captions import Captioner
 from pinembed.encoder.encoder import Encoder
 from pinembed.encoder.towers import encode_texts
 from pinembed.errors import NonFiniteEmbeddingError, TrainingError
-from pinembed.metrics.effective_rank import EffectiveRank
+from pinembed.metrics.intervals import mean_map_error
+from pinembed.metrics.probes import EffectiveRank
 from pinembed.metrics.split import SplitScores
 from pinembed.nouns.progress import Progress
 from pinembed.reports.finetune import EpochRecord
 from pinembed.training.checkpoint import Checkpoint, RunState
 from pinembed.training.datasets import SplitDataset
-from pinembed.training.evaluator import Evaluator, epoch_record, shown_figures
+from pinembed.training.evaluator import BatchNormRecalibration, Evaluator, epoch_record, shown_figures
 from pinembed.training.loader import BatchLoader
-from pinembed.training.precision import choose_bf16
 from pinembed.training.projections import fitted_projections
-from pinembed.training.recalibration import BatchNormRecalibration
 from pinembed.training.recipe import Recipe
-from pinembed.training.trainer import Trainer
+from pinembed.training.trainer import Trainer, choose_bf16
 from pinembed.training.world import World
 
 TIMED_STEPS = (5, 10, 20, 40, 80)
@@ -39,7 +38,7 @@ class Budget:
         epochs: that are wanted.
         steps_per_epoch: of the split.
         world: processes that have to agree.
-        progress: is told.
+        progress: shows a change of the plan.
     """
 
     def __init__(
@@ -90,9 +89,9 @@ class TrainedRun:
         best_epoch: the last trained epoch within a standard error of the best mean mAP; 0 where none was measured.
         base_scores: of the base on the validation split.
         base_weights: state dict before the first step.
-        heads: validation figures of the base with fitted heads; None where they were not fitted.
-        heads_scores: the same, query by query.
-        heads_weights: its state dict.
+        projections: validation figures of the base with fitted projections; None where they were not fitted.
+        projections_scores: the same, query by query.
+        projections_weights: its state dict.
         best_weights: state dict of the best trained epoch.
         training_s: time in steps, without validation.
         shown: images that the steps saw.
@@ -104,9 +103,9 @@ class TrainedRun:
     best_epoch: int
     base_scores: SplitScores
     base_weights: dict[str, Tensor]
-    heads: EpochRecord | None
-    heads_scores: SplitScores | None
-    heads_weights: dict[str, Tensor]
+    projections: EpochRecord | None
+    projections_scores: SplitScores | None
+    projections_weights: dict[str, Tensor]
     best_weights: dict[str, Tensor]
     training_s: float
     shown: int
@@ -116,18 +115,22 @@ class TrainedRun:
 class Epochs:
     """One run over the training split.
 
+    Each epoch validates the running average of the weights, not the weights themselves: the average is what is kept.
+    The state goes to disk after validation, so a killed run repeats at most one epoch and ends with the same weights.
+    All processes step together; the first one alone validates and writes, and tells the others what it found.
+
     Args:
         encoder: the base; its model is changed in place.
         recipe: settings of the run.
         train: what it learns from.
         evaluator: measures on the validation split.
-        recalibration: of batch norms, taken before the judge looks.
+        recalibration: of batch norms, before each validation.
         captioner: phrases the texts of each step anew.
         checkpoint: where the state is kept between epochs.
         seed: of everything random.
         minutes: time for steps and validation; the number of steps is cut to it.
         world: processes that train together.
-        progress: who watches.
+        progress: shows how far the work is.
     """
 
     def __init__(
@@ -159,7 +162,7 @@ class Epochs:
             minutes, epochs=recipe.epochs, steps_per_epoch=self._steps_per_epoch, world=world, progress=progress
         )
         self._base_weights = {name: tensor.clone() for name, tensor in encoder.model.state_dict().items()}
-        self._heads_weights = self._base_weights
+        self._projections_weights = self._base_weights
         self._loader = BatchLoader(encoder, recipe, train, captioner, world)
         self._world = world
         self._trainer: Trainer
@@ -174,18 +177,18 @@ class Epochs:
         self._validation_s = 0.0
 
     def run(self) -> TrainedRun:
-        """Measure the base, fit the heads, and train; go on from the checkpoint where there is one."""
+        """Measure the base, fit the projections, and train; go on from the checkpoint where there is one."""
         self._started_s = time.monotonic()
-        base_scores, base_spread = self._measure("measuring the base")
+        base_scores, base_rank = self._measure("measuring the base")
         self._validation_s = time.monotonic() - self._started_s
-        self._records = [self._told(epoch_record(0, base_scores, seconds=self._validation_s))]
-        # after each epoch, the images that the batch norms look at come on top
+        self._records = [self._show(epoch_record(0, base_scores, seconds=self._validation_s))]
+        # after each epoch, the images that recalibrate batch norms come on top
         self._validation_s *= 1 + self._recalibration.images / self._evaluator.images
-        heads, heads_scores = self._fit_heads(base_scores) if self._recipe.heads else (None, None)
+        projections, projections_scores = self._warm_start(base_scores) if self._recipe.heads else (None, None)
         self._start_trainer()
         while self._trainer.step_count < self._trainer.total_steps and self._stopped is None:
             try:
-                self._one_epoch(len(self._records), base_spread)
+                self._one_epoch(len(self._records), base_rank)
             except (TrainingError, NonFiniteEmbeddingError) as error:
                 self._stopped = error.message
             if self._world.is_first:
@@ -199,17 +202,17 @@ class Epochs:
             best_epoch=self._best_epoch,
             base_scores=base_scores,
             base_weights=self._base_weights,
-            heads=heads,
-            heads_scores=heads_scores,
-            heads_weights=self._heads_weights,
+            projections=projections,
+            projections_scores=projections_scores,
+            projections_weights=self._projections_weights,
             best_weights=self._best_weights,
             training_s=self._training_s,
             shown=self._shown,
             stopped=self._stopped,
         )
 
-    def _fit_heads(self, base_scores: SplitScores) -> tuple[EpochRecord | None, SplitScores | None]:
-        """Stage A. Training starts from its heads where validation says that they are better than the base's."""
+    def _warm_start(self, base_scores: SplitScores) -> tuple[EpochRecord | None, SplitScores | None]:
+        """Linear warm start: training begins with the fitted projections where they validate better than the base's."""
         started_s = time.monotonic()
         fitted = fitted_projections(
             self._encoder, self._train, self._captioner, seed=self._seed, progress=self._progress
@@ -217,11 +220,11 @@ class Epochs:
         if not fitted:
             self._progress.say("the towers do not end in linear layers that could be fitted first")
             return None, None
-        self._heads_weights = {**self._base_weights, **fitted}
-        self._encoder.model.load_state_dict(self._heads_weights)
-        scores, _ = self._measure("measuring the heads")
+        self._projections_weights = {**self._base_weights, **fitted}
+        self._encoder.model.load_state_dict(self._projections_weights)
+        scores, _ = self._measure("measuring the fitted projections")
         record = epoch_record(0, scores, seconds=time.monotonic() - started_s)
-        self._progress.say(f"heads, {record.seconds:.0f} s: {shown_figures(record)}")
+        self._progress.say(f"fitted projections, {record.seconds:.0f} s: {shown_figures(record)}")
         if scores.mean_map <= base_scores.mean_map:
             self._encoder.model.load_state_dict(self._base_weights)
         return record, scores
@@ -254,20 +257,20 @@ class Epochs:
             raise found
         return cast("tuple[SplitScores, EffectiveRank]", found)
 
-    def _one_epoch(self, epoch: int, base_spread: EffectiveRank) -> None:
+    def _one_epoch(self, epoch: int, base_rank: EffectiveRank) -> None:
         loss = self._train_epoch(epoch)
         with self._trainer.averaged():
             if self._world.is_first:
-                self._recalibration.look()
+                self._recalibration.recalibrate_quickly()
             scores, effective_rank = self._measure(f"measuring epoch {epoch}")
-        record = self._told(epoch_record(epoch, scores, loss=loss, seconds=time.monotonic() - self._started_s))
+        record = self._show(epoch_record(epoch, scores, loss=loss, seconds=time.monotonic() - self._started_s))
         self._records.append(record)
         highest = max(trained.mean_map for trained in self._records[1:])
-        if record.mean_map >= highest - scores.mean_map_error:
+        if record.mean_map >= highest - mean_map_error(scores):
             # as good as any, as far as validation can tell; the later epoch has the lower rate and the longer average
             self._best_epoch, self._best_weights = epoch, self._trainer.averaged_weights()
-        if effective_rank.has_collapsed(base_spread):
-            self._stopped = f"the embeddings collapsed in epoch {epoch}: {effective_rank}, the base's {base_spread}."
+        if effective_rank.has_collapsed(base_rank):
+            self._stopped = f"the embeddings collapsed in epoch {epoch}: {effective_rank}, the base's {base_rank}."
         elif record.mean_map < SENTINEL_SHARE * self._records[0].mean_map:
             self._stopped = (
                 f"validation mAP fell to {record.mean_map:.3f} in epoch {epoch}, from the base's "
@@ -302,7 +305,7 @@ class Epochs:
         self._losses += losses
         return float(np.mean(losses))
 
-    def _told(self, record: EpochRecord) -> EpochRecord:
+    def _show(self, record: EpochRecord) -> EpochRecord:
         name = "base" if record.epoch == 0 else f"epoch {record.epoch}"
         loss = "" if record.loss is None else f"loss {record.loss:.3f}, "
         self._progress.say(f"{name}: {loss}{shown_figures(record)}")

@@ -1,20 +1,32 @@
-"""Validation figures as they are reported and said."""
+"""Weights as validation sees them: batch-norm statistics taken anew, figures, and interpolation between base and tuned.
+
+Training shows enlarged, recoloured crops at a smaller side, and running statistics are those of the crops. Averaged or
+interpolated weights have no statistics of their own.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from pinembed.encoder.encoder import Encoder
-from pinembed.metrics.effective_rank import EffectiveRank, effective_rank
+from pinembed.metrics.probes import EffectiveRank, effective_rank
 from pinembed.metrics.split import SplitEmbeddings, SplitScores, measure_split
 from pinembed.nouns.progress import Progress
 from pinembed.reports.finetune import EpochRecord
-from pinembed.training.datasets import BATCH_SIZE, SplitDataset
+from pinembed.training.datasets import BATCH_SIZE, SplitDataset, tower_inputs
+from pinembed.training.optimiser import FEWEST_FOR_STATISTICS, batch_norms
+from pinembed.training.recipe import Recipe
 
 
 def epoch_record(epoch: int, scores: SplitScores, *, seconds: float, loss: float | None = None) -> EpochRecord:
-    """Validation figures as they are reported."""
+    """Validation figures of an epoch as the report holds them."""
     text_to_image, image_to_text, image_to_image = (
         direction.mean("map") if direction.queries else None for direction in scores.directions
     )
@@ -47,18 +59,18 @@ class Evaluator:
 
     Args:
         encoder: its model changes during the run.
-        examples: the split.
-        progress: who watches.
+        split: what is measured.
+        progress: shows how far the work is.
 
     Attributes:
         images: of the split.
     """
 
-    def __init__(self, encoder: Encoder, examples: SplitDataset, progress: Progress) -> None:
+    def __init__(self, encoder: Encoder, split: SplitDataset, progress: Progress) -> None:
         self._encoder = encoder
-        self._examples = examples
+        self._split = split
         self._progress = progress
-        self.images = len(examples.pixels)
+        self.images = len(split.pixels)
 
     def measure(self, stage: str) -> tuple[SplitScores, EffectiveRank]:
         """Retrieval in every direction, and how far the images spread in the space.
@@ -67,7 +79,7 @@ class Evaluator:
             NonFiniteEmbeddingError: the weights give NaN or inf.
         """
         self._encoder.model.eval()
-        labelled = self._examples.labelled
+        labelled = self._split.labelled
         image_ND = self.embed_images(stage)
         scores = measure_split(
             SplitEmbeddings(
@@ -86,7 +98,7 @@ class Evaluator:
 
     def embed_images(self, stage: str) -> Tensor:
         """The split's images under the weights of the moment; (N, D) unit rows."""
-        pixels = self._examples.pixels
+        pixels = self._split.pixels
         self._progress.start(stage, len(pixels), "img")
         rows = []
         for start in range(0, len(pixels), BATCH_SIZE):
@@ -95,3 +107,138 @@ class Evaluator:
             self._progress.advance(len(indices))
         self._progress.finish()
         return torch.cat(rows)
+
+
+@torch.no_grad()
+def recalibrate(norms: Iterable[_BatchNorm], encode: Callable[[Tensor], object], batches: Iterable[Tensor]) -> None:
+    """Replace the running statistics by the mean over batches, with the weights of the moment.
+
+    Args:
+        norms: of a model in evaluation mode, which they are left in.
+        encode: runs them all.
+        batches: its input, FEWEST_FOR_STATISTICS rows or more each.
+    Source: Wu and Johnson 2021, Rethinking "batch" in BatchNorm, arXiv:2105.07576, section 3 (PreciseBN).
+    """
+    momenta = [(norm, norm.momentum) for norm in norms]
+    for norm, _ in momenta:
+        norm.reset_running_stats()
+        norm.momentum = None  # equal shares for all batches
+        norm.train()
+    try:
+        for batch in batches:
+            encode(batch)
+    finally:
+        for norm, momentum in momenta:
+            norm.momentum = momentum
+            norm.eval()
+
+
+IMAGES_TO_KEEP, IMAGES_TO_VALIDATE = 2048, 256
+"""Images for weights that may be kept, and for those of a validation after an epoch; fewer where there are fewer."""
+
+
+class BatchNormRecalibration:
+    """What the encoder's batch norms use outside training.
+
+    Towers without batch norms, and those whose batch norms kept the base's statistics because batches were too small
+    for their own, are left as they are.
+
+    Attributes:
+        images: of a quick recalibration; 0 where nothing is recalibrated.
+
+    Args:
+        encoder: its model changes during the run.
+        recipe: of the run.
+        train: the split that is learned from.
+        seed: which images are taken of many.
+        progress: shows how far the work is.
+    """
+
+    def __init__(self, encoder: Encoder, recipe: Recipe, train: SplitDataset, *, seed: int, progress: Progress) -> None:
+        self._encoder = encoder
+        self._train = train
+        self._progress = progress
+        self._norms = batch_norms(encoder.model) if recipe.batch_size >= FEWEST_FOR_STATISTICS else []
+        drawn = np.random.default_rng((seed, 1)).permutation(len(train.pixels))[:IMAGES_TO_KEEP]
+        rest = len(drawn) % BATCH_SIZE
+        whole = len(drawn) - rest if rest < FEWEST_FOR_STATISTICS else len(drawn)
+        self._indices = drawn[:whole].tolist() if self._norms else []
+        self.images = len(self._indices[:IMAGES_TO_VALIDATE])
+
+    def recalibrate_quickly(self) -> None:
+        """With the weights of the moment, on few images: enough to validate an epoch."""
+        self._take(self._indices[: self.images])
+
+    def completed(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The weights with statistics of their own, on many images; the encoder holds them afterwards."""
+        self._encoder.model.load_state_dict(weights)
+        self._take(self._indices)
+        return {name: tensor.detach().clone() for name, tensor in self._encoder.model.state_dict().items()}
+
+    def _take(self, indices: list[int]) -> None:
+        if indices:
+            self._encoder.model.eval()
+            inputs = tower_inputs(
+                self._encoder, self._train, indices, stage="batch-norm statistics", progress=self._progress
+            )
+            recalibrate(self._norms, cast(Any, self._encoder.model).encode_image, inputs)
+
+
+ALPHAS = (0.2, 0.4, 0.6, 0.8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interpolation:
+    """Chosen weights.
+
+    Attributes:
+        alpha: 0 is the base, 1 the tuned weights.
+        epoch: whose weights were interpolated; 0 for the base, with or without fitted projections.
+        weights: state dict.
+        scores: on the validation split.
+    """
+
+    alpha: float
+    epoch: int
+    weights: dict[str, Tensor]
+    scores: SplitScores
+
+
+def choose_interpolation(
+    evaluator: Evaluator, recalibration: BatchNormRecalibration, candidates: Sequence[Interpolation], progress: Progress
+) -> Interpolation:
+    """The best mean mAP of the candidates and of weights between first and last, with no direction below the first.
+
+    Args:
+        evaluator: measures on the validation split.
+        recalibration: of batch norms, whose statistics cannot be interpolated.
+        candidates: the base first, the most tuned weights last.
+        progress: shows how far the work is.
+    Source: Wortsman et al. 2022, Robust fine-tuning of zero-shot models, arXiv:2109.01903.
+    """
+    base, tuned = candidates[0], candidates[-1]
+    interpolations = []
+    for alpha in ALPHAS:
+        weights = recalibration.completed(interpolated(base.weights, tuned.weights, alpha))
+        scores = evaluator.measure_weights(weights, f"interpolating {alpha:.1f} of the way to the tuned weights")
+        interpolations.append(Interpolation(alpha=alpha, epoch=tuned.epoch, weights=weights, scores=scores))
+    allowed = [
+        interpolation
+        for interpolation in (*candidates, *interpolations)
+        if interpolation.scores.is_nowhere_below(base.scores)
+    ]
+    chosen = max(allowed, key=lambda interpolation: interpolation.scores.mean_map)
+    progress.say(
+        f"interpolation: {chosen.alpha:.1f} of the {'tuned weights' if chosen.epoch else 'fitted projections'}, "
+        f"validation mAP {chosen.scores.mean_map:.3f} (base {base.scores.mean_map:.3f}, "
+        f"tuned {tuned.scores.mean_map:.3f})"
+    )
+    return chosen
+
+
+def interpolated(base: dict[str, Tensor], tuned: dict[str, Tensor], alpha: float) -> dict[str, Tensor]:
+    """(1 - alpha) base + alpha tuned; counters, which are no numbers to average, from the tuned weights."""
+    return {
+        name: torch.lerp(tensor, tuned[name], alpha) if tensor.is_floating_point() else tuned[name]
+        for name, tensor in base.items()
+    }

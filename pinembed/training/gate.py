@@ -1,22 +1,28 @@
-"""Which weights the output folder holds at the end."""
+"""What the output folder holds at the end: the weights that pass the gate, and the fusion that goes with them."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from pinembed.catalogue.slices import make_slices
 from pinembed.catalogue.splits import TEST
 from pinembed.encoder.encoder import Encoder
+from pinembed.encoder.fusion import parse_fusion
+from pinembed.errors import UsageError
+from pinembed.fusion.choose import choose_fusion, find_loss, item_scores
+from pinembed.fusion.eval_set import FusionEvalSet, Phrases, make_eval_set, text_fields
 from pinembed.metrics.intervals import direction_scores
-from pinembed.metrics.slices import SplitPart, split_parts
 from pinembed.metrics.split import SplitScores
-from pinembed.metrics.verdict import decide
+from pinembed.metrics.verdict import SplitPart, decide, split_parts
+from pinembed.nouns.encoder_spec import IMAGE, Fusion
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import Progress
-from pinembed.nouns.scores import Comparison, Evaluation, Scores
+from pinembed.nouns.scores import Comparison, Evaluation, FusionReport, Scores
 from pinembed.reports.finetune import GateReport
 from pinembed.training.datasets import DatasetSplits, SplitDataset, load_split
 from pinembed.training.evaluator import Evaluator
@@ -44,18 +50,18 @@ class Decision:
 def decide_run(
     gate: GateReport | None, *, has_candidate: bool, stopped: str | None, random_init: bool, has_champion: bool
 ) -> Decision:
-    """Tuned weights only where everything that can judge them says so.
+    """Keep the tuned weights only where every comparison that could be made speaks for them.
 
     Args:
-        gate: what the gate split said; None where there is none, or nothing to judge.
+        gate: figures on the test split; None where there is none, or nothing to compare.
         has_candidate: validation chose something other than the base.
         stopped: why training ended early.
-        random_init: the base is random weights, which nobody wants back.
+        random_init: the base is random weights, so there is no base to keep.
         has_champion: an encoder is in use; without a gate it keeps its place.
     """
     rival = CHAMPION if has_champion else BASE
     if not has_candidate:
-        why = stopped or "no epoch, and no blend with the base, was better on validation in every direction."
+        why = stopped or "no epoch, and no interpolation with the base, was better on validation in every direction."
         return Decision(kept=rival, reason=f"The {rival} stays: {why}")
     if gate is None and has_champion:
         return Decision(kept=CHAMPION, reason="The champion stays: there is no test split for the gate to judge on.")
@@ -68,7 +74,7 @@ def decide_run(
 
 
 def _by_gate(gate: GateReport) -> Decision:
-    """The champion, where there is one, has the first word; a win over both is told by its figures."""
+    """The champion, where there is one, is compared first; the reason of a win over both is that of the champion."""
     beside = gate.champion
     if beside is not None and not beside.verdict.promoted:
         return Decision(kept=CHAMPION, reason=f"Against the champion: {beside.verdict.reason}")
@@ -91,34 +97,34 @@ def gate_items(items: tuple[Item, ...]) -> tuple[Item, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """What the parties are asked.
+    """The last comparison, on the test split.
 
     Attributes:
         encoder: the base's; takes the weights that are judged.
         champion: the encoder in use; None where the base is the only rival.
-        examples: the gate split.
+        test: the split that decides.
         parts: its slices.
-        texts: all splits.
+        splits: all of them.
         seed: of the bootstrap.
-        progress: who watches.
+        progress: shows how far the work is.
     """
 
     encoder: Encoder
     champion: Encoder | None
-    examples: SplitDataset
+    test: SplitDataset
     parts: tuple[SplitPart, ...]
-    texts: DatasetSplits
+    splits: DatasetSplits
     seed: int
     progress: Progress
 
     def judge(self, base: dict[str, Tensor], tuned: dict[str, Tensor]) -> GateReport:
-        """Measure all parties and decide."""
-        evaluator = Evaluator(self.encoder, self.examples, self.progress)
+        """Measure base, tuned encoder and champion, and decide."""
+        evaluator = Evaluator(self.encoder, self.test, self.progress)
         base_scores = evaluator.measure_weights(base, "gate: the base")
         tuned_scores = evaluator.measure_weights(tuned, "gate: the tuned encoder")
         return GateReport(
             split=TEST,
-            images=len(self.examples.pixels),
+            images=len(self.test.pixels),
             base=self._scores(base_scores),
             tuned=self._scores(tuned_scores),
             difference=self._scores(tuned_scores, base_scores),
@@ -128,12 +134,12 @@ class Gate:
 
     def _beside_champion(self, champion: Encoder, tuned: SplitScores) -> Comparison:
         """The champion reads the same pictures as its own preprocessing wants them."""
-        examples = self.examples
+        test = self.test
         if champion.preprocessing != self.encoder.preprocessing:
-            examples = load_split(
-                self.examples.labelled.items, self.texts, champion.preprocessing, split=TEST, progress=self.progress
+            test = load_split(
+                self.test.labelled.items, self.splits, champion.preprocessing, split=TEST, progress=self.progress
             )
-        scores, _ = Evaluator(champion, examples, self.progress).measure("gate: the champion")
+        scores, _ = Evaluator(champion, test, self.progress).measure("gate: the champion")
         return Comparison(
             against=Evaluation(
                 encoder=champion.files.reference, fingerprint=champion.spec.fingerprint, scores=self._scores(scores)
@@ -155,25 +161,158 @@ class Gate:
 
 def open_gate(
     encoder: Encoder,
-    texts: DatasetSplits,
+    splits: DatasetSplits,
     *,
     champion: Encoder | None,
     seed: int,
     progress: Progress,
 ) -> Gate | None:
     """Read the gate split and cut it into slices; None where there is no such split."""
-    items = gate_items(texts.test)
+    items = gate_items(splits.test)
     if not items:
         return None
-    examples = load_split(items, texts, encoder.preprocessing, split=TEST, progress=progress)
-    labelled = examples.labelled
-    slices = make_slices(labelled.items, texts.captioner, columns=texts.slices, group=texts.group, trained=texts.train)
+    test = load_split(items, splits, encoder.preprocessing, split=TEST, progress=progress)
+    labelled = test.labelled
+    slices = make_slices(
+        labelled.items, splits.captioner, columns=splits.slices, group=splits.group, trained=splits.train
+    )
     return Gate(
         encoder=encoder,
         champion=champion,
-        examples=examples,
+        test=test,
         parts=split_parts(slices, labelled.text_of_N, len(labelled.texts)),
-        texts=texts,
+        splits=splits,
         seed=seed,
         progress=progress,
     )
+
+
+MOST_ITEMS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusionOptions:
+    """What was asked for.
+
+    Attributes:
+        off: items are their images alone, without a question.
+        by_hand: weights that were given; None where they are to be chosen.
+    """
+
+    off: bool
+    by_hand: Fusion | None
+
+
+def parse_fusion_options(words: str, splits: DatasetSplits) -> FusionOptions:
+    """`auto`, `off` or weights, checked before any time is spent.
+
+    Raises:
+        UsageError: weights that cannot be read, or that name a column that is not there or holds no text.
+    """
+    if words in {"auto", "off"}:
+        return FusionOptions(off=words == "off", by_hand=None)
+    fusion = parse_fusion(words)
+    columns = splits.train[0].fields
+    unknown = [name for name in fusion.names if name not in columns]
+    if unknown:
+        raise UsageError(
+            f"--fusion names {', '.join(unknown)}, which the metadata does not have; its columns are "
+            f"{', '.join(columns)}.",
+            remedy="Name columns of text.",
+        )
+    wordless = sorted(set(fusion.names) - set(text_fields(splits.train, fusion.names)))
+    if wordless:
+        raise UsageError(
+            f"--fusion names {', '.join(wordless)}, which holds numbers, one and the same text, or hardly any.",
+            remedy="Name columns of text that differ between items.",
+        )
+    return FusionOptions(off=False, by_hand=fusion)
+
+
+class FusionStep:
+    """Decides about the metadata in an item's vector, under the weights that the encoder will be stored with.
+
+    Args:
+        encoder: takes the weights.
+        splits: all of them.
+        options: what was asked for.
+        seed: of everything random.
+        progress: shows how far the work is.
+    """
+
+    def __init__(
+        self, encoder: Encoder, splits: DatasetSplits, options: FusionOptions, *, seed: int, progress: Progress
+    ) -> None:
+        self._encoder = encoder
+        self._options = options
+        self._splits = splits
+        self._seed = seed
+        self._progress = progress
+
+    def decide(self, weights: dict[str, Tensor], val: SplitDataset, gate: Gate | None) -> FusionReport | None:
+        """Choose on val where no weights are given, and confirm the choice on the test split; None where it is off.
+
+        Args:
+            weights: state dict.
+            val: chooses.
+            gate: its split judges; None where there is no such split.
+        """
+        if self._options.off:
+            return None
+        by_hand = self._options.by_hand
+        self._encoder.model.load_state_dict(weights)
+        self._encoder.model.eval()
+        phrases = self._phrases(val, by_hand)
+        eval_set = self._eval_set(val, phrases, "val")
+        if by_hand is None:
+            choice = choose_fusion(eval_set, seed=self._seed)
+            fusion, best, reason = choice.fusion, choice.best, choice.reason
+        else:
+            fusion, best, reason = by_hand, by_hand, "The weights were given by hand."
+        judging = eval_set
+        if fusion is not None and gate is not None:
+            judging = self._eval_set(gate.test, {name: phrases[name] for name in fusion.names}, "test")
+        if fusion is not None:
+            lost = find_loss(judging.search(fusion), judging.search(None), seed=self._seed, must_gain=False)
+            if lost is not None:
+                fusion, reason = None, f"Items are their images alone: on the split that judges, {lost}"
+        self._progress.say(f"fusion: {fusion or 'none, items are their images alone'}")
+        return FusionReport(
+            fusion=fusion,
+            reason=reason,
+            val=None if best is None else item_scores(eval_set, best, seed=self._seed),
+            test=None if judging is eval_set or best is None else item_scores(judging, best, seed=self._seed),
+        )
+
+    def _phrases(self, val: SplitDataset, by_hand: Fusion | None) -> Phrases:
+        """What may become part of an item: columns of text but the group's own, which would carry the answer."""
+        if by_hand is not None:
+            return {field.name: field.text for field in by_hand.fields}
+        names = [name for name in self._splits.captioner.fields if name not in {self._splits.group, IMAGE}]
+        return dict.fromkeys(text_fields(val.labelled.items, names), str)
+
+    def _eval_set(self, split: SplitDataset, phrases: Phrases, name: str) -> FusionEvalSet:
+        image_ND = Evaluator(self._encoder, split, self._progress).embed_images(f"fusion: {name} images")
+        labelled = split.labelled
+        indices_M = _whole_groups(labelled.group_of_N, self._seed)
+        items = [labelled.items[index] for index in indices_M.tolist()]
+        return make_eval_set(
+            items,
+            image_ND[indices_M],
+            labelled.group_of_N[indices_M],
+            labelled.text_of_N[indices_M],
+            phrases=phrases,
+            query_fields=text_fields(items, self._splits.captioner.fields),
+            embed_texts=self._encoder.embed_texts,
+        )
+
+
+def _whole_groups(group_of_N: Tensor, seed: int) -> Tensor:
+    """Places of at most MOST_ITEMS items, of groups drawn at random; in random order, as the first ones may ask."""
+    rng = np.random.default_rng(seed)
+    groups, group_N, counts_G = torch.unique(group_of_N, return_inverse=True, return_counts=True)
+    drawn_G = torch.from_numpy(rng.permutation(len(groups)))
+    fits_G = counts_G[drawn_G].cumsum(0) <= MOST_ITEMS
+    fits_G[0] = True  # one group larger than all that is wanted
+    indices_M = torch.isin(group_N, drawn_G[fits_G]).nonzero().squeeze(1)
+    return indices_M[torch.from_numpy(rng.permutation(len(indices_M)))]

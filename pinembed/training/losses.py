@@ -1,10 +1,13 @@
-"""What a step makes smaller: the losses of a recipe, added up.
+"""The losses of a recipe, added up, and their gradient for batches that exceed memory or are spread over processes.
 
-Shape legend: B images of a batch, M texts of a batch, V phrasings of an image, D embedding floats.
+Shape legend: B images of a batch, M texts of a batch, V phrasings of an image, C channels (3), H = W = image_px,
+T context length, D embedding floats, R rows at once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -12,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pinembed.training.recipe import PAIRWISE, Recipe
+from pinembed.training.world import World
 
 
 def image_text_loss(image_BD: Tensor, text_BD: Tensor, positive_BB: Tensor, scale: Tensor) -> Tensor:
@@ -31,7 +35,7 @@ def image_text_loss(image_BD: Tensor, text_BD: Tensor, positive_BB: Tensor, scal
 
 
 def pairwise_loss(image_BD: Tensor, text_BD: Tensor, positive_BB: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
-    """Each pair judged on its own as right or wrong: the sum over an image's texts, the mean over images.
+    """Each pair on its own, as a positive or a negative: the sum over an image's texts, the mean over images.
 
     Args:
         image_BD: unit rows.
@@ -49,11 +53,11 @@ def pairwise_loss(image_BD: Tensor, text_BD: Tensor, positive_BB: Tensor, scale:
 def balanced_bias(image_BD: Tensor, text_BD: Tensor, positive_BB: Tensor, scale: Tensor) -> Tensor:
     """The bias with which a model of a softmax loss starts on pairs: one positive in a batch is expected.
 
-    It is -ln(B - 1), less the logit that wrong pairs have on average, for the softmax did not care for their level.
+    It is -ln(B - 1), less the logit that negatives have on average, for the softmax did not care for their level.
     """
     logits_BB = scale * image_BD @ text_BD.T
-    wrong_BB = ~positive_BB
-    level = logits_BB[wrong_BB].mean() if bool(wrong_BB.any()) else logits_BB.mean()
+    negative_BB = ~positive_BB
+    level = logits_BB[negative_BB].mean() if bool(negative_BB.any()) else logits_BB.mean()
     return -torch.log(torch.tensor(max(len(image_BD) - 1.0, 1.0), device=level.device)) - level
 
 
@@ -94,24 +98,24 @@ class Objective:
         self._recipe = recipe
         self._bias: Tensor | None = None
 
-    def __call__(self, image_BD: Tensor, text_MD: Tensor, said_VB: Tensor, positive_BB: Tensor) -> Tensor:
+    def __call__(self, image_BD: Tensor, text_MD: Tensor, text_of_VB: Tensor, positive_BB: Tensor) -> Tensor:
         """The loss of a batch.
 
         Args:
             image_BD: unit rows.
             text_MD: unit rows of the batch's distinct phrasings.
-            said_VB: indices in text_MD of the phrasings of each image.
+            text_of_VB: indices in text_MD of the phrasings of each image.
             positive_BB: which images belong together, and with each other's texts.
         """
         scale = self._model.logit_scale.detach().exp()
         if self._recipe.loss != PAIRWISE:
             scale = scale.clamp(max=LARGEST_SCALE)
         else:
-            self._find_bias(image_BD, text_MD[said_VB[0]], positive_BB, scale)
+            self._find_bias(image_BD, text_MD[text_of_VB[0]], positive_BB, scale)
         losses = []
         for dim in prefix_dims(image_BD.shape[1]) if self._recipe.matryoshka else (image_BD.shape[1],):
             image, text = (F.normalize(rows[:, :dim], dim=1) for rows in (image_BD, text_MD))
-            pairs = [self._image_text(image, text[said_B], positive_BB, scale) for said_B in said_VB]
+            pairs = [self._image_text(image, text[text_of_B], positive_BB, scale) for text_of_B in text_of_VB]
             losses.append(torch.stack(pairs).mean())
             if self._recipe.image_image_weight:
                 losses[-1] = losses[-1] + self._recipe.image_image_weight * image_image_loss(image, positive_BB, scale)
@@ -144,3 +148,146 @@ def prefix_dims(dim: int) -> tuple[int, ...]:
     while dims[-1] // 2 >= SMALLEST_PREFIX:
         dims.append(dims[-1] // 2)
     return tuple(dims)
+
+
+OUT_OF_MEMORY = "can't allocate memory"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What a step learns from.
+
+    Attributes:
+        pixels_BCHW: uint8, without augmentation; of several processes, each one's share of the batch.
+        tokens_MT: of the distinct phrasings.
+        text_of_VB: indices in tokens_MT of the phrasings of each image.
+        group_B: codes; equal codes are positives of each other.
+        text_B: codes of equal texts; -1 for none.
+    """
+
+    pixels_BCHW: Tensor
+    tokens_MT: Tensor
+    text_of_VB: Tensor
+    group_B: Tensor
+    text_B: Tensor
+
+
+class Towers:
+    """Both towers of a model, and the way from a loss back into their weights.
+
+    Micro-batches give the gradients of the complete batch: the features are computed first without gradients, the loss
+    gives the gradient of each feature, and a second pass carries it into the weights.
+    Source: Gao et al. 2021, Scaling deep contrastive learning batch size, arXiv:2101.06983.
+
+    Attributes:
+        micro_batch: images or texts that go through a tower at once; None for all. Halved where memory does not do.
+        bf16: towers compute in bfloat16, weights and loss stay in float32.
+
+    Args:
+        model: an open_clip model on its device.
+        objective: the loss.
+        standardise: pixels 0..255 to the image tower's input.
+        encode_texts: a model and the tokens of texts to their features.
+        micro_batch: to begin with.
+        bf16: to begin with.
+        world: processes that share the batch.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        *,
+        standardise: Callable[[Tensor], Tensor],
+        encode_texts: Callable[[nn.Module, Tensor], Tensor],
+        micro_batch: int | None,
+        bf16: bool,
+        world: World,
+    ) -> None:
+        self.micro_batch = micro_batch
+        self.bf16 = bf16
+        self._model = cast(Any, model)
+        self._objective = objective
+        self._standardise = standardise
+        self._encode_texts = encode_texts
+        self._world = world
+
+    def backward(self, views_BCHW: Tensor, batch: Batch, positive_BB: Tensor) -> float:
+        """Leave the gradients of the whole batch's loss in the weights; the loss.
+
+        Raises:
+            torch.OutOfMemoryError: not even one image fits.
+        """
+        random_state = torch.get_rng_state()
+        while True:
+            try:
+                return self._backward(views_BCHW, batch, positive_BB)
+            except RuntimeError as error:
+                rows = self.micro_batch or len(views_BCHW)
+                if not _is_memory(error) or rows == 1 or self._world.size > 1:
+                    raise
+                self.micro_batch = max(1, rows // 2)
+            self._model.zero_grad(set_to_none=True)
+            torch.set_rng_state(random_state)
+            if views_BCHW.is_cuda:
+                torch.cuda.empty_cache()
+
+    def embed_images(self, views_BCHW: Tensor) -> Tensor:
+        """Unit rows in float32."""
+        input_BCHW = self._standardise(views_BCHW).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(views_BCHW.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            features_BD = self._model.encode_image(input_BCHW)
+        return F.normalize(features_BD.float(), dim=1)
+
+    def embed_texts(self, tokens_MT: Tensor) -> Tensor:
+        """Unit rows in float32."""
+        with torch.autocast(tokens_MT.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            features_MD = self._encode_texts(self._model, tokens_MT)
+        return F.normalize(features_MD.float(), dim=1)
+
+    def _backward(self, views_BCHW: Tensor, batch: Batch, positive_BB: Tensor) -> float:
+        images, texts = len(batch.group_B), len(batch.tokens_MT)
+        tokens_MT = self._world.share(texts).of(batch.tokens_MT)
+        image_RD, image_back = self._embed(self.embed_images, views_BCHW, images)
+        text_RD, text_back = self._embed(self.embed_texts, tokens_MT, texts)
+        loss = self._objective(
+            self._world.whole(image_RD, images), self._world.whole(text_RD, texts), batch.text_of_VB, positive_BB
+        )
+        loss.backward()  # type: ignore[no-untyped-call]
+        image_back()
+        text_back()
+        self._world.add_gradients(parameter for parameter in self._model.parameters() if parameter.requires_grad)
+        return float(loss.detach())
+
+    def _embed(
+        self, tower: Callable[[Tensor], Tensor], inputs: Tensor, batch: int
+    ) -> tuple[Tensor, Callable[[], None]]:
+        """Embeddings, and what carries their gradient further where it was not computed in one piece."""
+        if self.micro_batch is None or self.micro_batch >= self._world.longest_share(batch):
+            return tower(inputs), _nothing
+        chunks = torch.split(inputs, self.micro_batch)
+        random_states, rows = [], []
+        with torch.no_grad():
+            for chunk in chunks:
+                random_states.append(torch.get_rng_state())
+                rows.append(tower(chunk))
+        embedding_RD = torch.cat(rows).requires_grad_()
+
+        def carry_back() -> None:
+            gradients = torch.split(_gradient(embedding_RD), cast(int, self.micro_batch))
+            for chunk, random_state, gradient in zip(chunks, random_states, gradients, strict=True):
+                torch.set_rng_state(random_state)
+                torch.autograd.backward(tower(chunk), gradient)
+
+        return embedding_RD, carry_back
+
+
+def _nothing() -> None: ...
+
+
+def _gradient(tensor: Tensor) -> Tensor:
+    return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
+
+
+def _is_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or OUT_OF_MEMORY in str(error)

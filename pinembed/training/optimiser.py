@@ -1,8 +1,8 @@
-"""Which parameter learns how fast.
+"""The optimiser: a learning rate for each layer, its course over the steps, and batch norms.
 
-Layers near the input hold what the base knows of pictures and words in general; they learn slower than the heads. The
-order in which a tower registers its parameters is the order of its forward pass in open_clip's and timm's models, apart
-from the few that are named here, so one rule serves ViT, ResNet, ConvNeXt and MobileNet alike.
+Layers near the input hold what the base knows of pictures and words in general; they learn slower than the
+projections. The order in which a tower registers its parameters is the order of its forward pass in open_clip's and
+timm's models, apart from the few that are named here, so one rule serves ViT, ResNet, ConvNeXt and MobileNet alike.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 FIRST = ("class_embedding", "cls_token", "pos_embed", "positional_embedding", "token_embedding", "patch_embed")
 LAST = ("proj", "text_projection", "attn_pool", "ln_post", "ln_final", "norm", "head")
@@ -88,3 +89,16 @@ def _merged(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
         else:
             merged[key] = group
     return list(merged.values())
+
+
+FEWEST_FOR_STATISTICS = 16
+"""Images in a batch whose mean and variance stand for others."""
+
+
+def batch_norms(model: nn.Module) -> list[_BatchNorm]:
+    """All that keep running statistics in the image tower of an open_clip model."""
+    return [
+        module
+        for name, module in model.named_modules()
+        if name.startswith(IMAGE_PREFIX) and isinstance(module, _BatchNorm) and module.track_running_stats
+    ]

@@ -1,6 +1,6 @@
-"""The last linear layer of each tower, fitted on features that are computed once: seconds instead of minutes.
+"""Linear warm start: the last linear layer of each tower, fitted on features that are computed once, in seconds.
 
-Shape legend: N images, M phrasings, B batch, F feature floats before the head, D embedding floats.
+Shape legend: N images, M phrasings, B batch, F feature floats before the projection, D embedding floats.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pinembed.training.optimiser import cosine_share, set_rate
 
 FEWEST_STEPS, MOST_STEPS, FIT_BATCH = 20, 300, 256
 RELATIVE_RATE = 0.05
-"""Peak rate as a share of the head's mean size, for heads of all sizes."""
+"""Peak rate as a share of the root mean square of a projection's weights, so that it fits projections of all sizes."""
 IMAGE_IMAGE_WEIGHT = 0.5
 TOLERANCE = 1e-3
 
@@ -71,7 +71,7 @@ class Projection:
 
     @contextmanager
     def features(self) -> Iterator[Callable[[Tensor], Tensor]]:
-        """Inside, the function that is given turns the tower's output into the head's input."""
+        """Inside, the function that is given turns the tower's output into the projection's input."""
         held = getattr(self.owner, self.name)
         if isinstance(held, nn.Linear):
             seen: list[Tensor] = []
@@ -112,7 +112,7 @@ def text_projection(model: nn.Module) -> Projection | None:
 def projection_inputs(
     projection: Projection, encode: Callable[[Tensor], Tensor], batches: Iterator[Tensor]
 ) -> Tensor | None:
-    """What a head sees of all batches; None where the head is not the last that happens to the features."""
+    """Inputs of a projection for all batches; None where the tower goes on after the projection."""
     rows = []
     for index, batch in enumerate(batches):
         with projection.features() as before:
@@ -135,14 +135,14 @@ def fit_projections(
     scale: Tensor,
     seed: int,
 ) -> None:
-    """Train both heads on features, and put them into their towers.
+    """Train both projections on features, and put them into their towers.
 
     Args:
         image: of the image tower.
         text: of the text tower.
         image_NF: features of the images.
         text_MF: features of the phrasings.
-        phrasings_of_N: indices in text_MF of what may be said of each image.
+        phrasings_of_N: indices in text_MF of the texts of each image.
         group_N: codes; equal codes are positives of each other.
         text_N: codes of equal texts; -1 for none.
         scale: inverse temperature.
@@ -163,9 +163,9 @@ def fit_projections(
     steps = min(max(len(image_NF), FEWEST_STEPS), MOST_STEPS)
     for step, indices in zip(range(steps), _batches(group_N, rng), strict=False):
         set_rate(optimiser, cosine_share(step, steps, steps // 20))
-        said = torch.from_numpy(np.array([rng.choice(phrasings_of_N[index]) for index in indices]))
+        drawn = torch.from_numpy(np.array([rng.choice(phrasings_of_N[index]) for index in indices]))
         image_BD = _unit(image_NF[indices], cast(Tensor, image_weight), image_bias)
-        text_BD = _unit(text_MF[said], cast(Tensor, text_weight), text_bias)
+        text_BD = _unit(text_MF[drawn], cast(Tensor, text_weight), text_bias)
         group_B, text_B = group_N[indices], text_N[indices]
         positive_BB = positives(group_B, text_B, group_B, text_B).to(image_BD.device)
         loss = image_text_loss(image_BD, text_BD, positive_BB, scale)
@@ -206,9 +206,9 @@ MOST_IMAGES, PHRASINGS = 2000, 4
 def fitted_projections(
     encoder: Encoder, train: SplitDataset, captioner: Captioner, *, seed: int, progress: Progress
 ) -> dict[str, Tensor]:
-    """Weights of the heads under their names in the model, which is left as it was.
+    """Fitted weights of the projections under their names in the model, which is left as it was.
 
-    Of many images some are taken by chance. Empty where a tower does not end in a linear layer.
+    Of many images a random part is taken. Empty where a tower does not end in a linear layer.
     """
     image, text = image_projection(encoder.model), text_projection(encoder.model)
     if image is None or text is None:
@@ -216,14 +216,14 @@ def fitted_projections(
     rng = np.random.default_rng((seed, 0))
     indices = np.sort(rng.permutation(len(train.labelled))[:MOST_IMAGES])
     items = [train.labelled.items[index] for index in indices]
-    said: dict[str, int] = {}
-    phrasings_of_N = [_phrasings(captioner, item, said, rng) for item in items]
+    index_of: dict[str, int] = {}
+    phrasings_of_N = [_phrasings(captioner, item, index_of, rng) for item in items]
     encoder.model.eval()
     model = cast(Any, encoder.model)
-    pixels = tower_inputs(encoder, train, indices.tolist(), stage="features for the heads", progress=progress)
+    pixels = tower_inputs(encoder, train, indices.tolist(), stage="features for the projections", progress=progress)
     image_NF = projection_inputs(image, model.encode_image, pixels)
     text_MF = projection_inputs(
-        text, lambda tokens_MT: encode_texts(encoder.model, tokens_MT), _tokens(encoder, list(said))
+        text, lambda tokens_MT: encode_texts(encoder.model, tokens_MT), _tokens(encoder, list(index_of))
     )
     if image_NF is None or text_MF is None:
         return {}
@@ -246,9 +246,11 @@ def fitted_projections(
     return fitted
 
 
-def _phrasings(captioner: Captioner, item: Item, said: dict[str, int], rng: np.random.Generator) -> NDArray[np.int64]:
+def _phrasings(
+    captioner: Captioner, item: Item, index_of: dict[str, int], rng: np.random.Generator
+) -> NDArray[np.int64]:
     texts = [captioner.name(item, rng)] * PHRASINGS + [captioner.sample(item, rng) for _ in range(PHRASINGS)]
-    return np.array([said.setdefault(text, len(said)) for text in texts], dtype=np.int64)
+    return np.array([index_of.setdefault(text, len(index_of)) for text in texts], dtype=np.int64)
 
 
 def _tokens(encoder: Encoder, texts: list[str]) -> Iterator[Tensor]:

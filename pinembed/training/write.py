@@ -1,4 +1,4 @@
-"""Loss and validation figures of a run as a picture."""
+"""The files of a finished run: weights, run.json, and the plots of training and gate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pinembed.encoder.encoder import Encoder
 from pinembed.encoder.locate import encoder_spec, locate_encoder
 from pinembed.encoder.save import copy_encoder, save_encoder
 from pinembed.errors import EncoderError, MissingExtraError
-from pinembed.evaluation.plot import draw_comparisons
+from pinembed.evaluation.plot import draw_comparisons, figure_class
 from pinembed.nouns.encoder_spec import EncoderSpec, Fusion
 from pinembed.nouns.progress import Progress
 from pinembed.nouns.scores import DIRECTIONS, Comparison
@@ -35,11 +35,7 @@ def draw_curves(epochs: Sequence[EpochRecord], losses: Sequence[float], best_epo
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("The plot of a run", extra="report", package="matplotlib") from error
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = figure_class("The plot of a run")(figsize=(10, 4), layout="constrained")
     loss_axes, score_axes = figure.subplots(1, 2)
     steps_per_epoch = len(losses) / max(len(epochs) - 1, 1)
     loss_axes.plot([(step + 1) / steps_per_epoch for step in range(len(losses))], losses, color="0.8", linewidth=1)
@@ -64,19 +60,19 @@ def draw_curves(epochs: Sequence[EpochRecord], losses: Sequence[float], best_epo
 
 
 ORIGIN = "champion"
-"""Folder for the papers of the run that made the champion, beside those of the run that it survived."""
-PAPERS = ("README.md", "run.json", "curves.png", "gate.png")
+"""Subfolder for report and plots of the run that made the champion; those of the present run stand above it."""
+REPORT_FILES = ("README.md", "run.json", "curves.png", "gate.png")
 
 
 def keep_champion(folder: Path, champion: Encoder) -> EncoderSpec:
     """Fill the output folder with the champion's files; its fingerprint, which tables carry, stays what it was."""
-    copy_encoder(champion, folder, without=(MARKER, *PAPERS))
+    copy_encoder(champion, folder, without=(MARKER, *REPORT_FILES))
     held = champion.files.folder
-    papers = [held / name for name in PAPERS if (held / name).is_file()] if held is not None else []
-    if papers and not (folder / ORIGIN).is_dir():
+    reports = [held / name for name in REPORT_FILES if (held / name).is_file()] if held is not None else []
+    if reports and not (folder / ORIGIN).is_dir():
         (folder / ORIGIN).mkdir()
-        for paper in papers:
-            shutil.copyfile(paper, folder / ORIGIN / paper.name)
+        for report in reports:
+            shutil.copyfile(report, folder / ORIGIN / report.name)
     return encoder_spec(locate_encoder(str(folder)))
 
 
@@ -84,13 +80,13 @@ RUN_NAME, CURVES_NAME, GATE_NAME = "run.json", "curves.png", "gate.png"
 
 
 def write_encoder(folder: Path, encoder: Encoder, weights: dict[str, Tensor], fusion: Fusion | None) -> EncoderSpec:
-    """Store weights in open_clip's local-dir layout, and what items are made of; tell their identity."""
+    """Store weights in open_clip's local-dir layout, and what items are made of; returns their identity."""
     save_encoder(encoder, folder, weights=weights, fusion=fusion)
     return encoder_spec(locate_encoder(str(folder)))
 
 
 def write_curves(folder: Path, run: TrainedRun, progress: Progress) -> bool:
-    """Draw the plot where matplotlib is there; say so where it is not."""
+    """Draw the plot where matplotlib is there; report where it is not."""
     try:
         draw_curves(run.records, run.losses, run.best_epoch, folder / CURVES_NAME)
     except MissingExtraError as error:
@@ -117,7 +113,7 @@ def write_gate_plot(folder: Path, gate: GateReport | None, progress: Progress) -
 def write_run(
     folder: Path, report: FinetuneReport, recipe: Recipe, spec: EncoderSpec, base: Encoder, losses: tuple[float, ...]
 ) -> None:
-    """Everything that tells how these weights came about, as run.json."""
+    """Settings, data, figures and versions of the run, as run.json."""
     try:
         base_fingerprint = base.spec.fingerprint
     except EncoderError:  # random weights have no file

@@ -1,6 +1,4 @@
-"""Items whose embeddings are equal or nearly equal: what judges them says little about unseen items.
-
-They decide nothing about the split, which was made before there were embeddings.
+"""Items joined with their embeddings, split as for `finetune`, and held-out items that nearly equal training items.
 
 Shape legend: N items, U of them that differ, D floats of one embedding, A axes of the search, P pairs.
 """
@@ -82,12 +80,12 @@ class Rows:
 
 @dataclass(frozen=True, kw_only=True)
 class AlignDataset:
-    """What a run learns from and what judges it.
+    """What a run learns from, selects by, and is measured on.
 
     Attributes:
         train: learns.
         select: watched after each epoch; also chooses the probe's penalty.
-        held_out: judges at the end.
+        held_out: measured at the end.
         held_out_split: its name.
         missing: items of DATA that the source does not hold.
         copies: ids of a held-out item and of a training item whose embeddings are nearly equal.
@@ -108,7 +106,7 @@ class AlignDataset:
 def read_align_dataset(data: Path, source: Path, *, group: str | None, progress: Progress = SILENT) -> AlignDataset:
     """Join the train, val and test items with their embeddings; items that the source does not hold are counted.
 
-    The split is that of `finetune` on the same DATA and group, so that no encoder was trained on what judges.
+    The split is that of `finetune` on the same DATA and group, so that no encoder was trained on the held-out items.
 
     Raises:
         DataError: no metadata, no train items, nothing to judge by, or none of the items in the source.

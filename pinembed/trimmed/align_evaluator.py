@@ -1,23 +1,71 @@
-"""How an aligned model is judged: exact answers on held-out items, beside a linear probe and shuffled rows."""
+"""Accuracy of an aligned model on held-out items, with a linear probe and shuffled rows for comparison.
+
+Shape legend: I items of a batch's questions in order, D floats of one embedding, T tokens, A tokens of all answers,
+B questions, V vocabulary.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from pinembed.metrics.linear_probe import probe_accuracy
+from pinembed.metrics.probes import probe_accuracy
 from pinembed.reports.align import FieldScore, TokensScore
 from pinembed.trimmed.align_dataset import AlignDataset, Rows
-from pinembed.trimmed.align_loop import correct_answers
 from pinembed.trimmed.model import TrimmedModel
+from pinembed.trimmed.prompts import IGNORED
 from pinembed.trimmed.questions import Dialogue, QuestionMaker
 
+JUDGED_TOGETHER = 128
 QUICK_QUESTIONS = 100
 MOST_QUESTIONS = 5000
 COMPARISONS = 200
+
+
+def answer_logits(
+    model: TrimmedModel, dialogues: Sequence[Dialogue], embeddings_ID: Tensor, tokens: int
+) -> tuple[Tensor, Tensor]:
+    """One pass with the positives in place.
+
+    Logits are made where an answer is due only: with a vocabulary of 152,000 those of the whole prompts would take more
+    memory than the model.
+
+    Returns:
+        (B, T - 1) labels of the places 1 to T, and (A, V) float32 logits of the A places whose label is not IGNORED.
+    """
+    batch = model.writer.write(
+        [dialogue.question for dialogue in dialogues],
+        [len(dialogue.rows) for dialogue in dialogues],
+        tokens=tokens,
+        answers=[dialogue.answer for dialogue in dialogues],
+    ).to(model.device)
+    soft_ImH = model.soft_tokens(embeddings_ID, tokens=tokens)
+    hidden_BTH = model.model.model(**model.inputs(batch, soft_ImH), use_cache=False).last_hidden_state
+    assert batch.labels_BT is not None
+    labels_BT = batch.labels_BT[:, 1:]
+    logits_AV: Tensor = model.model.lm_head(hidden_BTH[:, :-1][labels_BT != IGNORED])
+    return labels_BT, logits_AV.float()
+
+
+@torch.inference_mode()
+def correct_answers(
+    model: TrimmedModel, embeddings_ND: Tensor, dialogues: Sequence[Dialogue], *, tokens: int | None = None
+) -> Iterator[bool]:
+    """Whether greedy generation would answer each question exactly as its dialogue does.
+
+    One pass with the positive in place decides it: greedy search writes that answer if and only if every token of
+    it, the end of the turn included, is the most likely one after those before it.
+    """
+    m = model.require_projector().checked_tokens(tokens)
+    for start in range(0, len(dialogues), JUDGED_TOGETHER):
+        chunk = dialogues[start : start + JUDGED_TOGETHER]
+        rows = [row for dialogue in chunk for row in dialogue.rows]
+        labels_BT, logits_AV = answer_logits(model, chunk, embeddings_ND[rows], m)
+        said_BT = labels_BT.masked_scatter(labels_BT != IGNORED, logits_AV.argmax(dim=-1))
+        yield from (said_BT == labels_BT).all(dim=1).tolist()
 
 
 def quick_accuracy(model: TrimmedModel, embeddings_ND: Tensor, questions: QuestionMaker) -> float | None:

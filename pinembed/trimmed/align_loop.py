@@ -6,13 +6,18 @@ B questions, T tokens, A tokens of all answers, V vocabulary.
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,17 +25,96 @@ from pinembed.errors import TrainingError
 from pinembed.nouns.progress import Progress, Stop
 from pinembed.reports.align import AlignEpoch, RunSettings
 from pinembed.training.low_rank import LowRank
+from pinembed.trimmed.align_evaluator import answer_logits
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.prompts import IGNORED
 from pinembed.trimmed.questions import Dialogue, QuestionMaker
-from pinembed.trimmed.trainer_state import TrainerState, read_state, write_state
+
+MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+@dataclass(kw_only=True)
+class TrainerState:
+    """How far a run is.
+
+    Attributes:
+        epoch: from 0.
+        batch: batches of this epoch that are done.
+        step: batches that are done in all.
+        seconds: spent on training, over all parts of the run.
+        losses: of this epoch's batches.
+        epochs: the finished ones.
+        kept_epoch: whose weights are the best so far, from 1; 0 before the first validation.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    losses: list[float] = field(default_factory=list)
+    epochs: list[AlignEpoch] = field(default_factory=list)
+    kept_epoch: int = 0
+
+
+def write_state(
+    path: Path,
+    key: str,
+    standing: TrainerState,
+    parameters: Sequence[nn.Parameter],
+    kept: Sequence[Tensor],
+    optimiser: torch.optim.Optimizer,
+) -> None:
+    """Write under another name, then rename: a killed run leaves the older state or the new one."""
+    tensors: dict[str, Tensor] = {}
+    for index, parameter in enumerate(parameters):
+        tensors[f"{index}.weight"] = parameter.detach()
+        for moment in MOMENTS:
+            if parameter in optimiser.state:
+                tensors[f"{index}.{moment}"] = optimiser.state[parameter][moment]
+    tensors.update({f"{index}.kept": weight for index, weight in enumerate(kept)})
+    contiguous = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {"key": key, "standing": json.dumps(dataclasses.asdict(standing))}
+    partial = path.with_name(path.name + ".partial")
+    save_file(contiguous, partial, metadata=metadata)
+    partial.replace(path)
+
+
+def read_state(
+    path: Path, key: str, parameters: Sequence[nn.Parameter], optimiser: torch.optim.Optimizer
+) -> tuple[TrainerState, list[Tensor]] | None:
+    """Load a state of the same run into parameters and optimiser; gives its standing and the kept weights.
+
+    None where there is no state, or none that fits.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as stored:
+            metadata = stored.metadata() or {}
+            if metadata.get("key") != key:
+                return None
+            standing: dict[str, Any] = json.loads(metadata["standing"])
+            names = set(stored.keys())
+            kept = [stored.get_tensor(f"{index}.kept") for index in range(len(parameters) if "0.kept" in names else 0)]
+            with torch.no_grad():
+                for index, parameter in enumerate(parameters):
+                    parameter.copy_(stored.get_tensor(f"{index}.weight"))
+                    optimiser.state[parameter] = {
+                        moment: stored.get_tensor(f"{index}.{moment}")
+                        for moment in MOMENTS
+                        if f"{index}.{moment}" in names
+                    }
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError):
+        return None
+    epochs = [AlignEpoch(**record) for record in standing.pop("epochs")]
+    return TrainerState(**standing, epochs=epochs), kept
+
 
 WARM_UP = 0.05
 LOWEST_RATE = 0.02
 CLIP_NORM = 1.0
 WEIGHT_DECAY = 0.05
 BETAS = (0.9, 0.98)
-JUDGED_TOGETHER = 128
 LOW_RANK_LAYERS = r"model\.language_model\.layers\.\d+\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 """The layers of QLoRA: Dettmers et al. 2023, arXiv:2305.14314."""
 
@@ -114,10 +198,10 @@ class Alignment:
         embeddings_ID = self.embeddings_ND[rows] + self.settings.noise * self._spread_D * noise_ID
         self._set_rates(done)
         loss = self._loss(dialogues, embeddings_ID, tokens)
-        told = float(loss.detach())
-        if not math.isfinite(told):
+        value = float(loss.detach())
+        if not math.isfinite(value):
             raise TrainingError(
-                f"The loss is {told} at step {self.standing.step}; it must stay finite.",
+                f"The loss is {value} at step {self.standing.step}; it must stay finite.",
                 remedy="Lower --lr and --language-lr.",
             )
         self._optimiser.zero_grad(set_to_none=True)
@@ -126,8 +210,8 @@ class Alignment:
         self._optimiser.step()
         self.standing.step += 1
         self.standing.batch += 1
-        self.standing.losses.append(told)
-        return told
+        self.standing.losses.append(value)
+        return value
 
     def _set_rates(self, done: float) -> None:
         """The projector learns all the time, the language model after the projector's first share of the run."""
@@ -139,7 +223,7 @@ class Alignment:
                 parameter.requires_grad_(group["lr"] > 0)
 
     def end_epoch(self, accuracy: float | None) -> AlignEpoch:
-        """Book the epoch, keep its weights where none was better on the validation items, and begin the next."""
+        """Record the epoch, keep its weights where none was better on the validation items, and begin the next."""
         standing = self.standing
         mean = sum(standing.losses) / max(len(standing.losses), 1)
         record = AlignEpoch(epoch=standing.epoch + 1, loss=mean, accuracy=accuracy, seconds=standing.seconds)
@@ -169,52 +253,9 @@ class Alignment:
         return True
 
     def _loss(self, dialogues: Sequence[Dialogue], embeddings_ID: Tensor, tokens: int) -> Tensor:
-        labels_BT, logits_AV = answered(self.model, dialogues, embeddings_ID, tokens)
+        labels_BT, logits_AV = answer_logits(self.model, dialogues, embeddings_ID, tokens)
         loss: Tensor = F.cross_entropy(logits_AV, labels_BT[labels_BT != IGNORED])
         return loss
-
-
-@torch.inference_mode()
-def correct_answers(
-    model: TrimmedModel, embeddings_ND: Tensor, dialogues: Sequence[Dialogue], *, tokens: int | None = None
-) -> Iterator[bool]:
-    """Whether greedy generation would answer each question exactly as its dialogue does.
-
-    One pass with the positive in place decides it: greedy search writes that answer if and only if every token of
-    it, the end of the turn included, is the most likely one after those before it.
-    """
-    m = model.require_projector().checked_tokens(tokens)
-    for start in range(0, len(dialogues), JUDGED_TOGETHER):
-        chunk = dialogues[start : start + JUDGED_TOGETHER]
-        rows = [row for dialogue in chunk for row in dialogue.rows]
-        labels_BT, logits_AV = answered(model, chunk, embeddings_ND[rows], m)
-        said_BT = labels_BT.masked_scatter(labels_BT != IGNORED, logits_AV.argmax(dim=-1))
-        yield from (said_BT == labels_BT).all(dim=1).tolist()
-
-
-def answered(
-    model: TrimmedModel, dialogues: Sequence[Dialogue], embeddings_ID: Tensor, tokens: int
-) -> tuple[Tensor, Tensor]:
-    """One pass with the positives in place.
-
-    Logits are made where an answer is due only: with a vocabulary of 152,000 those of the whole prompts would take more
-    memory than the model.
-
-    Returns:
-        (B, T - 1) labels of the places 1 to T, and (A, V) float32 logits of the A places whose label is not IGNORED.
-    """
-    batch = model.writer.write(
-        [dialogue.question for dialogue in dialogues],
-        [len(dialogue.rows) for dialogue in dialogues],
-        tokens=tokens,
-        answers=[dialogue.answer for dialogue in dialogues],
-    ).to(model.device)
-    soft_ImH = model.soft_tokens(embeddings_ID, tokens=tokens)
-    hidden_BTH = model.model.model(**model.inputs(batch, soft_ImH), use_cache=False).last_hidden_state
-    assert batch.labels_BT is not None
-    labels_BT = batch.labels_BT[:, 1:]
-    logits_AV: Tensor = model.model.lm_head(hidden_BTH[:, :-1][labels_BT != IGNORED])
-    return labels_BT, logits_AV.float()
 
 
 def _parameters_of(groups: Sequence[dict[str, Any]]) -> list[nn.Parameter]:
@@ -255,7 +296,7 @@ def train(
         state: file that a stopped run goes on from.
         key: what the state must agree with.
         watch: accuracy on the validation items, after each epoch.
-        progress: told each step.
+        progress: shows each step.
         stop: asked between two steps.
 
     Returns:
@@ -288,8 +329,8 @@ def train(
                 if clock.is_over:
                     break
             record = run.end_epoch(watch())
-            told = "" if record.accuracy is None else f", validation answers right {record.accuracy:.1%}"
-            progress.say(f"epoch {record.epoch}: loss {record.loss:.3f}{told}")
+            shown = "" if record.accuracy is None else f", validation answers right {record.accuracy:.1%}"
+            progress.say(f"epoch {record.epoch}: loss {record.loss:.3f}{shown}")
     return earlier_s
 
 

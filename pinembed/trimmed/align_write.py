@@ -1,4 +1,4 @@
-"""The projector that a run begins with: the model's own, a new one, or the old one behind a map between encoders."""
+"""The projector that a run begins with, and the folder of model, report and plot that it ends with."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from pathlib import Path
 
 import torch
 
-from pinembed.errors import ModelError
+from pinembed.errors import MissingExtraError, ModelError
+from pinembed.evaluation.plot import figure_class
 from pinembed.nouns.progress import Progress
 from pinembed.reports.align import AlignReport
 from pinembed.source.embedding_source import EmbeddingSource
 from pinembed.trimmed.align_dataset import AlignDataset, Rows
-from pinembed.trimmed.checkpoint import INDEX_NAME, import_transformers, read_checkpoint, without_bars
+from pinembed.trimmed.checkpoint import INDEX_NAME, import_transformers, read_checkpoint, without_bars, write_json
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.projector import (
     adapted,
@@ -26,7 +27,7 @@ from pinembed.trimmed.projector import (
     projector_sha256,
     save_projector,
 )
-from pinembed.trimmed.trim import carry_texts, write_json
+from pinembed.trimmed.trim import carry_texts
 from pinembed.version import __version__
 
 TOKENS = 4
@@ -95,7 +96,7 @@ RUN_NAME, CURVES_NAME = "run.json", "curves.png"
 
 
 def write_model(folder: Path, trimmed: TrimmedModel, model: Path, report: AlignReport, progress: Progress) -> None:
-    """Fill an empty folder with all that `ask` needs, and with what tells how it came about."""
+    """Fill an empty folder with all that `ask` needs, and with a report of the run."""
     carry_texts(model, folder)
     if report.settings.language_lr > 0:
         _save_language_model(folder, trimmed, model)
@@ -119,13 +120,13 @@ def write_model(folder: Path, trimmed: TrimmedModel, model: Path, report: AlignR
 
 
 def draw_curves(path: Path, report: AlignReport, progress: Progress) -> None:
-    """Loss and accuracy over the epochs, and the held-out fields beside the probe; says so without matplotlib."""
+    """Loss and accuracy over the epochs, and the held-out fields beside the probe; without matplotlib, a message."""
     try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        progress.say(f'No {path.name}: matplotlib is not installed. Run: pip install "pinembed[report]"')
+        figure_of = figure_class("The plot of a run")
+    except MissingExtraError as error:
+        progress.say(f"No {path.name}: {error.message} {error.remedy}")
         return
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = figure_of(figsize=(10, 4), layout="constrained")
     loss_axes, score_axes = figure.subplots(1, 2)
     epochs = [record.epoch for record in report.epochs]
     loss_axes.plot(epochs, [record.loss for record in report.epochs], marker="o", markersize=3, label="training loss")

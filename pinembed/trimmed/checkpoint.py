@@ -267,6 +267,10 @@ def read_json(path: Path, *, wanted: str) -> dict[str, Any]:
     return parsed
 
 
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def _weight_files(folder: Path) -> list[Path]:
     """The safetensors files that belong to the checkpoint, and no other that may lie beside them."""
     index = folder / INDEX_NAME

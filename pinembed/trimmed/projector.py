@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pinembed.errors import DataError, EncoderMismatchError, ModelError, UsageError
-from pinembed.trimmed.checkpoint import read_json
-from pinembed.trimmed.trim import write_json
+from pinembed.trimmed.checkpoint import read_json, write_json
 
 RIDGE = 1e-3
 MIN_ITEMS = 16

@@ -1,15 +1,21 @@
-"""Training text from metadata alone: describe an item, name its fields, confirm a value, compare two items.
+"""Training text from metadata alone, and the user's own dialogues as JSON lines.
 
-Every answer follows from the fields, so whether the model is right can be decided without a judge.
+Questions describe an item, name its fields, confirm a value or compare two items. Every answer follows from the fields,
+so whether the model is right can be decided by comparing strings.
+
+A line of the user's own: `{"items": ["a"], "question": "...", "answer": "..."}`, or as a chat of one turn each:
+`{"items": ["a"], "messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}`.
 """
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pinembed.errors import DataError, UsageError
 from pinembed.nouns.item import Item
@@ -30,7 +36,7 @@ KIND_WEIGHTS = {"ask": 0.4, "list": 0.3, "describe": 0.1, "confirm": 0.1, "compa
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dialogue:
-    """One question and its positive.
+    """One question and its answer.
 
     Attributes:
         rows: indices of the items in the list that the dialogue was made from.
@@ -46,7 +52,7 @@ class Dialogue:
 def choose_fields(train: Sequence[Item], held_out: Sequence[Item], *, wanted: Sequence[str], origin: Path) -> list[str]:
     """The metadata columns that questions are asked about.
 
-    Without a wish: columns of short texts that repeat, and whose values in the held-out items occur in training.
+    Without `wanted`: columns of short texts that repeat, and whose values in the held-out items occur in training.
 
     Raises:
         UsageError: a wanted column does not exist.
@@ -75,7 +81,7 @@ def spoken(field: str) -> str:
 
 
 class QuestionMaker:
-    """Draws dialogues about some items, and lists the ones that judge the model.
+    """Draws dialogues about some items, and lists the ones that measure the model.
 
     Args:
         items: of one split, in the order of their embeddings.
@@ -102,8 +108,8 @@ class QuestionMaker:
             for field in self.fields
             for template in (*ASK, LIST, CONFIRM, COMPARE)
         ]
-        said = [f"{spoken(field)}: {value}" for field in self.fields for value in self.values_of[field] if value]
-        return [DESCRIBE, "one and other: yes", "one and other: no", *asked, *said]
+        answers = [f"{spoken(field)}: {value}" for field in self.fields for value in self.values_of[field] if value]
+        return [DESCRIBE, "one and other: yes", "one and other: no", *asked, *answers]
 
     def epoch(self, number: int) -> list[Dialogue]:
         """As many dialogues for each item as there are fields, and one more, in random order; others each epoch."""
@@ -139,8 +145,8 @@ class QuestionMaker:
     def _draw(self, rng: random.Random, kind: str, row: int, field: str) -> Dialogue | None:
         present = [name for name in self.fields if self.values_of[name][row]]
         if kind == "describe" and present:
-            said = [f"{spoken(name)}: {self.values_of[name][row]}" for name in present]
-            return Dialogue(rows=(row,), question=DESCRIBE, answer="; ".join(said))
+            values = [f"{spoken(name)}: {self.values_of[name][row]}" for name in present]
+            return Dialogue(rows=(row,), question=DESCRIBE, answer="; ".join(values))
         if kind == "list" and len(present) > 1:
             return self._list(rng, row, present)
         value = self.values_of[field][row]
@@ -155,7 +161,7 @@ class QuestionMaker:
         return self._compare(rng, row, field)
 
     def _list(self, rng: random.Random, row: int, present: list[str]) -> Dialogue:
-        """Several fields at once, in an order that the question tells: many answers for one pass of the model."""
+        """Several fields at once, in the order of the question: many answers for one pass of the model."""
         named = rng.sample(present, len(present))
         asked = ", ".join(map(spoken, named[:-1])) + f" and {spoken(named[-1])}"
         values = "; ".join(self.values_of[name][row] for name in named)
@@ -177,7 +183,7 @@ class QuestionMaker:
 
 
 def _verdict(first: str, second: str) -> str:
-    """Said after the values that decide it: a small model compares what it has just written."""
+    """Written after the values that decide it: a small model compares what it has just written."""
     return "yes" if first == second else "no"
 
 
@@ -192,3 +198,77 @@ def _is_attribute(name: str, train: Sequence[Item], held_out: Sequence[Item]) ->
     asked = [value for item in held_out if (value := text_of_value(item.fields.get(name)))]
     seen = sum(value in counts for value in asked)
     return sum(counts.values()) / len(counts) >= MIN_ITEMS_PER_VALUE and seen >= MIN_SEEN * len(asked) > 0
+
+
+WANTED = 'wanted {"items": [...], "question": ..., "answer": ...}'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OwnDialogue:
+    """One line of the file.
+
+    Attributes:
+        items: ids, in the order that the question means.
+        question: text.
+        answer: text.
+    """
+
+    items: tuple[str, ...]
+    question: str
+    answer: str
+
+
+def read_dialogues(path: Path) -> list[OwnDialogue]:
+    """All lines of the file; empty ones are passed over.
+
+    Raises:
+        DataError: not readable, or a line is not what is wanted; names it.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}", remedy="Give UTF-8 JSON lines.") from error
+    return [_parse(line, index=f"{path}, line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def about(dialogues: Sequence[OwnDialogue], items: Sequence[Item]) -> list[Dialogue]:
+    """Those whose items are all among these, by their places."""
+    row_of = {item.id: row for row, item in enumerate(items)}
+    return [
+        Dialogue(
+            rows=tuple(row_of[item] for item in dialogue.items), question=dialogue.question, answer=dialogue.answer
+        )
+        for dialogue in dialogues
+        if all(item in row_of for item in dialogue.items)
+    ]
+
+
+def _parse(line: str, *, index: str) -> OwnDialogue:
+    try:
+        stored: Any = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"{index} is no JSON: {error}; {WANTED}.", remedy="Write one JSON object a line.") from error
+    items = stored.get("items") if isinstance(stored, dict) else None
+    if not isinstance(items, list) or not items or not all(isinstance(item, str) for item in items):
+        raise DataError(f"{index} names no items; {WANTED}.", remedy="Give a list of item ids.")
+    question, answer = _turn(stored["messages"], index) if "messages" in stored else _texts(stored)
+    if not all(isinstance(text, str) and text.strip() for text in (question, answer)):
+        raise DataError(f"{index} lacks a question or an answer; {WANTED}.", remedy="Give both as text.")
+    return OwnDialogue(items=tuple(items), question=question, answer=answer)
+
+
+def _texts(stored: dict[str, Any]) -> tuple[Any, Any]:
+    return stored.get("question"), stored.get("answer")
+
+
+def _turn(messages: Any, index: str) -> tuple[Any, Any]:
+    """The texts of a chat of one question and one answer."""
+    turns = messages if isinstance(messages, list) else []
+    roles = [turn.get("role") for turn in turns if isinstance(turn, dict)]
+    if roles != ["user", "assistant"] or len(roles) != len(turns):
+        raise DataError(
+            f"{index} holds a chat of {', '.join(map(str, roles)) or 'nothing'}; "
+            "wanted one user and one assistant turn.",
+            remedy="Write a line for each question and its answer.",
+        )
+    return turns[0].get("content"), turns[1].get("content")

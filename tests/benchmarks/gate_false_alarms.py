@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pinembed.metrics.slices import split_parts
 from pinembed.metrics.split import SplitEmbeddings, SplitScores, measure_split
-from pinembed.metrics.verdict import decide
+from pinembed.metrics.verdict import decide, split_parts
 from pinembed.nouns.scores import Slice
 
 DIM = 32

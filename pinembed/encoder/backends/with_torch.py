@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pinembed.encoder.backends.base import Pixels, Vectors, micro_batches, of_fixed_size, unit_vectors
 from pinembed.encoder.locate import EncoderFiles, preprocessing_of
-from pinembed.encoder.towers import build_model
+from pinembed.encoder.towers import build_model, standardisation
 from pinembed.errors import EncoderError
 from pinembed.machine import keep_freed_memory
 from pinembed.nouns.encoder_spec import Preprocessing
@@ -36,10 +36,9 @@ class ImageTower(nn.Module):
     def __init__(self, visual: nn.Module, preprocessing: Preprocessing) -> None:
         super().__init__()
         weight = next(visual.parameters())
-        std_C = torch.tensor(preprocessing.std, device=weight.device).view(1, 3, 1, 1)
-        mean_C = torch.tensor(preprocessing.mean, device=weight.device).view(1, 3, 1, 1)
-        self.register_buffer("scale_C", 1 / (255 * std_C))
-        self.register_buffer("shift_C", mean_C / std_C)
+        scale_C, shift_C = standardisation(preprocessing, weight.device)
+        self.register_buffer("scale_C", scale_C)
+        self.register_buffer("shift_C", shift_C)
         self.visual = visual
         self.image_px = preprocessing.image_px
         self.preprocessing = preprocessing
