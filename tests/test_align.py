@@ -188,7 +188,7 @@ def test_right_answers_are_those_that_greedy_generation_gives(aligned: AlignRepo
 
     model = TrimmedModel.load(aligned.out)
     held_out = read_align_dataset(shop, source, group=None).held_out
-    dialogues = QuestionMaker(held_out.items, ["color"]).judging("color")
+    dialogues = QuestionMaker(held_out.items, ["color"]).plain_questions("color")
     wrong = [type(one)(rows=one.rows, question=one.question, answer="green") for one in dialogues]
     said = model.generate(
         [one.question for one in dialogues], [held_out.embeddings_ND[list(one.rows)] for one in dialogues]

@@ -252,7 +252,7 @@ def test_noise_alone_is_not_taken_for_a_gain(seed: int) -> None:
 def test_fewer_queries_give_figures_of_the_same_queries() -> None:
     world = World()
     eval_set = world.eval_set(world.around_products(0.8), {"title": world.around_products(0.8)})
-    fewer = eval_set.asked_less(texts=5, images=7, seed=0)
+    fewer = eval_set.subsampled(texts=5, images=7, seed=0)
     whole, some = eval_set.search(None), fewer.search(None)
     assert torch.equal(some.image.values_QM, whole.image.values_QM[:7])
     asked = [int(code) for code in fewer.queries["title"].text_of_N if code >= 0]

@@ -67,7 +67,7 @@ def test_questions_of_an_epoch_depend_on_seed_and_epoch_alone() -> None:
 def test_questions_pass_over_missing_values() -> None:
     items = [item(0, color="red", shape=None), item(1, color=None, shape="circle"), item(2, color="red", shape=None)]
     maker = QuestionMaker(items, ["color", "shape"])
-    assert [dialogue.rows for dialogue in maker.judging("shape")] == [(1,)]
+    assert [dialogue.rows for dialogue in maker.plain_questions("shape")] == [(1,)]
     assert all("None" not in dialogue.answer and dialogue.answer for dialogue in maker.epoch(0))
 
 

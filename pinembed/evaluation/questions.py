@@ -216,8 +216,8 @@ def ask_items(
         embed_texts=encoder.embed_texts,
     )
     for fusion in fusions:
-        eval_set = eval_set.asked_by_others(fusion)
-    fewer = eval_set.asked_less(MOST_TEXTS, len(answers.items), seed)
+        eval_set = eval_set.without_sole_field(fusion)
+    fewer = eval_set.subsampled(MOST_TEXTS, len(answers.items), seed)
     return ItemAnswers(
         found=fewer.search(own),
         scores=None if own is None else item_scores(fewer, own, seed=seed),

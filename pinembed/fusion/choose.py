@@ -46,7 +46,7 @@ def find_loss(fused: ItemSearch, alone: ItemSearch, *, seed: int, must_gain: boo
 
 def item_scores(eval_set: FusionEvalSet, fusion: Fusion, *, seed: int) -> ItemScores:
     """Figures of a fusion on a split."""
-    eval_set = eval_set.asked_by_others(fusion)
+    eval_set = eval_set.without_sole_field(fusion)
     fused, alone = eval_set.search(fusion), eval_set.search(None)
     return ItemScores(
         fusion=fusion,
@@ -112,7 +112,7 @@ def choose_fusion(eval_set: FusionEvalSet, *, seed: int = 0) -> FusionChoice:
         return FusionChoice(fusion=None, reason=f"Items are their images alone: {obstacle}")
     alone = eval_set.search(None)
     fields = list(eval_set.parts)
-    ranked = _ranked(eval_set.asked_less(TEXTS_THAT_RANK, IMAGES_THAT_RANK, seed), fields)
+    ranked = _ranked(eval_set.subsampled(TEXTS_THAT_RANK, IMAGES_THAT_RANK, seed), fields)
     is_bare_N = torch.from_numpy(np.random.default_rng(seed).random(len(eval_set.image_ND)) < 0.5)
     halved = eval_set.without_texts(is_bare_N)
     refusal = ""

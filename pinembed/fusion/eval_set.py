@@ -170,12 +170,12 @@ class FusionEvalSet:
         keep_N1 = (~is_bare_N).numpy()[:, None]
         return dataclasses.replace(self, parts={name: part_ND * keep_N1 for name, part_ND in self.parts.items()})
 
-    def asked_by_others(self, fusion: Fusion) -> FusionEvalSet:
+    def without_sole_field(self, fusion: Fusion) -> FusionEvalSet:
         """The same without queries of a field that is all that is fused: left out, it would leave nothing to judge."""
         queries = {name: found for name, found in self.queries.items() if set(fusion.names) != {name}}
         return dataclasses.replace(self, queries=queries)
 
-    def asked_less(self, texts: int, images: int, seed: int) -> FusionEvalSet:
+    def subsampled(self, texts: int, images: int, seed: int) -> FusionEvalSet:
         """The same with at most so many texts a field, drawn at random, and so many images that ask."""
         rng = np.random.default_rng(seed)
         queries = {name: _drawn(found, texts, rng) for name, found in self.queries.items()}

@@ -18,7 +18,7 @@ from pinembed.outfolder import check_output, staged_folder
 from pinembed.reports.align import AlignReport, RunSettings
 from pinembed.settings.model import AlignSettings
 from pinembed.trimmed.align_dataset import AlignDataset, read_align_dataset
-from pinembed.trimmed.align_evaluator import judge, own_share, quick_accuracy
+from pinembed.trimmed.align_evaluator import held_out_scores, own_share, quick_accuracy
 from pinembed.trimmed.align_loop import Alignment, train
 from pinembed.trimmed.align_recipe import choose_recipe, settle, trains_language_model
 from pinembed.trimmed.align_write import adapt_projector, give_projector, write_model
@@ -87,7 +87,7 @@ def align(settings: AlignSettings, *, progress: Progress = SILENT, stop: Stop | 
     state = settings.out.parent / f".{settings.out.name}.align-state.safetensors"
     earlier_s = _train(run, dataset, state, _key(settings, decided, dataset, own), progress, stop or Stop())
     progress.start("judging on held-out items")
-    scores, comparisons, by_tokens = judge(trimmed, dataset, chosen, seed=settings.seed)
+    scores, comparisons, by_tokens = held_out_scores(trimmed, dataset, chosen, seed=settings.seed)
     report = AlignReport(
         out=str(settings.out),
         settings=decided,
@@ -102,8 +102,8 @@ def align(settings: AlignSettings, *, progress: Progress = SILENT, stop: Stop | 
         own_dialogues=own_share(trimmed, dataset, about(own, dataset.held_out.items)),
         adapter_cosine=adapter_cosine,
         by_tokens=by_tokens,
-        epochs=tuple(run.standing.epochs),
-        kept_epoch=run.standing.kept_epoch,
+        epochs=tuple(run.state.epochs),
+        kept_epoch=run.state.kept_epoch,
         seconds=earlier_s + time.perf_counter() - began,
     )
     with staged_folder(settings.out, kind="aligned model", overwrite=settings.overwrite) as folder:
@@ -120,7 +120,7 @@ def _train(run: Alignment, dataset: AlignDataset, state: Path, key: str, progres
         run,
         state=state,
         key=key,
-        watch=lambda: quick_accuracy(run.model, dataset.select.embeddings_ND, select),
+        validate=lambda: quick_accuracy(run.model, dataset.select.embeddings_ND, select),
         progress=progress,
         stop=stop,
     )

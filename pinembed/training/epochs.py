@@ -69,7 +69,7 @@ class Budget:
         epoch_s = step_s * self._steps_per_epoch + validation_s
         left_s = self._budget_s - (time.monotonic() - started_s)
         fitting = done + int(max(left_s, 0) / epoch_s * self._steps_per_epoch)
-        steps = self._world.same(min(fitting, self._wanted_steps))
+        steps = self._world.broadcast(min(fitting, self._wanted_steps))
         if steps != total_steps:
             self._progress.say(f"--minutes allows {steps} steps, {steps / self._steps_per_epoch:.1f} epochs")
         return steps
@@ -240,7 +240,7 @@ class Epochs:
             world=self._world,
         )
         if not self._resume():
-            self._trainer.towers.bf16 = self._world.same(
+            self._trainer.towers.bf16 = self._world.broadcast(
                 choose_bf16(self._trainer, self._loader, self._recipe.precision, self._progress)
             )
 
@@ -252,7 +252,7 @@ class Epochs:
                 found = self._evaluator.measure(stage)
             except NonFiniteEmbeddingError as error:
                 found = error
-        found = self._world.same(found)
+        found = self._world.broadcast(found)
         if isinstance(found, NonFiniteEmbeddingError):
             raise found
         return cast("tuple[SplitScores, EffectiveRank]", found)
@@ -332,7 +332,7 @@ class Epochs:
 
     def _resume(self) -> bool:
         """Go on from the state on disk; False where there is none."""
-        state = self._world.same(self._checkpoint.load() if self._world.is_first else None)
+        state = self._world.broadcast(self._checkpoint.load() if self._world.is_first else None)
         if state is None:
             return False
         self._records, self._losses = list(state.records), list(state.losses)

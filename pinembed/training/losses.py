@@ -251,7 +251,7 @@ class Towers:
         image_RD, image_back = self._embed(self.embed_images, views_BCHW, images)
         text_RD, text_back = self._embed(self.embed_texts, tokens_MT, texts)
         loss = self._objective(
-            self._world.whole(image_RD, images), self._world.whole(text_RD, texts), batch.text_of_VB, positive_BB
+            self._world.gathered(image_RD, images), self._world.gathered(text_RD, texts), batch.text_of_VB, positive_BB
         )
         loss.backward()  # type: ignore[no-untyped-call]
         image_back()

@@ -67,7 +67,7 @@ class World:
         """Rows of the process that has most of them."""
         return -(-batch // self.size)
 
-    def whole(self, rows_RD: Tensor, batch: int) -> Tensor:
+    def gathered(self, rows_RD: Tensor, batch: int) -> Tensor:
         """The rows of all processes in order; gradients reach this process's own."""
         if self.size == 1:
             return rows_RD
@@ -104,7 +104,7 @@ class World:
                 distributed.all_reduce(buffer)
                 buffer /= self.size
 
-    def same(self, found: Found) -> Found:
+    def broadcast(self, found: Found) -> Found:
         """What the first process found, in every process."""
         if self.size == 1:
             return found
@@ -114,7 +114,7 @@ class World:
 
     def end(self, found: Found) -> Found:
         """What the first process found, in every process, and the connections closed if `join_world` opened them."""
-        found = self.same(found)
+        found = self.broadcast(found)
         if self.joined:
             distributed.destroy_process_group()
         return found

@@ -19,7 +19,7 @@ from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.prompts import IGNORED
 from pinembed.trimmed.questions import Dialogue, QuestionMaker
 
-JUDGED_TOGETHER = 128
+BATCH_QUESTIONS = 128
 QUICK_QUESTIONS = 100
 MOST_QUESTIONS = 5000
 COMPARISONS = 200
@@ -60,8 +60,8 @@ def correct_answers(
     it, the end of the turn included, is the most likely one after those before it.
     """
     m = model.require_projector().checked_tokens(tokens)
-    for start in range(0, len(dialogues), JUDGED_TOGETHER):
-        chunk = dialogues[start : start + JUDGED_TOGETHER]
+    for start in range(0, len(dialogues), BATCH_QUESTIONS):
+        chunk = dialogues[start : start + BATCH_QUESTIONS]
         rows = [row for dialogue in chunk for row in dialogue.rows]
         labels_BT, logits_AV = answer_logits(model, chunk, embeddings_ND[rows], m)
         said_BT = labels_BT.masked_scatter(labels_BT != IGNORED, logits_AV.argmax(dim=-1))
@@ -71,14 +71,14 @@ def correct_answers(
 def quick_accuracy(model: TrimmedModel, embeddings_ND: Tensor, questions: QuestionMaker) -> float | None:
     """Mean over the fields of the share of positives, on some of the items; None where there are none."""
     shares = [
-        _share(model, embeddings_ND, _thinned(questions.judging(field), QUICK_QUESTIONS))
+        _share(model, embeddings_ND, _thinned(questions.plain_questions(field), QUICK_QUESTIONS))
         for field in questions.fields
-        if questions.judging(field)
+        if questions.plain_questions(field)
     ]
     return sum(shares) / len(shares) if shares else None
 
 
-def judge(
+def held_out_scores(
     model: TrimmedModel, dataset: AlignDataset, fields: Sequence[str], *, seed: int
 ) -> tuple[tuple[FieldScore, ...], float, tuple[TokensScore, ...]]:
     """Scores of the fields, the share of right comparisons, and the mean accuracy with fewer soft tokens."""
@@ -87,7 +87,7 @@ def judge(
     questions = QuestionMaker(held_out.items, learned, seed=seed)
     seeded = torch.Generator().manual_seed(seed)
     shuffled_ND = held_out.embeddings_ND[torch.randperm(len(held_out.items), generator=seeded)]
-    asked = {field: _thinned(questions.judging(field), MOST_QUESTIONS) for field in learned}
+    asked = {field: _thinned(questions.plain_questions(field), MOST_QUESTIONS) for field in learned}
     asked = {field: dialogues for field, dialogues in asked.items() if dialogues}
     scores = tuple(
         FieldScore(
@@ -100,7 +100,7 @@ def judge(
         )
         for field, dialogues in asked.items()
     )
-    comparisons = _share(model, held_out.embeddings_ND, questions.comparing(COMPARISONS))
+    comparisons = _share(model, held_out.embeddings_ND, questions.comparisons(COMPARISONS))
     counts = [m for m in (1, 2, 4, 8, 16, 32) if m < model.require_projector().config.tokens]
     whole = TokensScore(
         tokens=model.require_projector().config.tokens, accuracy=sum(score.accuracy for score in scores) / len(scores)

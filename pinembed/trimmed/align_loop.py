@@ -59,7 +59,7 @@ class TrainerState:
 def write_state(
     path: Path,
     key: str,
-    standing: TrainerState,
+    state: TrainerState,
     parameters: Sequence[nn.Parameter],
     kept: Sequence[Tensor],
     optimiser: torch.optim.Optimizer,
@@ -73,7 +73,7 @@ def write_state(
                 tensors[f"{index}.{moment}"] = optimiser.state[parameter][moment]
     tensors.update({f"{index}.kept": weight for index, weight in enumerate(kept)})
     contiguous = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {"key": key, "standing": json.dumps(dataclasses.asdict(standing))}
+    metadata = {"key": key, "state": json.dumps(dataclasses.asdict(state))}
     partial = path.with_name(path.name + ".partial")
     save_file(contiguous, partial, metadata=metadata)
     partial.replace(path)
@@ -82,7 +82,7 @@ def write_state(
 def read_state(
     path: Path, key: str, parameters: Sequence[nn.Parameter], optimiser: torch.optim.Optimizer
 ) -> tuple[TrainerState, list[Tensor]] | None:
-    """Load a state of the same run into parameters and optimiser; gives its standing and the kept weights.
+    """Load a state of the same run into parameters and optimiser; gives its state and the kept weights.
 
     None where there is no state, or none that fits.
     """
@@ -93,7 +93,7 @@ def read_state(
             metadata = stored.metadata() or {}
             if metadata.get("key") != key:
                 return None
-            standing: dict[str, Any] = json.loads(metadata["standing"])
+            state: dict[str, Any] = json.loads(metadata["state"])
             names = set(stored.keys())
             kept = [stored.get_tensor(f"{index}.kept") for index in range(len(parameters) if "0.kept" in names else 0)]
             with torch.no_grad():
@@ -106,8 +106,8 @@ def read_state(
                     }
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError):
         return None
-    epochs = [AlignEpoch(**record) for record in standing.pop("epochs")]
-    return TrainerState(**standing, epochs=epochs), kept
+    epochs = [AlignEpoch(**record) for record in state.pop("epochs")]
+    return TrainerState(**state, epochs=epochs), kept
 
 
 WARM_UP = 0.05
@@ -139,7 +139,7 @@ class Alignment:
         self.embeddings_ND = embeddings_ND.float()
         self.questions = questions
         self.settings = settings
-        self.standing = TrainerState()
+        self.state = TrainerState()
         self._kept: list[Tensor] = []
         self._spread_D = embeddings_ND.float().std(dim=0, correction=0)
         projector = model.require_projector()
@@ -173,10 +173,10 @@ class Alignment:
 
     def batches(self) -> list[list[Dialogue]]:
         """The batches of the current epoch that are still to do."""
-        drawn = self.questions.epoch(self.standing.epoch)
+        drawn = self.questions.epoch(self.state.epoch)
         size = self.settings.batch_size
         cut = [drawn[start : start + size] for start in range(0, len(drawn), size)]
-        return cut[self.standing.batch :]
+        return cut[self.state.batch :]
 
     def step(self, dialogues: Sequence[Dialogue], *, done: float) -> float:
         """Learn from one batch.
@@ -191,7 +191,7 @@ class Alignment:
         Raises:
             TrainingError: the loss is not finite.
         """
-        seeded = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.standing.step)
+        seeded = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.state.step)
         tokens = _drawn_tokens(self.settings.tokens, seeded)
         rows = [row for dialogue in dialogues for row in dialogue.rows]
         noise_ID = torch.randn(len(rows), self.embeddings_ND.shape[1], generator=seeded)
@@ -201,16 +201,16 @@ class Alignment:
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError(
-                f"The loss is {value} at step {self.standing.step}; it must stay finite.",
+                f"The loss is {value} at step {self.state.step}; it must stay finite.",
                 remedy="Lower --lr and --language-lr.",
             )
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.parameters, CLIP_NORM)
         self._optimiser.step()
-        self.standing.step += 1
-        self.standing.batch += 1
-        self.standing.losses.append(value)
+        self.state.step += 1
+        self.state.batch += 1
+        self.state.losses.append(value)
         return value
 
     def _set_rates(self, done: float) -> None:
@@ -218,20 +218,20 @@ class Alignment:
         for group, peak, first in zip(
             self._optimiser.param_groups, self._peaks, (0.0, self.settings.projector_first), strict=False
         ):
-            group["lr"] = peak * _rate(self.standing.step, done, first)
+            group["lr"] = peak * _rate(self.state.step, done, first)
             for parameter in group["params"]:
                 parameter.requires_grad_(group["lr"] > 0)
 
     def end_epoch(self, accuracy: float | None) -> AlignEpoch:
         """Record the epoch, keep its weights where none was better on the validation items, and begin the next."""
-        standing = self.standing
-        mean = sum(standing.losses) / max(len(standing.losses), 1)
-        record = AlignEpoch(epoch=standing.epoch + 1, loss=mean, accuracy=accuracy, seconds=standing.seconds)
-        if accuracy is not None and accuracy >= max((past.accuracy or 0.0 for past in standing.epochs), default=0.0):
-            standing.kept_epoch = record.epoch
+        state = self.state
+        mean = sum(state.losses) / max(len(state.losses), 1)
+        record = AlignEpoch(epoch=state.epoch + 1, loss=mean, accuracy=accuracy, seconds=state.seconds)
+        if accuracy is not None and accuracy >= max((past.accuracy or 0.0 for past in state.epochs), default=0.0):
+            state.kept_epoch = record.epoch
             self._kept = [parameter.detach().cpu().clone() for parameter in self.parameters]
-        standing.epochs.append(record)
-        standing.epoch, standing.batch, standing.losses = standing.epoch + 1, 0, []
+        state.epochs.append(record)
+        state.epoch, state.batch, state.losses = state.epoch + 1, 0, []
         return record
 
     def take_kept(self) -> None:
@@ -242,14 +242,14 @@ class Alignment:
 
     def save(self, path: Path, key: str) -> None:
         """Store all that a later run needs to go on, in one file that is either whole or absent."""
-        write_state(path, key, self.standing, self.parameters, self._kept, self._optimiser)
+        write_state(path, key, self.state, self.parameters, self._kept, self._optimiser)
 
     def resume(self, path: Path, key: str) -> bool:
         """Go on where `save` was called by a run with the same key; False where there is nothing of the kind."""
         stored = read_state(path, key, self.parameters, self._optimiser)
         if stored is None:
             return False
-        self.standing, self._kept = stored
+        self.state, self._kept = stored
         return True
 
     def _loss(self, dialogues: Sequence[Dialogue], embeddings_ID: Tensor, tokens: int) -> Tensor:
@@ -285,7 +285,7 @@ def train(
     *,
     state: Path,
     key: str,
-    watch: Callable[[], float | None],
+    validate: Callable[[], float | None],
     progress: Progress,
     stop: Stop,
 ) -> float:
@@ -295,7 +295,7 @@ def train(
         run: changed in place.
         state: file that a stopped run goes on from.
         key: what the state must agree with.
-        watch: accuracy on the validation items, after each epoch.
+        validate: accuracy on the validation items, after each epoch.
         progress: shows each step.
         stop: asked between two steps.
 
@@ -312,15 +312,15 @@ def train(
     state.parent.mkdir(parents=True, exist_ok=True)
     progress.start("aligning", total, "steps")
     if run.resume(state, key):
-        progress.say(f"Going on after step {run.standing.step} of {total}.")
-        progress.advance(run.standing.step)
-    earlier_s = run.standing.seconds
+        progress.say(f"Going on after step {run.state.step} of {total}.")
+        progress.advance(run.state.step)
+    earlier_s = run.state.seconds
     clock = _Clock(earlier_s, settings.minutes)
     with stop.deferred():
-        while run.standing.epoch < settings.epochs and not clock.is_over:
+        while run.state.epoch < settings.epochs and not clock.is_over:
             for batch in run.batches():
-                loss = run.step(batch, done=max(run.standing.step / total, clock.share))
-                run.standing.seconds = clock.seconds
+                loss = run.step(batch, done=max(run.state.step / total, clock.share))
+                run.state.seconds = clock.seconds
                 progress.advance(1, f"loss {loss:.3f}")
                 if stop.requested or clock.wants_storing:
                     run.save(state, key)
@@ -328,7 +328,7 @@ def train(
                     return earlier_s
                 if clock.is_over:
                     break
-            record = run.end_epoch(watch())
+            record = run.end_epoch(validate())
             shown = "" if record.accuracy is None else f", validation answers right {record.accuracy:.1%}"
             progress.say(f"epoch {record.epoch}: loss {record.loss:.3f}{shown}")
     return earlier_s

@@ -124,13 +124,13 @@ class QuestionMaker:
         rng.shuffle(drawn)
         return drawn
 
-    def judging(self, field: str) -> list[Dialogue]:
+    def plain_questions(self, field: str) -> list[Dialogue]:
         """The plain question about one field, for every item that has it."""
         question = ASK[0].format(field=spoken(field))
         values = self.values_of[field]
         return [Dialogue(rows=(row,), question=question, answer=values[row]) for row in self._rows_of[field]]
 
-    def comparing(self, count: int) -> list[Dialogue]:
+    def comparisons(self, count: int) -> list[Dialogue]:
         """Comparisons of two items, half of them of equal ones as far as there are such pairs."""
         rng = random.Random(f"{self._seed} comparing")
         drawn: list[Dialogue] = []
