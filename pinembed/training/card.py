@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from pinembed.encoder.save import CARD_NAME, Licence, hub_repo
 from pinembed.metrics.verdict import LARGE_IMAGES, LARGE_SHARE
-from pinembed.nouns.scores import DIRECTIONS, ITEM_DIRECTIONS, FusionReport, ItemScores, Scores, Verdict
+from pinembed.nouns.scores import DIRECTIONS, ITEM_DIRECTIONS, FusionReport, ItemScores, Verdict
 from pinembed.reports.finetune import EpochRecord, FinetuneReport, GateReport, RunSettings, SplitCounts
 from pinembed.training.gate import CHAMPION, TUNED
 from pinembed.training.recipe import Recipe
@@ -28,24 +29,40 @@ def fusion_lines(report: FusionReport | None) -> list[str]:
         f"An item's vector is the normalised mean of its image and of texts from its metadata: {report.fusion}. "
         "`pinembed encode` makes it; queries are bare texts and bare images, as open_clip embeds them. "
         f"Vectors of this encoder's images alone do not belong into the same table. {report.reason}",
-        *(["", *_table(shown, "test" if report.test else "val")] if shown else []),
+        *(_items(shown, "test" if report.test else "val") if shown else []),
     ]
 
 
-def _table(scores: ItemScores, split: str) -> list[str]:
+def _items(scores: ItemScores, split: str) -> list[str]:
+    figures = (scores.image_only, scores.fused, scores.difference)
+    return [
+        "",
+        f"mAP on the split {split}; no text queried an item that carried it.",
+        "",
+        *_changes(ITEM_DIRECTIONS, "image only", "fused", figures),
+    ]
+
+
+def _changes(names: Sequence[str], rival: str, own: str, figures: tuple[object, object, object]) -> list[str]:
+    """A table of the mAP of each direction that has queries.
+
+    Args:
+        names: of the directions, attributes of the figures.
+        rival: heading of the first figures.
+        own: heading of the second.
+        figures: the rival's, the own, and own minus rival.
+    """
     rows = []
-    for name in ITEM_DIRECTIONS:
-        alone, fused = getattr(scores.image_only, name), getattr(scores.fused, name)
-        if alone is not None:
-            change = getattr(scores.difference, name).map
+    for name in names:
+        before, after, change = (getattr(found, name) for found in figures)
+        if before is not None:
             rows.append(
-                f"| {name.replace('_', ' ')} | {alone.queries:,} | {alone.gallery:,} | {alone.map.value:.3f} | "
-                f"{fused.map.value:.3f} | {change.low:+.3f} to {change.high:+.3f} |"
+                f"| {name.replace('_', ' ')} | {before.queries:,} | {before.gallery:,} | {before.map.value:.3f} | "
+                f"{after.map.value:.3f} ({after.map.low:.3f} to {after.map.high:.3f}) | "
+                f"{change.map.low:+.3f} to {change.map.high:+.3f} |"
             )
     return [
-        f"mAP on the split {split}; no text asked an item that carried it.",
-        "",
-        "| | queries | gallery | image only | fused | change, 95 % interval |",
+        f"| | queries | gallery | {rival} | {own} (95 % interval) | change, 95 % interval |",
         "|---|---|---|---|---|---|",
         *rows,
     ]
@@ -165,29 +182,13 @@ def _validation(base: EpochRecord, chosen: EpochRecord) -> list[str]:
 
 def _gate(gate: GateReport) -> list[str]:
     heading = f"## Gate, mAP on {gate.images:,} images of the split {gate.split}, which neither trained nor selected"
-    lines = ["", heading, "", *_gate_rows("base", gate.base, gate.tuned, gate.difference)]
+    lines = ["", heading, "", *_changes(DIRECTIONS, "base", "tuned", (gate.base, gate.tuned, gate.difference))]
     if gate.champion is not None:
-        beside = gate.champion
-        lines += ["", f"Beside the champion `{beside.against.encoder}`:", ""]
-        lines += _gate_rows("champion", beside.against.scores, gate.tuned, beside.difference)
+        comparison = gate.champion
+        lines += ["", f"Compared with the champion `{comparison.against.encoder}`:", ""]
+        figures = (comparison.against.scores, gate.tuned, comparison.difference)
+        lines += _changes(DIRECTIONS, "champion", "tuned", figures)
     return lines + _slices(gate.verdict)
-
-
-def _gate_rows(name: str, rival: Scores, tuned: Scores, difference: Scores) -> list[str]:
-    rows = []
-    for direction in DIRECTIONS:
-        before, after = getattr(rival, direction), getattr(tuned, direction)
-        if before is not None:
-            change, own = getattr(difference, direction).map, after.map
-            rows.append(
-                f"| {direction.replace('_', ' ')} | {before.queries:,} | {before.gallery:,} | {before.map.value:.3f} | "
-                f"{own.value:.3f} ({own.low:.3f} to {own.high:.3f}) | {change.low:+.3f} to {change.high:+.3f} |"
-            )
-    return [
-        f"| | queries | gallery | {name} | tuned (95 % interval) | change, 95 % interval |",
-        "|---|---|---|---|---|---|",
-        *rows,
-    ]
 
 
 def _slices(verdict: Verdict) -> list[str]:
