@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pinembed.errors import ModelError, NonFiniteEmbeddingError, UsageError
 from pinembed.trimmed.checkpoint import import_transformers, read_checkpoint, without_bars
-from pinembed.trimmed.projector import Projector, load_projector
+from pinembed.trimmed.projector import Projector, load_projector, no_projector
 from pinembed.trimmed.prompts import PromptBatch, PromptWriter
 
 Embeddings = Tensor | np.ndarray
@@ -77,13 +77,7 @@ class TrimmedModel:
                 remedy=f"Run: pinembed trim {folder} --out {folder.name}-trimmed",
             )
         model, writer = load_parts(folder, dtype=dtype)
-        projector = load_projector(folder)
-        if projector is not None and projector.config.hidden != model.config.text_config.hidden_size:
-            raise ModelError(
-                f"The projector in {folder} makes tokens of {projector.config.hidden} floats; "
-                f"the language model takes {model.config.text_config.hidden_size}.",
-                remedy="Run `pinembed align` on this model.",
-            )
+        projector = load_projector(folder, hidden=model.config.text_config.hidden_size)
         return cls(model.to(device), writer, None if projector is None else projector.to(device))
 
     @property
@@ -103,10 +97,7 @@ class TrimmedModel:
             ModelError: there is none yet.
         """
         if self.projector is None:
-            raise ModelError(
-                "The trimmed model has no projector yet; wanted one that turns embeddings into soft tokens.",
-                remedy="Train one: pinembed align DATA --model MODEL --source SOURCE --out OUT",
-            )
+            raise no_projector("The trimmed model")
         return self.projector
 
     def soft_tokens(self, embeddings_ID: Embeddings, *, tokens: int | None = None) -> Tensor:

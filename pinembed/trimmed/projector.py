@@ -210,11 +210,27 @@ def save_projector(projector: Projector, folder: Path) -> None:
     write_json(folder / CONFIG_NAME, {"format": FORMAT_VERSION, **dataclasses.asdict(projector.config)})
 
 
-def load_projector(folder: Path) -> Projector | None:
+def no_projector(origin: str) -> ModelError:
+    """The error of a model that `align` has not given a projector.
+
+    Args:
+        origin: the model, as the start of a sentence.
+    """
+    return ModelError(
+        f"{origin} has no projector yet; wanted one that turns embeddings into soft tokens.",
+        remedy="Train one: pinembed align DATA --model MODEL --source SOURCE --out OUT",
+    )
+
+
+def load_projector(folder: Path, *, hidden: int | None = None) -> Projector | None:
     """The projector of a trimmed model's folder in fp32; None where `align` has not run yet.
 
+    Args:
+        folder: of the model.
+        hidden: H, width of its language model; None where it is not compared.
+
     Raises:
-        ModelError: a part is missing or damaged, or config and weights do not fit each other.
+        ModelError: a part is missing or damaged, or config, weights and language model do not fit each other.
     """
     if not (folder / CONFIG_NAME).exists() and not (folder / PROJECTOR_NAME).exists():
         return None
@@ -237,6 +253,12 @@ def load_projector(folder: Path) -> Projector | None:
         ) from error
     if not all(bool(torch.isfinite(tensor).all()) for tensor in projector.state_dict().values()):
         raise ModelError(f"{folder / PROJECTOR_NAME} holds NaN or inf.", remedy="Run `pinembed align` again.")
+    if hidden is not None and projector.config.hidden != hidden:
+        raise ModelError(
+            f"The projector in {folder} makes tokens of {projector.config.hidden} floats; "
+            f"the language model takes {hidden}.",
+            remedy="Run `pinembed align` on this model.",
+        )
     return projector.eval()
 
 

@@ -23,6 +23,11 @@ IMAGE_PAD = "<|image_pad|>"
 IGNORED = -100  # transformers' label of a token that takes no part in the loss
 
 
+def grid_thw(tokens: int) -> list[int]:
+    """The patch grid of an item that transformers and the servers read as m tokens in one row: patches merge 2 x 2."""
+    return [1, 2, 2 * tokens]
+
+
 @dataclass(frozen=True, kw_only=True)
 class PromptBatch:
     """Model input of B questions.
@@ -111,7 +116,7 @@ class PromptWriter:
             input_ids_BT=ids_BT,
             attention_mask_BT=mask_BT,
             item_mask_BT=(ids_BT == self.pad_id).long() * mask_BT,
-            grid_I3=torch.tensor([[1, 2, 2 * tokens]]).expand(sum(items), 3).contiguous(),
+            grid_I3=torch.tensor([grid_thw(tokens)]).expand(sum(items), 3).contiguous(),
             labels_BT=torch.tensor(labels) if answers is not None else None,
         )
 

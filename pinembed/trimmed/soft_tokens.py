@@ -24,18 +24,13 @@ from torch import Tensor
 from pinembed.errors import ModelError, NonFiniteEmbeddingError, UsageError
 from pinembed.source.embedding_source import EmbeddingSource
 from pinembed.trimmed.checkpoint import import_transformers, read_checkpoint
-from pinembed.trimmed.projector import Projector, load_projector, projector_sha256
-from pinembed.trimmed.prompts import PromptWriter
+from pinembed.trimmed.projector import Projector, load_projector, no_projector, projector_sha256
+from pinembed.trimmed.prompts import PromptWriter, grid_thw
 
 SGLANG_FORMAT = "precomputed_embedding"
 # SGLang's documented entry puts the embedding under `feature`, which its Qwen3-VL of 0.5.23 hands to the vision tower;
 # what a `processor_output` entry has under `precomputed_embeddings` goes past the tower.
 SGLANG_FORMS = {"processor_output": "precomputed_embeddings", SGLANG_FORMAT: "feature"}
-
-
-def grid_thw(tokens: int) -> list[int]:
-    """The patch grid that both servers read as m tokens in one row: 1 x 2 x 2m patches, merged 2 x 2."""
-    return [1, 2, 2 * tokens]
 
 
 def widened(soft_ImH: Tensor, levels: int) -> Tensor:
@@ -167,19 +162,9 @@ class SoftTokenMaker:
         """
         folder = Path(folder)
         config = read_checkpoint(folder).config
-        projector = load_projector(folder)
+        projector = load_projector(folder, hidden=config["text_config"]["hidden_size"])
         if projector is None:
-            raise ModelError(
-                f"{folder} has no projector yet; wanted one that turns embeddings into soft tokens.",
-                remedy="Train one: pinembed align DATA --model MODEL --source SOURCE --out OUT",
-            )
-        hidden = config["text_config"]["hidden_size"]
-        if projector.config.hidden != hidden:
-            raise ModelError(
-                f"The projector in {folder} makes tokens of {projector.config.hidden} floats; "
-                f"the language model takes {hidden}.",
-                remedy="Run `pinembed align` on this model.",
-            )
+            raise no_projector(str(folder))
         dtype = DTYPES.get(str(config.get("dtype") or config.get("torch_dtype")), torch.float32)
         return cls(folder, projector, tokens=tokens, deepstack_levels=deepstack_levels, dtype=dtype)
 
