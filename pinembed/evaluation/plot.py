@@ -1,4 +1,4 @@
-"""Differences of two encoders by direction and slice as a picture."""
+"""A plot of two encoders' differences by direction and slice, and of stored forms."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _rows(verdict: Verdict) -> list[tuple[str, Estimate, float]]:
 
 
 def most_telling(slices: Sequence[SliceChange], count: int) -> list[SliceChange]:
-    """At most so many, in their order: those that are worse before the large before the others, by size."""
+    """At most `count` of them in their order; worse ones are preferred, then large ones, then by size."""
     ranked = sorted(slices, key=lambda found: (not found.worse, not found.large, -found.images))[:count]
     return [found for found in slices if found in ranked]
 

@@ -176,7 +176,7 @@ MOST_TEXTS = 1000  # of each field, drawn at random: titles and descriptions are
 
 @dataclass(frozen=True, kw_only=True)
 class ItemAnswers:
-    """What one encoder's items got for the queries of the comparison.
+    """How one encoder's items are found by the queries of the comparison.
 
     Attributes:
         found: its items as `encode` stores them: fused, or images alone.
@@ -228,7 +228,7 @@ def ask_items(
 def compare_items(
     ours: ItemAnswers, theirs: ItemAnswers, verdict: Verdict, *, same_weights: bool, seed: int
 ) -> tuple[ItemComparison, Verdict]:
-    """Items beside a rival's, and what they make of the verdict about images and texts.
+    """Items compared with a rival's, and the verdict on images and texts revised by them.
 
     Encoders of the same weights differ in nothing but their items, which then decide; others must not lose there.
     """

@@ -1,4 +1,4 @@
-"""Fused items and images alone, asked the same: figures, and whether the fused ones lose anything."""
+"""The choice of a fusion: fused items and images alone under the same queries, and whether fusion loses anything."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class FusionChoice:
     Attributes:
         fusion: the weights; None for the image alone.
         reason: why; a sentence.
-        best: the weights that came nearest, where none were accepted; None where nothing honest could be asked.
+        best: the weights that came nearest, where none were accepted; None where no query could be made.
     """
 
     fusion: Fusion | None
@@ -137,7 +137,7 @@ def choose_fusion(eval_set: FusionEvalSet, *, seed: int = 0) -> FusionChoice:
 
 
 def _obstacle(eval_set: FusionEvalSet) -> str | None:
-    """Why nothing can be judged."""
+    """Why no fusion can be measured; None where one can."""
     if not eval_set.parts:
         return "there is no text field beside the group's own."
     asked = sum(len(queries.text_TD) for queries in eval_set.queries.values())

@@ -34,7 +34,7 @@ WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True, kw_only=True)
 class FieldTexts:
-    """The values of one field in words.
+    """The values of one field as texts.
 
     Attributes:
         texts: distinct ones.
@@ -150,7 +150,7 @@ class FusionEvalSet:
         caption_of_N: which caption an item has; -1 for none. Images of equal captions are positives.
         parts: by field that may be fused, (N, D) unit rows, zeros where the item lacks it.
         queries: by field, its texts that are not copied from a positive's other fields.
-        asking: number of items, the first ones, whose images ask; None for all.
+        asking: number of items, the first ones, whose images are queries; None for all.
     """
 
     image_ND: Tensor
@@ -162,7 +162,7 @@ class FusionEvalSet:
 
     @property
     def query_fields(self) -> tuple[str, ...]:
-        """Fields whose texts ask."""
+        """Fields whose texts are queries."""
         return tuple(name for name, queries in self.queries.items() if len(queries.text_TD))
 
     def without_texts(self, is_bare_N: Tensor) -> FusionEvalSet:
@@ -171,12 +171,12 @@ class FusionEvalSet:
         return dataclasses.replace(self, parts={name: part_ND * keep_N1 for name, part_ND in self.parts.items()})
 
     def without_sole_field(self, fusion: Fusion) -> FusionEvalSet:
-        """The same without queries of a field that is all that is fused: left out, it would leave nothing to judge."""
+        """The same without queries of a field that is all that is fused: without it nothing would be fused."""
         queries = {name: found for name, found in self.queries.items() if set(fusion.names) != {name}}
         return dataclasses.replace(self, queries=queries)
 
     def subsampled(self, texts: int, images: int, seed: int) -> FusionEvalSet:
-        """The same with at most so many texts a field, drawn at random, and so many images that ask."""
+        """The same with at most so many texts a field, drawn at random, and so many images that query."""
         rng = np.random.default_rng(seed)
         queries = {name: _drawn(found, texts, rng) for name, found in self.queries.items()}
         return dataclasses.replace(self, queries=queries, asking=images)
@@ -190,7 +190,7 @@ class FusionEvalSet:
         return torch.from_numpy(fuse(self.image_ND.numpy(), text_FND, fusion.image, [f.weight for f in fields]))
 
     def search(self, fusion: Fusion | None) -> ItemSearch:
-        """Leave one field out: the texts of a field ask items that do not carry that field; images ask whole items."""
+        """Leave one field out: the texts of a field query items without that field; images query whole items."""
         whole_ND = self.items(fusion)
         found = []
         for name, queries in self.queries.items():
@@ -224,7 +224,7 @@ def make_eval_set(
         phrases: fields that are, or may become, part of an item, each with what makes a text of its value.
         carried: fields that an item may carry in any of the vectors that are compared, and of which no query is a copy;
             None for those of `phrases`.
-        query_fields: fields whose values may ask.
+        query_fields: fields whose values may be queries.
         embed_texts: the encoder's text tower.
     """
     fused = {name: field_texts(items, name, phrase) for name, phrase in phrases.items()}

@@ -47,7 +47,7 @@ class ItemFuser:
         self._known: dict[str, Floats] = {}
 
     def __call__(self, fields: Sequence[Mapping[str, Any]], image_ND: Floats) -> Floats:
-        """Fuse.
+        """Item vectors of images and their metadata.
 
         Args:
             fields: metadata of N items.

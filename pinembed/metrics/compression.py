@@ -87,7 +87,7 @@ def _first(gallery_GD: Tensor) -> Score:
 
 
 def _rescored(embedding_ND: Tensor) -> Score:
-    """Equal signs choose the candidates, int8 orders them; what is no candidate comes after, by its signs."""
+    """Signs select the candidates and int8 reranks them; all others follow in the order of their signs."""
     sign_GD, int8_GD = embedding_ND.sign(), _int8(embedding_ND)
 
     def score(query_BD: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ TOLERATED_LOSS = 0.01
 
 
 def measure_formats(embedded: SplitEmbeddings, *, items: int, seed: int) -> tuple[StorageFormat, ...]:
-    """Every form on the same queries, and beside fp32 pair by pair.
+    """Every form on the same queries, each compared with fp32 query by query.
 
     Args:
         embedded: the split; its images are stored, its queries stay fp32.

@@ -1,4 +1,4 @@
-"""Percentile bootstrap over groups: how far a mean may lie off because other products could have been asked about.
+"""Percentile bootstrap over groups: how far a mean may be off because other products could have been sampled.
 
 Groups are drawn, not queries: the views of one product rise and fall together, and counting each of them as
 independent makes intervals too narrow. Figures and verdicts share this one bootstrap, so that one output holds one kind
@@ -115,7 +115,7 @@ def _times_drawn(rng: np.random.Generator, resamples: int, count: int) -> Floats
 
 
 def standard_error(sums: Sequence[Floats], sizes: Sequence[Floats]) -> float:
-    """Of the mean of one metric over several sets of queries, by how much each unit moves it.
+    """Standard error of the mean of one metric over several sets of queries, by the influence of each unit.
 
     Args:
         sums: values added up by unit, (C,) of each set.

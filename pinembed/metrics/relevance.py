@@ -31,24 +31,24 @@ def positives(group_Q: Tensor, text_Q: Tensor, group_N: Tensor, text_N: Tensor) 
 
 
 def relevant_images_of_images(group_of_N: Tensor, text_of_N: Tensor) -> Relevance:
-    """Images, or items, that ask among themselves; each is its own positive, too."""
+    """Images, or items, that query each other; each is its own positive, too."""
     return lambda start, stop: positives(group_of_N[start:stop], text_of_N[start:stop], group_of_N, text_of_N)
 
 
 def relevant_images_of_texts(group_of_N: Tensor, text_of_N: Tensor, texts: int) -> Relevance:
-    """Texts that ask for images, or for items.
+    """Texts that query images, or items.
 
     Args:
         group_of_N: code of the image's group.
         text_of_N: which text belongs to the image; -1 for none.
-        texts: how many there are; the codes are their places.
+        texts: how many there are; the codes are their indices.
     """
     has_text_GT, group_N = _texts_of_groups(group_of_N, text_of_N, texts)
     return lambda start, stop: has_text_GT.T[start:stop][:, group_N]
 
 
 def relevant_texts_of_images(group_of_N: Tensor, text_of_N: Tensor, texts: int) -> Relevance:
-    """Images that ask for texts; arguments as in `relevant_images_of_texts`."""
+    """Images that query texts; arguments as in `relevant_images_of_texts`."""
     has_text_GT, group_N = _texts_of_groups(group_of_N, text_of_N, texts)
     return lambda start, stop: has_text_GT[group_N[start:stop]]
 

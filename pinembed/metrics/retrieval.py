@@ -49,7 +49,7 @@ class QueryScores:
         return float(self.values_QM[:, METRICS.index(metric)].mean())
 
     def of(self, is_wanted: Tensor) -> QueryScores:
-        """The queries whose place among those that were asked is wanted; `is_wanted` is a bool for each place."""
+        """The wanted queries; `is_wanted` is a bool for each that was asked, with or without a positive."""
         chosen_Q = is_wanted[self.index_Q]
         return QueryScores(
             values_QM=self.values_QM[chosen_Q],
@@ -132,7 +132,7 @@ def _average_precision(scores_BG: Tensor, relevant_BG: Tensor) -> Tensor:
     hit_BG = relevant_BG.gather(1, order_BG)
     gallery = scores_BG.shape[1]
     index_G = torch.arange(gallery)
-    # each place is counted at the last place of equal score
+    # equal scores count at the last rank that they take
     is_last_BG = torch.ones_like(hit_BG)
     is_last_BG[:, :-1] = sorted_BG[:, :-1] != sorted_BG[:, 1:]
     end_BG = torch.where(is_last_BG, index_G, gallery).flip(1).cummin(dim=1).values.flip(1)

@@ -135,7 +135,7 @@ def zero_shot_is_correct(image_ND: Tensor, class_of_N: Tensor, class_CD: Tensor)
 
 @dataclass(frozen=True, kw_only=True)
 class TextQueries:
-    """Texts that ask for items.
+    """Texts that query items.
 
     Attributes:
         text_TD: unit rows.
@@ -147,7 +147,7 @@ class TextQueries:
 
 
 def texts_to_items(queries: TextQueries, item_ND: Tensor, group_of_N: Tensor) -> QueryScores:
-    """Each text asks all items; those that go by it, and all of their groups, are positives.
+    """Each text queries all items; those that go by it, and all of their groups, are positives.
 
     Args:
         queries: the texts.
@@ -164,7 +164,7 @@ def texts_to_items(queries: TextQueries, item_ND: Tensor, group_of_N: Tensor) ->
 
 
 def images_to_items(image_QD: Tensor, item_ND: Tensor, group_of_N: Tensor, text_of_N: Tensor) -> QueryScores:
-    """An item's image asks all other items; those of its group, or of equal text, are positives.
+    """An item's image queries all other items; those of its group, or of equal text, are positives.
 
     Args:
         image_QD: unit rows, the images of the first Q items.

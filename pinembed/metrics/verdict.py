@@ -43,8 +43,8 @@ class SplitPart:
         name: of the slice.
         images: that belong to it.
         is_large: at least 30 images and 5 % of the split.
-        has_image_N: which images ask.
-        has_text_T: which texts ask: those of at least one of the images.
+        has_image_N: which images query.
+        has_text_T: which texts query: those of at least one of the images.
     """
 
     name: str
@@ -54,7 +54,7 @@ class SplitPart:
     has_text_T: Tensor
 
     def of(self, scores: SplitScores) -> SplitScores:
-        """What the slice's queries got."""
+        """The figures of the slice's queries."""
         return SplitScores(
             text_to_image=scores.text_to_image.of(self.has_text_T),
             image_to_text=scores.image_to_text.of(self.has_image_N),
@@ -66,7 +66,7 @@ def split_parts(slices: Sequence[Slice], text_of_N: Tensor, texts: int) -> tuple
     """Slices of the images of a split as queries.
 
     Args:
-        slices: places are those of images.
+        slices: with indices of images.
         text_of_N: which text belongs to an image; -1 for an item without text.
         texts: distinct texts of the split.
     """
@@ -194,7 +194,7 @@ def _slice_changes(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted for being several: any of them falls below a level by chance with at most that probability."""
+    """p-values adjusted for multiple tests: by chance, any falls below a level with at most that probability."""
     adjusted, highest = [1.0] * len(p_values), 0.0
     for rank, index in enumerate(np.argsort(p_values, kind="stable").tolist()):
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))

@@ -16,7 +16,7 @@ from pinembed.training.recipe import Recipe
 
 
 def fusion_lines(report: FusionReport | None) -> list[str]:
-    """A section in Markdown; empty where fusion was no question."""
+    """A section in Markdown; empty where no fusion was considered."""
     if report is None:
         return []
     if report.fusion is None:

@@ -1,4 +1,4 @@
-"""What a killed run left, so that the same command goes on from its last whole epoch.
+"""State of a run between epochs, so that the same command goes on from its last whole epoch.
 
 The folder lies beside the output folder. It is written under another name and renamed, so it is whole or not there, and
 it carries a key of everything that decides the weights: another key starts anew.
@@ -90,7 +90,7 @@ class Checkpoint:
         return self._read(self._folder) or self._read(self._fresh)
 
     def remove(self) -> None:
-        """The run is over."""
+        """Delete the state: the run is over."""
         shutil.rmtree(self._folder, ignore_errors=True)
         shutil.rmtree(self._fresh, ignore_errors=True)
 

@@ -81,7 +81,7 @@ SENTINEL_SHARE = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedRun:
-    """What the loop leaves.
+    """Result of the loop.
 
     Attributes:
         records: validation figures, the base first.
@@ -245,7 +245,7 @@ class Epochs:
             )
 
     def _measure(self, stage: str) -> tuple[SplitScores, EffectiveRank]:
-        """By the first of the processes, for all."""
+        """Validation by the first process, broadcast to all."""
         found: tuple[SplitScores, EffectiveRank] | NonFiniteEmbeddingError | None = None
         if self._world.is_first:
             try:

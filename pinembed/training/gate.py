@@ -88,7 +88,7 @@ MOST_IMAGES = 2000
 
 
 def gate_items(items: tuple[Item, ...]) -> tuple[Item, ...]:
-    """The items that judge: all, or of many those with the lowest hash of their id, the same in every run."""
+    """The items of the gate: all, or of many those with the lowest hash of their id, the same in every run."""
     if len(items) <= MOST_IMAGES:
         return items
     chosen = sorted(items, key=lambda item: hashlib.sha256(item.id.encode()).digest())[:MOST_IMAGES]
@@ -133,7 +133,7 @@ class Gate:
         )
 
     def _beside_champion(self, champion: Encoder, tuned: SplitScores) -> Comparison:
-        """The champion reads the same pictures as its own preprocessing wants them."""
+        """The champion on the same images, under its own preprocessing."""
         test = self.test
         if champion.preprocessing != self.encoder.preprocessing:
             test = load_split(
@@ -192,7 +192,7 @@ MOST_ITEMS = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class FusionOptions:
-    """What was asked for.
+    """The option --fusion.
 
     Attributes:
         off: items are their images alone, without a question.
@@ -285,7 +285,7 @@ class FusionStep:
         )
 
     def _phrases(self, val: SplitDataset, by_hand: Fusion | None) -> Phrases:
-        """What may become part of an item: columns of text but the group's own, which would carry the answer."""
+        """Columns that may be fused: those of text, but for the group's own, which would give the positives away."""
         if by_hand is not None:
             return {field.name: field.text for field in by_hand.fields}
         names = [name for name in self._splits.captioner.fields if name not in {self._splits.group, IMAGE}]
@@ -308,7 +308,7 @@ class FusionStep:
 
 
 def _whole_groups(group_of_N: Tensor, seed: int) -> Tensor:
-    """Places of at most MOST_ITEMS items, of groups drawn at random; in random order, as the first ones may ask."""
+    """Indices of at most MOST_ITEMS items of groups drawn at random, in random order: the first may be queries."""
     rng = np.random.default_rng(seed)
     groups, group_N, counts_G = torch.unique(group_of_N, return_inverse=True, return_counts=True)
     drawn_G = torch.from_numpy(rng.permutation(len(groups)))

@@ -96,7 +96,7 @@ def write_curves(folder: Path, run: TrainedRun, progress: Progress) -> bool:
 
 
 def write_gate_plot(folder: Path, gate: GateReport | None, progress: Progress) -> bool:
-    """Draw what the gate saw, by direction and slice, where matplotlib is there and there was a gate."""
+    """Draw the gate's comparison by direction and slice, where matplotlib is there and there was a gate."""
     if gate is None:
         return False
     rivals = [("the base", gate.verdict)]
@@ -179,7 +179,7 @@ def _plain(gate: GateReport) -> dict[str, Any]:
 
 
 def _beside(champion: Comparison) -> dict[str, Any]:
-    """The tuned encoder beside the one in use."""
+    """The comparison with the champion as JSON."""
     return {
         "encoder": champion.against.encoder,
         "fingerprint": champion.against.fingerprint,

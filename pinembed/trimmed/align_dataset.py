@@ -151,7 +151,7 @@ def _rows(items: Sequence[Item], row_of: Mapping[str, int], embedding_KD: NDArra
 
 
 def _copies(train: Rows, held_out: Rows) -> tuple[tuple[str, str], ...]:
-    """One training item for each held-out item that has such."""
+    """A nearly equal training item for each held-out item that has one."""
     trained = len(train.items)
     # training first, so that held-out rows of a crowd of equal ones are paired with a training row
     pairs_P2 = nearly_equal_pairs(torch.cat([train.embeddings_ND, held_out.embeddings_ND]).numpy())

@@ -28,13 +28,13 @@ COMPARISONS = 200
 def answer_logits(
     model: TrimmedModel, dialogues: Sequence[Dialogue], embeddings_ID: Tensor, tokens: int
 ) -> tuple[Tensor, Tensor]:
-    """One pass with the positives in place.
+    """One forward pass over questions and their true answers.
 
-    Logits are made where an answer is due only: with a vocabulary of 152,000 those of the whole prompts would take more
-    memory than the model.
+    Logits are computed for the tokens of answers only: with a vocabulary of 152,000 those of the whole prompts would
+    take more memory than the model.
 
     Returns:
-        (B, T - 1) labels of the places 1 to T, and (A, V) float32 logits of the A places whose label is not IGNORED.
+        (B, T - 1) labels of the positions 1 to T, and (A, V) float32 logits of those whose label is not IGNORED.
     """
     batch = model.writer.write(
         [dialogue.question for dialogue in dialogues],
@@ -56,7 +56,7 @@ def correct_answers(
 ) -> Iterator[bool]:
     """Whether greedy generation would answer each question exactly as its dialogue does.
 
-    One pass with the positive in place decides it: greedy search writes that answer if and only if every token of
+    One forward pass over the true answer decides it: greedy search writes that answer if and only if every token of
     it, the end of the turn included, is the most likely one after those before it.
     """
     m = model.require_projector().checked_tokens(tokens)
@@ -69,7 +69,7 @@ def correct_answers(
 
 
 def quick_accuracy(model: TrimmedModel, embeddings_ND: Tensor, questions: QuestionMaker) -> float | None:
-    """Mean over the fields of the share of positives, on some of the items; None where there are none."""
+    """Mean accuracy over the fields, on some of the items; None where there are none."""
     shares = [
         _share(model, embeddings_ND, _thinned(questions.plain_questions(field), QUICK_QUESTIONS))
         for field in questions.fields
@@ -81,7 +81,7 @@ def quick_accuracy(model: TrimmedModel, embeddings_ND: Tensor, questions: Questi
 def held_out_scores(
     model: TrimmedModel, dataset: AlignDataset, fields: Sequence[str], *, seed: int
 ) -> tuple[tuple[FieldScore, ...], float, tuple[TokensScore, ...]]:
-    """Scores of the fields, the share of right comparisons, and the mean accuracy with fewer soft tokens."""
+    """Scores of the fields, the accuracy of comparisons, and the mean accuracy with fewer soft tokens."""
     held_out = dataset.held_out
     learned = [field for field in fields if any(_values(field, dataset.train))]
     questions = QuestionMaker(held_out.items, learned, seed=seed)
@@ -116,7 +116,7 @@ def held_out_scores(
 
 
 def own_share(model: TrimmedModel, dataset: AlignDataset, dialogues: Sequence[Dialogue]) -> float | None:
-    """Share of the user's dialogues about held-out items that are answered to the letter; None without such."""
+    """Share of the user's dialogues about held-out items that are answered exactly; None without such."""
     return _share(model, dataset.held_out.embeddings_ND, dialogues) if dialogues else None
 
 

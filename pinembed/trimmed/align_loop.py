@@ -82,7 +82,7 @@ def write_state(
 def read_state(
     path: Path, key: str, parameters: Sequence[nn.Parameter], optimiser: torch.optim.Optimizer
 ) -> tuple[TrainerState, list[Tensor]] | None:
-    """Load a state of the same run into parameters and optimiser; gives its state and the kept weights.
+    """Load a state of the same run into parameters and optimiser; returns its progress and the kept weights.
 
     None where there is no state, or none that fits.
     """
@@ -263,14 +263,14 @@ def _parameters_of(groups: Sequence[dict[str, Any]]) -> list[nn.Parameter]:
 
 
 def _drawn_tokens(tokens: int, seeded: torch.Generator) -> int:
-    """All K in half of the batches, and a random number of them in the others."""
+    """The number of soft tokens of a batch: all K in half of the batches, a random number in the others."""
     if int(torch.randint(2, (), generator=seeded)):
         return tokens
     return int(torch.randint(1, tokens + 1, (), generator=seeded))
 
 
 def _rate(step: int, done: float, first: float) -> float:
-    """Nothing in the first share of the run, then a linear warm-up, all under a cosine; as a share of the peak."""
+    """Zero in the first share of the run, then a linear warm-up, all under a cosine; as a share of the peak."""
     if done < first:
         return 0.0
     rising = min(1.0, max(done - first, 1e-3) / WARM_UP) if step else 1e-3 / WARM_UP

@@ -120,7 +120,7 @@ def write_model(folder: Path, trimmed: TrimmedModel, model: Path, report: AlignR
 
 
 def draw_curves(path: Path, report: AlignReport, progress: Progress) -> None:
-    """Loss and accuracy over the epochs, and the held-out fields beside the probe; without matplotlib, a message."""
+    """Loss and accuracy over the epochs, and the held-out fields with the probe; without matplotlib, a message."""
     try:
         figure_of = figure_class("The plot of a run")
     except MissingExtraError as error:
@@ -150,7 +150,7 @@ def draw_curves(path: Path, report: AlignReport, progress: Progress) -> None:
 
 
 def _save_language_model(folder: Path, trimmed: TrimmedModel, model: Path) -> None:
-    """In the type that the weights had; the projector stays beside it."""
+    """In the dtype that the weights had; the projector has a file of its own."""
     transformers = import_transformers("Saving a trained model")
     stored = transformers.AutoConfig.from_pretrained(model, local_files_only=True).dtype
     with without_bars(transformers):

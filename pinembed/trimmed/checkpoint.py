@@ -1,4 +1,4 @@
-"""A Qwen3-VL checkpoint folder as it lies on disk: its config, and which file holds which tensor where.
+"""A Qwen3-VL checkpoint folder on disk: its config, and which file holds which tensor where.
 
 Only headers are read here. Layout: config.json; model.safetensors, or shards with model.safetensors.index.json.
 File format: https://github.com/huggingface/safetensors (8 bytes of header length, JSON header, tensor bytes).

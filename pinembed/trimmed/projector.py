@@ -83,7 +83,7 @@ MLP_SCALE = 0.1  # the linear path leads at first: alone, the MLP learns a small
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProjectorConfig:
-    """What a projector is, beside its weights.
+    """Sizes and origin of a projector.
 
     Attributes:
         dim: D, of the source's embeddings.
@@ -109,10 +109,10 @@ class ProjectorConfig:
 
 
 class Projector(nn.Module):
-    """LayerNorm, then a linear path and a two-layer GELU MLP beside it, D -> K x H, as loud as token embeddings.
+    """LayerNorm, then a linear path and a parallel two-layer GELU MLP, D -> K x H, with the RMS of token embeddings.
 
     The input is first standardised feature by feature with the mean and spread of the source it was trained on: CLIP
-    embeddings share a large common part, which would drown what tells two items apart.
+    embeddings share a large common part, which would drown the differences between items.
     The first m <= K tokens can be used alone, since `align` trains with random m (Matryoshka Query Transformer, Hu et
     al. 2024, arXiv:2405.19315). The two-layer MLP: Liu et al. 2023, arXiv:2310.03744.
     """
@@ -263,14 +263,14 @@ def load_projector(folder: Path, *, hidden: int | None = None) -> Projector | No
 
 
 def projector_sha256(folder: Path) -> str:
-    """sha256 of projector.safetensors: what a server's cache key of an item must hold beside the item."""
+    """sha256 of projector.safetensors: what a server's cache key of an item must hold as well as the item."""
     return hashlib.sha256((folder / PROJECTOR_NAME).read_bytes()).hexdigest()
 
 
 def new_projector(
     *, dim: int, tokens: int, token_embeddings_VH: Tensor, encoder_fingerprint: str, seed: int, inner: int | None = None
 ) -> Projector:
-    """A projector with seeded random weights, its output as loud as the model's token embeddings.
+    """A projector with seeded random weights, its output of the RMS of the model's token embeddings.
 
     Args:
         dim: D.

@@ -232,7 +232,7 @@ def read_dialogues(path: Path) -> list[OwnDialogue]:
 
 
 def about(dialogues: Sequence[OwnDialogue], items: Sequence[Item]) -> list[Dialogue]:
-    """Those whose items are all among these, by their places."""
+    """The dialogues whose items are all among these, as indices of them."""
     row_of = {item.id: row for row, item in enumerate(items)}
     return [
         Dialogue(

@@ -189,7 +189,7 @@ class SoftTokenMaker:
         if not bool(torch.isfinite(soft_ImW).all()):
             raise NonFiniteEmbeddingError(
                 f"The projector in {self.folder} gives soft tokens that float16 cannot hold.",
-                remedy="Run `pinembed align` again; soft tokens should be as loud as token embeddings.",
+                remedy="Run `pinembed align` again; soft tokens should have the RMS of token embeddings.",
             )
         made: NDArray[np.float16] = soft_ImW.numpy()
         return made

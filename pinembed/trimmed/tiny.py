@@ -1,4 +1,4 @@
-"""A tiny Qwen3-VL whose vocabulary fits a catalogue: for trying the whole way without a download."""
+"""A tiny Qwen3-VL whose vocabulary fits a catalogue: to try every step without a download."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 The tower's class stays in the architecture, so the trimmed checkpoint keeps a stub of depth 0 (a few thousand zeros)
 in its place. Stock transformers then reloads it with no missing and no unexpected key; a checkpoint with the tower's
-keys simply left out would get a whole tower of random weights at reload.
+keys simply left out would get a whole tower of random weights at reload. `compare` shows that both models say the same.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def trimmed_config(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def stub_tensors(config: dict[str, Any], *, prefix: str, dtype: str) -> list[StoredTensor]:
-    """What the architecture asks for at depth 0; places are set when they are written.
+    """What the architecture asks for at depth 0; offsets are set when they are written.
 
     Source: Qwen3VLVisionModel and Qwen3VLVisionPatchMerger of transformers 5.23.
     """
