@@ -14,8 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from pinembed.errors import ImageError, MissingExtraError
-from pinembed.images.read import read_content
-from pinembed.images.shard_member import locate_image
+from pinembed.images.read import locate_image, read_content
 
 FORMATS = frozenset(
     ["JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "TGA", "AVIF", "JPEG2000", "MPO", "HEIF", "ICO"]
