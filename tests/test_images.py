@@ -18,7 +18,7 @@ from PIL import Image
 from pinembed.errors import ImageError
 from pinembed.images import decode, read
 from pinembed.images.decode import decode_image, read_image
-from pinembed.images.loading import Picture
+from pinembed.images.jpeg import Picture
 from pinembed.images.preprocess import preprocess
 from pinembed.nouns.encoder_spec import Preprocessing
 

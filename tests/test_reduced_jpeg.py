@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from pinembed.images.decode import decode_image
-from pinembed.images.jpeg import load_jpeg
+from pinembed.images.jpeg import load_reduced
 from pinembed.images.preprocess import preprocess
 from pinembed.nouns.encoder_spec import Preprocessing
 from pinembed.reports.encode import EncodeReport
@@ -43,7 +43,7 @@ def test_reduced_picture_is_upright_and_nearly_the_whole_ones(orientation: int, 
     content = photo(640, 480, exif=exif)
     whole = decode_image(content, name="photo")
 
-    reduced = load_jpeg(content, preprocessing(resize_mode))
+    reduced = load_reduced(content, preprocessing(resize_mode))
 
     assert reduced is not None
     pixels_CHW, *size = reduced
@@ -65,8 +65,8 @@ def test_reduced_decoding_leaves_what_is_small_odd_or_broken_to_the_common_way()
         "header only": whole[:12],
     }
 
-    assert {name: load_jpeg(content, preprocessing()) for name, content in left.items()} == dict.fromkeys(left)
-    assert load_jpeg(photo(128, 128), preprocessing()) is not None
+    assert {name: load_reduced(content, preprocessing()) for name, content in left.items()} == dict.fromkeys(left)
+    assert load_reduced(photo(128, 128), preprocessing()) is not None
 
 
 def test_encode_with_reduced_decoding_stores_the_whole_size_and_a_vector_like_the_whole_ones(

@@ -9,15 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
-from pinembed.encoder.encoder import load_encoder
+from pinembed.encoder.encoder import Encoder, load_encoder
+from pinembed.encoding.backend import BackendOfRun
 from pinembed.jobs.encode import encode
 from pinembed.jobs.search import search
 from pinembed.reports.table import SearchResult
 from pinembed.settings.encoding import EncodeSettings, SearchSettings
 from pinembed.table.embedding_table import EmbeddingTable
-from tests.conftest import CliResult, make_encoder, write_catalogue
+from tests.conftest import CliResult, draw_item, make_encoder, write_catalogue
 
 Cli = Callable[..., CliResult]
 
@@ -56,6 +58,29 @@ def test_search_by_image_finds_that_image_first(shop: Path, table: str) -> None:
 
     assert report.results[0].id == "blue-square-0"
     assert report.results[0].score == pytest.approx(1, abs=2e-3)
+
+
+def test_search_by_image_embeds_the_very_pixels_that_encode_stored(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_item("blue", "square", 0, side_px=200).save(tmp_path / "photo.jpg", quality=85)
+    table = str(tmp_path / "db/photos")
+    seen: list[NDArray[np.uint8]] = []
+    submit = BackendOfRun.submit
+    monkeypatch.setattr(
+        BackendOfRun, "submit", lambda self, pixels_BCHW: (seen.append(pixels_BCHW), submit(self, pixels_BCHW))[1]
+    )
+    encode(tmp_path, table=table, encoder=str(shop / "encoder"), workers=1, dtype="fp32")
+    embed = Encoder.embed_images
+    monkeypatch.setattr(
+        Encoder, "embed_images", lambda self, pixels: (seen.append(pixels.numpy()), embed(self, pixels))[1]
+    )
+
+    report = search(table=table, image=tmp_path / "photo.jpg", k=1)
+
+    stored, asked = seen
+    np.testing.assert_array_equal(stored, asked)
+    assert report.results[0].score == pytest.approx(1, abs=1e-6)
 
 
 def test_search_by_item_leaves_the_item_out_and_loads_no_encoder(table: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from pinembed.images import worker
-from pinembed.images.loading import LoadedImage, LoadJpeg, LoadRequest, load_image
+from pinembed.images.jpeg import LoadJpeg
+from pinembed.images.loading import LoadedImage, LoadRequest, load_image
 from pinembed.nouns.encoder_spec import Preprocessing
 
 

@@ -18,6 +18,7 @@ from pinembed.encoder.encoder import Encoder
 from pinembed.fusion.choose import find_loss, item_figures, item_scores
 from pinembed.fusion.eval_set import ItemSearch, make_eval_set, text_fields
 from pinembed.images.pixel_cache import decoded_batches, refuse_all_broken
+from pinembed.images.pool import shared_pool
 from pinembed.metrics.split import (
     SplitEmbeddings,
     SplitScores,
@@ -50,7 +51,7 @@ def embed_items(encoder: Encoder, items: Sequence[Item], *, stage: str, progress
     """Decode and embed; a broken image is named and passed over."""
     progress.start(stage, len(items), "img")
     rows, indices, broken = [torch.empty(0, encoder.dim)], list[int](), list[str]()
-    for batch in decoded_batches(items, encoder.preprocessing):
+    for batch in decoded_batches(items, shared_pool(encoder.preprocessing)):
         if batch.indices:
             rows.append(encoder.embed_images(batch.pixels_BCHW))
         indices.extend(batch.indices)

@@ -85,7 +85,7 @@ def _draw_cell(
 
 def _picture(path: Path) -> Image.Image:
     try:
-        return ImageOps.contain(read_image(path), (PICTURE_PX - 2, PICTURE_PX - 2))
+        return ImageOps.contain(read_image(path, at_least_px=2 * PICTURE_PX), (PICTURE_PX - 2, PICTURE_PX - 2))
     except ImageError:
         return Image.new("RGB", (PICTURE_PX - 2, PICTURE_PX - 2), CARD_EDGE)
 

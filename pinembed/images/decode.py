@@ -39,16 +39,17 @@ DAMAGE = (
 )
 
 
-def read_image(path: Path) -> Image.Image:
-    """The picture in a file: RGB, 8 bit, upright; the first frame of an animation.
+def read_image(path: Path, *, at_least_px: int | None = None) -> Image.Image:
+    """The picture in a file, for people to look at: RGB, 8 bit, upright; the first frame of an animation.
 
     Args:
         path: of the file, or one that leads through a tar or Parquet file, as a table's rows name it.
+        at_least_px: as for `decode_image`.
 
     Raises:
         ImageError: the file is missing, unreadable, empty, truncated, too large or no image.
     """
-    return decode_image(read_content(locate_image(path)).content, name=str(path))
+    return decode_image(read_content(locate_image(path)).content, name=str(path), at_least_px=at_least_px)
 
 
 def decode_image(content: bytes, *, name: str, at_least_px: int | None = None) -> Image.Image:

@@ -13,22 +13,33 @@ from __future__ import annotations
 
 import functools
 import io
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from pinembed.images.decode import DAMAGE, MAX_PIXELS, orientation_of, to_rgb, upright
 from pinembed.images.libtorch import RESIZE, Libtorch
-from pinembed.images.loading import LoadJpeg, Picture
 from pinembed.images.preprocess import INTERPOLATIONS, is_strip, preprocess, resized_size, squared
 from pinembed.nouns.encoder_spec import Preprocessing
+
+Picture = tuple[NDArray[np.uint8], int, int]  # pixels_CHW, and width and height of the upright picture
+LoadJpeg = Callable[[bytes, Preprocessing], Picture | None]
 
 JPEG_START = b"\xff\xd8\xff"
 SPARE = 2  # times the size that the encoder needs
 TURNED_BY_A_QUARTER = {5, 6, 7, 8}
 
 
-def load_jpeg(content: bytes, preprocessing: Preprocessing) -> Picture | None:
+def jpeg_loaders(*, fast: bool, reduced: bool) -> list[LoadJpeg]:
+    """The shorter ways that are wanted and possible on this machine, the shortest first."""
+    loaders: list[LoadJpeg] = [load_reduced] if reduced else []
+    loader = fast_loader() if fast else None
+    return loaders if loader is None else [*loaders, loader]
+
+
+def load_reduced(content: bytes, preprocessing: Preprocessing) -> Picture | None:
     """The picture of a JPEG; None for what is not large enough, or has to be looked at by the common way."""
     if not content.startswith(JPEG_START):
         return None
@@ -51,10 +62,11 @@ def load_jpeg(content: bytes, preprocessing: Preprocessing) -> Picture | None:
     return pixels_CHW, width_px, height_px
 
 
+@functools.cache
 def fast_loader() -> LoadJpeg | None:
     """What loads JPEGs; None where torch's libraries cannot be called, or do not resize as Pillow does.
 
-    Without AVX2 they do not.
+    Without AVX2 they do not. A process that has imported torch shares its libraries, which are not loaded twice.
     """
     try:
         torch = Libtorch()
@@ -66,10 +78,10 @@ def fast_loader() -> LoadJpeg | None:
     theirs_CHW = np.asarray(noise.resize((32, 24), INTERPOLATIONS["bicubic"])).transpose(2, 0, 1)
     if np.abs(ours_CHW.astype(int) - theirs_CHW.astype(int)).max() > 1:
         return None
-    return functools.partial(_load_jpeg, torch)
+    return functools.partial(_load_fast, torch)
 
 
-def _load_jpeg(torch: Libtorch, content: bytes, preprocessing: Preprocessing) -> Picture | None:
+def _load_fast(torch: Libtorch, content: bytes, preprocessing: Preprocessing) -> Picture | None:
     """The picture of a JPEG; None for what Pillow has to look at: other formats, CMYK, strips, and anything damaged."""
     if not content.startswith(JPEG_START) or not _is_plain(content, preprocessing):
         return None

@@ -1,22 +1,25 @@
-"""One image to what the encoder and the table need of it."""
+"""One image to what the encoder and the table need of it: the one way to pixels, of every command.
+
+`encode`, `finetune`, `fuse` and `evaluate` go it in worker processes, by a LoadingPool; `search --image` goes it in its
+own process, with the same pixels to the last bit.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pinembed.images.decode import decode_image
+from pinembed.images.jpeg import LoadJpeg, jpeg_loaders
 from pinembed.images.preprocess import preprocess
-from pinembed.images.read import read_content
+from pinembed.images.read import locate_image, read_content
 from pinembed.nouns.candidate import Locator
 from pinembed.nouns.encoder_spec import Preprocessing
-
-Picture = tuple[NDArray[np.uint8], int, int]  # pixels_CHW, and width and height of the upright picture
-LoadJpeg = Callable[[bytes, Preprocessing], Picture | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,3 +125,19 @@ def load_image(request: LoadRequest, preprocessing: Preprocessing, shortcuts: Se
         height_px=height_px,
         pixels_CHW=pixels_CHW,
     )
+
+
+def load_pixels(path: Path, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """(3, H, W) uint8 of one image, loaded in this process: bit for bit what a LoadingPool gives.
+
+    Args:
+        path: of the file, or one that leads through a tar or Parquet file, as a table's rows name it.
+        preprocessing: of the encoder.
+
+    Raises:
+        ImageError: it cannot be read or decoded.
+    """
+    request = LoadRequest(index=0, image=locate_image(path))
+    loaded = load_image(request, preprocessing, jpeg_loaders(fast=True, reduced=False))
+    assert loaded.pixels_CHW is not None  # no content is known
+    return loaded.pixels_CHW

@@ -1,4 +1,4 @@
-"""Items to pixels for evaluation and training: decoded in threads, broken images named and passed over.
+"""Items to pixels for evaluation and training: the pixels of `encode`, broken images named and passed over.
 
 Shape legend: N items, B batch, C channels (3), H = W = image_px.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pinembed.errors import DataError, ImageError
-from pinembed.images.decode import read_image
-from pinembed.images.preprocess import preprocess
-from pinembed.machine import usable_cores
+from pinembed.images.loading import FailedLoad, LoadedImage, LoadRequest
+from pinembed.images.pool import Answer, LoadingPool, shared_pool
 from pinembed.nouns.encoder_spec import Preprocessing
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import Progress
@@ -47,30 +47,28 @@ class DecodedBatch:
 
 
 def decoded_batches(
-    items: Sequence[Item], preprocessing: Preprocessing, *, batch_size: int = BATCH_SIZE
+    items: Sequence[Item], pool: LoadingPool, *, batch_size: int = BATCH_SIZE
 ) -> Iterator[DecodedBatch]:
     """Decode all items in order, two batches ahead of the one that is being used."""
-    starts = range(0, len(items), batch_size)
-    with ThreadPoolExecutor(max_workers=usable_cores()) as pool:
-        waiting: list[tuple[int, list[Future[NDArray[np.uint8] | None]]]] = []
-        for start in starts:
-            batch = items[start : start + batch_size]
-            waiting.append((start, [pool.submit(_decode, item, preprocessing) for item in batch]))
-            if len(waiting) > BATCHES_AHEAD:
-                yield _collect(items, *waiting.pop(0))
-        for start, futures in waiting:
-            yield _collect(items, start, futures)
+    waiting: deque[tuple[int, list[Future[Answer]]]] = deque()
+    for start in range(0, len(items), batch_size):
+        waiting.append((start, [_submit(pool, item) for item in items[start : start + batch_size]]))
+        if len(waiting) > BATCHES_AHEAD:
+            yield _collect(items, *waiting.popleft())
+    for start, futures in waiting:
+        yield _collect(items, start, futures)
 
 
-def _decode(item: Item, preprocessing: Preprocessing) -> NDArray[np.uint8] | None:
-    try:
-        return _decode_whole(item, preprocessing)
-    except ImageError:
-        return None
+def _submit(pool: LoadingPool, item: Item) -> Future[Answer]:
+    return pool.submit(LoadRequest(index=0, image=item.path))  # the future, not the index, tells what it is for
 
 
-def _collect(items: Sequence[Item], start: int, futures: list[Future[NDArray[np.uint8] | None]]) -> DecodedBatch:
-    decoded = [future.result() for future in futures]
+def _pixels_of(answer: Answer) -> NDArray[np.uint8] | None:
+    return answer.pixels_CHW if isinstance(answer, LoadedImage) else None
+
+
+def _collect(items: Sequence[Item], start: int, futures: list[Future[Answer]]) -> DecodedBatch:
+    decoded = [_pixels_of(future.result()) for future in futures]
     whole = [pixels for pixels in decoded if pixels is not None]
     return DecodedBatch(
         pixels_BCHW=torch.from_numpy(np.stack(whole)) if whole else torch.empty(0, dtype=torch.uint8),
@@ -102,6 +100,7 @@ class PixelCache:
         preprocessing: of the encoder.
         limit_bytes: memory that the store may take.
         progress: counts the images of the first pass.
+        pool: that loads for this encoder; by default the one that all of the process shares.
 
     Attributes:
         items: those that could be decoded.
@@ -110,18 +109,23 @@ class PixelCache:
     """
 
     def __init__(
-        self, items: Sequence[Item], preprocessing: Preprocessing, *, limit_bytes: int, progress: Progress
+        self,
+        items: Sequence[Item],
+        preprocessing: Preprocessing,
+        *,
+        limit_bytes: int,
+        progress: Progress,
+        pool: LoadingPool | None = None,
     ) -> None:
         side_px = preprocessing.image_px
-        self._preprocessing = preprocessing
-        self._pool = ThreadPoolExecutor(max_workers=usable_cores())
-        self._begun: dict[int, Future[NDArray[np.uint8]]] = {}
+        self._pool = pool or shared_pool(preprocessing)
+        self._begun: dict[int, Future[Answer]] = {}
         kept = min(len(items), limit_bytes // (3 * side_px * side_px))
         self._pixels_NCHW = torch.empty(kept, 3, side_px, side_px, dtype=torch.uint8)
         whole: list[Item] = []
         broken: list[str] = []
         started_s = time.perf_counter()
-        for batch in decoded_batches(items, preprocessing):
+        for batch in decoded_batches(items, self._pool):
             for pixels_CHW, index in zip(batch.pixels_BCHW, batch.indices, strict=True):
                 if len(whole) < kept:
                     self._pixels_NCHW[len(whole)] = pixels_CHW
@@ -139,7 +143,7 @@ class PixelCache:
         """Begin to decode what is not kept of a batch that will be asked for next, while this one is in use."""
         for index in indices:
             if index >= len(self._pixels_NCHW) and index not in self._begun:
-                self._begun[index] = self._pool.submit(_decode_whole, self.items[index], self._preprocessing)
+                self._begun[index] = _submit(self._pool, self.items[index])
 
     def batch(self, indices: Sequence[int]) -> Tensor:
         """Pixels of some items by their place in `items`; (B, 3, H, W) uint8.
@@ -150,10 +154,7 @@ class PixelCache:
         self.prepare(indices)
         begun = {index: self._begun.pop(index) for index in set(indices) & self._begun.keys()}
         return torch.stack(
-            [
-                torch.from_numpy(begun[index].result()) if index in begun else self._pixels_NCHW[index]
-                for index in indices
-            ]
+            [_whole(begun[index].result()) if index in begun else self._pixels_NCHW[index] for index in indices]
         )
 
     def _keep_if_faster(self, decode_s: float) -> PixelReport:
@@ -173,8 +174,18 @@ class PixelCache:
         return dataclasses.replace(report, kept=0, kept_bytes=0)
 
 
-def _decode_whole(item: Item, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    return preprocess(read_image(item.path), preprocessing)
+def _whole(answer: Answer) -> Tensor:
+    """The pixels.
+
+    Raises:
+        ImageError: there are none.
+    """
+    if isinstance(answer, FailedLoad):
+        raise ImageError(
+            answer.message, remedy="Bring the file back as it was when the run began.", reason=answer.reason
+        )
+    assert answer.pixels_CHW is not None  # no content is known
+    return torch.from_numpy(answer.pixels_CHW)
 
 
 def _seconds_to_read(pixels_NCHW: Tensor) -> float:

@@ -1,7 +1,13 @@
-"""LoadingPool: several worker processes that load images while the encoder computes, in bounded memory."""
+"""LoadingPool: worker processes that load images while the encoder computes.
+
+`encode` gives it all its images at once and takes them as they come, in bounded memory. Training and evaluation ask for
+one image after the other, and take each when its turn has come.
+"""
 
 from __future__ import annotations
 
+import atexit
+import functools
 import queue
 import threading
 from collections import deque
@@ -13,10 +19,13 @@ from types import TracebackType
 
 from pinembed.images.fork_server import ForkServer
 from pinembed.images.loading import FailedLoad, LoadedImage, LoadRequest, WorkerSetup
+from pinembed.machine import usable_cores
+from pinembed.nouns.encoder_spec import Preprocessing
 
 Answer = LoadedImage | FailedLoad
 WORKER = "pinembed.images.worker"
 ASKED_AT_ONCE = 3  # requests that a worker holds, so that it never waits for the next one
+IMAGE_LIMIT_S = 60.0
 _POLL_S = 0.2
 
 
@@ -27,10 +36,10 @@ class LoadingPool:
         setup: what the workers are told first.
         workers: number of processes.
         image_limit_s: a worker that takes longer for one image is replaced, and the image failed.
-        ahead: images that may wait, loaded, for the encoder.
+        ahead: images of `load` that may wait for the encoder.
     """
 
-    def __init__(self, setup: WorkerSetup, *, workers: int, image_limit_s: float, ahead: int) -> None:
+    def __init__(self, setup: WorkerSetup, *, workers: int, image_limit_s: float, ahead: int = 1) -> None:
         self._image_limit_s = image_limit_s
         self._answers: queue.Queue[Answer | None] = queue.Queue(maxsize=ahead)
         self._closing = threading.Event()
@@ -40,6 +49,9 @@ class LoadingPool:
         self._feeding: list[Future[None]] = []
         self._fork_server = ForkServer(WORKER, setup)
         self._workers = [_Worker(self._fork_server) for _ in range(workers)]
+        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        for worker in self._workers:
+            self._idle.put(worker)
 
     def __enter__(self) -> LoadingPool:
         return self
@@ -47,12 +59,31 @@ class LoadingPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes; what was asked for and is not loaded yet fails."""
         self._closing.set()
         self._fork_server.kill()
-        self._threads.shutdown(wait=True)
+        self._threads.shutdown(wait=True, cancel_futures=True)
         for worker in self._workers:
             worker.close()
         self._fork_server.close()
+
+    def submit(self, request: LoadRequest) -> Future[Answer]:
+        """Begin to load one image; not on a pool that has begun with `load`.
+
+        The future raises InstallationError where a worker process does not start.
+        """
+        return self._threads.submit(self._load_one, request)
+
+    def _load_one(self, request: LoadRequest) -> Answer:
+        worker = self._idle.get()  # there are as many as threads
+        try:
+            worker.ask(request)
+            return worker.answer(request, self._image_limit_s)
+        finally:
+            self._idle.put(worker)
 
     def load(self, requests: Iterable[LoadRequest]) -> Iterator[Answer]:
         """`begin` and `answers` in one, for who has nothing to do in between."""
@@ -113,6 +144,20 @@ class LoadingPool:
             with suppress(queue.Full):
                 self._answers.put(answer, timeout=_POLL_S)
                 return
+
+
+@functools.cache
+def shared_pool(preprocessing: Preprocessing) -> LoadingPool:
+    """The one pool of this process whose images are asked for by `submit`; it ends with the process.
+
+    All splits of a run, and all encoders with the same preprocessing, share its start and its workers.
+    """
+    # one worker more than cores: one is always at hand while another's picture is on its way
+    pool = LoadingPool(
+        WorkerSetup(preprocessing=preprocessing), workers=usable_cores() + 1, image_limit_s=IMAGE_LIMIT_S
+    )
+    atexit.register(pool.close)
+    return pool
 
 
 class _Worker:

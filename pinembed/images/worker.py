@@ -20,7 +20,8 @@ from multiprocessing import reduction
 from multiprocessing.connection import Connection
 
 from pinembed.errors import ImageError
-from pinembed.images.loading import FailedLoad, LoadedImage, LoadJpeg, LoadRequest, WorkerSetup, load_image
+from pinembed.images.jpeg import LoadJpeg, jpeg_loaders
+from pinembed.images.loading import FailedLoad, LoadedImage, LoadRequest, WorkerSetup, load_image
 from pinembed.nouns.encoder_spec import Preprocessing
 
 STANDARD_ERROR = 2
@@ -34,7 +35,8 @@ def serve(control: Connection) -> None:
     warnings.simplefilter("ignore")  # Pillow's remarks about odd files; what matters comes as an ImageError
     with suppress(EOFError, OSError):  # the parent has closed the line, or was killed
         setup: WorkerSetup = control.recv()
-        shortcuts = _shortcuts(setup)
+        os.environ["OMP_NUM_THREADS"] = "1"  # for torch's libraries, of which each worker uses one core
+        shortcuts = jpeg_loaders(fast=setup.fast_jpeg, reduced=setup.reduced)
         gc.collect()
         gc.freeze()  # a collection in a worker would touch, and so copy, every page of this process
         control.send("ready")
@@ -71,23 +73,6 @@ def _end(pid: int) -> int:
     """Exit code of a worker; what has ended already keeps its own."""
     os.kill(pid, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def _shortcuts(setup: WorkerSetup) -> list[LoadJpeg]:
-    """The faster ways for JPEG, the fastest first."""
-    shortcuts: list[LoadJpeg] = []
-    if setup.reduced:
-        from pinembed.images import jpeg as reduced_jpeg
-
-        shortcuts.append(reduced_jpeg.load_jpeg)
-    if setup.fast_jpeg:
-        os.environ["OMP_NUM_THREADS"] = "1"  # for torch's libraries, of which each worker uses one core
-        from pinembed.images import jpeg as fast_jpeg
-
-        loader = fast_jpeg.fast_loader()
-        if loader is not None:
-            shortcuts.append(loader)
-    return shortcuts
 
 
 def answer(

@@ -81,8 +81,7 @@ def _embedded(table: EmbeddingTable, settings: SearchSettings, progress: Progres
 
     from pinembed.encoder.encoder import build_encoder
     from pinembed.encoder.towers import Tower
-    from pinembed.images.decode import read_image
-    from pinembed.images.preprocess import preprocess
+    from pinembed.images.loading import load_pixels
     from pinembed.machine import choose_device
 
     # only the tower that the query needs: the other one is the larger part of the time and memory of a search
@@ -92,7 +91,7 @@ def _embedded(table: EmbeddingTable, settings: SearchSettings, progress: Progres
         vector_1D = loaded.embed_texts([settings.text])
     else:
         assert settings.image is not None  # of text and image, one was given
-        pixels_CHW = preprocess(read_image(settings.image), loaded.preprocessing)
+        pixels_CHW = load_pixels(settings.image, loaded.preprocessing)
         vector_1D = loaded.embed_images(torch.from_numpy(pixels_CHW)[None])
     progress.finish()
     return [float(value) for value in vector_1D[0]]
