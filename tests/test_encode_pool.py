@@ -85,6 +85,20 @@ def test_every_crash_costs_its_own_image_and_no_other(tmp_path: Path, monkeypatc
     assert len(answers) == 8
 
 
+def test_images_asked_for_together_are_answered_in_order_around_those_that_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "WORKER", "tests.troubled_worker")
+    requests = pictures(tmp_path, ["a", "crash-1", "crash-2", "b", "c", "d", "crash-3"])
+
+    with pool(workers=2) as loading:
+        futures = [loading.submit(requests[:5]), loading.submit([]), loading.submit(requests[5:])]
+        answers = [answer for future in futures for answer in future.result()]
+
+    assert [answer.index for answer in answers] == list(range(7))
+    assert {answer.index for answer in answers if isinstance(answer, FailedLoad)} == {1, 2, 6}
+
+
 def test_pool_loads_ahead_before_anyone_asks_for_an_answer(tmp_path: Path) -> None:
     with pool() as loading:
         loading.begin(pictures(tmp_path, ["a", "b"]))

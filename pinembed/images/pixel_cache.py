@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pinembed.errors import DataError, ImageError
@@ -29,6 +28,7 @@ from pinembed.reports.finetune import PixelReport
 BATCH_SIZE = 64
 BATCHES_AHEAD = 2
 READ_BATCHES = 5
+LOADED_IN_A_ROW = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,30 +50,34 @@ def decoded_batches(
     items: Sequence[Item], pool: LoadingPool, *, batch_size: int = BATCH_SIZE
 ) -> Iterator[DecodedBatch]:
     """Decode all items in order, two batches ahead of the one that is being used."""
-    waiting: deque[tuple[int, list[Future[Answer]]]] = deque()
+    waiting: deque[tuple[range, list[Future[list[Answer]]]]] = deque()
     for start in range(0, len(items), batch_size):
-        waiting.append((start, [_submit(pool, item) for item in items[start : start + batch_size]]))
+        indices = range(start, min(start + batch_size, len(items)))
+        waiting.append((indices, [pool.submit(few) for few in _requests(items, indices)]))
         if len(waiting) > BATCHES_AHEAD:
             yield _collect(items, *waiting.popleft())
-    for start, futures in waiting:
-        yield _collect(items, start, futures)
+    for indices, futures in waiting:
+        yield _collect(items, indices, futures)
 
 
-def _submit(pool: LoadingPool, item: Item) -> Future[Answer]:
-    return pool.submit(LoadRequest(index=0, image=item.path))  # the future, not the index, tells what it is for
+def _requests(items: Sequence[Item], indices: Sequence[int]) -> Iterator[list[LoadRequest]]:
+    """As many at once as one worker loads in a row: whoever waits for each image sleeps longer than it takes."""
+    for start in range(0, len(indices), LOADED_IN_A_ROW):
+        few = indices[start : start + LOADED_IN_A_ROW]
+        yield [LoadRequest(index=index, image=items[index].path) for index in few]
 
 
-def _pixels_of(answer: Answer) -> NDArray[np.uint8] | None:
-    return answer.pixels_CHW if isinstance(answer, LoadedImage) else None
-
-
-def _collect(items: Sequence[Item], start: int, futures: list[Future[Answer]]) -> DecodedBatch:
-    decoded = [_pixels_of(future.result()) for future in futures]
-    whole = [pixels for pixels in decoded if pixels is not None]
+def _collect(items: Sequence[Item], indices: range, futures: Sequence[Future[list[Answer]]]) -> DecodedBatch:
+    answers = {answer.index: answer for future in futures for answer in future.result()}
+    whole = {
+        index: answer.pixels_CHW
+        for index, answer in answers.items()
+        if isinstance(answer, LoadedImage) and answer.pixels_CHW is not None
+    }
     return DecodedBatch(
-        pixels_BCHW=torch.from_numpy(np.stack(whole)) if whole else torch.empty(0, dtype=torch.uint8),
-        indices=tuple(start + index for index, pixels in enumerate(decoded) if pixels is not None),
-        broken=tuple(items[start + index].file_name for index, pixels in enumerate(decoded) if pixels is None),
+        pixels_BCHW=torch.from_numpy(np.stack([*whole.values()])) if whole else torch.empty(0, dtype=torch.uint8),
+        indices=tuple(whole),
+        broken=tuple(items[index].file_name for index in indices if index not in whole),
     )
 
 
@@ -119,7 +123,7 @@ class PixelCache:
     ) -> None:
         side_px = preprocessing.image_px
         self._pool = pool or shared_pool(preprocessing)
-        self._begun: dict[int, Future[Answer]] = {}
+        self._begun: dict[int, Future[list[Answer]]] = {}
         kept = min(len(items), limit_bytes // (3 * side_px * side_px))
         self._pixels_NCHW = torch.empty(kept, 3, side_px, side_px, dtype=torch.uint8)
         whole: list[Item] = []
@@ -141,9 +145,10 @@ class PixelCache:
 
     def prepare(self, indices: Sequence[int]) -> None:
         """Begin to decode what is not kept of a batch that will be asked for next, while this one is in use."""
-        for index in indices:
-            if index >= len(self._pixels_NCHW) and index not in self._begun:
-                self._begun[index] = _submit(self._pool, self.items[index])
+        missing = [index for index in indices if index >= len(self._pixels_NCHW) and index not in self._begun]
+        for few in _requests(self.items, list(dict.fromkeys(missing))):
+            future = self._pool.submit(few)
+            self._begun.update({request.index: future for request in few})
 
     def batch(self, indices: Sequence[int]) -> Tensor:
         """Pixels of some items by their place in `items`; (B, 3, H, W) uint8.
@@ -152,10 +157,11 @@ class PixelCache:
             ImageError: a file that was whole is not so any more.
         """
         self.prepare(indices)
-        begun = {index: self._begun.pop(index) for index in set(indices) & self._begun.keys()}
-        return torch.stack(
-            [_whole(begun[index].result()) if index in begun else self._pixels_NCHW[index] for index in indices]
-        )
+        wanted = set(indices)
+        futures = {self._begun.pop(index) for index in wanted & self._begun.keys()}
+        answers = [answer for future in futures for answer in future.result() if answer.index in wanted]
+        loaded = {answer.index: _whole(answer) for answer in answers}
+        return torch.stack([loaded[index] if index in loaded else self._pixels_NCHW[index] for index in indices])
 
     def _keep_if_faster(self, decode_s: float) -> PixelReport:
         self._pixels_NCHW = self._pixels_NCHW[: len(self.items)]  # broken ones took no place

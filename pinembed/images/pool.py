@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import atexit
 import functools
+import itertools
 import queue
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -70,18 +71,17 @@ class LoadingPool:
             worker.close()
         self._fork_server.close()
 
-    def submit(self, request: LoadRequest) -> Future[Answer]:
-        """Begin to load one image; not on a pool that has begun with `load`.
+    def submit(self, requests: Sequence[LoadRequest]) -> Future[list[Answer]]:
+        """Begin to load a few images by one worker, whose answers come in order; not on a pool that `load` uses.
 
         The future raises InstallationError where a worker process does not start.
         """
-        return self._threads.submit(self._load_one, request)
+        return self._threads.submit(self._load_few, requests)
 
-    def _load_one(self, request: LoadRequest) -> Answer:
+    def _load_few(self, requests: Sequence[LoadRequest]) -> list[Answer]:
         worker = self._idle.get()  # there are as many as threads
         try:
-            worker.ask(request)
-            return worker.answer(request, self._image_limit_s)
+            return list(worker.answers(iter(requests), self._image_limit_s))
         finally:
             self._idle.put(worker)
 
@@ -117,27 +117,23 @@ class LoadingPool:
         return self._answers.qsize()
 
     def _feed(self, worker: _Worker) -> None:
-        """Thread: hand requests to one worker until there are no more; it always has the next one at hand."""
-        asked: deque[LoadRequest] = deque()
+        """Thread: hand requests to one worker until there are no more."""
         try:
-            while True:
-                while len(asked) < ASKED_AT_ONCE and (request := self._next_request()) is not None:
-                    worker.ask(request)
-                    asked.append(request)
-                if not asked:
-                    return
-                self._put(worker.answer(asked.popleft(), self._image_limit_s))
+            for answer in worker.answers(self._next_requests(), self._image_limit_s):
+                self._put(answer)
                 if self._closing.is_set():
                     return
-                if not worker.is_alive:
-                    for request in asked:
-                        worker.ask(request)
         finally:
             self._put(None)
 
-    def _next_request(self) -> LoadRequest | None:
-        with self._requests_lock:
-            return next(self._requests, None)
+    def _next_requests(self) -> Iterator[LoadRequest]:
+        """What is left for whoever asks first; the threads share one iterator."""
+        while True:
+            with self._requests_lock:
+                request = next(self._requests, None)
+            if request is None:
+                return
+            yield request
 
     def _put(self, answer: Answer | None) -> None:
         while not self._closing.is_set():
@@ -152,10 +148,7 @@ def shared_pool(preprocessing: Preprocessing) -> LoadingPool:
 
     All splits of a run, and all encoders with the same preprocessing, share its start and its workers.
     """
-    # one worker more than cores: one is always at hand while another's picture is on its way
-    pool = LoadingPool(
-        WorkerSetup(preprocessing=preprocessing), workers=usable_cores() + 1, image_limit_s=IMAGE_LIMIT_S
-    )
+    pool = LoadingPool(WorkerSetup(preprocessing=preprocessing), workers=usable_cores(), image_limit_s=IMAGE_LIMIT_S)
     atexit.register(pool.close)
     return pool
 
@@ -172,6 +165,20 @@ class _Worker:
     def is_alive(self) -> bool:
         """Whether it was forked and has not been seen to end."""
         return self._line is not None
+
+    def answers(self, requests: Iterator[LoadRequest], limit_s: float) -> Iterator[Answer]:
+        """The answer to each request, in order; the worker always has the next one at hand."""
+        asked: deque[LoadRequest] = deque()
+        while True:
+            for request in itertools.islice(requests, ASKED_AT_ONCE - len(asked)):
+                self.ask(request)
+                asked.append(request)
+            if not asked:
+                return
+            yield self.answer(asked.popleft(), limit_s)
+            if not self.is_alive:
+                for request in asked:
+                    self.ask(request)
 
     def ask(self, request: LoadRequest) -> None:
         """Send a request; answers come in the same order.

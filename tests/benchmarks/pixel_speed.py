@@ -1,0 +1,114 @@
+"""Images per second of what training reads: the loading pool beside Pillow in threads, by which it was read before.
+
+    python tests/benchmarks/pixel_speed.py DATA [--encoder ENCODER] [--images 640] [--rounds 3]
+
+Both go through the same PixelCache, which keeps nothing, one after the other, interleaved; the median is shown. With an
+encoder, also the images per second of an epoch of finetune whose images are decoded anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pinembed.catalogue.splits import label_items
+from pinembed.encoder.encoder import load_encoder
+from pinembed.encoder.short_texts import encode_texts
+from pinembed.images.decode import read_image
+from pinembed.images.loading import LoadedImage, LoadRequest
+from pinembed.images.pixel_cache import PixelCache
+from pinembed.images.pool import shared_pool
+from pinembed.images.preprocess import preprocess
+from pinembed.machine import usable_cores
+from pinembed.nouns.encoder_spec import Preprocessing
+from pinembed.nouns.progress import SILENT
+from pinembed.training.datasets import DatasetSplits, SplitDataset, read_splits
+from pinembed.training.loader import BatchLoader
+from pinembed.training.recipe import RecipeOverrides, make_recipe
+from pinembed.training.trainer import Trainer
+from pinembed.training.world import World
+
+PREPROCESSING = Preprocessing(image_px=224, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+
+
+class PillowThreads:
+    """Offers what PixelCache asks of a LoadingPool."""
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        self._preprocessing = preprocessing
+        self._threads = ThreadPoolExecutor(usable_cores())
+
+    def submit(self, requests: Sequence[LoadRequest]) -> Future[list[LoadedImage]]:
+        return self._threads.submit(lambda: [self._load(request) for request in requests])
+
+    def _load(self, request: LoadRequest) -> LoadedImage:
+        assert isinstance(request.image, Path)
+        pixels_CHW = preprocess(read_image(request.image), self._preprocessing)
+        return LoadedImage(
+            index=request.index, sha256="", size_bytes=0, mtime_ns=0, width_px=0, height_px=0, pixels_CHW=pixels_CHW
+        )
+
+
+def epoch_rate(texts: DatasetSplits, encoder: str, cache: PixelCache) -> float:
+    """Images per second of one epoch over a cache that keeps nothing."""
+    loaded = load_encoder(encoder)
+    recipe = make_recipe(
+        loaded.model,
+        RecipeOverrides(),
+        train_images=len(cache),
+        image_px=loaded.preprocessing.image_px,
+        random_init=False,
+    )
+    trainer = Trainer(
+        loaded.model, recipe, total_steps=1000, standardise=loaded.standardise, encode_texts=encode_texts, seed=0
+    )
+    train = SplitDataset(labelled=label_items(cache.items, texts.captioner, group=texts.group), pixels=cache)
+    trainer.start_epoch(1)
+    started_s = time.perf_counter()
+    for batch in BatchLoader(loaded, recipe, train, texts.captioner, World()).epoch(np.random.default_rng(0)):
+        trainer.step(batch)
+    return len(cache) / (time.perf_counter() - started_s)
+
+
+def rates(texts: DatasetSplits, encoder: str | None, images: int, pool: Any) -> Iterator[tuple[str, float]]:
+    """What is measured, by name."""
+    preprocessing = PREPROCESSING if encoder is None else load_encoder(encoder).preprocessing
+    started_s = time.perf_counter()
+    cache = PixelCache(texts.train[:images], preprocessing, limit_bytes=0, progress=SILENT, pool=pool)
+    yield "decoding", len(cache) / (time.perf_counter() - started_s)
+    if encoder is not None:
+        yield "epoch, decoded anew", epoch_rate(texts, encoder, cache)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--encoder")
+    parser.add_argument("--images", type=int, default=640)
+    parser.add_argument("--rounds", type=int, default=3)
+    asked = parser.parse_args()
+    texts = read_splits(asked.data, text=(), group=None)
+    preprocessing = PREPROCESSING if asked.encoder is None else load_encoder(asked.encoder).preprocessing
+    pools: dict[str, Any] = {"Pillow in threads": PillowThreads(preprocessing), "pool": shared_pool(preprocessing)}
+    found: dict[str, dict[str, list[float]]] = {}
+    for _ in range(asked.rounds):
+        for pool_name, pool in pools.items():
+            for name, rate in rates(texts, asked.encoder, asked.images, pool):
+                found.setdefault(name, {}).setdefault(pool_name, []).append(rate)
+    for name, by_pool in found.items():
+        reference = statistics.median(by_pool["Pillow in threads"])
+        for pool_name, measured in by_pool.items():
+            median = statistics.median(measured)
+            spread = f"{min(measured):.0f} to {max(measured):.0f}"
+            print(f"{name:20} {pool_name:18} {median:5.0f} images/s ({spread}), {median / reference:.2f} x")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
