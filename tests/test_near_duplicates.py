@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from pinembed.errors import DataError
-from pinembed.images.near_duplicates import find_near_duplicates
-from pinembed.images.perceptual_hash import PerceptualHash, near_duplicate_pairs, perceptual_hash
+from pinembed.images.near_duplicates import find_near_duplicates, near_duplicate_pairs
+from pinembed.images.perceptual_hash import PerceptualHash, perceptual_hash
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import SILENT
 from pinembed.training.datasets import read_splits
@@ -59,8 +59,8 @@ def test_other_pictures_are_not_alike_and_no_more_is_the_same_in_another_colour(
 def test_pairs_do_not_depend_on_the_size_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = [looked_at(encoded(photo(seed % 7), 60 + seed)) for seed in range(30)]
     whole = near_duplicate_pairs(looks)
-    monkeypatch.setattr("pinembed.images.perceptual_hash.BLOCK_SCORES", 100)
-    monkeypatch.setattr("pinembed.images.perceptual_hash.PAIRS_AT_ONCE", 3)
+    monkeypatch.setattr("pinembed.images.near_duplicates.BLOCK_SCORES", 100)
+    monkeypatch.setattr("pinembed.images.near_duplicates.PAIRS_AT_ONCE", 3)
     assert near_duplicate_pairs(looks).tolist() == whole.tolist()
     assert {(one % 7, other % 7) for one, other in whole.tolist()} == {(seed, seed) for seed in range(7)}
     assert all(one < other for one, other in whole.tolist())

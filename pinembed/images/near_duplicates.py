@@ -1,19 +1,34 @@
-"""Which items of a catalogue show the same picture, found by a coarse look at every one of them."""
+"""Which items of a catalogue show the same picture, found by a coarse look at every one of them.
+
+Two pictures are near duplicates when their perceptual hashes differ in few bits and their colours, on a coarse grid,
+are nearly equal. The hash alone sees brightness only and takes a red mug for its blue sister.
+
+Shape legend: N pictures, B a block of them, H hash bits, P pairs.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pinembed.errors import ImageError
-from pinembed.images.perceptual_hash import ImageHash, hash_image, near_duplicate_pairs, recall_hashes, remember_hashes
+from pinembed.images.perceptual_hash import ImageHash, PerceptualHash, hash_image, recall_hashes, remember_hashes
 from pinembed.machine import usable_cores
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import Progress
 
 BATCH = 256
+MOST_BITS = 8
+MOST_COLOUR = 6.0
+MOST_EQUAL = 50
+BLOCK_SCORES = 1 << 24
+PAIRS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,3 +100,43 @@ def _hash_of(item: Item) -> ImageHash | None:
         return hash_image(item.path)
     except ImageError:
         return None
+
+
+def near_duplicate_pairs(found: Sequence[PerceptualHash]) -> NDArray[np.int64]:
+    """Pairs of pictures that are alike, as indices (P, 2) with the lower one first.
+
+    All pairs, but for a picture that more than 50 places show without any difference, such as a placeholder: of these
+    each is paired with the first alone, for their pairs would fill the memory.
+    """
+    indices: dict[bytes, list[int]] = defaultdict(list)
+    for index, one in enumerate(found):
+        indices[one.bits_H.tobytes() + one.colour.tobytes()].append(index)
+    crowds = [equal for equal in indices.values() if len(equal) > MOST_EQUAL]
+    repeated = {index for equal in crowds for index in equal[1:]}
+    kept = np.array([index for index in range(len(found)) if index not in repeated], dtype=np.int64)
+    to_first = [(equal[0], index) for equal in crowds for index in equal[1:]]
+    compared = kept[_compared([found[index] for index in kept])]
+    return np.concatenate([compared, np.array(to_first, dtype=np.int64).reshape(-1, 2)])
+
+
+def _compared(found: Sequence[PerceptualHash]) -> NDArray[np.int64]:
+    """Every pair is compared: a matrix product over the bits counts those that are equal."""
+    if len(found) < 2:
+        return np.empty((0, 2), dtype=np.int64)
+    signs_NH = np.stack([one.bits_H for one in found]).astype(np.float32) * 2 - 1
+    colours_N = np.stack([one.colour for one in found])
+    equal_at_least = signs_NH.shape[1] - 2 * MOST_BITS
+    block = max(1, BLOCK_SCORES // len(found))
+    pairs = [np.empty((0, 2), dtype=np.int64)]
+    for start in range(0, len(found), block):
+        product_BN = signs_NH[start : start + block] @ signs_NH[start:].T
+        here, there = np.nonzero(np.triu(product_BN >= equal_at_least, k=1))
+        near = np.stack([here, there], axis=1).astype(np.int64) + start
+        pairs += [_same_colours(near[at : at + PAIRS_AT_ONCE], colours_N) for at in range(0, len(near), PAIRS_AT_ONCE)]
+    return np.concatenate(pairs)
+
+
+def _same_colours(pairs_P2: NDArray[np.int64], colours_N: NDArray[np.uint8]) -> NDArray[np.int64]:
+    first, second = (colours_N[pairs_P2[:, side]].astype(np.int16) for side in (0, 1))
+    is_same_P: NDArray[np.bool_] = np.abs(first - second).mean(axis=(1, 2, 3)) <= MOST_COLOUR
+    return pairs_P2[is_same_P]

@@ -1,13 +1,10 @@
 """Perceptual hashes: what copies of a picture have in common, also re-encoded or resized ones.
 
-Two pictures are near duplicates when their perceptual hashes differ in few bits and their colours, on a coarse grid,
-are nearly equal. The hash alone sees brightness only and takes a red mug for its blue sister.
-
 The hashes of a DATA folder are kept in the cache folder between runs, some 300 bytes an image, in one file for each
 DATA folder. A hash holds as long as the file has its size and its time of change. All of it may be deleted at any time;
 what is damaged, or was made by other versions, counts as not there.
 
-Shape legend: N pictures, B a block of them, H hash bits, P pairs.
+Shape legend: N pictures, H hash bits.
 """
 
 from __future__ import annotations
@@ -16,8 +13,7 @@ import hashlib
 import io
 import os
 import tempfile
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -34,11 +30,9 @@ from pinembed.machine import cache_folder
 
 HASHED_AT_PX = 64
 GRID = 8
-MOST_BITS = 8
-MOST_COLOUR = 6.0
-MOST_EQUAL = 50
-BLOCK_SCORES = 1 << 24
-PAIRS_AT_ONCE = 1 << 16
+FORMAT = 1
+KEPT_BYTES = 1 << 30
+DIGEST_BYTES = 32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,51 +55,6 @@ def perceptual_hash(picture: Image.Image) -> PerceptualHash:
     """
     grid = picture.resize((GRID, GRID), Image.Resampling.BOX)
     return PerceptualHash(bits_H=imagehash.phash(picture).hash.ravel(), colour=np.asarray(grid, dtype=np.uint8))
-
-
-def near_duplicate_pairs(found: Sequence[PerceptualHash]) -> NDArray[np.int64]:
-    """Pairs of pictures that are alike, as indices (P, 2) with the lower one first.
-
-    All pairs, but for a picture that more than 50 places show without any difference, such as a placeholder: of these
-    each is paired with the first alone, for their pairs would fill the memory.
-    """
-    indices: dict[bytes, list[int]] = defaultdict(list)
-    for index, one in enumerate(found):
-        indices[one.bits_H.tobytes() + one.colour.tobytes()].append(index)
-    crowds = [equal for equal in indices.values() if len(equal) > MOST_EQUAL]
-    repeated = {index for equal in crowds for index in equal[1:]}
-    kept = np.array([index for index in range(len(found)) if index not in repeated], dtype=np.int64)
-    to_first = [(equal[0], index) for equal in crowds for index in equal[1:]]
-    compared = kept[_compared([found[index] for index in kept])]
-    return np.concatenate([compared, np.array(to_first, dtype=np.int64).reshape(-1, 2)])
-
-
-def _compared(found: Sequence[PerceptualHash]) -> NDArray[np.int64]:
-    """Every pair is compared: a matrix product over the bits counts those that are equal."""
-    if len(found) < 2:
-        return np.empty((0, 2), dtype=np.int64)
-    signs_NH = np.stack([one.bits_H for one in found]).astype(np.float32) * 2 - 1
-    colours_N = np.stack([one.colour for one in found])
-    equal_at_least = signs_NH.shape[1] - 2 * MOST_BITS
-    block = max(1, BLOCK_SCORES // len(found))
-    pairs = [np.empty((0, 2), dtype=np.int64)]
-    for start in range(0, len(found), block):
-        product_BN = signs_NH[start : start + block] @ signs_NH[start:].T
-        here, there = np.nonzero(np.triu(product_BN >= equal_at_least, k=1))
-        near = np.stack([here, there], axis=1).astype(np.int64) + start
-        pairs += [_same_colours(near[at : at + PAIRS_AT_ONCE], colours_N) for at in range(0, len(near), PAIRS_AT_ONCE)]
-    return np.concatenate(pairs)
-
-
-def _same_colours(pairs_P2: NDArray[np.int64], colours_N: NDArray[np.uint8]) -> NDArray[np.int64]:
-    first, second = (colours_N[pairs_P2[:, side]].astype(np.int16) for side in (0, 1))
-    is_same_P: NDArray[np.bool_] = np.abs(first - second).mean(axis=(1, 2, 3)) <= MOST_COLOUR
-    return pairs_P2[is_same_P]
-
-
-FORMAT = 1
-KEPT_BYTES = 1 << 30
-DIGEST_BYTES = 32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
