@@ -11,13 +11,14 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pinembed.catalogue.folder import read_catalogue
 from pinembed.catalogue.splits import label_items
 from pinembed.encoder.encoder import load_encoder
 from pinembed.encoder.short_texts import encode_texts
@@ -77,16 +78,6 @@ def epoch_rate(texts: DatasetSplits, encoder: str, cache: PixelCache) -> float:
     return len(cache) / (time.perf_counter() - started_s)
 
 
-def rates(texts: DatasetSplits, encoder: str | None, images: int, pool: Any) -> Iterator[tuple[str, float]]:
-    """What is measured, by name."""
-    preprocessing = PREPROCESSING if encoder is None else load_encoder(encoder).preprocessing
-    started_s = time.perf_counter()
-    cache = PixelCache(texts.train[:images], preprocessing, limit_bytes=0, progress=SILENT, pool=pool)
-    yield "decoding", len(cache) / (time.perf_counter() - started_s)
-    if encoder is not None:
-        yield "epoch, decoded anew", epoch_rate(texts, encoder, cache)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
@@ -94,20 +85,27 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=640)
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
-    texts = read_splits(asked.data, text=(), group=None)
+    texts = None if asked.encoder is None else read_splits(asked.data, text=(), group=None)
+    items = (read_catalogue(asked.data).items if texts is None else texts.train)[: asked.images]
     preprocessing = PREPROCESSING if asked.encoder is None else load_encoder(asked.encoder).preprocessing
     pools: dict[str, Any] = {"Pillow in threads": PillowThreads(preprocessing), "pool": shared_pool(preprocessing)}
-    found: dict[str, dict[str, list[float]]] = {}
+    found: dict[str, dict[str, list[float]]] = {"decoding": {}, "epoch, decoded anew": {}}
+    for pool in pools.values():  # its processes start, and the files come into the system's memory
+        PixelCache(items, preprocessing, limit_bytes=0, progress=SILENT, pool=pool)
     for _ in range(asked.rounds):
-        for pool_name, pool in pools.items():
-            for name, rate in rates(texts, asked.encoder, asked.images, pool):
-                found.setdefault(name, {}).setdefault(pool_name, []).append(rate)
-    for name, by_pool in found.items():
-        reference = statistics.median(by_pool["Pillow in threads"])
-        for pool_name, measured in by_pool.items():
-            median = statistics.median(measured)
-            spread = f"{min(measured):.0f} to {max(measured):.0f}"
-            print(f"{name:20} {pool_name:18} {median:5.0f} images/s ({spread}), {median / reference:.2f} x")  # noqa: T201
+        for name, pool in pools.items():
+            started_s = time.perf_counter()
+            cache = PixelCache(items, preprocessing, limit_bytes=0, progress=SILENT, pool=pool)
+            found["decoding"].setdefault(name, []).append(len(cache) / (time.perf_counter() - started_s))
+            if texts is not None:
+                rate = epoch_rate(texts, asked.encoder, cache)
+                found["epoch, decoded anew"].setdefault(name, []).append(rate)
+    for what, by_pool in found.items():
+        for name, rates in by_pool.items():
+            median = statistics.median(rates)
+            ratio = median / statistics.median(by_pool["Pillow in threads"])
+            spread = f"{min(rates):.0f} to {max(rates):.0f}"
+            print(f"{what:20} {name:18} {median:5.0f} images/s ({spread}), {ratio:.2f} x")  # noqa: T201
 
 
 if __name__ == "__main__":
