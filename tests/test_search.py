@@ -70,13 +70,13 @@ def test_search_by_image_embeds_the_very_pixels_that_encode_stored(
     monkeypatch.setattr(
         BackendOfRun, "submit", lambda self, pixels_BCHW: (seen.append(pixels_BCHW), submit(self, pixels_BCHW))[1]
     )
-    encode(tmp_path, table=table, encoder=str(shop / "encoder"), workers=1, dtype="fp32")
+    encode(EncodeSettings(images=tmp_path, table=table, encoder=str(shop / "encoder"), workers=1, dtype="fp32"))
     embed = Encoder.embed_images
     monkeypatch.setattr(
         Encoder, "embed_images", lambda self, pixels: (seen.append(pixels.numpy()), embed(self, pixels))[1]
     )
 
-    report = search(table=table, image=tmp_path / "photo.jpg", k=1)
+    report = search(SearchSettings(table=table, image=tmp_path / "photo.jpg", k=1))
 
     stored, asked = seen
     np.testing.assert_array_equal(stored, asked)

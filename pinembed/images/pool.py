@@ -22,11 +22,11 @@ from pinembed.images.fork_server import ForkServer
 from pinembed.images.loading import FailedLoad, LoadedImage, LoadRequest, WorkerSetup
 from pinembed.machine import usable_cores
 from pinembed.nouns.encoder_spec import Preprocessing
+from pinembed.settings.encoding import IMAGE_LIMIT_S
 
 Answer = LoadedImage | FailedLoad
 WORKER = "pinembed.images.worker"
 ASKED_AT_ONCE = 3  # requests that a worker holds, so that it never waits for the next one
-IMAGE_LIMIT_S = 60.0
 _POLL_S = 0.2
 
 

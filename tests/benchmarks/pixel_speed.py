@@ -30,9 +30,10 @@ from pinembed.images.preprocess import preprocess
 from pinembed.machine import usable_cores
 from pinembed.nouns.encoder_spec import Preprocessing
 from pinembed.nouns.progress import SILENT
+from pinembed.settings.training import FinetuneSettings
 from pinembed.training.datasets import DatasetSplits, SplitDataset, read_splits
 from pinembed.training.loader import BatchLoader
-from pinembed.training.recipe import RecipeOverrides, make_recipe
+from pinembed.training.recipe import make_recipe
 from pinembed.training.trainer import Trainer
 from pinembed.training.world import World
 
@@ -62,10 +63,9 @@ def epoch_rate(texts: DatasetSplits, encoder: str, cache: PixelCache) -> float:
     loaded = load_encoder(encoder)
     recipe = make_recipe(
         loaded.model,
-        RecipeOverrides(),
+        FinetuneSettings(data=Path(), base=encoder, out=Path("none")),
         train_images=len(cache),
         image_px=loaded.preprocessing.image_px,
-        random_init=False,
     )
     trainer = Trainer(
         loaded.model, recipe, total_steps=1000, standardise=loaded.standardise, encode_texts=encode_texts, seed=0
