@@ -21,7 +21,7 @@ import numpy as np
 from pinembed.catalogue.folder import read_catalogue
 from pinembed.catalogue.splits import label_items
 from pinembed.encoder.encoder import load_encoder
-from pinembed.encoder.short_texts import encode_texts
+from pinembed.encoder.towers import encode_texts
 from pinembed.images.decode import read_image
 from pinembed.images.loading import LoadedImage, LoadRequest
 from pinembed.images.pixel_cache import PixelCache
