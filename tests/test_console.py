@@ -78,7 +78,7 @@ def test_json_report_is_one_line_of_plain_values_and_words_go_to_standard_error(
     console.say("words")
     console.report(Report(rows=3, place=Path("a/b"), rate=float("nan"), nested=({"x": 1.0},)))
     streams = capsys.readouterr()
-    assert json.loads(streams.out) == {"rows": 3, "index": "a/b", "rate": None, "nested": [{"x": 1.0}]}
+    assert json.loads(streams.out) == {"rows": 3, "place": "a/b", "rate": None, "nested": [{"x": 1.0}]}
     assert streams.err == "words\n"
 
 
