@@ -30,7 +30,7 @@ def version_of(table: str) -> int:
 
 def counts(report: EncodeReport) -> dict[str, int]:
     names = ("added", "updated", "unchanged", "duplicate", "failed", "removed")
-    return {name: getattr(report, name) for name in names if getattr(report, name)}
+    return {name: getattr(report.counts, name) for name in names if getattr(report.counts, name)}
 
 
 def touch(path: Path, seconds: int = 5) -> None:

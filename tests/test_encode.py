@@ -29,7 +29,7 @@ def test_first_run_stores_file_facts_and_the_encoders_vectors(
     report = run()
 
     assert counts(report) == {"added": 6}
-    assert (report.rows, report.encoded) == (6, 6)
+    assert (report.counts.rows, report.counts.encoded) == (6, 6)
     row = rows_of(table)["sub/red.jpg"]
     path = folder / "sub/red.jpg"
     assert (row["folder"], row["file_name"]) == (str(folder), "sub/red.jpg")
@@ -90,7 +90,7 @@ def test_touched_file_of_the_same_content_keeps_its_vector_without_encoding(
 
     report = run()
 
-    assert (counts(report), report.encoded) == ({"updated": 1, "unchanged": 5}, 0)
+    assert (counts(report), report.counts.encoded) == ({"updated": 1, "unchanged": 5}, 0)
     after = rows_of(table)["red.png"]
     assert after["mtime_ns"] == (folder / "red.png").stat().st_mtime_ns
     assert (after["vector"], after["width_px"]) == (before["vector"], before["width_px"])
@@ -103,7 +103,7 @@ def test_equal_content_is_encoded_once(run: Callable[..., EncodeReport], folder:
 
     report = run()
 
-    assert (counts(report), report.encoded) == ({"added": 6, "duplicate": 2}, 6)
+    assert (counts(report), report.counts.encoded) == ({"added": 6, "duplicate": 2}, 6)
     rows = rows_of(table)
     assert rows["copy-1.png"]["vector"] == rows["copy-2.png"]["vector"] == rows["red.png"]["vector"]
     assert rows["copy-1.png"]["width_px"] == 48
@@ -118,7 +118,7 @@ def test_equal_content_is_encoded_once_whenever_commits_fall(
 
     report = run(commit_rows=commit_rows, batch_size=1)
 
-    assert (report.encoded, report.duplicate, report.rows) == (6, 5, 11)
+    assert (report.counts.encoded, report.counts.duplicate, report.counts.rows) == (6, 5, 11)
 
 
 def test_renamed_file_keeps_its_vector(run: Callable[..., EncodeReport], folder: Path, table: str) -> None:
@@ -128,7 +128,7 @@ def test_renamed_file_keeps_its_vector(run: Callable[..., EncodeReport], folder:
 
     report = run(prune=True)
 
-    assert (counts(report), report.encoded) == ({"duplicate": 1, "unchanged": 5, "removed": 1}, 0)
+    assert (counts(report), report.counts.encoded) == ({"duplicate": 1, "unchanged": 5, "removed": 1}, 0)
     rows = rows_of(table)
     assert rows["sub/crimson.png"]["vector"] == before
     assert "red.png" not in rows
@@ -161,5 +161,5 @@ def test_moved_folder_rewrites_the_rows_without_opening_a_file(
 
     report = run(moved, prune=True)
 
-    assert (counts(report), report.encoded) == ({"updated": 6}, 0)
+    assert (counts(report), report.counts.encoded) == ({"updated": 6}, 0)
     assert {row["folder"] for row in rows_of(table).values()} == {str(moved)}

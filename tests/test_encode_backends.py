@@ -415,7 +415,7 @@ from pinembed.settings.encoding import EncodeSettings
 images, table, encoder = sys.argv[1:]
 settings = EncodeSettings(images=Path(images), table=table, encoder=encoder, device="cpu", workers=1)
 report = encode(settings)
-print(report.backend, report.added, sorted({"torch", "lancedb", "onnxruntime", "openvino"} & sys.modules.keys()))
+print(report.backend, report.counts.added, sorted({"torch", "lancedb", "onnxruntime", "openvino"} & sys.modules.keys()))
 """
 
 
@@ -472,7 +472,7 @@ def test_large_run_measures_on_its_own_images(
 
     report = encode_shop()
 
-    assert (report.backend, report.added) == ("torch fp32 cpu", 24)  # type: ignore[attr-defined]
+    assert (report.backend, report.counts.added) == ("torch fp32 cpu", 24)  # type: ignore[attr-defined]
     assert shapes[0][1:] == (3, 32, 32)
 
 

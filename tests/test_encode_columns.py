@@ -15,7 +15,7 @@ from pinembed.catalogue import candidates as id_index
 from pinembed.catalogue import folder
 from pinembed.catalogue.candidates import NOT_FOUND, IdIndex
 from pinembed.catalogue.files import ScannedFile
-from pinembed.encoding.diff import ContentHashes, DigestSet, digests_of
+from pinembed.encoding.diff import ContentHashes, digests_of
 
 FILES = 20_000
 
@@ -60,18 +60,6 @@ def test_stored_contents_are_found_by_their_size_and_hash() -> None:
     assert stored.of_size(5) == sorted([sha256(1), sha256(3)])
     assert stored.of_size(6) == []
     assert (stored.has(sha256(2), 7), stored.has(sha256(2), 5), stored.has(sha256(4), 7)) == (True, False, False)
-
-
-def test_digest_set_holds_what_was_added_and_nothing_else() -> None:
-    met = DigestSet(at_most=200)
-
-    for number in range(200):
-        assert sha256(number) not in met
-        met.add(sha256(number))
-        met.add(sha256(number // 2))
-
-    assert all(sha256(number) in met for number in range(200))
-    assert not any(sha256(number) in met for number in range(200, 400))
 
 
 def test_scan_of_many_files_keeps_a_few_bytes_of_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,7 +92,7 @@ def test_retry_failed_reads_a_failed_image_again(
 
     report = run(retry_failed=True)
 
-    assert (report.failed, report.not_retried) == (1, 0)
+    assert (report.counts.failed, report.not_retried) == (1, 0)
 
 
 def test_changed_image_that_is_broken_now_keeps_its_row(

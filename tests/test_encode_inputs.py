@@ -201,7 +201,7 @@ def test_second_run_over_shards_reads_no_picture_and_commits_nothing(
 
     report = run(source)
 
-    assert counts(report) == {"unchanged": first.added}
+    assert counts(report) == {"unchanged": first.counts.added}
     assert version_of(table) == before
 
 
@@ -215,7 +215,7 @@ def test_shard_that_was_only_touched_is_hashed_and_not_encoded(
 
     report = run(source)
 
-    assert (counts(report), report.encoded) == ({"updated": 3}, 0)
+    assert (counts(report), report.counts.encoded) == ({"updated": 3}, 0)
     assert counts(run(source)) == {"unchanged": 3}
 
 
@@ -225,7 +225,7 @@ def test_picture_that_moved_to_another_tar_keeps_its_vector(run: Run, shards: Pa
 
     report = run(shards, prune=True)
 
-    assert (report.encoded, report.rows, report.removed) == (0, 6, 0)
+    assert (report.counts.encoded, report.counts.rows, report.counts.removed) == (0, 6, 0)
     assert rows_of(table)["red-circle"]["file_name"] == "first.tar/red-circle.png"
 
 
@@ -236,7 +236,7 @@ def test_metadata_that_changed_in_a_tar_updates_the_row_without_encoding(run: Ru
 
     report = run(shards / "000.tar")
 
-    assert (counts(report), report.encoded) == ({"updated": 1}, 0)
+    assert (counts(report), report.counts.encoded) == ({"updated": 1}, 0)
     assert rows_of(table)["a"]["title"] == "after"
 
 
@@ -249,10 +249,10 @@ def test_tar_that_is_cut_gives_what_is_before_the_cut_and_prune_spares_the_rest(
 
     report = run(shards, prune=True)
 
-    assert (report.rows, report.removed, report.failures) == (6, 0, {"broken_shard": 1})
+    assert (report.counts.rows, report.counts.removed, report.failures) == (6, 0, {"broken_shard": 1})
     assert "000.tar is cut or damaged" in report.failed_images[0].message
     (shards / "000.tar").write_bytes(whole)
-    assert run(shards).failed == 0
+    assert run(shards).counts.failed == 0
     assert failures_of(table) == {}
 
 
@@ -283,7 +283,7 @@ def test_equal_keys_in_two_tars_are_told_and_the_first_one_counts(run: Run, shar
 
     report = run(shards)
 
-    assert (report.added, report.failures) == (7, {"id_taken": 1})
+    assert (report.counts.added, report.failures) == (7, {"id_taken": 1})
     assert report.failed_images[0].message == (
         "002.tar/red-circle.jpg has the id red-circle, which 000.tar/red-circle.png has."
     )
@@ -400,7 +400,7 @@ def test_parquet_that_is_damaged_in_the_middle_names_the_rows_that_it_costs(
 
     report = run(path)
 
-    assert (report.added, report.failed) == (2, 1)
+    assert (report.counts.added, report.counts.failed) == (2, 1)
     assert set(rows_of(table)) == {"red-circle", "blue-circle"}
 
 
@@ -436,7 +436,7 @@ def test_contents_that_are_equal_across_parquet_and_folder_are_encoded_once(
 
     report = run(write_parquet(tmp_path / "p/train.parquet"))
 
-    assert (report.encoded, report.duplicate, report.rows) == (2, 1, 4)
+    assert (report.counts.encoded, report.counts.duplicate, report.counts.rows) == (2, 1, 4)
 
 
 @pytest.mark.parametrize(
@@ -480,9 +480,9 @@ def test_prune_of_a_folder_spares_rows_whose_tar_is_elsewhere_and_there(
     run(shards)
     run()
 
-    assert run(prune=True, force=True).removed == 0
+    assert run(prune=True, force=True).counts.removed == 0
     (shards / "000.tar").unlink()
-    assert run(prune=True, force=True).removed == 3
+    assert run(prune=True, force=True).counts.removed == 3
 
 
 def test_picture_in_a_shard_is_found_again_by_the_name_that_its_row_has(

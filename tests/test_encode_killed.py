@@ -101,8 +101,8 @@ def test_killed_runs_lose_nothing_repeat_little_and_equal_an_undisturbed_run(
 
     report = encode(EncodeSettings(images=photos, table=table, encoder=str(tiny_encoder), workers=1, batch_size=1))
 
-    assert (report.rows, report.failed) == (IMAGES, 1)
-    assert report.unchanged > 0
+    assert (report.counts.rows, report.counts.failed) == (IMAGES, 1)
+    assert report.counts.unchanged > 0
     assert [run.ending for run in inspect(InspectSettings(table=table)).runs][:2] == ["done", "interrupted"]
     undisturbed = str(tmp_path / "db/undisturbed")
     encode(EncodeSettings(images=photos, table=undisturbed, encoder=str(tiny_encoder), workers=1, batch_size=1))
@@ -137,7 +137,9 @@ def test_interrupt_commits_and_ends_with_130(photos: Path, tmp_path: Path, tiny_
 
     assert process.returncode == 130, words
     assert "What was committed is whole; run the same command again to go on." in words
-    assert encode(EncodeSettings(images=photos, table=table, encoder=str(tiny_encoder), workers=1)).rows == IMAGES
+    assert (
+        encode(EncodeSettings(images=photos, table=table, encoder=str(tiny_encoder), workers=1)).counts.rows == IMAGES
+    )
 
 
 @pytest.mark.parametrize("written", ["insert", "merge_insert"])
@@ -173,7 +175,7 @@ def test_disk_that_is_full_is_explained_and_the_next_run_goes_on(
     assert len(stored(table)) == (IMAGES if written == "merge_insert" else 3)
     assert inspect(InspectSettings(table=table)).runs[0].ending == "failed"
     report = run()
-    assert (report.unchanged, report.rows) == (3, IMAGES)
+    assert (report.counts.unchanged, report.counts.rows) == (3, IMAGES)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")

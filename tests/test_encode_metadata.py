@@ -35,7 +35,7 @@ def test_metadata_columns_keep_their_types(
 ) -> None:
     report = run(catalogue_folder)
 
-    assert report.added == 24
+    assert report.counts.added == 24
     opened = EmbeddingTable.open(table)
     kinds = {name: opened.schema.field(name).type for name in ("title", "price", "split")}
     assert kinds == {"title": pa.string(), "price": pa.float64(), "split": pa.string()}
@@ -55,7 +55,7 @@ def test_changed_metadata_updates_the_row_without_encoding(
     change_metadata(catalogue_folder, change)
     report = run(catalogue_folder)
 
-    assert (counts(report), report.encoded) == ({"updated": 1, "unchanged": 23}, 0)
+    assert (counts(report), report.counts.encoded) == ({"updated": 1, "unchanged": 23}, 0)
     assert rows_of(table)["red-circle-1"] == {**before, "title": "Sold out"}
 
 
@@ -67,7 +67,7 @@ def test_new_metadata_column_appears_in_the_table(
 
     report = run(catalogue_folder)
 
-    assert (counts(report), report.encoded) == ({"updated": 24}, 0)
+    assert (counts(report), report.counts.encoded) == ({"updated": 24}, 0)
     assert EmbeddingTable.open(table).schema.field("stock").type == pa.int64()
     assert {row["stock"] for row in rows_of(table).values()} == set(range(24))
     assert counts(run(catalogue_folder)) == {"unchanged": 24}
@@ -80,7 +80,7 @@ def test_metadata_column_that_was_whole_numbers_takes_fractions(
     run(catalogue_folder)
     change_metadata(catalogue_folder, lambda rows: [{**row, "price": "3.5"} for row in rows])
 
-    assert run(catalogue_folder).updated == 24
+    assert run(catalogue_folder).counts.updated == 24
     assert rows_of(table)["red-circle-1"]["price"] == 3.5
     assert EmbeddingTable.open(table).schema.field("price").type == pa.float64()
 
@@ -98,7 +98,7 @@ def test_widening_of_a_column_that_was_killed_midway_is_completed(
             with pytest.raises(KeyboardInterrupt):
                 run(catalogue_folder)
 
-    assert run(catalogue_folder).updated == 24
+    assert run(catalogue_folder).counts.updated == 24
     assert {row["price"] for row in rows_of(table).values()} == {3.5}
 
 

@@ -12,9 +12,10 @@ import pytest
 
 from pinembed.errors import InstallationError
 from pinembed.images import pool as pool_module
-from pinembed.images.loading import FailedLoad, LoadedImage, LoadRequest, WorkerSetup
+from pinembed.images.loading import LoadedImage, LoadRequest, WorkerSetup
 from pinembed.images.pool import LoadingPool
 from pinembed.nouns.encoder_spec import Preprocessing
+from pinembed.nouns.failure import Failure
 from tests.conftest import draw_item
 
 PREPROCESSING = Preprocessing(image_px=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
@@ -37,8 +38,8 @@ def test_pool_answers_every_request_once(tmp_path: Path) -> None:
     with pool(workers=2) as loading:
         answers = list(loading.load(requests))
 
-    assert sorted(answer.index for answer in answers) == list(range(20))
-    first = answers[0]
+    assert sorted(index for index, _ in answers) == list(range(20))
+    _, first = answers[0]
     assert isinstance(first, LoadedImage)
     assert first.pixels_CHW is not None
     assert first.pixels_CHW.shape == (3, 32, 32)
@@ -47,11 +48,11 @@ def test_pool_answers_every_request_once(tmp_path: Path) -> None:
 def test_pool_does_not_decode_a_known_content(tmp_path: Path) -> None:
     request = pictures(tmp_path, ["p"])[0]
     with pool() as loading:
-        sha256 = next(answer.sha256 for answer in loading.load([request]) if isinstance(answer, LoadedImage))
+        sha256 = next(answer.sha256 for _, answer in loading.load([request]) if isinstance(answer, LoadedImage))
     again = LoadRequest(index=0, image=request.image, known_sha256=("other", sha256))
 
     with pool() as loading:
-        answer = next(loading.load([again]))
+        _, answer = next(loading.load([again]))
 
     assert isinstance(answer, LoadedImage)
     assert (answer.sha256, answer.pixels_CHW) == (sha256, None)
@@ -62,11 +63,11 @@ def test_decoder_that_crashes_costs_one_image(tmp_path: Path, monkeypatch: pytes
     requests = pictures(tmp_path, ["a", "crash", "b", "c"])
 
     with pool() as loading:
-        answers = {answer.index: answer for answer in loading.load(requests)}
+        answers = dict(loading.load(requests))
 
     assert sorted(answers) == [0, 1, 2, 3]
     crashed = answers.pop(1)
-    assert isinstance(crashed, FailedLoad)
+    assert isinstance(crashed, Failure)
     assert (crashed.reason, crashed.message) == (
         "decoder_crash",
         f"{tmp_path}/crash.png ended the decoder with SIGSEGV.",
@@ -79,9 +80,9 @@ def test_every_crash_costs_its_own_image_and_no_other(tmp_path: Path, monkeypatc
     requests = pictures(tmp_path, ["crash-1", "a", "crash-2", "crash-3", "b", "c", "d", "crash-4"])
 
     with pool(workers=2) as loading:
-        answers = {answer.index: answer for answer in loading.load(requests)}
+        answers = dict(loading.load(requests))
 
-    assert {index for index, answer in answers.items() if isinstance(answer, FailedLoad)} == {0, 2, 3, 7}
+    assert {index for index, answer in answers.items() if isinstance(answer, Failure)} == {0, 2, 3, 7}
     assert len(answers) == 8
 
 
@@ -95,8 +96,8 @@ def test_images_asked_for_together_are_answered_in_order_around_those_that_crash
         futures = [loading.submit(requests[:5]), loading.submit([]), loading.submit(requests[5:])]
         answers = [answer for future in futures for answer in future.result()]
 
-    assert [answer.index for answer in answers] == list(range(7))
-    assert {answer.index for answer in answers if isinstance(answer, FailedLoad)} == {1, 2, 6}
+    assert [index for index, _ in answers] == list(range(7))
+    assert {index for index, answer in answers if isinstance(answer, Failure)} == {1, 2, 6}
 
 
 def test_pool_loads_ahead_before_anyone_asks_for_an_answer(tmp_path: Path) -> None:
@@ -104,7 +105,8 @@ def test_pool_loads_ahead_before_anyone_asks_for_an_answer(tmp_path: Path) -> No
         loading.begin(pictures(tmp_path, ["a", "b"]))
         ahead = loading._answers.get(timeout=30)
 
-    assert isinstance(ahead, LoadedImage)
+    assert ahead is not None
+    assert isinstance(ahead[1], LoadedImage)
 
 
 def test_decoders_go_on_when_the_process_that_forks_them_is_killed(
@@ -120,8 +122,8 @@ def test_decoders_go_on_when_the_process_that_forks_them_is_killed(
         loading._fork_server._process.wait()
         found += answers
 
-    assert [answer.index for answer in found if isinstance(answer, FailedLoad)] == [1]
-    assert sorted(answer.index for answer in found) == list(range(6))
+    assert [index for index, answer in found if isinstance(answer, Failure)] == [1]
+    assert sorted(index for index, _ in found) == list(range(6))
 
 
 def test_image_that_never_ends_is_given_up_after_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,10 +131,10 @@ def test_image_that_never_ends_is_given_up_after_its_time(tmp_path: Path, monkey
     requests = pictures(tmp_path, ["endless", "a"])
 
     with pool(image_limit_s=2) as loading:
-        answers = {answer.index: answer for answer in loading.load(requests)}
+        answers = dict(loading.load(requests))
 
     given_up = answers[0]
-    assert isinstance(given_up, FailedLoad)
+    assert isinstance(given_up, Failure)
     assert given_up.reason == "timeout"
     assert given_up.message == f"{tmp_path}/endless.png was not decoded within 2 s."
     assert isinstance(answers[1], LoadedImage)
@@ -187,7 +189,7 @@ def test_remarks_of_libjpeg_about_an_odd_file_stay_with_the_worker(
     (tmp_path / "odd.jpg").write_bytes(whole.getvalue()[:end] + bytes(40) + whole.getvalue()[end:])
 
     with pool(fast_jpeg=True) as loading:
-        answer = next(loading.load([LoadRequest(index=0, image=tmp_path / "odd.jpg")]))
+        _, answer = next(loading.load([LoadRequest(index=0, image=tmp_path / "odd.jpg")]))
 
     assert isinstance(answer, LoadedImage)
     assert capfd.readouterr().err == ""
@@ -199,9 +201,9 @@ def test_pool_with_the_fast_jpeg_path_gives_the_same_pixels(tmp_path: Path) -> N
     requests = [LoadRequest(index=index, image=tmp_path / name) for index, name in enumerate(["a.jpg", "b.png"])]
 
     with pool() as loading:
-        plain = {answer.index: answer for answer in loading.load(requests)}
+        plain = dict(loading.load(requests))
     with pool(fast_jpeg=True) as loading:
-        fast = {answer.index: answer for answer in loading.load(requests)}
+        fast = dict(loading.load(requests))
 
     for index in (0, 1):
         one, other = plain[index], fast[index]

@@ -89,7 +89,7 @@ def test_prune_removes_rows_whose_files_are_gone(run: Callable[..., EncodeReport
     report = run(prune=True)
 
     assert counts(report) == {"unchanged": 5, "removed": 1}
-    assert report.rows == 5
+    assert report.counts.rows == 5
     assert "red.png" not in rows_of(table)
 
 
@@ -101,7 +101,7 @@ def test_prune_of_more_than_a_fifth_needs_force(run: Callable[..., EncodeReport]
     with pytest.raises(DataError, match="--prune would remove 2 of 6 rows, more than a fifth; nothing was done"):
         run(prune=True)
 
-    assert run(prune=True, force=True).removed == 2
+    assert run(prune=True, force=True).counts.removed == 2
 
 
 def test_prune_spares_the_rows_of_another_folder(

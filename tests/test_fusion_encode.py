@@ -107,7 +107,7 @@ def test_new_title_changes_its_own_vector_without_reading_an_image(
     before = rows_of(table)
     change_metadata(catalogue_folder, ONE, title="Completely other words")
     report = run()
-    assert (counts(report), report.encoded) == ({"updated": 1, "unchanged": 23}, 0)
+    assert (counts(report), report.counts.encoded) == ({"updated": 1, "unchanged": 23}, 0)
     after = rows_of(table)
     expected_D = expected_vector(loaded, catalogue_folder / f"images/{ONE}.png", "Completely other words", "red")
     assert is_close(after[ONE]["vector"], expected_D)
@@ -146,7 +146,7 @@ def test_one_picture_under_two_titles_is_encoded_once_and_has_two_vectors(
     copy = catalogue_folder / "images/blue-circle-0.png"
     shutil.copyfile(catalogue_folder / f"images/{ONE}.png", copy)
     report = run()
-    assert (counts(report), report.encoded) == ({"added": 23, "duplicate": 1}, 23)
+    assert (counts(report), report.counts.encoded) == ({"added": 23, "duplicate": 1}, 23)
     rows = rows_of(table)
     assert rows[ONE]["image_vector"] == rows["blue-circle-0"]["image_vector"]
     assert is_close(rows["blue-circle-0"]["vector"], expected_vector(loaded, copy, "A blue circle", "blue"))
@@ -161,7 +161,7 @@ def test_known_content_under_a_new_file_takes_the_words_of_its_own_row(
     shutil.copyfile(catalogue_folder / f"images/{ONE}.png", copy)
     touch(copy)
     report = run()
-    assert report.encoded == 0
+    assert report.counts.encoded == 0
     rows = rows_of(table)
     assert is_close(rows["blue-circle-0"]["vector"], expected_vector(loaded, copy, "A blue circle", "blue"))
 

@@ -116,7 +116,7 @@ def encoded(kinds: tuple[Item, ...]) -> torch.Tensor:
     """Their pixels as `encode` gets them."""
     requests = [LoadRequest(index=index, image=item.path) for index, item in enumerate(kinds)]
     with LoadingPool(WorkerSetup(preprocessing=PREPROCESSING), workers=2, image_limit_s=60, ahead=2) as pool:
-        answers = {answer.index: answer for answer in pool.load(requests)}
+        answers = dict(pool.load(requests))
     found = [answers[index] for index in range(len(kinds))]
     return torch.stack([torch.from_numpy(one.pixels_CHW) for one in found if isinstance(one, LoadedImage)])
 

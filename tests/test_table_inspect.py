@@ -80,8 +80,8 @@ def test_inspect_tells_the_last_runs_the_newest_first(table: str, catalogue_fold
 
     newest, first = inspect(InspectSettings(table=table)).runs
 
-    assert (first.ending, first.added, first.failed, first.rows) == ("done", 24, 1, 24)
-    assert (newest.ending, newest.added, newest.unchanged, newest.reduced_decode) == ("done", 0, 24, True)
+    assert (first.ending, first.counts.added, first.counts.failed, first.counts.rows) == ("done", 24, 1, 24)
+    assert (newest.ending, newest.counts.added, newest.counts.unchanged, newest.reduced_decode) == ("done", 0, 24, True)
     assert newest.started_at > first.started_at
     assert (newest.host, newest.pid, newest.images) == (socket.gethostname(), os.getpid(), str(catalogue_folder))
     assert 0 < (newest.seconds or 0) < 60
@@ -121,7 +121,7 @@ def test_inspect_tells_why_a_run_failed_was_stopped_or_had_too_many_failures(
 
     assert [run.ending for run in runs] == ["failed", "stopped", "too many failures", "failed", "done"]
     assert runs[0].message == f"{catalogue_folder} does not exist; wanted a folder of images."
-    assert (runs[1].message, runs[1].added) == ("Stopped by signal 15.", 1)
+    assert (runs[1].message, runs[1].counts.added) == ("Stopped by signal 15.", 1)
     words = cli("inspect", "--table", table).words
     assert "too many failures" in words
     assert "Stopped by signal 15." in words

@@ -10,8 +10,8 @@ import pinembed
 
 def main(images: Path, encoder: str, work: Path) -> None:
     table = str(work / "catalog" / "items")
-    encoded = pinembed.encode(pinembed.EncodeSettings(images=images, table=table, encoder=encoder))
-    print(f"{encoded.added} added, {encoded.unchanged} unchanged, {encoded.failed} failed")
+    counts = pinembed.encode(pinembed.EncodeSettings(images=images, table=table, encoder=encoder)).counts
+    print(f"{counts.added} added, {counts.unchanged} unchanged, {counts.failed} failed")
 
     found = pinembed.search(pinembed.SearchSettings(table=table, text="a teal mug", k=3))
     for result in found.results:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import typer
@@ -13,7 +14,6 @@ from pinembed.settings.encoding import EncodeSettings
 if TYPE_CHECKING:
     from pinembed.reports.encode import EncodeReport
 
-COUNTS = ("added", "updated", "unchanged", "duplicate", "failed", "removed", "rows")
 ALWAYS = ("added", "updated", "unchanged", "rows")
 SHOWN = 10
 
@@ -31,19 +31,21 @@ def run(settings: EncodeSettings, console: Console) -> None:
 
 
 def _show(console: Console, report: EncodeReport) -> None:
-    counts = [(name, f"{getattr(report, name)}") for name in COUNTS if getattr(report, name) or name in ALWAYS]
+    found = dataclasses.asdict(report.counts)
+    encoded = found.pop("encoded")
+    counts = [(name, f"{count}") for name, count in found.items() if count or name in ALWAYS]
     title = f"{'plan for' if report.dry_run else 'encode into'} {report.table}  ({report.encoder})"
     console.table(title, ["items", "count"], counts)
-    if report.encoded:
+    if encoded:
         console.say(
-            f"{report.encoded} images in {report.seconds:.1f} s, {report.images_per_s:.1f} images/s on {report.backend}"
+            f"{encoded} images in {report.seconds:.1f} s, {report.images_per_s:.1f} images/s on {report.backend}"
         )
-    if report.failed:
+    if report.counts.failed:
         reasons = ", ".join(f"{reason} {count}" for reason, count in report.failures.items())
         console.say(f"failed: {reasons}", style="yellow")
         for image in report.failed_images[:SHOWN]:
             console.say(f"  {image.id}: {image.message}")
-        if report.failed > SHOWN:
+        if report.counts.failed > SHOWN:
             console.say(f"  ... all of them are in the table {report.table}_failures")
         if report.not_retried:
             console.say(
@@ -53,7 +55,7 @@ def _show(console: Console, report: EncodeReport) -> None:
 
 def _too_many_failures(report: EncodeReport) -> TooManyFailuresError:
     return TooManyFailuresError(
-        f"{report.failed} items failed, {report.failure_rate:.0%} of all; --max-failure-rate allows "
+        f"{report.counts.failed} items failed, {report.failure_rate:.0%} of all; --max-failure-rate allows "
         f"{report.max_failure_rate:.0%}. What was good is stored.",
         remedy=f"Look at the table {report.table}_failures, mend the files, and run the same command again.",
     )

@@ -56,8 +56,8 @@ def _lines(report: TableReport) -> list[tuple[str, str]]:
 
 def _run_line(run: RunRecord) -> tuple[str, ...]:
     """One run; a killed one has no counts to show."""
-    counts = (run.added, run.updated, run.failed)
-    shown = ("" if count is None else f"{count}" for count in counts)
+    counts = run.counts
+    shown = ("", "", "") if counts is None else map(str, (counts.added, counts.updated, counts.failed))
     return (_moment(run), run.ending or "", *shown, "" if run.seconds is None else f"{run.seconds:.1f}", run.host)
 
 

@@ -35,7 +35,7 @@ def sample_pixels(
     requests = itertools.islice(plan.requests(), TRIED_FOR_EACH * images)
     found: list[NDArray[np.uint8]] = []
     with LoadingPool(setup, workers=workers, image_limit_s=image_limit_s, ahead=images) as pool:
-        for answer in pool.load(requests):
+        for _, answer in pool.load(requests):
             if isinstance(answer, LoadedImage) and answer.pixels_CHW is not None:
                 found.append(answer.pixels_CHW)
                 if len(found) == images:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -53,46 +53,8 @@ class ContentHashes:
         return bool((self._digests[first:end] == wanted).all(axis=1).any())
 
 
-class DigestSet:
-    """The hashes that were met, in 32 bytes each: by half of their bits, which for chance is as good as all.
-
-    Args:
-        at_most: that will be added.
-    """
-
-    def __init__(self, at_most: int) -> None:
-        slots = 1 << max(4, (2 * at_most).bit_length())
-        self._slots = np.zeros((slots, 2), dtype=np.uint64)
-
-    def __contains__(self, sha256: str) -> bool:
-        return bool(self._slots[self._slot_of(sha256)].any())
-
-    def add(self, sha256: str) -> None:
-        """Remember a hash."""
-        self._slots[self._slot_of(sha256)] = _halves(sha256)
-
-    def _slot_of(self, sha256: str) -> int:
-        """Where it is, or the free slot where it would be."""
-        high, low = _halves(sha256)
-        slot = high % len(self._slots)
-        while self._slots[slot].tolist() not in ([high, low], [0, 0]):
-            slot = (slot + 1) % len(self._slots)
-        return slot
-
-
-def _halves(sha256: str) -> tuple[int, int]:
-    return int(sha256[:16], 16), int(sha256[16:32], 16)
-
-
 FILE_COLUMNS = ("id", "folder", "file_name", "sha256", "size_bytes", "mtime_ns")
 NEW, SAME, REWRITE, OTHER = range(4)  # what a candidate is to the table
-
-
-class StoredItem(NamedTuple):
-    """The content of a row."""
-
-    sha256: str
-    size_bytes: int
 
 
 class StoredItems:
@@ -112,12 +74,12 @@ class StoredItems:
         """Which of the candidates have a row here."""
         return np.isin(indices, self._indices, assume_unique=True)
 
-    def of(self, index: int) -> StoredItem | None:
-        """What is stored of a candidate; None where nothing is."""
+    def of(self, index: int) -> tuple[str, int] | None:
+        """sha256 and size_bytes of what is stored of a candidate; None where nothing is."""
         rank = int(np.searchsorted(self._indices, index))
         if rank == len(self._indices) or self._indices[rank] != index:
             return None
-        return StoredItem(self._digests[rank].tobytes().hex(), int(self._size_bytes[rank]))
+        return self._digests[rank].tobytes().hex(), int(self._size_bytes[rank])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,71 +4,68 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pinembed.catalogue.inputs import Inputs
 from pinembed.encoder.backends.base import Pending, unit_vectors
 from pinembed.encoding.backend import BackendOfRun
-from pinembed.encoding.diff import DigestSet
 from pinembed.encoding.plan import Plan
 from pinembed.errors import NonFiniteEmbeddingError
-from pinembed.images.loading import FailedLoad, LoadedImage
+from pinembed.images.loading import LoadedImage
 from pinembed.images.pool import LoadingPool
 from pinembed.nouns.candidate import Candidate
 from pinembed.nouns.failure import Failure
 from pinembed.nouns.progress import Progress, Stop
+from pinembed.nouns.run_record import Counts
 from pinembed.table.writer import EmbeddingRow, TableWriter
 
 GONE = {"missing_file", "unreadable"}  # reasons that a lost disk has as well
-MAX_WAITING = 512  # copies and failures that wait behind a batch
+MAX_WAITING = 512  # copies that wait behind a batch
 
 
 @dataclass(kw_only=True)
 class Counters:
-    """What the run has done so far.
+    """What the run has done so far, and how long its steps took.
 
     Attributes:
-        added: new rows that were encoded.
-        updated: rows of known items that were encoded or rewritten.
-        duplicate: rows whose vector came from equal content.
-        encoded: images that went through the encoder.
+        counts: of items.
         failures: of this run.
         decode_s: summed over the worker processes.
         encode_s: in the encoder.
         wait_s: the encoder waiting for pixels.
+        write_s: commits.
         first_s: time.perf_counter() at the first image; 0 before it.
+        pipeline_s: from the first image to the last commit, without loading the encoder and measuring backends.
     """
 
-    added: int = 0
-    updated: int = 0
-    duplicate: int = 0
-    encoded: int = 0
+    counts: Counts = field(default_factory=Counts)
     failures: list[Failure] = field(default_factory=list)
     decode_s: float = 0.0
     encode_s: float = 0.0
     wait_s: float = 0.0
+    write_s: float = 0.0
     first_s: float = 0.0
+    pipeline_s: float = 0.0
 
 
 @dataclass(kw_only=True)
 class InFlightBatch:
-    """A batch on its way through the encoder, with everything that came while it was filled.
+    """A batch that the encoder has, with everything that came while it was filled.
 
     Attributes:
-        images: of the batch, each of another content.
-        waiting: all images, in the order in which they came.
+        images: of the batch by content; the first of each new one.
+        waiting: all images, without pixels, each with its candidate's index, in the order in which they came.
         pending: the batch's embeddings; None where nothing had to be encoded.
-        begun_s: time.perf_counter() when the encoder had it.
+        begun_s: time.perf_counter() when the encoder got it.
         done_s: when it was first seen to be done.
     """
 
-    images: list[LoadedImage]
-    waiting: list[LoadedImage]
+    images: Mapping[str, LoadedImage]
+    waiting: Sequence[tuple[int, LoadedImage]]
     pending: Pending | None
     begun_s: float
     done_s: float | None = None
@@ -77,27 +74,29 @@ class InFlightBatch:
 class EncodePipeline:
     """One run of the pipeline over a plan.
 
+    Two batches are on their way at any time: the encoder computes one while this thread fills the next from what the
+    workers have loaded. Only when the next one is full is the first one's result taken and given to the writer, so
+    that neither the encoder nor the workers wait for a commit. The pixels in memory are those of two batches and of
+    what the workers have loaded ahead.
+
     Args:
         plan: what to load.
-        inputs: that it was made of.
         counters: to count in.
         writer: of the table.
         dims: floats to keep of each embedding.
         progress: is told of every item.
     """
 
-    def __init__(
-        self, plan: Plan, inputs: Inputs, *, counters: Counters, writer: TableWriter, dims: int, progress: Progress
-    ) -> None:
+    def __init__(self, plan: Plan, *, counters: Counters, writer: TableWriter, dims: int, progress: Progress) -> None:
         self.counters = counters
         self._plan = plan
-        self._inputs = inputs
+        self._inputs = plan.inputs
         self._writer = writer
         self._dims = dims
         self._progress = progress
-        self._waiting: list[LoadedImage] = []  # in the order in which they came, so that copies follow their original
+        self._waiting: list[tuple[int, LoadedImage]] = []  # as they came, so that copies follow their original
         self._batch: dict[str, LoadedImage] = {}  # the first of each new content among them
-        self._seen = DigestSet(len(plan.load))
+        self._seen: set[bytes] = set()  # sha256 of every new content so far
         self._non_finite: set[str] = set()
         self._in_flight: InFlightBatch | None = None
         self._free_s = 0.0  # time.perf_counter() when the encoder was done with the batch before
@@ -106,7 +105,7 @@ class EncodePipeline:
         """Store rows of known content again, with the metadata of today."""
         for row in self._plan.rewritten():
             self._writer.add(row)
-        self.counters.updated += len(self._plan.rewrite)
+        self.counters.counts.updated += len(self._plan.rewrite)
 
     def load_and_encode(self, pool: LoadingPool, backend: BackendOfRun, stop: Stop) -> None:
         """Take every image of the plan to the writer; ends early when asked to stop.
@@ -121,34 +120,37 @@ class EncodePipeline:
         """
         self._progress.start("encode", total=len(self._plan.load), unit="img")
         asked_s = time.perf_counter()
-        for answer in pool.answers():
+        for index, answer in pool.answers():
             self._count_wait(asked_s)
-            if isinstance(answer, FailedLoad):
-                self._fail(answer.index, answer.reason, answer.message)
+            if isinstance(answer, Failure):
+                self._fail(index, answer)
             else:
-                self._take(answer)
+                self._take(index, answer)
+            # a batch is full of new contents; where nearly all are copies, it is given on before it is
             is_full = bool(self._batch) and len(self._batch) >= backend.batch_size
             if is_full or len(self._waiting) >= MAX_WAITING:
-                self._encode_waiting(backend)
+                self._submit_batch(backend)
             self._progress.advance(1, self._note(pool))
             if stop.requested:
                 break
             asked_s = time.perf_counter()
-        self._encode_waiting(backend)
-        self._land(backend)
+        self._submit_batch(backend)  # what is left, and after it the result of this as well
+        self._finish_batch(backend)
         self._progress.finish()
 
     def _note(self, pool: LoadingPool) -> str:
         failed = f"{len(self.counters.failures)} failed, " if self.counters.failures else ""
         return f"{failed}{'encoder' if pool.waiting else 'decoding'} is the limit"
 
-    def _take(self, image: LoadedImage) -> None:
+    def _take(self, index: int, image: LoadedImage) -> None:
+        """Let an image wait for its batch; its pixels join the batch only where nobody has its content's vector."""
         self.counters.decode_s += image.seconds
-        is_new = image.sha256 not in self._seen and not self._plan.content_hashes.has(image.sha256, image.size_bytes)
+        digest = bytes.fromhex(image.sha256)
+        is_new = digest not in self._seen and not self._plan.content_hashes.has(image.sha256, image.size_bytes)
         if image.pixels_CHW is not None and is_new:
-            self._seen.add(image.sha256)
+            self._seen.add(digest)
             self._batch[image.sha256] = image
-        self._waiting.append(dataclasses.replace(image, pixels_CHW=None))
+        self._waiting.append((index, dataclasses.replace(image, pixels_CHW=None)))
 
     def _count_wait(self, asked_s: float) -> None:
         """Count the time since `asked_s` as the encoder's waiting, as far as it had nothing to do."""
@@ -161,37 +163,43 @@ class EncodePipeline:
         elif in_flight.pending is None or in_flight.pending.done():
             in_flight.done_s = now_s
 
-    def _encode_waiting(self, backend: BackendOfRun) -> None:
+    def _submit_batch(self, backend: BackendOfRun) -> None:
         """Give the batch to the encoder, and the writer what the encoder made of the one before."""
-        images = list(self._batch.values())
-        pending = backend.submit(_pixels(images)) if images else None
-        in_flight = InFlightBatch(images=images, waiting=self._waiting, pending=pending, begun_s=time.perf_counter())
+        pending = backend.submit(_pixels(self._batch.values())) if self._batch else None
+        in_flight = InFlightBatch(
+            images=self._batch, waiting=self._waiting, pending=pending, begun_s=time.perf_counter()
+        )
         self._batch, self._waiting = {}, []
-        self._land(backend)
+        self._finish_batch(backend)
         self._in_flight = in_flight
 
-    def _land(self, backend: BackendOfRun) -> None:
-        """Hand the batch that is in the encoder, and everything that waits for it, to the writer."""
+    def _finish_batch(self, backend: BackendOfRun) -> None:
+        """Wait for the batch that the encoder has, and give it and everything that waits for it to the writer."""
         in_flight, self._in_flight = self._in_flight, None
         if in_flight is None:
             return
         vectors = self._vectors(in_flight, backend)
-        indices = np.array([image.index for image in in_flight.waiting], dtype=np.int64)
-        for image, candidate in zip(in_flight.waiting, self._inputs.candidates.at(indices), strict=True):
-            vector_D = vectors.pop(image.sha256, None)
+        indices = np.array([index for index, _ in in_flight.waiting], dtype=np.int64)
+        candidates = self._inputs.candidates.at(indices)
+        for (index, image), candidate in zip(in_flight.waiting, candidates, strict=True):
+            vector_D = vectors.pop(image.sha256, None)  # the first of a content has it, the writer gives it to copies
             if vector_D is None and image.sha256 in self._non_finite:
-                self._fail(image.index, "non_finite", f"The encoder gave NaN or inf for {candidate.image}.")
+                name = str(candidate.image)
+                message = f"The encoder gave NaN or inf for {name}."
+                self._fail(index, Failure(file_name=name, reason="non_finite", message=message))
             else:
-                self._store(image, candidate, vector_D)
+                self._store(index, image, candidate, vector_D)
 
-    def _store(self, image: LoadedImage, candidate: Candidate, vector_D: NDArray[np.float32] | None) -> None:
-        stored = self._plan.stored.of(image.index)
-        if vector_D is None and (stored is None or stored.sha256 != image.sha256):
-            self.counters.duplicate += 1
+    def _store(
+        self, index: int, image: LoadedImage, candidate: Candidate, vector_D: NDArray[np.float32] | None
+    ) -> None:
+        stored, counts = self._plan.stored.of(index), self.counters.counts
+        if vector_D is None and (stored is None or stored[0] != image.sha256):
+            counts.duplicate += 1
         elif stored is None:
-            self.counters.added += 1
+            counts.added += 1
         else:
-            self.counters.updated += 1
+            counts.updated += 1
         self._writer.add(
             EmbeddingRow(
                 id=candidate.id,
@@ -213,12 +221,13 @@ class EncodePipeline:
         if in_flight.pending is None:
             return {}
         try:
-            vectors = dict(zip((image.sha256 for image in in_flight.images), in_flight.pending.result(), strict=True))
+            vectors = dict(zip(in_flight.images, in_flight.pending.result(), strict=True))
         except NonFiniteEmbeddingError:
             vectors = self._one_by_one(in_flight.images, backend)
+        # it was given while the encoder still had the batch before, and so waited there until that one was done
         done_s = in_flight.done_s or time.perf_counter()
         self.counters.encode_s += max(0.0, done_s - max(in_flight.begun_s, self._free_s))
-        self.counters.encoded += len(vectors)
+        self.counters.counts.encoded += len(vectors)
         self._free_s = done_s
         return {sha256: self._kept(vector_D) for sha256, vector_D in vectors.items()}
 
@@ -226,8 +235,8 @@ class EncodePipeline:
         """The floats that the table stores."""
         return vector_D if len(vector_D) == self._dims else unit_vectors(vector_D[None, : self._dims])[0]
 
-    def _one_by_one(self, images: Sequence[LoadedImage], backend: BackendOfRun) -> dict[str, NDArray[np.float32]]:
-        vectors = {image.sha256: self._alone(image, backend) for image in images}
+    def _one_by_one(self, images: Mapping[str, LoadedImage], backend: BackendOfRun) -> dict[str, NDArray[np.float32]]:
+        vectors = {sha256: self._alone(image, backend) for sha256, image in images.items()}
         return {sha256: vector_D for sha256, vector_D in vectors.items() if vector_D is not None}
 
     def _alone(self, image: LoadedImage, backend: BackendOfRun) -> NDArray[np.float32] | None:
@@ -238,24 +247,25 @@ class EncodePipeline:
             self._non_finite.add(image.sha256)
             return None
 
-    def _fail(self, index: int, reason: str, message: str) -> None:
-        if reason in GONE:
+    def _fail(self, index: int, found: Failure) -> None:
+        """Note a failure under the item that it is of."""
+        if found.reason in GONE:
             self._inputs.check_presence()
         candidate = self._inputs.candidates[index]
-        failure = Failure(
+        failure = dataclasses.replace(
+            found,
             id=candidate.id,
             folder=self._inputs.folder,
             file_name=candidate.file_name,
             size_bytes=candidate.size_bytes or 0,
             mtime_ns=candidate.mtime_ns,
-            reason=reason,
-            message=message,
         )
         self.counters.failures.append(failure)
+        self.counters.counts.failed += 1
         if self._plan.known_failures.get(failure.id) != failure:
             self._writer.fail(failure)
 
 
-def _pixels(images: Sequence[LoadedImage]) -> NDArray[np.uint8]:
+def _pixels(images: Iterable[LoadedImage]) -> NDArray[np.uint8]:
     """(B, 3, H, W) of images whose pixels were kept."""
     return np.stack([cast(NDArray[np.uint8], image.pixels_CHW) for image in images])

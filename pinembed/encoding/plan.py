@@ -76,21 +76,22 @@ class Plan:
             known = self.content_hashes.of_size(int(candidates.size_bytes[index]))
             own = self.stored.of(index)
             if own is not None:
-                known.append(own.sha256)
+                known.append(own[0])
             yield LoadRequest(index=index, image=image, known_sha256=tuple(known))
 
     def rewritten(self) -> Iterator[EmbeddingRow]:
         """The rows in `rewrite`, under the items' metadata and indices of today."""
         candidates = self.inputs.candidates
         for index, candidate in zip(self.rewrite.tolist(), candidates.at(self.rewrite), strict=True):
-            known = self.stored.of(index)
-            assert known is not None
+            stored = self.stored.of(index)
+            assert stored is not None
+            sha256, size_bytes = stored
             yield EmbeddingRow(
                 id=candidate.id,
                 folder=self.inputs.folder,
                 file_name=candidate.file_name,
-                sha256=known.sha256,
-                size_bytes=known.size_bytes if candidate.size_bytes is None else candidate.size_bytes,
+                sha256=sha256,
+                size_bytes=size_bytes if candidate.size_bytes is None else candidate.size_bytes,
                 mtime_ns=candidate.mtime_ns,
                 width_px=0,
                 height_px=0,
@@ -170,8 +171,7 @@ def _failed_like_this(failed: Failure, candidate: Candidate) -> bool:
 
 
 def _is_known(failure: Failure, known_failures: Mapping[str, Failure]) -> bool:
-    known = known_failures.get(failure.id)
-    return known is not None and known == failure
+    return known_failures.get(failure.id) == failure
 
 
 def _refuse_too_many(compared: TableDiff, folder: str) -> None:

@@ -1,10 +1,16 @@
-"""The steps of one run: plan, carry out, keep the table in order."""
+"""The steps of one run: plan, carry out, keep the table in order, report; and its record in the runs table."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
+import socket
 import time
-from contextlib import nullcontext
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from datetime import datetime, timezone
 
 import pyarrow as pa
 
@@ -13,20 +19,98 @@ from pinembed.catalogue.inputs import Inputs
 from pinembed.encoding.backend import BackendOfRun, sample_pixels
 from pinembed.encoding.pipeline import Counters, EncodePipeline
 from pinembed.encoding.plan import Plan, make_plan
-from pinembed.encoding.run_log import Outcome, RunHistory
 from pinembed.encoding.target import EncodeTarget
+from pinembed.errors import PinembedError, StoppedError, TableError
 from pinembed.fusion.item_fuser import ItemFuser
 from pinembed.images.loading import WorkerSetup
 from pinembed.images.pool import LoadingPool
 from pinembed.machine import usable_cores
 from pinembed.nouns.progress import Progress, Stop
+from pinembed.nouns.run_record import DONE, FAILED, STOPPED, TOO_MANY_FAILURES, Counts, RunRecord
+from pinembed.reports.encode import EncodeReport, EncodeStages
 from pinembed.settings.encoding import EncodeSettings
-from pinembed.table.embedding_table import EmbeddingTable, table_exists
-from pinembed.table.side_tables import FailureTable
+from pinembed.table.embedding_table import EmbeddingTable
+from pinembed.table.side_tables import Tables
 from pinembed.table.upkeep import fit_columns, index_if_large, tidy
 from pinembed.table.writer import TableWriter
+from pinembed.version import __version__
 
 LOADED_AHEAD = 128  # images; at 224 px they are 20 MB, and what is decoded while the encoder opens
+SHOWN_FAILURES = 20
+
+
+class RunHistory:
+    """The record of one run; the caller holds the run lock.
+
+    Args:
+        settings: what was asked for.
+        target: where it goes.
+        tables: that it is about.
+
+    Attributes:
+        counts: what the run has done so far, so that one that is stopped can tell.
+    """
+
+    def __init__(self, settings: EncodeSettings, target: EncodeTarget, tables: Tables) -> None:
+        self.counts = Counts()
+        self._tables = tables
+        self._started_s = time.perf_counter()
+        self._has_begun = False
+        self._run = RunRecord(
+            run=uuid.uuid4().hex,
+            started_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=__version__,
+            images=os.path.abspath(settings.images),  # noqa: PTH100  (resolve() would follow the mount's links)
+            fingerprint=target.spec.fingerprint,
+            reduced_decode=settings.reduced_decode,
+        )
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Note the run from here on, and the error that ends it; a first run that fails early leaves nothing behind.
+
+        Raises:
+            TableError: the table cannot be written.
+        """
+        if self._tables.embeddings is not None:
+            self.begin()
+        try:
+            yield
+        except StoppedError as error:
+            self._give_up(dataclasses.replace(self._run, ending=STOPPED, message=error.message, counts=self.counts))
+            raise
+        except PinembedError as error:
+            self._give_up(dataclasses.replace(self._run, ending=FAILED, message=error.message))
+            raise
+
+    def begin(self) -> None:
+        """Write down that the run has begun, once.
+
+        Raises:
+            TableError: the table cannot be written.
+        """
+        if not self._has_begun:
+            self._has_begun = True
+            self._tables.runs.begin(self._run)
+
+    def finish(self, report: EncodeReport) -> None:
+        """Write down what the run did.
+
+        Raises:
+            TableError: the table cannot be written.
+        """
+        ending = TOO_MANY_FAILURES if report.exit_code else DONE
+        self._end(dataclasses.replace(self._run, ending=ending, backend=report.backend, counts=report.counts))
+
+    def _give_up(self, run: RunRecord) -> None:
+        with suppress(TableError):  # what ended the run is what the user should hear of
+            self._end(run)
+
+    def _end(self, run: RunRecord) -> None:
+        if self._has_begun:
+            self._tables.runs.end(dataclasses.replace(run, seconds=time.perf_counter() - self._started_s))
 
 
 class EncodeRun:
@@ -36,39 +120,45 @@ class EncodeRun:
         settings: what was asked for.
         target: where it goes.
         inputs: what there is.
+        tables: to bring up to date.
         progress: is told what happens.
 
     Attributes:
         counters: what was done so far.
     """
 
-    def __init__(self, settings: EncodeSettings, target: EncodeTarget, inputs: Inputs, progress: Progress) -> None:
+    def __init__(
+        self, settings: EncodeSettings, target: EncodeTarget, inputs: Inputs, tables: Tables, progress: Progress
+    ) -> None:
         self.settings = settings
         self.target = target
         self.workers = settings.workers or usable_cores()
         self.inputs = inputs
+        self.tables = tables
         self.progress = progress
         self.counters = Counters()
+        self._backend: BackendOfRun | None = None  # where there is nothing to write, none is looked for
 
     def plan(self) -> Plan:
         """Compare the inputs with the table, after making sure that the table is this encoder's."""
         for note in self.inputs.notes:
             self.progress.say(note)
-        table = self._open()
+        wanted, table = self.settings, self.tables.embeddings
         if table is not None:
             table.check_encoder(self.target.spec)
-        known = FailureTable(self.target.address).known()
-        wanted = self.settings
+        known = self.tables.failures.known()
         return make_plan(
             self.inputs, table, known, retry_failed=wanted.retry_failed, prune=wanted.prune, force=wanted.force
         )
 
-    def foreseen(self, plan: Plan) -> Outcome:
-        """The outcome of a dry run: what the plan says, where nothing fails and no contents are equal."""
-        counters = Counters(added=plan.new, updated=len(plan.load) - plan.new + len(plan.rewrite))
-        return Outcome(counters=counters, rows=plan.rows + plan.new - len(plan.gone))
+    def foresee(self, plan: Plan) -> None:
+        """Count as a dry run does: what the plan says, where nothing fails and no contents are equal."""
+        counts = self.counters.counts
+        counts.added = plan.new
+        counts.updated = len(plan.load) - plan.new + len(plan.rewrite)
+        counts.rows = plan.rows + plan.new - len(plan.gone)
 
-    def carry_out(self, plan: Plan, history: RunHistory, stop: Stop) -> Outcome:
+    def carry_out(self, plan: Plan, history: RunHistory, stop: Stop) -> None:
         """Load, encode and write; then remove what is gone.
 
         Raises:
@@ -76,24 +166,59 @@ class EncodeRun:
         """
         if plan.is_done:
             self._forget_obsolete(plan)
-            return Outcome(counters=self.counters, rows=plan.rows)
+            self.counters.counts.rows = plan.rows
+            return
+        # The decoders start first, then the encoder opens in a thread of its own, and meanwhile this thread makes the
+        # table ready: three things of a second each. Only where the backend has still to be measured they come one
+        # after the other, because what is measured wants the machine for itself (`_write` begins the pool then).
         with stop.deferred():
-            backend = self._backend(len(plan.load))
+            backend = self._backend = self._new_backend(len(plan.load))
             with self._pool() if len(plan.load) else nullcontext() as pool:
                 if pool is not None and not backend.calibration_images:
-                    pool.begin(plan.requests())  # decoders and encoder start while the table is made ready
+                    pool.begin(plan.requests())
                     backend.open_ahead()
                 table = self._ready_table(plan, history)
-                outcome = self._run(plan, table, pool, backend, stop)
+                self._write(plan, table, pool, backend, stop)
             if not stop.requested:
                 self._forget_obsolete(plan)
                 table.remove(plan.gone)
                 self._keep_up(table)
-        return dataclasses.replace(outcome, rows=table.count_rows())
+        self.counters.counts.rows = table.count_rows()
+
+    def report(self, plan: Plan, *, scan_s: float, seconds: float) -> EncodeReport:
+        """What the run did, for people and scripts."""
+        target, counters, backend = self.target, self.counters, self._backend
+        failures = [*plan.failures, *plan.not_retried, *counters.failures]
+        counts = dataclasses.replace(
+            counters.counts, unchanged=plan.unchanged, failed=len(failures), removed=len(plan.gone)
+        )
+        return EncodeReport(
+            table=str(target.address),
+            encoder=target.spec.architecture,
+            fingerprint=target.spec.fingerprint,
+            counts=counts,
+            seconds=seconds,
+            images_per_s=counts.encoded / counters.pipeline_s if counters.pipeline_s else 0.0,
+            stages=EncodeStages(
+                scan=scan_s,
+                decode=counters.decode_s,
+                load=backend.load_s if backend else 0.0,
+                calibrate=backend.calibrate_s if backend else 0.0,
+                encode=counters.encode_s,
+                wait=counters.wait_s,
+                write=counters.write_s,
+            ),
+            failures=dict(sorted(Counter(failure.reason for failure in failures).items())),
+            failed_images=tuple(failures[:SHOWN_FAILURES]),
+            not_retried=len(plan.not_retried),
+            backend=backend.name if backend else "",
+            dry_run=self.settings.dry_run,
+            max_failure_rate=self.settings.max_failure_rate,
+        )
 
     def _ready_table(self, plan: Plan, history: RunHistory) -> EmbeddingTable:
         """The table, made where it is missing, with the columns of today's metadata."""
-        table = self._open() or self._create()
+        table = self.tables.embeddings = self.tables.embeddings or self._create()
         history.begin()
         if len(plan.load) or len(plan.rewrite):
             fit_columns(table, self.inputs.schema)
@@ -108,46 +233,41 @@ class EncodeRun:
     def _keep_up(self, table: EmbeddingTable) -> None:
         """Compact, and index what has grown large."""
         tidy(table)
-        FailureTable(self.target.address).tidy()
+        self.tables.failures.compact()
         recall = index_if_large(table)
         if recall is not None:
             self.progress.say(f"built an IVF_RQ index over {table.count_rows()} rows: recall@10 {recall:.3f}")
 
-    def _run(
+    def _write(
         self, plan: Plan, table: EmbeddingTable, pool: LoadingPool | None, backend: BackendOfRun, stop: Stop
-    ) -> Outcome:
+    ) -> None:
         """The pipeline, with everything committed at its end, also at an early one."""
-        wanted, failures, fuser = self.settings, FailureTable(self.target.address), self._fuser()
-        writer = TableWriter(table, failures, commit_rows=wanted.commit_rows, commit_s=wanted.commit_s, fuse=fuser)
-        dims = self.target.spec.dim
-        run = EncodePipeline(
-            plan, self.inputs, counters=self.counters, writer=writer, dims=dims, progress=self.progress
+        wanted, counters, fuser = self.settings, self.counters, self._fuser()
+        writer = TableWriter(
+            table, self.tables.failures, commit_rows=wanted.commit_rows, commit_s=wanted.commit_s, fuse=fuser
+        )
+        pipeline = EncodePipeline(
+            plan, counters=counters, writer=writer, dims=self.target.spec.dim, progress=self.progress
         )
         try:
             for failure in plan.failures:
                 writer.fail(failure)
-            run.rewrite()
+            pipeline.rewrite()
             if pool is not None and backend.calibration_images:
                 self._calibrate(backend, plan, stop)
                 pool.begin(plan.requests())
             begun_s, calibrated_s = time.perf_counter(), backend.calibrate_s
             was_stopped = stop.requested and backend.calibration_images > 0  # nothing is chosen
             if pool is not None and not was_stopped:
-                run.load_and_encode(pool, backend, stop)
+                pipeline.load_and_encode(pool, backend, stop)
         finally:
             writer.flush()
         text_s = fuser.seconds if fuser is not None else 0.0  # the text tower works while the writer waits
-        self.counters.encode_s += text_s
-        return Outcome(
-            counters=self.counters,
-            rows=0,
-            backend=backend,
-            write_s=writer.seconds - text_s,
-            pipeline_s=time.perf_counter()
-            - (self.counters.first_s or begun_s)
-            - backend.waited_s
-            - (backend.calibrate_s - calibrated_s),
-        )
+        counters.encode_s += text_s
+        counters.write_s = writer.seconds - text_s
+        # without what the first batch waited for: opening the encoder, and measuring again one that opens no more
+        not_pipeline_s = backend.waited_s + backend.calibrate_s - calibrated_s
+        counters.pipeline_s = time.perf_counter() - (counters.first_s or begun_s) - not_pipeline_s
 
     def _calibrate(self, backend: BackendOfRun, plan: Plan, stop: Stop) -> None:
         """Choose the backend by measurement, before the pipeline begins."""
@@ -167,7 +287,7 @@ class EncodeRun:
         wanted = self.settings
         return LoadingPool(setup, workers=self.workers, image_limit_s=wanted.image_limit_s, ahead=LOADED_AHEAD)
 
-    def _backend(self, images: int) -> BackendOfRun:
+    def _new_backend(self, images: int) -> BackendOfRun:
         return BackendOfRun(
             self.target.files,
             fingerprint=self._tower_fingerprint(),
@@ -193,16 +313,12 @@ class EncodeRun:
             self.progress.say(f"the metadata has no column {', '.join(lacking)}; items are fused without.")
         return ItemFuser(self.target.files, fusion, device=self.settings.device)
 
-    def _open(self) -> EmbeddingTable | None:
-        return EmbeddingTable.open(str(self.target.address)) if table_exists(self.target.address) else None
-
     def _forget_obsolete(self, plan: Plan) -> None:
         """Take failures of this folder out that are none any more: mended, or gone."""
-        table = FailureTable(self.target.address)
-        known = [failure for failure in table.known().values() if failure.folder == self.inputs.folder]
+        known = [failure for failure in plan.known_failures.values() if failure.folder == self.inputs.folder]
         indices = self.inputs.candidates.find(pa.array([failure.id for failure in known], pa.large_string()))
         failing = {failure.id for failure in (*plan.failures, *plan.not_retried, *self.counters.failures)}
-        table.forget(
+        self.tables.failures.delete(
             failure.id
             for failure, is_here in zip(known, indices != NOT_FOUND, strict=True)
             if failure.id not in failing and (is_here or self.inputs.would_have_seen(failure.file_name))

@@ -10,9 +10,9 @@ from pinembed.encoder.locate import EncoderFiles, encoder_spec, keep_dims, locat
 from pinembed.errors import UsageError
 from pinembed.nouns.encoder_spec import EncoderSpec
 from pinembed.settings.encoding import EncodeSettings
-from pinembed.table.address import TableAddress, parse_address
-from pinembed.table.embedding_table import EmbeddingTable, table_exists
+from pinembed.table.address import TableAddress
 from pinembed.table.schema import FP16
+from pinembed.table.side_tables import Tables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class EncodeTarget:
         return str(self.files.folder.resolve()) if self.files.folder is not None else self.files.reference
 
 
-def choose_target(settings: EncodeSettings) -> EncodeTarget:
+def choose_target(settings: EncodeSettings, tables: Tables) -> EncodeTarget:
     """What was asked for; else what the table has; else all floats in fp16.
 
     Whether the table is this encoder's is not decided here.
@@ -45,12 +45,10 @@ def choose_target(settings: EncodeSettings) -> EncodeTarget:
     Raises:
         EncoderError: no such encoder.
         UsageError: more dims than there are, or another dtype than the table's.
-        TableError: the table cannot be opened.
     """
-    address, files = parse_address(settings.table), locate_encoder(settings.encoder)
+    address, table, files = tables.address, tables.embeddings, locate_encoder(settings.encoder)
     dims, dtype = settings.dims, settings.dtype
     spec = dataclasses.replace(encoder_spec(files), quantisation=quantisation_of(settings.backend))
-    table = EmbeddingTable.open(str(address)) if table_exists(address) else None
     if table is not None and dtype not in (None, table.dtype):
         raise UsageError(
             f"Table {address} stores {table.dtype} floats; --dtype {dtype} asks for others.",

@@ -42,7 +42,6 @@ class LoadedImage:
     """An image that was read.
 
     Attributes:
-        index: of the request.
         sha256: of the bytes that were decoded.
         size_bytes: number of them.
         mtime_ns: of the file when it was read.
@@ -52,7 +51,6 @@ class LoadedImage:
         seconds: from opening the file to pixels.
     """
 
-    index: int
     sha256: str
     size_bytes: int
     mtime_ns: int
@@ -60,21 +58,6 @@ class LoadedImage:
     height_px: int
     pixels_CHW: NDArray[np.uint8] | None
     seconds: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FailedLoad:
-    """An image that could not be turned into pixels.
-
-    Attributes:
-        index: of the request.
-        reason: short class of the failure.
-        message: a sentence for people.
-    """
-
-    index: int
-    reason: str
-    message: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,7 +100,6 @@ def load_image(request: LoadRequest, preprocessing: Preprocessing, shortcuts: Se
             width_px, height_px = image.size
             pixels_CHW = preprocess(image, preprocessing)
     return LoadedImage(
-        index=request.index,
         sha256=sha256,
         size_bytes=len(file.content),
         mtime_ns=file.mtime_ns,

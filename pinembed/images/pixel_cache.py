@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from pinembed.errors import DataError, ImageError
-from pinembed.images.loading import FailedLoad, LoadedImage, LoadRequest
+from pinembed.images.loading import LoadedImage, LoadRequest
 from pinembed.images.pool import Answer, LoadingPool, shared_pool
 from pinembed.nouns.encoder_spec import Preprocessing
+from pinembed.nouns.failure import Failure
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import Progress
 from pinembed.reports.finetune import PixelReport
@@ -68,7 +69,7 @@ def _requests(items: Sequence[Item], indices: Sequence[int]) -> Iterator[list[Lo
 
 
 def _collect(items: Sequence[Item], indices: range, futures: Sequence[Future[list[Answer]]]) -> DecodedBatch:
-    answers = {answer.index: answer for future in futures for answer in future.result()}
+    answers = dict(answer for future in futures for answer in future.result())
     whole = {
         index: answer.pixels_CHW
         for index, answer in answers.items()
@@ -159,8 +160,8 @@ class PixelCache:
         self.prepare(indices)
         wanted = set(indices)
         futures = {self._begun.pop(index) for index in wanted & self._begun.keys()}
-        answers = [answer for future in futures for answer in future.result() if answer.index in wanted]
-        loaded = {answer.index: _whole(answer) for answer in answers}
+        answers = [answer for future in futures for answer in future.result()]
+        loaded = {index: _whole(answer) for index, answer in answers if index in wanted}
         return torch.stack([loaded[index] if index in loaded else self._pixels_NCHW[index] for index in indices])
 
     def _keep_if_faster(self, decode_s: float) -> PixelReport:
@@ -180,13 +181,13 @@ class PixelCache:
         return dataclasses.replace(report, kept=0, kept_bytes=0)
 
 
-def _whole(answer: Answer) -> Tensor:
+def _whole(answer: LoadedImage | Failure) -> Tensor:
     """The pixels.
 
     Raises:
         ImageError: there are none.
     """
-    if isinstance(answer, FailedLoad):
+    if isinstance(answer, Failure):
         raise ImageError(
             answer.message, remedy="Bring the file back as it was when the run began.", reason=answer.reason
         )

@@ -19,12 +19,14 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 
 from pinembed.images.fork_server import ForkServer
-from pinembed.images.loading import FailedLoad, LoadedImage, LoadRequest, WorkerSetup
+from pinembed.images.loading import LoadedImage, LoadRequest, WorkerSetup
 from pinembed.machine import usable_cores
 from pinembed.nouns.encoder_spec import Preprocessing
+from pinembed.nouns.failure import Failure
 from pinembed.settings.encoding import IMAGE_LIMIT_S
 
-Answer = LoadedImage | FailedLoad
+Answer = tuple[int, LoadedImage | Failure]
+"""The index of a request, and the image, or why there is none."""
 WORKER = "pinembed.images.worker"
 ASKED_AT_ONCE = 3  # requests that a worker holds, so that it never waits for the next one
 _POLL_S = 0.2
@@ -96,7 +98,7 @@ class LoadingPool:
         self._feeding = [self._threads.submit(self._feed, worker) for worker in self._workers]
 
     def answers(self) -> Iterator[Answer]:
-        """What was loaded, as it comes and not in order; each answer names the index of its request.
+        """What was loaded, as it comes and not in order; each with the index of its request.
 
         Raises:
             InstallationError: a worker process does not start.
@@ -175,7 +177,8 @@ class _Worker:
                 asked.append(request)
             if not asked:
                 return
-            yield self.answer(asked.popleft(), limit_s)
+            request = asked.popleft()
+            yield request.index, self.answer(request, limit_s)
             if not self.is_alive:
                 for request in asked:
                     self.ask(request)
@@ -191,19 +194,19 @@ class _Worker:
         with suppress(OSError):  # the process has just died; `answer` says so
             self._line.send(request)
 
-    def answer(self, request: LoadRequest, limit_s: float) -> Answer:
+    def answer(self, request: LoadRequest, limit_s: float) -> LoadedImage | Failure:
         """The worker's answer to the oldest request, or what became of the worker."""
         assert self._line is not None
         try:
             if self._line.poll(limit_s):
-                answer: Answer = self._line.recv()
+                answer: LoadedImage | Failure = self._line.recv()
                 return answer
         except (EOFError, OSError):
             message = f"{request.image} ended the decoder with {self._end()}."
-            return FailedLoad(index=request.index, reason="decoder_crash", message=message)
+            return Failure(file_name=str(request.image), reason="decoder_crash", message=message)
         self._end()
         message = f"{request.image} was not decoded within {limit_s:g} s."
-        return FailedLoad(index=request.index, reason="timeout", message=message)
+        return Failure(file_name=str(request.image), reason="timeout", message=message)
 
     def _end(self) -> str:
         ending = self._fork_server.end(self._pid)

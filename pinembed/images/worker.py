@@ -21,8 +21,9 @@ from multiprocessing.connection import Connection
 
 from pinembed.errors import ImageError
 from pinembed.images.jpeg import LoadJpeg, jpeg_loaders
-from pinembed.images.loading import FailedLoad, LoadedImage, LoadRequest, WorkerSetup, load_image
+from pinembed.images.loading import LoadedImage, LoadRequest, WorkerSetup, load_image
 from pinembed.nouns.encoder_spec import Preprocessing
+from pinembed.nouns.failure import Failure
 
 STANDARD_ERROR = 2
 
@@ -75,18 +76,16 @@ def _end(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def answer(
-    request: LoadRequest, preprocessing: Preprocessing, shortcuts: Sequence[LoadJpeg]
-) -> LoadedImage | FailedLoad:
+def answer(request: LoadRequest, preprocessing: Preprocessing, shortcuts: Sequence[LoadJpeg]) -> LoadedImage | Failure:
     """The image, or the reason why there is none."""
     started_s = time.perf_counter()
     try:
         loaded = load_image(request, preprocessing, shortcuts)
     except ImageError as error:
-        return FailedLoad(index=request.index, reason=error.reason, message=error.message)
+        return Failure(file_name=str(request.image), reason=error.reason, message=error.message)
     except MemoryError:
         message = f"{request.image} needs more memory than is free."
-        return FailedLoad(index=request.index, reason="too_large", message=message)
+        return Failure(file_name=str(request.image), reason="too_large", message=message)
     return dataclasses.replace(loaded, seconds=time.perf_counter() - started_s)
 
 

@@ -105,7 +105,7 @@ def _decode(
     kept: list[NDArray[np.uint8]] = []
     with LoadingPool(setup, workers=cores, image_limit_s=IMAGE_LIMIT_S, ahead=LOADED_AHEAD) as pool:
         answers, started_s = 0, 0.0
-        for answer in pool.load(requests):
+        for _, answer in pool.load(requests):
             answers += 1
             if answers == cores:  # every process has started, and the first images found cold caches
                 started_s = time.perf_counter()
@@ -140,4 +140,4 @@ def _end_to_end(
             max_failure_rate=1.0,
         )
         report = encode(asked, progress=progress, stop=stop)
-    return report.images_per_s, report.encoded
+    return report.images_per_s, report.counts.encoded

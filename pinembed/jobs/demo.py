@@ -189,7 +189,8 @@ class _Demo:
                 progress=self._progress,
                 stop=self._stop,
             )
-            said.append(f"{report.added} added, {report.unchanged} unchanged, {report.failed} failed")
+            counts = report.counts
+            said.append(f"{counts.added} added, {counts.unchanged} unchanged, {counts.failed} failed")
         return report
 
     def _search(self) -> None:

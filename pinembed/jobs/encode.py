@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 
 from pinembed.catalogue.inputs import find_inputs
-from pinembed.encoding.run import EncodeRun
-from pinembed.encoding.run_log import RunHistory, make_report
+from pinembed.encoding.run import EncodeRun, RunHistory
 from pinembed.encoding.target import choose_target
 from pinembed.nouns.progress import SILENT, Progress, Stop
 from pinembed.reports.encode import EncodeReport
 from pinembed.settings.encoding import EncodeSettings
-from pinembed.table.embedding_table import table_exists
+from pinembed.table.address import parse_address
 from pinembed.table.lock import run_lock
+from pinembed.table.side_tables import Tables
 
 
 def encode(settings: EncodeSettings, *, progress: Progress = SILENT, stop: Stop | None = None) -> EncodeReport:
@@ -33,23 +33,26 @@ def encode(settings: EncodeSettings, *, progress: Progress = SILENT, stop: Stop 
         StoppedError: `stop` was asked for; what was committed is whole.
     """
     started_s = time.perf_counter()
-    target = choose_target(settings)
+    tables = Tables(parse_address(settings.table))
+    target = choose_target(settings, tables)
     progress.start("scan")
     if settings.dry_run:
-        run = EncodeRun(settings, target, find_inputs(settings), progress)
+        run = EncodeRun(settings, target, find_inputs(settings), tables, progress)
         plan = run.plan()
+        run.foresee(plan)
         scan_s = time.perf_counter() - started_s
-        return make_report(settings, target, plan, run.foreseen(plan), scan_s=scan_s, seconds=scan_s)
+        return run.report(plan, scan_s=scan_s, seconds=scan_s)
     # a first run that finds nothing to encode leaves nothing behind, not even a lock
-    inputs = None if table_exists(target.address) else find_inputs(settings)
-    history = RunHistory(settings, target)
-    with run_lock(target.address), history.kept():
-        run = EncodeRun(settings, target, inputs or find_inputs(settings), progress)
-        history.counters = run.counters
-        plan = run.plan()
-        scan_s = time.perf_counter() - started_s
-        outcome = run.carry_out(plan, history, stop or Stop())
-        seconds = time.perf_counter() - started_s
-        report = make_report(settings, target, plan, outcome, scan_s=scan_s, seconds=seconds)
-        history.finish(report)
+    inputs = find_inputs(settings) if tables.embeddings is None else None
+    history = RunHistory(settings, target, tables)
+    with run_lock(target.address):
+        tables.catch_up()
+        with history.kept():
+            run = EncodeRun(settings, target, inputs or find_inputs(settings), tables, progress)
+            history.counts = run.counters.counts
+            plan = run.plan()
+            scan_s = time.perf_counter() - started_s
+            run.carry_out(plan, history, stop or Stop())
+            report = run.report(plan, scan_s=scan_s, seconds=time.perf_counter() - started_s)
+            history.finish(report)
     return report

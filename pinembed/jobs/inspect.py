@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from datetime import timezone
 
-from pinembed.reports.encode import FailedImage
 from pinembed.reports.table import TableReport
 from pinembed.settings.encoding import InspectSettings
 from pinembed.table.embedding_table import EmbeddingTable, reading
@@ -52,10 +51,7 @@ def inspect(settings: InspectSettings) -> TableReport:
         size_bytes=int(stats["total_bytes"]),
         indices=indices,
         failures=dict(Counter(failure.reason for failure in failures).most_common()),
-        failed_images=tuple(
-            FailedImage(id=failure.id, reason=failure.reason, message=failure.message)
-            for failure in list(failures)[:SHOWN_FAILURES]
-        ),
+        failed_images=tuple(failures)[:SHOWN_FAILURES],
         locked_by=locked_by,
         runs=RunTable(opened.address).latest(SHOWN_RUNS, is_running=bool(locked_by)),
     )

@@ -51,3 +51,7 @@ class Failure:
     folder: str = ""
     size_bytes: int = 0
     mtime_ns: int = 0
+
+    def to_json(self) -> dict[str, str]:
+        """What reports show of it."""
+        return {"id": self.id, "reason": self.reason, "message": self.message}

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from pinembed.nouns.failure import Failure
+from pinembed.nouns.run_record import Counts, counts_among_fields
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,37 +33,15 @@ class EncodeStages:
     write: float = 0.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FailedImage:
-    """One image without an embedding.
-
-    Attributes:
-        id: of the item.
-        reason: short class of the failure.
-        message: a sentence for people.
-    """
-
-    id: str
-    reason: str
-    message: str
-
-
 @dataclass(frozen=True, kw_only=True)
 class EncodeReport:
-    """What one run did. Each item counts once: in added, updated, unchanged, duplicate or failed.
+    """What one run did.
 
     Attributes:
         table: DATABASE/NAME.
         encoder: name of the encoder.
         fingerprint: of the encoder.
-        added: items that were encoded and are new in the table.
-        updated: items of the table whose image was encoded again, or whose file or metadata columns were rewritten.
-        unchanged: items that were left alone.
-        duplicate: items that are new, or whose image changed, and whose content had a vector already.
-        failed: items without an embedding of what their file holds now; those of earlier runs included.
-        removed: rows that --prune took out.
-        rows: rows of the table after the run.
-        encoded: images that went through the encoder.
+        counts: of its items; in JSON each of them stands here under its own name.
         seconds: of the whole run, the model's loading included.
         images_per_s: encoded images by second, from the first image read to the last commit.
         stages: seconds of each stage.
@@ -74,19 +56,12 @@ class EncodeReport:
     table: str
     encoder: str
     fingerprint: str
-    added: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    duplicate: int = 0
-    failed: int = 0
-    removed: int = 0
-    rows: int = 0
-    encoded: int = 0
+    counts: Counts
     seconds: float = 0.0
     images_per_s: float = 0.0
     stages: EncodeStages = EncodeStages()
     failures: Mapping[str, int]
-    failed_images: tuple[FailedImage, ...] = ()
+    failed_images: tuple[Failure, ...] = ()
     not_retried: int = 0
     backend: str = ""
     dry_run: bool = False
@@ -95,10 +70,15 @@ class EncodeReport:
     @property
     def failure_rate(self) -> float:
         """Share of the items that failed."""
-        items = self.added + self.updated + self.unchanged + self.duplicate + self.failed
-        return self.failed / items if items else 0.0
+        counts = self.counts
+        items = counts.added + counts.updated + (counts.unchanged or 0) + counts.duplicate + counts.failed
+        return counts.failed / items if items else 0.0
 
     @property
     def exit_code(self) -> int:
         """0, or 3 when more failed than the user allows."""
         return 3 if self.failure_rate > self.max_failure_rate else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The report's JSON object."""
+        return counts_among_fields(self)

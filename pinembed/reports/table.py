@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinembed.nouns.encoder_spec import EncoderSpec
+from pinembed.nouns.failure import Failure
 from pinembed.nouns.item import FieldValue
 from pinembed.nouns.run_record import RunRecord
 from pinembed.nouns.values import text_of_value
-from pinembed.reports.encode import FailedImage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class TableReport:
     size_bytes: int
     indices: tuple[str, ...]
     failures: Mapping[str, int]
-    failed_images: tuple[FailedImage, ...]
+    failed_images: tuple[Failure, ...]
     locked_by: str
     runs: tuple[RunRecord, ...]
 

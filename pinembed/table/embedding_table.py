@@ -50,11 +50,23 @@ class EmbeddingTable:
             TableError: no such table, or one that pinembed did not make.
         """
         address = parse_address(table)
-        if not table_exists(address):
+        found = cls.find(address)
+        if found is None:
             raise TableError(
                 f"There is no table {address}; {_tables_there(address)}.",
                 remedy=f"Make it with: pinembed encode IMAGES --table {address} --encoder ENCODER",
             )
+        return found
+
+    @classmethod
+    def find(cls, address: TableAddress) -> EmbeddingTable | None:
+        """The table at an address; None where there is none yet.
+
+        Raises:
+            TableError: one that pinembed did not make, or that cannot be read.
+        """
+        if not table_exists(address):
+            return None
         try:
             return cls(address, open_dataset(address.uri))
         except LANCE_ERRORS as error:

@@ -6,19 +6,83 @@ A run is written down when it begins and again when it ends, so that one that wa
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
 from lance import write_dataset
 
 from pinembed.nouns.failure import Failure
-from pinembed.nouns.run_record import INTERRUPTED, RUNNING, RunRecord
+from pinembed.nouns.run_record import COUNTS, INTERRUPTED, RUNNING, RunRecord
 from pinembed.table.address import TableAddress
-from pinembed.table.embedding_table import id_conditions, open_if_there, reading, writing
+from pinembed.table.embedding_table import EmbeddingTable, id_conditions, open_if_there, reading, writing
 from pinembed.table.schema import PRIMARY_KEY
 from pinembed.table.upkeep import compact
+
+
+class SideTable:
+    """Records beside an embedding table, by a key; the table is made when the first of them is written.
+
+    Whoever writes holds the run lock of the embedding table.
+
+    Args:
+        address: of the side table.
+        schema: of its columns; the first one is the key, of strings.
+    """
+
+    def __init__(self, address: TableAddress, schema: pa.Schema) -> None:
+        self.address = address
+        self.schema = schema
+        self._key = schema.names[0]
+        self._dataset = open_if_there(address)
+
+    def read(self) -> pa.Table:
+        """All records, in no particular order.
+
+        Raises:
+            TableError: the table cannot be read.
+        """
+        if self._dataset is None:
+            return self.schema.empty_table()
+        with reading(self.address):
+            return self._dataset.to_table(columns=self.schema.names)
+
+    def upsert(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Store records; one whose key is there takes the place of the older.
+
+        Raises:
+            TableError: the table cannot be written.
+        """
+        if not records:
+            return
+        with writing(self.address):
+            if self._dataset is None:
+                self._dataset = write_dataset(self.schema.empty_table(), self.address.uri, schema=self.schema)
+            merge = self._dataset.merge_insert(self._key).when_matched_update_all().when_not_matched_insert_all()
+            merge.execute(pa.Table.from_pylist(list(records), schema=self.schema))
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Take records out, as far as they are there.
+
+        Raises:
+            TableError: the table cannot be written.
+        """
+        if self._dataset is not None:
+            with writing(self.address):
+                for condition in id_conditions(sorted(keys), self._key):
+                    self._dataset.delete(condition)
+
+    def compact(self) -> None:
+        """Join what many runs have left in pieces.
+
+        Raises:
+            TableError: the table cannot be written.
+        """
+        if self._dataset is not None:
+            compact(self.address, self._dataset)
+
 
 FAILURES_SCHEMA = pa.schema(
     [
@@ -34,7 +98,7 @@ FAILURES_SCHEMA = pa.schema(
 )
 
 
-class FailureTable:
+class FailureTable(SideTable):
     """The failures of one embedding table; exists once something has failed.
 
     Args:
@@ -42,60 +106,23 @@ class FailureTable:
     """
 
     def __init__(self, address: TableAddress) -> None:
-        self.address = address.failures
-        self._dataset = open_if_there(self.address)
+        super().__init__(address.failures, FAILURES_SCHEMA)
 
     def known(self) -> dict[str, Failure]:
         """All failures by item id."""
-        if self._dataset is None:
-            return {}
-        columns = [name for name in FAILURES_SCHEMA.names if name != "failed_at"]
-        with reading(self.address):
-            rows = self._dataset.to_table(columns=columns).to_pylist()
-        return {row["id"]: Failure(**row) for row in rows}
+        return {row["id"]: Failure(**row) for row in self.read().drop_columns("failed_at").to_pylist()}
 
-    def record(self, failures: Sequence[Failure]) -> None:
+    def record(self, failures: Iterable[Failure]) -> None:
         """Store failures; a newer one of the same item takes the place of the older.
 
         Raises:
             TableError: the table cannot be written.
         """
-        if not failures:
-            return
         now = datetime.now(timezone.utc)
         latest = {failure.id: failure for failure in failures}
-        rows = [
-            {name: now if name == "failed_at" else getattr(failure, name) for name in FAILURES_SCHEMA.names}
-            for failure in latest.values()
-        ]
-        with writing(self.address):
-            if self._dataset is None:
-                self._dataset = write_dataset(FAILURES_SCHEMA.empty_table(), self.address.uri, schema=FAILURES_SCHEMA)
-            merge = self._dataset.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-            merge.execute(pa.Table.from_pylist(rows, schema=FAILURES_SCHEMA))
-
-    def forget(self, ids: Iterable[str]) -> None:
-        """Take out the items that have an embedding now, or that are gone.
-
-        Raises:
-            TableError: the table cannot be written.
-        """
-        if self._dataset is not None:
-            with writing(self.address):
-                for condition in id_conditions(sorted(ids)):
-                    self._dataset.delete(condition)
-
-    def tidy(self) -> None:
-        """Join what many runs have left in pieces.
-
-        Raises:
-            TableError: the table cannot be written.
-        """
-        if self._dataset is not None:
-            compact(self.address, self._dataset)
+        self.upsert([dataclasses.asdict(failure) | {"failed_at": now} for failure in latest.values()])
 
 
-COUNTS = ("added", "updated", "unchanged", "duplicate", "failed", "removed", "rows", "encoded")
 RUNS_SCHEMA = pa.schema(
     [
         pa.field("run", pa.string(), nullable=False, metadata=PRIMARY_KEY),
@@ -111,7 +138,7 @@ RUNS_SCHEMA = pa.schema(
 )
 
 
-class RunTable:
+class RunTable(SideTable):
     """The runs of one embedding table; exists once encode has written to it.
 
     Args:
@@ -119,19 +146,15 @@ class RunTable:
     """
 
     def __init__(self, address: TableAddress) -> None:
-        self.address = address.runs
-        self._dataset: Any = open_if_there(self.address)
+        super().__init__(address.runs, RUNS_SCHEMA)
 
     def begin(self, run: RunRecord) -> None:
-        """Write down that a run has begun; the caller holds the run lock.
+        """Write down that a run has begun.
 
         Raises:
             TableError: the table cannot be written.
         """
-        with writing(self.address):
-            if self._dataset is None:
-                self._dataset = write_dataset(RUNS_SCHEMA.empty_table(), self.address.uri, schema=RUNS_SCHEMA)
-            self._dataset.insert(_run_rows(run))
+        self.upsert([run.to_json()])
 
     def end(self, run: RunRecord) -> None:
         """Write down how a run that has begun ended.
@@ -139,9 +162,8 @@ class RunTable:
         Raises:
             TableError: the table cannot be written.
         """
-        with writing(self.address):
-            self._dataset.merge_insert("run").when_matched_update_all().execute(_run_rows(run))
-        compact(self.address, self._dataset)
+        self.upsert([run.to_json()])
+        self.compact()
 
     def latest(self, count: int, *, is_running: bool) -> tuple[RunRecord, ...]:
         """The last runs, the newest first.
@@ -150,16 +172,47 @@ class RunTable:
             count: how many at most.
             is_running: somebody holds the run lock now; it is the newest run that has not ended.
         """
-        if self._dataset is None:
-            return ()
-        with reading(self.address):
-            rows = self._dataset.to_table(columns=RUNS_SCHEMA.names).sort_by([("started_at", "descending")])
-        runs = [RunRecord(**row) for row in rows.slice(0, count).to_pylist()]
+        rows = self.read().sort_by([("started_at", "descending")])
+        runs = [RunRecord.from_json(row) for row in rows.slice(0, count).to_pylist()]
         return tuple(
             run if run.ending else dataclasses.replace(run, ending=RUNNING if is_running and not index else INTERRUPTED)
             for index, run in enumerate(runs)
         )
 
 
-def _run_rows(run: RunRecord) -> pa.Table:
-    return pa.Table.from_pylist([dataclasses.asdict(run)], schema=RUNS_SCHEMA)
+class Tables:
+    """An embedding table and the two beside it, each opened once for a run, when it is first needed.
+
+    Args:
+        address: of the embedding table.
+
+    Attributes:
+        embeddings: None where there is no such table yet.
+
+    Raises:
+        TableError: the embedding table cannot be opened.
+    """
+
+    def __init__(self, address: TableAddress) -> None:
+        self.address = address
+        self.embeddings = EmbeddingTable.find(address)
+
+    @cached_property
+    def failures(self) -> FailureTable:
+        return FailureTable(self.address)
+
+    @cached_property
+    def runs(self) -> RunTable:
+        return RunTable(self.address)
+
+    def catch_up(self) -> None:
+        """Take in what another run may have committed before this one got the run lock.
+
+        Raises:
+            TableError: the embedding table cannot be read.
+        """
+        if self.embeddings is None:
+            self.embeddings = EmbeddingTable.find(self.address)
+        else:
+            with reading(self.address):
+                self.embeddings.dataset.checkout_latest()

@@ -20,6 +20,8 @@ from pinembed.table.side_tables import FailureTable
 NUMPY_DTYPES = {"fp16": np.float16, "fp32": np.float32}
 Vector = NDArray[np.floating[Any]]
 """As the table stores it."""
+Content = tuple[int, int, Vector]
+"""What a content gives, whatever item it belongs to: width_px, height_px and its vector."""
 Fuse = Callable[[Sequence[Mapping[str, Any]], NDArray[np.float32]], NDArray[np.float32]]
 """Metadata of N items and their image embeddings (N, D) to item vectors (N, D)."""
 
@@ -53,15 +55,6 @@ class EmbeddingRow:
     fields: Mapping[str, Any]
     vector_D: NDArray[np.float32] | None
     is_new: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    """What a content gives, whatever item it belongs to; the vector as the table stores it."""
-
-    width_px: int
-    height_px: int
-    vector_D: Vector
 
 
 class TableWriter:
@@ -131,9 +124,9 @@ class TableWriter:
             self.flush()
 
     def _store(self, rows: Sequence[EmbeddingRow]) -> None:
-        pictures = self._pictures(rows)
+        contents = self._contents(rows)
         halves = ([row for row in rows if row.is_new], [row for row in rows if not row.is_new])
-        new, changed = (self._arrow(half, pictures) if half else None for half in halves)
+        new, changed = (self._arrow(half, contents) if half else None for half in halves)
         with writing(self._table.address):
             if new is not None:
                 self._table.dataset.insert(new)
@@ -141,14 +134,14 @@ class TableWriter:
                 merge = self._table.dataset.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
                 merge.execute(changed)
 
-    def _pictures(self, rows: Sequence[EmbeddingRow]) -> dict[str, _Picture]:
+    def _contents(self, rows: Sequence[EmbeddingRow]) -> dict[str, Content]:
         """Size and vector by content: those of these rows, and out of the table what they lack."""
-        pictures = {
-            row.sha256: _Picture(row.width_px, row.height_px, row.vector_D.astype(self._dtype))
+        contents: dict[str, Content] = {
+            row.sha256: (row.width_px, row.height_px, row.vector_D.astype(self._dtype))
             for row in rows
             if row.vector_D is not None
         }
-        lacking = sorted({row.sha256 for row in rows} - pictures.keys())
+        lacking = sorted({row.sha256 for row in rows} - contents.keys())
         content_vector = VECTOR if self._fusion is None else IMAGE_VECTOR
         columns = ["sha256", "width_px", "height_px", content_vector]
         for condition in id_conditions(lacking, "sha256"):
@@ -157,21 +150,22 @@ class TableWriter:
             vectors_BD = _matrix(found, content_vector)
             described = zip(*(found[name].to_pylist() for name in columns[:3]), strict=True)
             for vector_D, (sha256, width_px, height_px) in zip(vectors_BD, described, strict=True):
-                pictures[sha256] = _Picture(width_px, height_px, vector_D)
-        return pictures
+                contents[sha256] = (width_px, height_px, vector_D)
+        return contents
 
-    def _arrow(self, rows: Sequence[EmbeddingRow], pictures: Mapping[str, _Picture]) -> pa.Table:
+    def _arrow(self, rows: Sequence[EmbeddingRow], contents: Mapping[str, Content]) -> pa.Table:
         """Rows as the table's schema wants them."""
         schema = self._table.schema
-        described = [pictures[row.sha256] for row in rows]
+        widths_px, heights_px, vectors_D = zip(*(contents[row.sha256] for row in rows), strict=True)
+        sizes_px = {"width_px": widths_px, "height_px": heights_px}
         dim = self._table.spec.dim
-        vectors = self._vectors(rows, np.stack([picture.vector_D for picture in described]))
+        vectors = self._vectors(rows, np.stack(vectors_D))
         columns = []
         for field in schema:
             if field.name in vectors:
                 column: pa.Array = pa.FixedSizeListArray.from_arrays(pa.array(vectors[field.name].ravel()), dim)
-            elif field.name in ("width_px", "height_px"):
-                column = pa.array([getattr(picture, field.name) for picture in described], field.type)
+            elif field.name in sizes_px:
+                column = pa.array(sizes_px[field.name], field.type)
             elif field.name in OWN_COLUMNS:
                 column = pa.array([getattr(row, field.name) for row in rows], field.type)
             else:

@@ -47,15 +47,14 @@ class PillowThreads:
         self._preprocessing = preprocessing
         self._threads = ThreadPoolExecutor(usable_cores())
 
-    def submit(self, requests: Sequence[LoadRequest]) -> Future[list[LoadedImage]]:
+    def submit(self, requests: Sequence[LoadRequest]) -> Future[list[tuple[int, LoadedImage]]]:
         return self._threads.submit(lambda: [self._load(request) for request in requests])
 
-    def _load(self, request: LoadRequest) -> LoadedImage:
+    def _load(self, request: LoadRequest) -> tuple[int, LoadedImage]:
         assert isinstance(request.image, Path)
         pixels_CHW = preprocess(read_image(request.image), self._preprocessing)
-        return LoadedImage(
-            index=request.index, sha256="", size_bytes=0, mtime_ns=0, width_px=0, height_px=0, pixels_CHW=pixels_CHW
-        )
+        loaded = LoadedImage(sha256="", size_bytes=0, mtime_ns=0, width_px=0, height_px=0, pixels_CHW=pixels_CHW)
+        return request.index, loaded
 
 
 def epoch_rate(texts: DatasetSplits, encoder: str, cache: PixelCache) -> float:
