@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # from glibc's malloc.h
 NEVER = 2**31 - 1
 GPU_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/nvmap", "/dev/nvhost-gpu", "/dev/kfd")
+LATEST_NS = 2**63 - 1
 
 
 def usable_cores() -> int:
@@ -65,6 +66,11 @@ def _has_no_gpu() -> bool:
     """Whether no driver of a GPU is there; False where that cannot be told by looking at files."""
     is_hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"} and not Path("/dev/kfd").exists()
     return sys.platform == "linux" and (is_hidden or not any(Path(file).exists() for file in GPU_FILES))
+
+
+def mtime_ns_of(status: os.stat_result) -> int:
+    """Last change of a file, nanoseconds since 1970; what 64 bits cannot hold counts as the year 2262."""
+    return max(-LATEST_NS, min(status.st_mtime_ns, LATEST_NS))
 
 
 def cache_folder() -> Path:

@@ -63,7 +63,7 @@ def test_stored_contents_are_found_by_their_size_and_hash() -> None:
 
 
 def test_scan_of_many_files_keeps_a_few_bytes_of_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def scanned(root: Path) -> Iterator[ScannedFile]:
+    def scanned(root: Path, metadata: list[str]) -> Iterator[ScannedFile]:
         for number in reversed(range(FILES)):
             name = f"some/folder/photo-{number:08}.jpg"
             yield ScannedFile(file_name=name, path=root / name, size_bytes=number, mtime_ns=2 * number)

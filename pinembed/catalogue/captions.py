@@ -9,7 +9,7 @@ from string import Formatter
 
 import numpy as np
 
-from pinembed.catalogue.folder import shown
+from pinembed.catalogue.files import shown
 from pinembed.errors import DataError, UsageError
 from pinembed.nouns.item import Catalogue, FieldValue, Item
 from pinembed.nouns.values import CutPoints, cut_points, text_of_value, third_of

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pinembed.catalogue.metadata import METADATA_NAMES
 from pinembed.errors import DataError
+from pinembed.machine import mtime_ns_of
 from pinembed.nouns.failure import Failure
 
 IMAGE_SUFFIXES = frozenset(
@@ -37,6 +39,11 @@ class ScannedFile:
     mtime_ns: int
 
 
+def shown(names: Sequence[str], limit: int = 3) -> str:
+    """The first few names for a message."""
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
 def require_folder(root: Path) -> None:
     """Let only a folder pass.
 
@@ -53,12 +60,16 @@ def no_image_in(root: Path) -> DataError:
     return DataError(f"{root} holds no image file.", remedy="Check the path; images lie in it or in folders below it.")
 
 
-def scan_images(root: Path) -> Iterator[ScannedFile]:
+def scan_images(root: Path, metadata: list[str] | None = None) -> Iterator[ScannedFile]:
     """Every file below `root` with the suffix of an image or without a suffix, in no particular order.
 
     Links to files are followed, links to folders are not, so loops cannot happen. Hidden files and folders are passed
     over. What bears an image's suffix and is no regular file (a FIFO, a link that leads nowhere) is a candidate too:
     whoever reads it says what is wrong, instead of nobody.
+
+    Args:
+        root: the folder.
+        metadata: takes the names of the metadata files that lie below it.
 
     Raises:
         DataError: a folder cannot be listed; half a listing would look as if files were gone.
@@ -75,6 +86,8 @@ def scan_images(root: Path) -> Iterator[ScannedFile]:
                         pending.append((entry.path, f"{prefix}{entry.name}/"))
                     elif _is_candidate(entry):
                         yield _scanned(entry, prefix)
+                    elif metadata is not None and entry.name in METADATA_NAMES:
+                        metadata.append(prefix + entry.name)
         except OSError as error:
             raise DataError(
                 f"The folder {folder} cannot be listed: {error.strerror or error}.",
@@ -91,7 +104,7 @@ def _scanned(entry: os.DirEntry[str], prefix: str) -> ScannedFile:
         file_name=prefix + entry.name,
         path=Path(entry.path),
         size_bytes=status.st_size if status else 0,
-        mtime_ns=status.st_mtime_ns if status else 0,
+        mtime_ns=mtime_ns_of(status) if status else 0,
     )
 
 
@@ -153,7 +166,7 @@ def listed_files(root: Path, names: Path, *, separator: bytes = b"\n") -> Listed
         if name in files or name in failures:
             repeated += 1
             continue
-        found = _found(folder, name, written)
+        found = find_file(Path(folder), name, written)
         if isinstance(found, Failure):
             failures[name] = found
         else:
@@ -170,7 +183,15 @@ def _read(names: Path) -> bytes:
         ) from error
 
 
-def _found(folder: str, name: str, written: str) -> ScannedFile | Failure:
+def find_file(folder: Path, name: str, written: str | None = None) -> ScannedFile | Failure:
+    """A file of a folder that somebody names, whatever its suffix is; else what is wrong with it.
+
+    Args:
+        folder: the folder.
+        name: relative to it, without `.` and `..` inside.
+        written: the name as it was given, for messages.
+    """
+    written = name if written is None else written
     if name.partition("/")[0] == os.pardir:
         return Failure(file_name=written, reason="outside", message=f"{written} lies outside the folder of images.")
     path = Path(folder, name)
@@ -186,4 +207,4 @@ def _found(folder: str, name: str, written: str) -> ScannedFile | Failure:
     if stat.S_ISDIR(status.st_mode):
         message = f"{name} is a folder; wanted the names of files in the list."
         return Failure(file_name=name, reason="not_a_file", message=message)
-    return ScannedFile(file_name=name, path=path, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns)
+    return ScannedFile(file_name=name, path=path, size_bytes=status.st_size, mtime_ns=mtime_ns_of(status))

@@ -9,31 +9,43 @@ Convention: https://huggingface.co/docs/datasets/image_dataset#imagefolder
 
 from __future__ import annotations
 
+import posixpath
+import unicodedata
 from array import array
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.json
-import pyarrow.parquet
 
-from pinembed.catalogue.candidates import NOT_FOUND, Candidates, IdIndex, TextColumn, as_text, is_text, name_failure
-from pinembed.catalogue.files import ListedFiles, ScannedFile, no_image_in, require_folder, scan_images
+from pinembed.catalogue.candidates import (
+    NOT_FOUND,
+    Candidates,
+    IdIndex,
+    Indices,
+    TextColumn,
+    as_text,
+    is_text,
+    name_failure,
+)
+from pinembed.catalogue.files import (
+    ListedFiles,
+    ScannedFile,
+    find_file,
+    no_image_in,
+    require_folder,
+    scan_images,
+    shown,
+)
+from pinembed.catalogue.metadata import ITEM_COLUMNS, METADATA_NAMES, SPLIT, read_metadata
 from pinembed.errors import DataError
 from pinembed.nouns.candidate import Candidate
 from pinembed.nouns.failure import Failure
 from pinembed.nouns.item import Catalogue, Item
 
-SPLIT = "split"
-METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 SPLIT_FOLDERS = {"train": "train", "val": "val", "validation": "val", "valid": "val", "dev": "val", "test": "test"}
-ITEM_COLUMNS = ("file_name", "id", SPLIT)
-"""What says which item a row is; all other columns describe it."""
 
 _ROWS_AT_ONCE = 1 << 14
 
@@ -117,8 +129,12 @@ def scan_folder(root: Path, *, metadata: Path | None = None, listed: ListedFiles
         DataError: no such folder, no image in it, unreadable metadata, no `file_name` column, an id that occurs twice.
     """
     require_folder(root)
-    files, failures = _sorted(root, scan_images(root) if listed is None else listed.files.values())
-    found = read_metadata(root, metadata)
+    beside: list[str] = []
+    scanned = scan_images(root, beside) if listed is None else listed.files.values()
+    files, failures = _sorted(root, scanned)
+    if listed is not None:
+        beside += [name for name in METADATA_NAMES if (root / name).is_file()]
+    found = read_metadata(root, metadata, beside)
     if not (len(files) or failures) and listed is None:
         raise no_image_in(root)
     if found is None:
@@ -126,7 +142,7 @@ def scan_folder(root: Path, *, metadata: Path | None = None, listed: ListedFiles
         return FolderScan(candidates=bare, failures=failures, metadata=None, files_without_row=0)
     path, table = found
     rows = table.combine_chunks()
-    candidates, lacking, files_without_row = _joined(files, rows, path)
+    candidates, lacking, files_without_row = _joined(files, rows, path, is_whole=listed is None)
     if listed is None:
         failures += [
             Failure(file_name=name, reason="missing_file", message=f"{name} is in the metadata, but not in the folder.")
@@ -154,8 +170,14 @@ def _sorted(root: Path, scanned: Iterable[ScannedFile]) -> tuple[Candidates, lis
     return files, sorted(failures, key=lambda failure: failure.file_name)
 
 
-def _joined(files: Candidates, rows: pa.Table, metadata: Path) -> tuple[Candidates, list[str], int]:
+def _joined(files: Candidates, rows: pa.Table, metadata: Path, *, is_whole: bool) -> tuple[Candidates, list[str], int]:
     """Rows and files side by side.
+
+    Args:
+        files: by name.
+        rows: of the metadata.
+        metadata: its file.
+        is_whole: all files of the folder are there, so that a row without one is lost.
 
     Returns:
         candidates of the rows that have a file, by name, and then of the files that have no row; the names of the rows
@@ -163,8 +185,15 @@ def _joined(files: Candidates, rows: pa.Table, metadata: Path) -> tuple[Candidat
     """
     row_names = rows["file_name"].combine_chunks().cast(pa.large_string())
     row_ids = _row_ids(rows, row_names, metadata)
-    indices = IdIndex(files.names).find(row_names)  # and no longer kept than that
+    files, indices = _files_of_rows(files, row_names, is_whole)
+    if is_whole and len(rows) and (indices == NOT_FOUND).all():
+        raise DataError(
+            f"{metadata} names {len(rows)} file(s) of which {files.images} holds none; the first is {row_names[0]}.",
+            remedy="Write file_name as the image's path relative to the folder.",
+        )
     found = np.flatnonzero(indices != NOT_FOUND)
+    if row_ids is row_names:
+        _refuse_repeated(metadata, "file_name", files.names.take(indices[found]))  # in two spellings
     found = found[pc.sort_indices(row_names.take(found)).to_numpy()]
     without_row = np.delete(np.arange(len(files)), indices[found])
     order = np.concatenate([indices[found], without_row])
@@ -185,6 +214,44 @@ def _joined(files: Candidates, rows: pa.Table, metadata: Path) -> tuple[Candidat
     return candidates, sorted(lacking), len(without_row)
 
 
+def _files_of_rows(files: Candidates, names: pa.LargeStringArray, is_whole: bool) -> tuple[Candidates, Indices]:
+    """The file of each row, however its name is spelled, and the files with those that only the rows led to."""
+    index = IdIndex(files.names)
+    indices = index.find(names)
+    _find_by_other_spellings(files.names, index, names, indices)
+    if not is_whole:
+        return files, indices
+    assert isinstance(files.images, Path)
+    lost = names.take(np.flatnonzero(indices == NOT_FOUND)).to_pylist()
+    unscanned = [found for name in lost if isinstance(found := find_file(files.images, name), ScannedFile)]
+    if not unscanned:
+        return files, indices
+    sizes = np.array([file.size_bytes for file in unscanned], np.int64)
+    times = np.array([file.mtime_ns for file in unscanned], np.int64)
+    extra = pa.array([file.file_name for file in unscanned], pa.large_string())
+    every = pa.concat_arrays([files.names, extra])
+    sizes, times = np.concatenate([files.size_bytes, sizes]), np.concatenate([files.mtime_ns, times])
+    files = replace(files, names=every, ids=every, size_bytes=sizes, mtime_ns=times)
+    indices[indices == NOT_FOUND] = IdIndex(every).find(names.filter(pa.array(indices == NOT_FOUND)))
+    return files, indices
+
+
+def _find_by_other_spellings(
+    files: pa.LargeStringArray, index: IdIndex, names: pa.LargeStringArray, indices: Indices
+) -> None:
+    """Fill in the files of names that spell them otherwise: `./a.png`, backslashes, composed or decomposed accents."""
+    lost = np.flatnonzero(indices == NOT_FOUND)
+    if not len(lost):
+        return
+    cleaned = [posixpath.normpath(name.replace("\\", "/")) for name in names.take(lost).to_pylist()]
+    indices[lost] = index.find(pa.array(cleaned, pa.large_string()))
+    still = [(at, name) for at, name in zip(lost.tolist(), cleaned, strict=True) if indices[at] == NOT_FOUND]
+    if any(not name.isascii() for _, name in still):
+        composed = {unicodedata.normalize("NFC", name): at for at, name in enumerate(files.to_pylist())}
+        for at, name in still:
+            indices[at] = composed.get(unicodedata.normalize("NFC", name), NOT_FOUND)
+
+
 def _row_ids(rows: pa.Table, names: pa.LargeStringArray, metadata: Path) -> pa.LargeStringArray:
     """The id of each row, which is its file name where it has none.
 
@@ -193,13 +260,17 @@ def _row_ids(rows: pa.Table, names: pa.LargeStringArray, metadata: Path) -> pa.L
     """
     column = "id" if "id" in rows.column_names else "file_name"
     ids = names if column == "file_name" else pc.coalesce(rows[column].combine_chunks().cast(pa.large_string()), names)
+    _refuse_repeated(metadata, column, ids)
+    return ids
+
+
+def _refuse_repeated(metadata: Path, column: str, ids: pa.LargeStringArray) -> None:
     repeated = [ids[first].as_py() for first in sorted({first for _, first in IdIndex(ids).repeated()})]
     if repeated:
         raise DataError(
             f"{metadata} holds {len(repeated)} {column}(s) more than once: {shown(repeated)}.",
             remedy=f"Give each item a {column} of its own; put what several items share into another column.",
         )
-    return ids
 
 
 def _with_splits(columns: dict[str, pa.Array], given: pa.Array, names: pa.Array) -> pa.Table | None:
@@ -214,107 +285,9 @@ def _with_splits(columns: dict[str, pa.Array], given: pa.Array, names: pa.Array)
     return pa.table(columns) if columns else None
 
 
-def shown(names: Sequence[str], limit: int = 3) -> str:
-    """The first few names for a message."""
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
-
-
 def split_of(file_name: str, given: str | None = None) -> str | None:
     """The split that the metadata gives a file, else the one that its folder at the top names."""
     if given is not None:
         return SPLIT_FOLDERS.get(given, given)
     top, slash, _ = file_name.partition("/")
     return SPLIT_FOLDERS.get(top) if slash else None
-
-
-def read_metadata(root: Path, metadata: Path | None) -> tuple[Path, pa.Table] | None:
-    """The metadata file that was named, or the one at the top, or those of the split folders in one table.
-
-    Args:
-        root: the folder.
-        metadata: a metadata file elsewhere; its `file_name`s are relative to `root`.
-
-    Returns:
-        the file, the first of several, and the rows; `file_name`, `id` and `split` are text in them. None where there
-        is no metadata.
-
-    Raises:
-        DataError: unreadable, no `file_name` column, a row without one, or files whose columns do not go together.
-    """
-    if metadata is not None:
-        return metadata, _read(metadata)
-    for folders in ([root], [root / name for name in SPLIT_FOLDERS]):
-        found = [folder / name for folder in folders for name in METADATA_NAMES if (folder / name).is_file()]
-        if found:
-            return found[0], _as_one(found[0], [_relative_to(root, path, _read(path)) for path in found])
-    return None
-
-
-def _as_one(first: Path, tables: Sequence[pa.Table]) -> pa.Table:
-    try:
-        return pa.concat_tables(tables, promote_options="permissive")
-    except pa.ArrowException as error:
-        raise DataError(
-            f"{first} and the metadata files beside it hold columns of one name and different types: "
-            f"{str(error).splitlines()[0]}",
-            remedy="Make the column's values alike in all of them.",
-        ) from error
-
-
-def _relative_to(root: Path, metadata: Path, table: pa.Table) -> pa.Table:
-    prefix = metadata.parent.relative_to(root).as_posix()
-    if prefix == ".":
-        return table
-    names = [f"{prefix}/{name}" for name in table["file_name"].to_pylist()]
-    return table.set_column(table.column_names.index("file_name"), "file_name", pa.array(names, pa.string()))
-
-
-def _read(path: Path) -> pa.Table:
-    try:
-        table = _with_item_columns_as_text(_parse(path))
-    except (OSError, pa.ArrowException, UnicodeError) as error:
-        raise DataError(
-            f"{path} cannot be read as metadata: {str(error).splitlines()[0]}",
-            remedy="Give UTF-8 CSV with a header line, JSON lines, or Parquet.",
-        ) from error
-    if "file_name" not in table.column_names:
-        raise DataError(
-            f"{path} has no file_name column; found {', '.join(table.column_names) or 'no column'}.",
-            remedy="Name the column that holds the image's path relative to the folder file_name.",
-        )
-    if table["file_name"].null_count:
-        raise DataError(
-            f"{path} has {table['file_name'].null_count} row(s) without a file_name.",
-            remedy="Fill in the file name or take the rows out.",
-        )
-    return table
-
-
-def _with_item_columns_as_text(table: pa.Table) -> pa.Table:
-    repeated = [name for name, count in Counter(table.column_names).items() if count > 1]
-    if repeated:
-        raise pa.ArrowInvalid(f"it has several columns {repeated[0]}")
-    for index, name in enumerate(table.column_names):
-        if name in ITEM_COLUMNS:
-            table = table.set_column(index, name, table[name].cast(pa.string()))
-    return table
-
-
-def _parse(path: Path) -> pa.Table:
-    if path.suffix == ".parquet":
-        return pa.parquet.read_table(path)
-    if path.suffix in {".jsonl", ".json"}:
-        return pa.json.read_json(path)
-    if path.suffix not in {".csv", ".tsv"}:
-        raise pa.ArrowInvalid(f"unknown kind of metadata file: {path.suffix or 'no suffix'}")
-    table = pa.csv.read_csv(
-        path,
-        parse_options=pa.csv.ParseOptions(newlines_in_values=True, delimiter="\t" if path.suffix == ".tsv" else ","),
-        convert_options=pa.csv.ConvertOptions(
-            column_types=dict.fromkeys(ITEM_COLUMNS, pa.string()), strings_can_be_null=True, null_values=[""]
-        ),
-    )
-    undecoded = [field.name for field in table.schema if pa.types.is_binary(field.type)]
-    if undecoded:  # Arrow reads text that is not UTF-8 as bytes, without a word
-        raise pa.ArrowInvalid(f"column {undecoded[0]} is not UTF-8")
-    return table

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pinembed.catalogue.candidates import Candidates, as_text
 from pinembed.catalogue.files import ListedFiles, listed_files, scan_images
 from pinembed.catalogue.folder import FolderScan, scan_folder
-from pinembed.catalogue.parquet_shards import scan_parquets
+from pinembed.catalogue.parquet_shards import are_records_of_tars, scan_parquets
 from pinembed.catalogue.shards import (
     PARQUET,
     TAR,
@@ -97,6 +97,8 @@ def find_inputs(settings: EncodeSettings) -> Inputs:
     )
     if not shards:
         return _from_folder(settings)
+    if len(shards) > 1 and are_records_of_tars(shards[PARQUET], shards[TAR]):
+        del shards[PARQUET]
     if len(shards) > 1:
         raise DataError(
             f"{settings.images} holds {len(shards[TAR])} tar and {len(shards[PARQUET])} Parquet file(s).",

@@ -13,8 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from pinembed.catalogue.shards import Shard, ShardScan
+from pinembed.catalogue.shards import PARQUET, TAR, Shard, ShardScan
 from pinembed.errors import DataError
+from pinembed.machine import mtime_ns_of
 from pinembed.nouns.candidate import Candidate, ParquetCell
 
 BEST_NAME = "image"
@@ -65,7 +66,7 @@ def _scan_one(shard: Shard, image_column: str | None, scan: ShardScan) -> pa.Sch
     """Add the items of one file, as far as it can be read, and give the types of its metadata columns."""
     schema = pa.schema([])
     try:
-        mtime_ns = shard.path.stat().st_mtime_ns
+        mtime_ns = mtime_ns_of(shard.path.stat())
         with pa.parquet.ParquetFile(shard.path) as file:
             layout = _layout(shard, file.schema_arrow, image_column)
             if layout is None:
@@ -139,6 +140,19 @@ def _layout(shard: Shard, schema: pa.Schema, wanted: str | None) -> _Layout | No
         has_id="id" in schema.names and "id" not in able,
         left_out=tuple(name for name in able if name != image),
     )
+
+
+def are_records_of_tars(parquets: Sequence[Shard], tars: Sequence[Shard]) -> bool:
+    """Whether Parquet files are a downloader's records of the tars of the same names, and hold no images themselves."""
+    names = {tar.file_name.removesuffix(TAR) for tar in tars}
+    try:
+        return all(
+            shard.file_name.removesuffix(PARQUET) in names
+            and not any(_holds_bytes(field.type) for field in pa.parquet.read_schema(shard.path))
+            for shard in parquets
+        )
+    except (pa.ArrowException, OSError):
+        return False
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:

@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from pinembed.catalogue.candidates import UNKNOWN_SIZE, Candidates, TextColumn, is_text, name_failure
-from pinembed.catalogue.folder import METADATA_NAMES
+from pinembed.catalogue.metadata import METADATA_NAMES
 from pinembed.errors import DataError
+from pinembed.machine import mtime_ns_of
 from pinembed.nouns.candidate import Candidate
 from pinembed.nouns.failure import Failure
 from pinembed.table.schema import metadata_fields, name_obstacle
@@ -63,7 +64,7 @@ class ShardScan:
                 reason=reason,
                 message=f"{shard.file_name} {words}.",
                 size_bytes=status.st_size if status else 0,
-                mtime_ns=status.st_mtime_ns if status else 0,
+                mtime_ns=mtime_ns_of(status) if status else 0,
             )
         )
 

@@ -15,8 +15,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from pinembed.catalogue.files import IMAGE_SUFFIXES
+from pinembed.catalogue.files import IMAGE_SUFFIXES, shown
 from pinembed.catalogue.shards import Shard, ShardScan
+from pinembed.machine import mtime_ns_of
 from pinembed.nouns.candidate import Candidate, FileRange, tar_name
 from pinembed.nouns.failure import Failure
 
@@ -34,22 +35,26 @@ class _Members:
         pictures: their headers, in the order of the tar; equal keys with other suffixes are apart.
         fields: metadata by key.
         unusable: what is wrong with the metadata of a key.
+        used: keys of the metadata that belong to a picture.
     """
 
     pictures: list[tuple[str, tarfile.TarInfo]] = field(default_factory=list)
     fields: dict[str, dict[str, Any]] = field(default_factory=dict)
     unusable: dict[str, str] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
 
 
 def scan_tars(shards: Sequence[Shard]) -> ShardScan:
-    """The items of tars; an `id` in an item's JSON is its id, else the key is.
+    """The items of tars; an `id` in an item's JSON is its id, else the name without its suffix is.
+
+    An item has the metadata of that name, and of its key, which ends at the name's first dot.
 
     A tar that is cut or damaged gives the items before that place, and a failure.
     """
     scan = ShardScan()
     for shard in shards:
         try:
-            mtime_ns = shard.path.stat().st_mtime_ns
+            mtime_ns = mtime_ns_of(shard.path.stat())
             members = _members(shard, scan)
         except OSError as error:
             scan.give_up(shard, "unreadable", f"cannot be read: {error.strerror or error}")
@@ -60,6 +65,11 @@ def scan_tars(shards: Sequence[Shard]) -> ShardScan:
                 scan.failures.append(found)
             else:
                 scan.candidates.append(found)
+        if stray := sorted(members.fields.keys() - members.used - members.unusable.keys()):
+            scan.notes.append(
+                f"{shard.path}: the metadata of {shown(stray)} belong to no picture; "
+                "wanted the picture's name, or that up to its first dot."
+            )
     scan.schema = _as_columns(candidate.fields for candidate in scan.candidates)
     return scan
 
@@ -70,15 +80,17 @@ def _item(shard: Shard, key: str, picture: tarfile.TarInfo, members: _Members, m
     if not picture.isreg() or picture.issparse():
         message = f"{file_name} is a link or another special member of its tar; wanted a regular file."
         return Failure(file_name=file_name, reason="not_a_file", message=message, mtime_ns=mtime_ns)
-    if key in members.unusable:
+    keys = [known for known in (_first_part(key), key) if known in members.unusable or known in members.fields]
+    if unusable := [members.unusable[known] for known in keys if known in members.unusable]:
         return Failure(
             file_name=file_name,
             reason="broken_metadata",
-            message=f"{file_name} has metadata that cannot be used: {members.unusable[key]}.",
+            message=f"{file_name} has metadata that cannot be used: {unusable[0]}.",
             size_bytes=size_bytes,
             mtime_ns=mtime_ns,
         )
-    fields = dict(members.fields.get(key, {}))
+    fields = {name: value for known in keys for name, value in members.fields[known].items()}
+    members.used.update(keys)
     given_id = fields.pop("id", None)
     return Candidate(
         id=key if given_id is None else str(given_id),
@@ -124,6 +136,12 @@ def _headers(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     block = tar.fileobj.read(BLOCK_BYTES)
     if len(block) < BLOCK_BYTES or any(block):
         raise tarfile.ReadError(f"no end mark at byte {tar.offset}")
+
+
+def _first_part(key: str) -> str:
+    """A name up to the first dot of its last part, where WebDataset's keys end: `a/s` for `a/s.left`."""
+    folder, slash, base = key.rpartition("/")
+    return folder + slash + base.partition(".")[0]
 
 
 def _key_and_suffix(member: tarfile.TarInfo) -> tuple[str, str]:
