@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
@@ -70,6 +71,13 @@ def _keyword(name: str, annotation: Any, *, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
+def _at_home(given: Any) -> Any:
+    """A path or an address with the home that `~` means at its beginning, which no shell sees in `--table=~/x`."""
+    if isinstance(given, Path):
+        return given.expanduser()
+    return str(Path(given).expanduser()) if isinstance(given, str) and given.startswith("~/") else given
+
+
 class _Field:
     """A field of a settings class as a parameter of the command line."""
 
@@ -112,7 +120,7 @@ class _Field:
             UsageError: a list of numbers with something else in it.
         """
         if not self._is_tuple:
-            return given
+            return _at_home(given)
         if not self._is_list:
             return tuple(given or ())
         element = get_args(self._type)[0]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import datetime
 import json
 import math
 import os
@@ -10,7 +12,6 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -89,7 +90,10 @@ def print_error(error: PinembedError, *, json_output: bool) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Reports to JSON values: dataclasses to objects, paths to text, NaN to null."""
+    """Reports to JSON values: dataclasses to objects, NaN to null, moments in ISO 8601, durations in seconds.
+
+    Bytes become Base64, and whatever else JSON does not know its text, as a path or a decimal has one.
+    """
     if hasattr(value, "to_json"):
         return plain(value.to_json())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -100,7 +104,13 @@ def plain(value: Any) -> Any:
         return [plain(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return str(value) if isinstance(value, Path) else value
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 class _Bars:
