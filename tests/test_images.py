@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from pinembed.errors import ImageError
@@ -382,3 +383,28 @@ def test_fast_jpeg_leaves_to_pillow_what_pillow_does_better(
     }
 
     assert {name: load_jpeg(content, preprocessing()) for name, content in strange.items()} == dict.fromkeys(strange)
+
+
+def save_tiff_16(path: Path, values: NDArray[np.uint16], *, photometric: int = 1) -> Path:
+    image = Image.fromarray(values)
+    image.save(path, tiffinfo={262: photometric})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("top", "photometric", "mean"), [(65535, 1, 127.5), (4095, 1, 127.5), (65535, 0, 127.5), (4095, 0, 127.5)]
+)
+def test_grey_of_16_bits_fills_the_range_that_its_values_have(
+    top: int, photometric: int, mean: float, tmp_path: Path
+) -> None:
+    ramp = np.linspace(0, top, 64 * 48).astype(np.uint16).reshape(48, 64)
+    read = np.asarray(read_image(save_tiff_16(tmp_path / "a.tif", ramp, photometric=photometric)))
+    assert read.mean() == pytest.approx(mean, abs=2)
+    assert bool(read[0, 0, 0] > read[-1, -1, 0]) == (photometric == 0)  # white is zero there
+
+
+@pytest.mark.parametrize("overshoot", [1.0, 1.001, 1.08])
+def test_floats_a_little_above_one_are_as_bright_as_those_up_to_one(overshoot: float, tmp_path: Path) -> None:
+    ramp = np.linspace(0, overshoot, 64 * 48, dtype=np.float32).reshape(48, 64)
+    Image.fromarray(ramp).save(tmp_path / "f.tif")
+    assert np.asarray(read_image(tmp_path / "f.tif")).mean() == pytest.approx(127.5 * overshoot, abs=3)

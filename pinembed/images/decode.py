@@ -11,6 +11,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from pinembed.errors import ImageError, MissingExtraError
@@ -20,8 +21,11 @@ FORMATS = frozenset(
     ["JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "TGA", "AVIF", "JPEG2000", "MPO", "HEIF", "ICO"]
 )
 MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs: 512 MiB of RGB
+PNG_START = b"\x89PNG\r\n\x1a\n"
+TEXT_CHUNKS = {b"tEXt", b"zTXt", b"iTXt", b"iCCP"}
 TRANSPARENT_SHOWS = (255, 255, 255)
-ORIENTATION_TAG = 0x0112
+ORIENTATION_TAG, PHOTOMETRIC_TAG = 0x0112, 262
+OVERSHOOT = 0.1
 UPRIGHT_BY = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -64,13 +68,12 @@ def decode_image(content: bytes, *, name: str, at_least_px: int | None = None) -
         ImageError: truncated, too large, no image, or of a kind that cannot be decoded.
     """
     try:
-        opened = _opened(content, name)
-        if opened.width * opened.height > MAX_PIXELS:
-            raise _too_large(name, f"{opened.width} x {opened.height} pixels")
-        if at_least_px is not None:
-            opened.draft("RGB", (at_least_px, at_least_px))
-        opened.load()
-        return upright(to_rgb(opened), orientation_of(opened))
+        try:
+            return _picture(content, name, at_least_px)
+        except ValueError:
+            if not content.startswith(PNG_START):
+                raise
+            return _picture(_without_text(content), name, at_least_px)  # Pillow gives up where text beside it is long
     except Image.DecompressionBombError as error:
         raise _too_large(name, "far too many pixels") from error
     except MemoryError as error:
@@ -82,6 +85,16 @@ def decode_image(content: bytes, *, name: str, at_least_px: int | None = None) -
             remedy="Replace the file with a whole one.",
             reason="truncated" if truncated else "broken",
         ) from error
+
+
+def _picture(content: bytes, name: str, at_least_px: int | None) -> Image.Image:
+    opened = _opened(content, name)
+    if opened.width * opened.height > MAX_PIXELS:
+        raise _too_large(name, f"{opened.width} x {opened.height} pixels")
+    if at_least_px is not None:
+        opened.draft("RGB", (at_least_px, at_least_px))
+    opened.load()
+    return upright(to_rgb(opened), orientation_of(opened))
 
 
 def _opened(content: bytes, name: str) -> Image.Image:
@@ -96,6 +109,18 @@ def _opened(content: bytes, name: str) -> Image.Image:
             remedy="Take the file out or replace it.",
             reason="not_an_image",
         ) from error
+
+
+def _without_text(content: bytes) -> bytes:
+    """A PNG without the texts and the colour profile beside its picture."""
+    kept, start = [PNG_START], len(PNG_START)
+    while start + 8 <= len(content):
+        length, kind = struct.unpack(">I4s", content[start : start + 8])
+        end = start + length + 12
+        if kind not in TEXT_CHUNKS:
+            kept.append(content[start:end])
+        start = end
+    return b"".join(kept)
 
 
 def _register_heif(name: str) -> None:
@@ -123,21 +148,34 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _scaled_to_8_bit(image: Image.Image) -> Image.Image:
-    """Grey of 16 or 32 bits or floats, which `convert` would clip to white.
+    """Grey of 16 or 32 bits or floats, which `convert` would clip to white."""
+    values = np.nan_to_num(np.asarray(image, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = _range_of(values, image.mode)
+    scaled = np.clip((values - low) * (255.0 / max(high - low, 1e-12)), 0, 255)
+    if _is_white_zero(image):
+        scaled = 255 - scaled
+    return Image.fromarray(np.rint(scaled).astype(np.uint8))
 
-    The white point is that of the type where it has one: 65535 for 16 bits, 1 for floats up to 1. Other ranges are
+
+def _range_of(values: NDArray[np.float32], mode: str) -> tuple[float, float]:
+    """Which values are black and white.
+
+    The white point is that of the type where it has one: 65535 for 16 bits, or 4095 where no value has more than the 12
+    bits of many cameras and scanners; 1 for floats that, but for a few overshoots, do not exceed it. Other ranges are
     stretched from their least to their greatest value.
     """
-    values = np.nan_to_num(np.asarray(image, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
-    if image.mode.startswith("I;16") or (image.mode == "I" and low >= 0 and 255 < high <= 65535):
-        low, high = 0.0, 65535.0
-    elif image.mode == "F" and low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
-    elif low >= 0 and high <= 255:
-        low, high = 0.0, 255.0
-    scaled = (values - low) * (255.0 / max(high - low, 1e-12))
-    return Image.fromarray(np.rint(scaled).astype(np.uint8))
+    if mode.startswith("I;16") or (mode == "I" and low >= 0 and 255 < high <= 65535):
+        return 0.0, 65535.0 if high > 4095 else 4095.0
+    if mode == "F" and low >= -OVERSHOOT and (high <= 1 or np.quantile(values, 0.99) <= 1 + OVERSHOOT):
+        return 0.0, 1.0
+    return (0.0, 255.0) if low >= 0 and high <= 255 else (low, high)
+
+
+def _is_white_zero(image: Image.Image) -> bool:
+    """Whether a TIFF of 16 bits means white by 0, which Pillow heeds in 8 bits alone."""
+    tags = getattr(image, "tag_v2", {})
+    return image.mode.startswith("I;16") and tags.get(PHOTOMETRIC_TAG) == 0
 
 
 def orientation_of(image: Image.Image) -> int:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pinembed.images.decode import DAMAGE, MAX_PIXELS, orientation_of, to_rgb, upright
+from pinembed.images.decode import DAMAGE, MAX_PIXELS, UPRIGHT_BY, orientation_of, to_rgb, upright
 from pinembed.images.libtorch import RESIZE, Libtorch
 from pinembed.images.preprocess import INTERPOLATIONS, is_strip, preprocess, resized_size, squared
 from pinembed.nouns.encoder_spec import Preprocessing
@@ -83,10 +83,11 @@ def fast_loader() -> LoadJpeg | None:
 
 def _load_fast(torch: Libtorch, content: bytes, preprocessing: Preprocessing) -> Picture | None:
     """The picture of a JPEG; None for what Pillow has to look at: other formats, CMYK, strips, and anything damaged."""
-    if not content.startswith(JPEG_START) or not _is_plain(content, preprocessing):
+    orientation = _plain_orientation(content, preprocessing) if content.startswith(JPEG_START) else None
+    if orientation is None:
         return None
     try:
-        picture_CHW = torch.decode_jpeg(content)
+        picture_CHW = turned(torch.decode_jpeg(content), orientation)
     except RuntimeError:
         return None
     _, height_px, width_px = picture_CHW.shape
@@ -96,11 +97,24 @@ def _load_fast(torch: Libtorch, content: bytes, preprocessing: Preprocessing) ->
     return squared(resized_CHW, preprocessing).copy(), width_px, height_px
 
 
-def _is_plain(content: bytes, preprocessing: Preprocessing) -> bool:
-    """Whether the header promises a picture that both decoders read alike."""
+def _plain_orientation(content: bytes, preprocessing: Preprocessing) -> int | None:
+    """How the picture is to be turned; None where the header does not promise one that both decoders read alike."""
     try:
         with Image.open(io.BytesIO(content), formats=["JPEG"]) as header:
-            pixels = header.width * header.height
-            return header.mode in {"RGB", "L"} and pixels <= MAX_PIXELS and not is_strip(header.size, preprocessing)
+            is_plain = header.mode in {"RGB", "L"} and header.width * header.height <= MAX_PIXELS
+            return orientation_of(header) if is_plain and not is_strip(header.size, preprocessing) else None
     except (*DAMAGE, Image.DecompressionBombError):
-        return False
+        return None
+
+
+def turned(pixels_CHW: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """The pixels as `decode.upright` turns a picture."""
+    if orientation not in UPRIGHT_BY:
+        return pixels_CHW
+    if orientation in TURNED_BY_A_QUARTER:
+        pixels_CHW = pixels_CHW.swapaxes(1, 2)
+    if orientation in {3, 4, 7, 8}:
+        pixels_CHW = pixels_CHW[:, ::-1]
+    if orientation in {2, 3, 6, 7}:
+        pixels_CHW = pixels_CHW[:, :, ::-1]
+    return np.ascontiguousarray(pixels_CHW)

@@ -60,13 +60,16 @@ class Libtorch:
         self._cpu = int(self._lib.aoti_torch_device_type_cpu())
 
     def decode_jpeg(self, content: bytes) -> Pixels:
-        """(3, H, W), upright; the rows of pixels lie together.
+        """(3, H, W), as the camera held it; the rows of pixels lie together.
+
+        torchvision would turn it upright, but finds the EXIF orientation only where EXIF is the first of its kind of
+        segment; `decode.orientation_of` has the one rule.
 
         Raises:
             RuntimeError: damaged, or no JPEG.
         """
         encoded = self._tensor_of(np.frombuffer(content, dtype=np.uint8))
-        return self._array_of(self._called(DECODE, encoded, RGB, int(True)))
+        return self._array_of(self._called(DECODE, encoded, RGB, int(False)))
 
     def resize(self, pixels_CHW: Pixels, size: tuple[int, int], interpolation: str) -> Pixels:
         """(C, height, width) of pixels of any strides, with antialiasing.

@@ -26,7 +26,7 @@ from PIL import Image
 
 from pinembed.images.decode import decode_image
 from pinembed.images.read import read_file
-from pinembed.machine import cache_folder
+from pinembed.machine import cache_folder, mtime_ns_of
 
 HASHED_AT_PX = 64
 GRID = 8
@@ -79,7 +79,7 @@ class ImageHash:
             now = path.stat()
         except OSError:
             return False
-        return (now.st_size, now.st_mtime_ns) == (self.size_bytes, self.mtime_ns)
+        return (now.st_size, mtime_ns_of(now)) == (self.size_bytes, self.mtime_ns)
 
 
 def hash_image(path: Path) -> ImageHash:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from pinembed.errors import ImageError
+from pinembed.machine import mtime_ns_of
 from pinembed.nouns.candidate import FileRange, Locator, ParquetCell, tar_name
 
 if TYPE_CHECKING:
@@ -62,9 +63,9 @@ def read_file(path: Path) -> FileContent:
         _check_size(path, before.st_size)
         content = file.read(before.st_size + 1)
         after = os.fstat(file.fileno())
-    if len(content) != before.st_size or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+    if len(content) != before.st_size or (before.st_size, mtime_ns_of(before)) != (after.st_size, mtime_ns_of(after)):
         raise _changed_while_read(path)
-    return FileContent(content=content, mtime_ns=before.st_mtime_ns)
+    return FileContent(content=content, mtime_ns=mtime_ns_of(before))
 
 
 def _read_range(image: FileRange) -> FileContent:
@@ -72,8 +73,8 @@ def _read_range(image: FileRange) -> FileContent:
     with _opened(image.path) as (file, before):
         file.seek(image.offset)
         content = file.read(image.size_bytes)
-        after_ns = os.fstat(file.fileno()).st_mtime_ns
-    if not (image.mtime_ns == before.st_mtime_ns == after_ns):
+        after_ns = mtime_ns_of(os.fstat(file.fileno()))
+    if not (image.mtime_ns == mtime_ns_of(before) == after_ns):
         raise _changed_while_read(image)
     if len(content) < image.size_bytes:
         raise ImageError(
@@ -111,12 +112,12 @@ def _read_cell(cell: ParquetCell) -> FileContent:
 
     global _stream
     try:
-        if cell.path.stat().st_mtime_ns != cell.mtime_ns:
+        if mtime_ns_of(cell.path.stat()) != cell.mtime_ns:
             raise _changed_while_read(cell)
         if _stream is None or not _stream.leads_to(cell):
             _stream = _ColumnStream(cell)
         content = _stream.value(cell.row)
-        after_ns = cell.path.stat().st_mtime_ns
+        after_ns = mtime_ns_of(cell.path.stat())
     except (pa.ArrowException, OSError, StopIteration) as error:
         _stream = None
         raise _damaged(cell, error) from error
@@ -205,7 +206,7 @@ def locate_image(path: Path) -> Locator:
 
 
 def _in_tar(shard: Path, name: str) -> Locator | None:
-    mtime_ns = shard.stat().st_mtime_ns
+    mtime_ns = mtime_ns_of(shard.stat())
     with tarfile.open(shard, "r:") as tar:
         while (member := tar.next()) is not None:
             tar.members = []  # type: ignore[attr-defined]  # it would keep every header that it has seen
@@ -222,7 +223,7 @@ def _in_parquet(shard: Path, name: str) -> Locator | None:
     column, _, number = name.rpartition("/")
     if not number.isdecimal():
         return None
-    mtime_ns, row = shard.stat().st_mtime_ns, int(number)
+    mtime_ns, row = mtime_ns_of(shard.stat()), int(number)
     with pyarrow.parquet.ParquetFile(shard) as file:
         if column not in file.schema_arrow.names:
             return None
