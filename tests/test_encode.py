@@ -153,7 +153,7 @@ def test_files_that_swapped_their_names_swap_their_vectors(
     np.testing.assert_allclose(after["blue.png"]["vector"], before["red.png"]["vector"], atol=1e-3)
 
 
-def test_moved_folder_rewrites_the_rows_without_opening_a_file(
+def test_moved_folder_rewrites_the_rows_and_encodes_nothing(
     run: Callable[..., EncodeReport], folder: Path, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run()

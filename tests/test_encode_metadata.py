@@ -20,6 +20,16 @@ pytest_plugins = ("tests.encoding_fixtures",)
 Cli = Callable[..., CliResult]
 
 
+class Listener(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
 def change_metadata(folder: Path, change: Callable[[list[dict[str, str]]], list[dict[str, str]]]) -> None:
     path = folder / "metadata.csv"
     with path.open(newline="", encoding="utf-8") as file:
@@ -102,15 +112,18 @@ def test_widening_of_a_column_that_was_killed_midway_is_completed(
     assert {row["price"] for row in rows_of(table).values()} == {3.5}
 
 
-def test_metadata_column_of_another_kind_is_refused(
+def test_metadata_column_of_another_kind_leaves_its_values_out_and_stops_no_run(
     run: Callable[..., EncodeReport], catalogue_folder: Path, table: str
 ) -> None:
     run(catalogue_folder)
-    change_metadata(catalogue_folder, lambda rows: [{**row, "price": "cheap"} for row in rows])
+    change_metadata(catalogue_folder, lambda rows: [{**rows[0], "price": "cheap"}, *rows[1:]])
 
-    with pytest.raises(DataError, match=r"The metadata column price holds string; table .* stores it as double"):
-        run(catalogue_folder)
+    listener = Listener()
+    report = run(catalogue_folder, progress=listener)
 
+    assert (report.counts.updated, report.counts.unchanged) == (1, 23)
+    assert "1 value(s) of the metadata column price are no double" in listener.said[0]
+    assert rows_of(table)["red-circle-0"]["price"] is None
     assert rows_of(table)["red-circle-1"]["price"] == 11.0
 
 
@@ -149,17 +162,12 @@ def test_row_without_file_fails_and_file_without_row_is_encoded(
     run: Callable[..., EncodeReport], catalogue_folder: Path, table: str
 ) -> None:
     (catalogue_folder / "images/red-circle-0.png").rename(catalogue_folder / "images/stray.png")
-    said: list[str] = []
-
-    class Listener(Silent):
-        def say(self, text: str) -> None:
-            said.append(text)
-
-    report = run(catalogue_folder, progress=Listener())
+    listener = Listener()
+    report = run(catalogue_folder, progress=listener)
 
     assert (counts(report), report.failures) == ({"added": 24, "failed": 1}, {"missing_file": 1})
     assert failures_of(table) == {"images/red-circle-0.png": "missing_file"}
     assert rows_of(table)["images/stray.png"]["title"] is None
-    assert said == [
+    assert listener.said == [
         "1 image(s) have no row in the metadata; they are encoded under their file names, with empty columns."
     ]

@@ -14,7 +14,7 @@ from pinembed.errors import DataError, TableError, UsageError
 from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
 from pinembed.table import upkeep
 from pinembed.table.address import parse_address
-from pinembed.table.embedding_table import EmbeddingTable
+from pinembed.table.embedding_table import SCORE, EmbeddingTable
 from pinembed.table.side_tables import FailureTable
 from pinembed.table.upkeep import index_if_large, tidy
 from pinembed.table.writer import EmbeddingRow, TableWriter
@@ -230,7 +230,7 @@ def test_large_table_gets_an_index_that_finds_what_exact_search_finds(tmp_path: 
     assert index_if_large(opened, from_rows=300) is None
     assert [index.index_type for index in opened.lance.list_indices()] == ["IvfRq"]
     best = opened.nearest(opened.vector_of("item-7"), 1).to_pylist()[0]
-    assert (best["id"], round(best["score"], 2)) == ("item-7", 1.0)
+    assert (best["id"], round(best[SCORE], 2)) == ("item-7", 1.0)
 
 
 def test_small_table_gets_no_index(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pinembed.catalogue.candidates import Candidates, as_text
 from pinembed.catalogue.files import ListedFiles, listed_files, scan_images
@@ -28,6 +29,7 @@ from pinembed.catalogue.tar_shards import scan_tars
 from pinembed.errors import DataError, UsageError
 from pinembed.nouns.failure import Failure
 from pinembed.settings.encoding import EncodeSettings
+from pinembed.table.schema import metadata_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,7 @@ class Inputs:
         seen: beginnings of the file names that the scan would have met, where their file is still there; "" is all.
         unsure: beginnings of file names of which it cannot say that.
         disk: that the folder lay on, as the system numbers it.
+        folders: whose rows are of these inputs: `folder`, and the one that it was before.
     """
 
     folder: str
@@ -54,6 +57,7 @@ class Inputs:
     seen: tuple[str, ...] = ("",)
     unsure: tuple[str, ...] = ()
     disk: int
+    folders: tuple[str, ...]
 
     def check_presence(self) -> None:
         """Tell a lost disk from a lost file.
@@ -134,12 +138,15 @@ def _from_folder(settings: EncodeSettings) -> Inputs:
             settings.images, settings.files_from, separator=b"\0" if settings.null_separated else b"\n"
         )
     scan = scan_folder(settings.images, metadata=settings.metadata, listed=listed)
-    candidates, failures = drop_duplicate_ids(scan.candidates)
+    candidates, failures = drop_duplicate_ids(_with_prefix(settings, scan.candidates))
+    schema = pa.schema([]) if candidates.fields is None else candidates.fields.schema
+    metadata_fields(schema)  # a name that no column can have is refused before anything is made
     return Inputs(
         folder=folder,
         disk=_disk(folder),
+        folders=_folders(settings, folder),
         candidates=candidates,
-        schema=pa.schema([]) if candidates.fields is None else candidates.fields.schema,
+        schema=schema,
         failures=_stored(folder, [*(listed.failures if listed else ()), *scan.failures, *failures]),
         notes=_notes(scan, listed),
         seen=("",) if listed is None else (),
@@ -162,10 +169,11 @@ def _from_shards(
     refuse_nothing(scan, settings.images, shards)
     notes = [*scan.notes, *rename_reserved_columns(scan)]
     found, unnamed = in_columns(scan.candidates, scan.schema)
-    candidates, repeated = drop_duplicate_ids(found)
+    candidates, repeated = drop_duplicate_ids(_with_prefix(settings, found))
     return Inputs(
         folder=folder,
         disk=_disk(folder),
+        folders=_folders(settings, folder),
         candidates=candidates,
         schema=scan.schema,
         failures=_stored(folder, [*scan.failures, *unnamed, *repeated]),
@@ -173,6 +181,17 @@ def _from_shards(
         seen=seen,
         unsure=tuple(f"{name}/" for name in scan.damaged),
     )
+
+
+def _folders(settings: EncodeSettings, folder: str) -> tuple[str, ...]:
+    return (folder,) if settings.moved_from is None else (folder, _absolute(settings.moved_from))
+
+
+def _with_prefix(settings: EncodeSettings, candidates: Candidates) -> Candidates:
+    if not settings.id_prefix:
+        return candidates
+    prefix, nothing = (pa.scalar(text, pa.large_string()) for text in (settings.id_prefix, ""))
+    return dataclasses.replace(candidates, ids=pc.binary_join_element_wise(prefix, candidates.ids, nothing))
 
 
 def drop_duplicate_ids(candidates: Candidates) -> tuple[Candidates, list[Failure]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pinembed.catalogue.candidates import NOT_FOUND, UNKNOWN_SIZE, Candidates, Indices
+from pinembed.catalogue.candidates import NOT_FOUND, UNKNOWN_SIZE, Indices
 from pinembed.catalogue.inputs import Inputs
+from pinembed.nouns.candidate import Locator
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.schema import OWN_COLUMNS
 
@@ -54,7 +58,7 @@ class ContentHashes:
 
 
 FILE_COLUMNS = ("id", "folder", "file_name", "sha256", "size_bytes", "mtime_ns")
-NEW, SAME, REWRITE, OTHER = range(4)  # what a candidate is to the table
+NEW, SAME, REWRITE, OTHER, TAKEN = range(5)  # what a candidate is to the table
 
 
 class StoredItems:
@@ -88,11 +92,14 @@ class TableDiff:
 
     Attributes:
         unchanged: candidates that it has as they are.
-        rewrite: indices of those whose metadata or folder is another one, of the same file.
+        rewrite: indices of those whose metadata is another one, of the same file.
         load: indices of those that are new or whose file is another one.
         stored: rows of the candidates in `rewrite` and `load`.
         rows: of the table.
         gone: ids of rows whose files are gone, sorted; empty where nobody looks for them.
+        taken: files of other folders that have a candidate's id, by the candidate's index.
+        unsure: the same where the other folder is not there; the row is the candidate's only if its content is.
+        spared: rows that nobody can call gone, by the folder that is not there.
     """
 
     unchanged: int
@@ -101,6 +108,42 @@ class TableDiff:
     stored: StoredItems
     rows: int
     gone: list[str]
+    taken: Mapping[int, Path]
+    unsure: Mapping[int, Path]
+    spared: Mapping[str, int]
+
+
+class _Folders:
+    """The folders that rows came from: whether each is there, and what it holds of a row.
+
+    A folder that is missing, or empty, may be a disk that is away: what it held is not known to be gone.
+
+    Args:
+        inputs: of this run.
+    """
+
+    def __init__(self, inputs: Inputs) -> None:
+        self._inputs = inputs
+        self._is_away: dict[str, bool] = {}
+
+    def is_away(self, folder: str) -> bool:
+        if folder not in self._is_away:
+            try:
+                with os.scandir(folder) as entries:
+                    self._is_away[folder] = next(entries, None) is None
+            except OSError:
+                self._is_away[folder] = True
+        return self._is_away[folder]
+
+    def holder(self, folder: str, file_name: str, image: Locator) -> Path | None:
+        """The file that a row came from, if it is there and is not this very image, found by another path."""
+        path = Path(folder) / file_name
+        inside = next((Path(folder) / parent for parent in PurePosixPath(file_name).parents if parent.name), None)
+        held, ours = (path, image) if isinstance(image, Path) else (inside, image.path)
+        with suppress(OSError):
+            if held is not None and held.samefile(ours):
+                return None
+        return path if _may_be_there(Path(folder), file_name) else None
 
 
 def compare(inputs: Inputs, table: EmbeddingTable | None, *, look_for_gone: bool) -> TableDiff:
@@ -115,6 +158,10 @@ def compare(inputs: Inputs, table: EmbeddingTable | None, *, look_for_gone: bool
     states = np.full(len(candidates), NEW, dtype=np.uint8)
     stored: list[tuple[Indices, NDArray[np.int64], Digests]] = []
     gone: list[str] = []
+    folders = _Folders(inputs)
+    taken: dict[int, Path] = {}
+    unsure: dict[int, Path] = {}
+    spared: Counter[str] = Counter()
     rows = 0
     columns = [] if table is None else [name for name in table.schema.names if name not in OWN_COLUMNS]
     for batch in [] if table is None else table.batches([*FILE_COLUMNS, *columns]):
@@ -122,13 +169,15 @@ def compare(inputs: Inputs, table: EmbeddingTable | None, *, look_for_gone: bool
         indices = candidates.find(batch["id"])
         is_here = indices != NOT_FOUND
         ours, at = batch.filter(pa.array(is_here)), indices[is_here]
-        states[at] = _states(ours, candidates, at, inputs.folder, columns)
+        states[at] = _states(ours, inputs, at, columns)
+        _tell_holders(ours, inputs, at, folders, taken, unsure)
+        states[[index for index in at.tolist() if index in taken]] = TAKEN
         kept = states[at] != SAME
         if kept.any():
-            taken = ours.select(["size_bytes", "sha256"]).filter(pa.array(kept))
-            stored.append((at[kept], taken["size_bytes"].to_numpy(), digests_of(taken["sha256"].to_pylist())))
+            held = ours.select(["size_bytes", "sha256"]).filter(pa.array(kept))
+            stored.append((at[kept], held["size_bytes"].to_numpy(), digests_of(held["sha256"].to_pylist())))
         if look_for_gone and not is_here.all():
-            gone += _gone(batch.filter(pa.array(~is_here)), inputs)
+            gone += _gone(batch.filter(pa.array(~is_here)), inputs, folders, spared)
     return TableDiff(
         unchanged=int((states == SAME).sum()),
         rewrite=np.flatnonzero(states == REWRITE),
@@ -136,6 +185,9 @@ def compare(inputs: Inputs, table: EmbeddingTable | None, *, look_for_gone: bool
         stored=StoredItems(stored),
         rows=rows,
         gone=sorted(gone),
+        taken=taken,
+        unsure=unsure,
+        spared=spared,
     )
 
 
@@ -163,23 +215,44 @@ def stored_content_hashes(inputs: Inputs, table: EmbeddingTable | None, load: In
     return ContentHashes(parts)
 
 
-def _states(
-    rows: pa.RecordBatch, candidates: Candidates, indices: Indices, folder: str, columns: Sequence[str]
-) -> NDArray[np.uint8]:
-    """What each of these rows' candidates is to the table."""
+def _states(rows: pa.RecordBatch, inputs: Inputs, indices: Indices, columns: Sequence[str]) -> NDArray[np.uint8]:
+    """What each of these rows' candidates is to the table.
+
+    Name, size and time tell a file only within the folder that the row came from; elsewhere its content has to.
+    """
+    candidates = inputs.candidates
     size_bytes = candidates.size_bytes[indices]
     is_same = (
         ((size_bytes == UNKNOWN_SIZE) | (size_bytes == rows["size_bytes"].to_numpy()))
         & (candidates.mtime_ns[indices] == rows["mtime_ns"].to_numpy())
         & _mask(pc.equal(candidates.names.take(indices), rows["file_name"].cast(pa.large_string())))
+        & _mask(pc.equal(rows["folder"], inputs.folder))
     )
     states = np.where(is_same, SAME, OTHER).astype(np.uint8)
-    states[is_same & ~_mask(pc.equal(rows["folder"], folder))] = REWRITE
     here = np.flatnonzero(states == SAME)
     states[here[_differing(rows.select(list(columns)).take(pa.array(here)), candidates.fields, indices[here])]] = (
         REWRITE
     )
     return states
+
+
+def _tell_holders(
+    rows: pa.RecordBatch,
+    inputs: Inputs,
+    indices: Indices,
+    folders: _Folders,
+    taken: dict[int, Path],
+    unsure: dict[int, Path],
+) -> None:
+    """Sort out the candidates whose id a row of another folder has."""
+    elsewhere = np.flatnonzero(~_mask(pc.is_in(rows["folder"], pa.array(inputs.folders, pa.string()))))
+    named = zip(*(rows[name].take(pa.array(elsewhere)).to_pylist() for name in ("folder", "file_name")), strict=True)
+    images = (image for _, image in inputs.candidates.located(indices[elsewhere]))
+    for index, (folder, file_name), image in zip(indices[elsewhere].tolist(), named, images, strict=True):
+        if folders.is_away(folder):
+            unsure[index] = Path(folder) / file_name
+        elif (holder := folders.holder(folder, file_name, image)) is not None:
+            taken[index] = holder
 
 
 def _mask(equal: pa.BooleanArray) -> NDArray[np.bool_]:
@@ -209,14 +282,19 @@ def _differing_indices(there: Sequence[Any], here: Sequence[Any]) -> set[int]:
     return {index for index, (old, new) in enumerate(pairs) if old != new and repr(old) != repr(new)}
 
 
-def _gone(rows: pa.RecordBatch, inputs: Inputs) -> list[str]:
+def _gone(rows: pa.RecordBatch, inputs: Inputs, folders: _Folders, spared: Counter[str]) -> list[str]:
     """Ids of those rows, which are none of these inputs' items, whose file is nowhere else either."""
-    described = zip(*(rows[name].to_pylist() for name in ("id", "folder", "file_name")), strict=True)
-    return [
-        item_id
-        for item_id, folder, file_name in described
-        if (folder == inputs.folder and inputs.would_have_seen(file_name)) or not _may_be_there(Path(folder), file_name)
-    ]
+    gone = []
+    for item_id, folder, file_name in zip(
+        *(rows[name].to_pylist() for name in ("id", "folder", "file_name")), strict=True
+    ):
+        if folder in inputs.folders and inputs.would_have_seen(file_name):
+            gone.append(item_id)
+        elif folders.is_away(folder):
+            spared[folder] += 1
+        elif not _may_be_there(Path(folder), file_name):
+            gone.append(item_id)
+    return gone
 
 
 def _may_be_there(folder: Path, file_name: str) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pinembed.encoder.backends.base import Pending, unit_vectors
 from pinembed.encoding.backend import BackendOfRun
-from pinembed.encoding.plan import Plan
+from pinembed.encoding.plan import Plan, id_taken
 from pinembed.errors import NonFiniteEmbeddingError
 from pinembed.images.loading import LoadedImage
 from pinembed.images.pool import LoadingPool
@@ -145,6 +145,11 @@ class EncodePipeline:
     def _take(self, index: int, image: LoadedImage) -> None:
         """Let an image wait for its batch; its pixels join the batch only where nobody has its content's vector."""
         self.counters.decode_s += image.seconds
+        if index in self._plan.unsure and self._plan.stored.of(index) != (image.sha256, image.size_bytes):
+            holder = self._plan.unsure[index]
+            who = f"which {holder} had, whose folder is not there; --moved-from says that it is this one now"
+            self._note_failure(id_taken(self._inputs, self._inputs.candidates[index], who))
+            return
         digest = bytes.fromhex(image.sha256)
         is_new = digest not in self._seen and not self._plan.content_hashes.has(image.sha256, image.size_bytes)
         if image.pixels_CHW is not None and is_new:
@@ -260,6 +265,9 @@ class EncodePipeline:
             size_bytes=candidate.size_bytes or 0,
             mtime_ns=candidate.mtime_ns,
         )
+        self._note_failure(failure)
+
+    def _note_failure(self, failure: Failure) -> None:
         self.counters.failures.append(failure)
         self.counters.counts.failed += 1
         if self._plan.known_failures.get(failure.id) != failure:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -32,7 +33,7 @@ class Plan:
     Attributes:
         inputs: that it was made of.
         unchanged: number of items that are left alone.
-        rewrite: indices of candidates whose content is known and whose metadata or place changed; no file is opened.
+        rewrite: indices of candidates whose content is known and whose metadata changed; no file is opened.
         load: indices of candidates whose file has to be read.
         stored: what the table holds of the candidates in `rewrite` and `load`.
         content_hashes: of the rows that are not read again.
@@ -41,6 +42,8 @@ class Plan:
         not_retried: items whose file failed before and is still the same.
         known_failures: of earlier runs, by item id.
         gone: ids of rows whose files are gone; empty without --prune.
+        unsure: files that had a candidate's id in a folder that is not there, by the candidate's index.
+        spared: rows that --prune left alone, by the folder that is not there.
     """
 
     inputs: Inputs
@@ -54,6 +57,8 @@ class Plan:
     not_retried: list[Failure] = field(default_factory=list)
     known_failures: Mapping[str, Failure] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
+    unsure: Mapping[int, Path] = field(default_factory=dict)
+    spared: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def is_done(self) -> bool:
@@ -132,6 +137,7 @@ def make_plan(
         if failed
         else compared.load
     )
+    found = [*inputs.failures, *_taken(inputs, compared.taken)]
     return Plan(
         inputs=inputs,
         unchanged=compared.unchanged,
@@ -140,13 +146,35 @@ def make_plan(
         stored=compared.stored,
         content_hashes=stored_content_hashes(inputs, table, load),
         rows=compared.rows,
-        failures=[failure for failure in inputs.failures if not _is_known(failure, known_failures)],
+        failures=[failure for failure in found if not _is_known(failure, known_failures)],
         not_retried=[
             *(failed[index] for index in sorted(failed)),
-            *(failure for failure in inputs.failures if _is_known(failure, known_failures)),
+            *(failure for failure in found if _is_known(failure, known_failures)),
         ],
         known_failures=known_failures,
         gone=compared.gone,
+        unsure=compared.unsure,
+        spared=compared.spared,
+    )
+
+
+def _taken(inputs: Inputs, holders: Mapping[int, Path]) -> Iterator[Failure]:
+    """The candidates whose id a file of another folder has, which keeps it."""
+    indices = np.array(sorted(holders), np.int64)
+    for index, candidate in zip(indices.tolist(), inputs.candidates.at(indices), strict=True):
+        yield id_taken(inputs, candidate, f"which {holders[index]} has")
+
+
+def id_taken(inputs: Inputs, candidate: Candidate, who: str) -> Failure:
+    """A candidate that cannot have its id; the failure goes by its path, for the id is another item's."""
+    return Failure(
+        id=f"{inputs.folder}/{candidate.file_name}",
+        folder=inputs.folder,
+        file_name=candidate.file_name,
+        size_bytes=candidate.size_bytes or 0,
+        mtime_ns=candidate.mtime_ns,
+        reason="id_taken",
+        message=f"{candidate.file_name} has the id {candidate.id}, {who}; give --id-prefix or an id column.",
     )
 
 

@@ -31,7 +31,7 @@ from pinembed.reports.encode import EncodeReport, EncodeStages
 from pinembed.settings.encoding import EncodeSettings
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.side_tables import Tables
-from pinembed.table.upkeep import fit_columns, index_if_large, tidy
+from pinembed.table.upkeep import as_stored, fit_columns, index_if_large, tidy
 from pinembed.table.writer import TableWriter
 from pinembed.version import __version__
 
@@ -146,10 +146,26 @@ class EncodeRun:
         wanted, table = self.settings, self.tables.embeddings
         if table is not None:
             table.check_encoder(self.target.spec)
+            self._fit_metadata(table)
         known = self.tables.failures.known()
-        return make_plan(
+        plan = make_plan(
             self.inputs, table, known, retry_failed=wanted.retry_failed, prune=wanted.prune, force=wanted.force
         )
+        for folder, rows in plan.spared.items():
+            self.progress.say(
+                f"{folder} is missing or empty, as where a disk is away; --prune spares its {rows} row(s). "
+                "Give --moved-from with that folder where it is gone for good."
+            )
+        return plan
+
+    def _fit_metadata(self, table: EmbeddingTable) -> None:
+        candidates = self.inputs.candidates
+        if candidates.fields is not None:
+            fields, notes = as_stored(table, candidates.fields)
+            candidates = dataclasses.replace(candidates, fields=fields)
+            self.inputs = dataclasses.replace(self.inputs, candidates=candidates, schema=fields.schema)
+            for note in notes:
+                self.progress.say(note)
 
     def foresee(self, plan: Plan) -> None:
         """Count as a dry run does: what the plan says, where nothing fails and no contents are equal."""

@@ -12,7 +12,7 @@ from pinembed.images.contact_sheet import SheetCell, draw_sheet
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.reports.table import SearchReport, SearchResult
 from pinembed.settings.encoding import SearchSettings
-from pinembed.table.embedding_table import EmbeddingTable
+from pinembed.table.embedding_table import SCORE, EmbeddingTable
 from pinembed.table.schema import OWN_COLUMNS
 
 
@@ -100,9 +100,9 @@ def _embedded(table: EmbeddingTable, settings: SearchSettings, progress: Progres
 def _result(rank: int, row: dict[str, object]) -> SearchResult:
     return SearchResult(
         rank=rank,
-        score=float(str(row["score"])),
+        score=float(str(row[SCORE])),
         id=str(row["id"]),
         file_name=str(row["file_name"]),
         folder=str(row["folder"]),
-        fields={name: value for name, value in row.items() if name not in OWN_COLUMNS and name != "score"},
+        fields={name: value for name, value in row.items() if name not in OWN_COLUMNS and name != SCORE},
     )

@@ -75,6 +75,21 @@ class EncodeSettings:
             "Names in --files-from end in NUL, as `find -print0` writes them.", flags=("--null", "-0"), panel=INPUTS
         ),
     ] = False
+    id_prefix: Annotated[
+        str,
+        Option(
+            "Put before every id, so that folders with equal file names or keys can share a table.",
+            panel=INPUTS,
+        ),
+    ] = ""
+    moved_from: Annotated[
+        Path | None,
+        Option(
+            "Folder that IMAGES was before, and that is gone for good: its rows are those of IMAGES now. A folder that "
+            "only moved needs no word, its files are known by their content.",
+            panel=INPUTS,
+        ),
+    ] = None
     image_column: Annotated[
         str | None, Option("Column of the images in Parquet, where several hold bytes.", panel=INPUTS)
     ] = None

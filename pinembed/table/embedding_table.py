@@ -21,6 +21,7 @@ from pinembed.table.schema import DTYPES, FP16, IMAGE_VECTOR, REFERENCE_KEY, VEC
 
 IDS_PER_CONDITION = 500
 REFINE_FACTOR = 10
+SCORE = "_score"  # which is no name of a metadata column
 RUST_PLACE = re.compile(r",? *(/\S+)?\.rs:\d+:\d+.*$")
 LANCE_ERRORS = (RuntimeError, OSError, ValueError)  # what the Rust core raises, and what its wrappers add
 
@@ -198,7 +199,7 @@ class EmbeddingTable:
         return [float(value) for value in rows[VECTOR][0].as_py()]
 
     def nearest(self, vector: Sequence[float], k: int, *, where: str | None = None) -> pa.Table:
-        """The k rows with the greatest cosine to a vector of norm 1, best first, with the column `score`.
+        """The k rows with the greatest cosine to a vector of norm 1, best first, with the column SCORE.
 
         Args:
             vector: D floats.
@@ -216,7 +217,7 @@ class EmbeddingTable:
             found = query.to_arrow()
         score = pa.array([1.0 - distance for distance in found["_distance"].to_pylist()], pa.float32())
         dropped = [name for name in ("_distance", IMAGE_VECTOR, VECTOR) if name in found.column_names]
-        return found.drop_columns(dropped).append_column("score", score)
+        return found.drop_columns(dropped).append_column(SCORE, score)
 
 
 @contextmanager

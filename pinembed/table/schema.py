@@ -41,6 +41,11 @@ FILE_FIELDS = (
     pa.field("width_px", pa.int32()),
     pa.field("height_px", pa.int32()),
 )
+LANCE_COLUMNS = (
+    *("_distance", "_score", "_relevance_score", "_rowid", "_rowaddr", "_rowoffset"),
+    *("_row_created_at_version", "_row_last_updated_at_version"),
+)
+"""What Lance adds to what it finds."""
 OWN_COLUMNS = (*(field.name for field in FILE_FIELDS), IMAGE_VECTOR, VECTOR)
 SPEC_KEY = b"pinembed.encoder"
 FINGERPRINT_KEY = b"pinembed.fingerprint"
@@ -72,9 +77,9 @@ def table_schema(spec: EncoderSpec, metadata_schema: pa.Schema, *, reference: st
 
 def name_obstacle(name: str) -> str:
     """Why no metadata column can have this name in the table; empty where it can."""
-    if name in OWN_COLUMNS:
+    if name in OWN_COLUMNS or name in LANCE_COLUMNS:
         return "the name is taken"
-    return "" if name and "." not in name else "a name must not be empty or hold a dot"
+    return "a name must not be empty or hold a dot or a backtick" if not name or set(name) & set(".`") else ""
 
 
 def metadata_fields(metadata_schema: pa.Schema) -> list[pa.Field]:

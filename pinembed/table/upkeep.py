@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pyarrow as pa
 from lance import LanceDataset
 
 from pinembed.errors import DataError
+from pinembed.nouns.values import text_of_value
 from pinembed.table.address import TableAddress
 from pinembed.table.embedding_table import REFINE_FACTOR, EmbeddingTable, writing
 from pinembed.table.schema import VECTOR, metadata_fields
@@ -121,12 +123,22 @@ def fit_columns(table: EmbeddingTable, metadata_schema: pa.Schema) -> None:
         TableError: the table cannot be written.
     """
     wanted = metadata_fields(metadata_schema)
+    empty = {field.name for field in wanted if has_no_value(table, field)}
     with writing(table.address):
         _finish_widening(table)
         stored = {field.name: field.type for field in table.schema}
         for field in wanted:
-            if field.name in stored and not pa.types.is_null(metadata_schema.field(field.name).type):
-                joint = _joint_type(table, stored[field.name], field)
+            if field.name in empty:
+                table.dataset.drop_columns([field.name])
+                del stored[field.name]
+            elif field.name in stored and not pa.types.is_null(metadata_schema.field(field.name).type):
+                joint = _joint_type(stored[field.name], field.type)
+                if joint is None:
+                    raise DataError(
+                        f"The metadata column {field.name} holds {field.type}; table {table.address} stores it as "
+                        f"{stored[field.name]}.",
+                        remedy="Make the column's values alike, rename the column, or give another --table.",
+                    )
                 if joint != stored[field.name]:
                     _widen(table, field.name, SQL_TYPES[joint])
         lacking = [field for field in wanted if field.name not in stored]
@@ -134,20 +146,70 @@ def fit_columns(table: EmbeddingTable, metadata_schema: pa.Schema) -> None:
             table.dataset.add_columns(pa.schema(lacking))
 
 
-def _joint_type(table: EmbeddingTable, stored: pa.DataType, wanted: pa.Field) -> pa.DataType:
-    """The type that holds what is stored and what the metadata holds now."""
-    if stored == wanted.type:
+def has_no_value(table: EmbeddingTable, field: pa.Field) -> bool:
+    """Whether a table stores a column under another type than this, but no value in it that would hold it to that."""
+    if field.name not in table.schema.names or table.schema.field(field.name).type == field.type:
+        return False
+    return not table.count_rows(f"`{field.name}` IS NOT NULL")
+
+
+def as_stored(table: EmbeddingTable, fields: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
+    """Metadata in the types of the table's columns, so that a night's odd value does not stop the night.
+
+    A column that has no value yet, or whose numbers only become wider, keeps its own type for `fit_columns`. Of others
+    each value is converted, whole numbers to text for one, and one that does not fit is left out.
+
+    Returns:
+        the metadata, and a sentence about each column that has values left out.
+    """
+    notes = []
+    for index, field in enumerate(fields.schema):
+        if field.name not in table.schema.names or pa.types.is_null(field.type):
+            continue
+        kind = table.schema.field(field.name).type
+        if kind == field.type or _joint_type(kind, field.type) is not None or has_no_value(table, field):
+            continue
+        column, odd = converted(fields[field.name], kind)
+        if odd:
+            notes.append(
+                f"{len(odd)} value(s) of the metadata column {field.name} are no {kind}, as which table "
+                f"{table.address} stores it, and are left out; the first is {odd[0]!r}."
+            )
+        fields = fields.set_column(index, field.name, column)
+    return fields, tuple(notes)
+
+
+def converted(column: pa.ChunkedArray, kind: pa.DataType) -> tuple[pa.ChunkedArray, list[Any]]:
+    """The column as another type, with null for what does not fit it, and those values."""
+    try:
+        return column.cast(kind), []
+    except pa.ArrowException:
+        values = column.to_pylist()
+    made = [_converted(value, kind) for value in values]
+    odd = [value for value, new in zip(values, made, strict=True) if value is not None and new is None]
+    return pa.chunked_array([pa.array(made, kind)]), odd
+
+
+def _converted(value: Any, kind: pa.DataType) -> Any:
+    if value is None:
+        return None
+    if pa.types.is_string(kind):
+        return text_of_value(value)
+    try:
+        return pa.scalar(value).cast(kind).as_py()
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return None
+
+
+def _joint_type(stored: pa.DataType, wanted: pa.DataType) -> pa.DataType | None:
+    """The type that holds numbers of both, where Lance can widen to it; None where there is none."""
+    if stored == wanted:
         return stored
-    numbers = [kind for kind in (stored, wanted.type) if pa.types.is_integer(kind) or pa.types.is_floating(kind)]
-    if len(numbers) == 2:
-        schemas = [pa.schema([pa.field(wanted.name, kind)]) for kind in numbers]
-        joint = pa.unify_schemas(schemas, promote_options="permissive").field(0).type
-        if joint == stored or joint in SQL_TYPES:
-            return joint
-    raise DataError(
-        f"The metadata column {wanted.name} holds {wanted.type}; table {table.address} stores it as {stored}.",
-        remedy="Make the column's values alike in the metadata, rename the column, or give another --table.",
-    )
+    if not all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in (stored, wanted)):
+        return None
+    schemas = [pa.schema([pa.field("both", kind)]) for kind in (stored, wanted)]
+    joint = pa.unify_schemas(schemas, promote_options="permissive").field(0).type
+    return joint if joint == stored or joint in SQL_TYPES else None
 
 
 def _widen(table: EmbeddingTable, name: str, sql_type: str) -> None:

@@ -1,0 +1,390 @@
+"""Faults that people report of comparable tools, each as a small input and what is right; each stands for its kind."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image, PngImagePlugin
+
+from tests.conftest import CliResult
+from tests.encoding import failures_of, rows_of
+
+Cli = Callable[..., CliResult]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> str:
+    return f"{tmp_path}/db/pins"
+
+
+@pytest.fixture
+def encode(cli: Cli, tiny_encoder: Path, table: str) -> Callable[..., CliResult]:
+    """`pinembed encode ARGS... --json` into `table`, by the fp32 torch backend."""
+
+    def run(*args: str | Path) -> CliResult:
+        return cli("encode", *args, "--table", table, "--encoder", tiny_encoder, "--backend", "torch", "--json")
+
+    return run
+
+
+def noise(seed: int, size: tuple[int, int] = (48, 40)) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8))
+
+
+def two_images(folder: Path, *, csv: str | None = None, jsonl: str | None = None) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in (0, 1):
+        noise(index).save(folder / f"a{index}.png")
+    if csv is not None:
+        (folder / "metadata.csv").write_text(csv, encoding="utf-8")
+    if jsonl is not None:
+        (folder / "metadata.jsonl").write_text(jsonl, encoding="utf-8")
+    return folder
+
+
+def png(colour: str | tuple[int, int, int]) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 40), colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_tar(path: Path, members: dict[str, bytes]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+def assert_each_row_is_its_files(table: str, rows: int) -> None:
+    """Every stored row has the hash of the file that its folder and file name lead to."""
+    found = rows_of(table)
+    assert len(found) == rows
+    for row in found.values():
+        path = Path(row["folder"]) / row["file_name"]
+        if path.is_file():
+            assert row["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest(), row["id"]
+
+
+# identity without place
+
+
+def equal_names(tmp_path: Path) -> tuple[Path, Path]:
+    for name, first in (("x", 0), ("y", 9)):
+        (tmp_path / name).mkdir()
+        for index in range(4):
+            path = tmp_path / name / f"{index}.bmp"
+            noise(first + index).save(path)
+            os.utime(path, (315532800,) * 2)
+    return tmp_path / "x", tmp_path / "y"
+
+
+def test_equal_names_in_two_folders_collide_and_the_first_holder_is_named(
+    tmp_path: Path, encode: Callable[..., CliResult], table: str
+) -> None:
+    first, second = equal_names(tmp_path)
+    assert encode(first).json["added"] == 4
+    before = rows_of(table)
+    found = encode(second, "--max-failure-rate", "1").json
+    assert found["failures"] == {"id_taken": 4}
+    assert str(first / "0.bmp") in found["failed_images"][0]["message"]
+    assert rows_of(table) == before
+    assert_each_row_is_its_files(table, 4)
+
+
+def test_a_prefix_lets_two_folders_of_equal_names_share_a_table(
+    tmp_path: Path, encode: Callable[..., CliResult], table: str
+) -> None:
+    first, second = equal_names(tmp_path)
+    encode(first, "--id-prefix", "x/")
+    assert encode(second, "--id-prefix", "y/").json["added"] == 4
+    assert encode(second, "--id-prefix", "y/").json["unchanged"] == 4
+    assert set(rows_of(table)) == {f"{folder}/{index}.bmp" for folder in "xy" for index in range(4)}
+    assert_each_row_is_its_files(table, 8)
+
+
+def test_a_folder_that_moved_keeps_its_rows_and_is_not_encoded_again(
+    tmp_path: Path, encode: Callable[..., CliResult], table: str
+) -> None:
+    first, _ = equal_names(tmp_path)
+    encode(first)
+    shutil.move(first, tmp_path / "z")
+    found = encode(tmp_path / "z").json
+    assert (found["updated"], found["encoded"], found["failed"]) == (4, 0, 0)
+    assert {row["folder"] for row in rows_of(table).values()} == {str(tmp_path / "z")}
+    assert_each_row_is_its_files(table, 4)
+
+
+def test_other_pictures_take_the_names_of_a_folder_that_is_away_only_when_it_is_said_to_be_gone(
+    tmp_path: Path, encode: Callable[..., CliResult], table: str
+) -> None:
+    first, second = equal_names(tmp_path)
+    encode(first)
+    before = rows_of(table)
+    shutil.rmtree(first)
+    found = encode(second, "--max-failure-rate", "1")
+    assert found.json["failures"] == {"id_taken": 4}
+    assert "--moved-from" in found.json["failed_images"][0]["message"]
+    assert rows_of(table) == before
+    assert encode(second, "--moved-from", first).json["encoded"] == 4
+    assert_each_row_is_its_files(table, 4)
+    assert failures_of(table) == {}
+
+
+def test_equal_keys_in_tars_of_two_folders_collide(
+    tmp_path: Path, encode: Callable[..., CliResult], table: str
+) -> None:
+    for index, name in enumerate(("cats", "dogs")):
+        members = {"000000000.png": png((index * 90, 10, 10)), "000000001.png": png((10, index * 90, 10))}
+        write_tar(tmp_path / name / "00000.tar", members)
+    encode(tmp_path / "cats" / "00000.tar")
+    before = rows_of(table)
+    found = encode(tmp_path / "dogs" / "00000.tar", "--max-failure-rate", "1").json
+    assert found["failures"] == {"id_taken": 2}
+    assert rows_of(table) == before
+
+
+# absence of the root taken for absence of the file
+
+
+@pytest.mark.parametrize("force", [(), ("--force",)], ids=["prune", "prune-and-force"])
+@pytest.mark.parametrize("away", ["missing", "empty"])
+def test_prune_spares_the_rows_of_a_disk_that_is_away(
+    away: str, force: tuple[str, ...], tmp_path: Path, encode: Callable[..., CliResult], table: str
+) -> None:
+    for name, count in (("nas", 3), ("loc", 17)):
+        (tmp_path / name).mkdir()
+        for index in range(count):
+            noise(index + 50 * count).save(tmp_path / name / f"{name}{index}.png")
+        encode(tmp_path / name)
+    (tmp_path / "nas").rename(tmp_path / "away")
+    if away == "empty":
+        (tmp_path / "nas").mkdir()  # what is left where a disk was mounted
+    found = encode(tmp_path / "loc", "--prune", *force)
+    assert found.json["removed"] == 0
+    assert str(tmp_path / "nas") in found.words
+    assert len(rows_of(table)) == 20
+
+
+# two decoders, two orientation rules
+
+
+def test_exif_behind_another_application_segment_turns_the_picture_in_both_decoders(
+    tmp_path: Path, encode: Callable[..., CliResult], cli: Cli, table: str, tiny_encoder: Path
+) -> None:
+    def segment(content: bytes) -> bytes:
+        return b"\xff\xe1" + (len(content) + 2).to_bytes(2, "big") + content
+
+    buffer = io.BytesIO()
+    Image.radial_gradient("L").convert("RGB").resize((320, 200)).save(buffer, "JPEG")
+    exif = Image.Exif()
+    exif[0x112] = 6
+    raw = buffer.getvalue()
+    xmp = segment(b"http://ns.adobe.com/xap/1.0/\0<x/>")
+    (tmp_path / "x").mkdir()
+    path = tmp_path / "x" / "a.jpg"
+    path.write_bytes(raw[:2] + xmp + segment(exif.tobytes()) + raw[2:])
+    encode(tmp_path / "x")
+    row = rows_of(table)["a.jpg"]
+    assert (row["width_px"], row["height_px"]) == (200, 320)
+    found = cli("search", "--table", table, "--image", path, "--json").json
+    assert found["results"][0]["score"] == pytest.approx(1, abs=2e-3)
+
+
+# types that JSON does not know
+
+
+def test_a_date_is_shown_by_search(tmp_path: Path, encode: Callable[..., CliResult], cli: Cli, table: str) -> None:
+    encode(two_images(tmp_path / "x", csv="file_name,added\na0.png,2024-05-01\na1.png,2024-05-02\n"))
+    found = cli("search", "--table", table, "--item", "a1.png", "--json")
+    assert found.json["results"][0]["fields"]["added"] == "2024-05-01"
+
+
+# one odd file ends the run
+
+
+@pytest.mark.parametrize("mtime_s", [10**10, -(10**9)], ids=["year-2286", "year-1938"])
+def test_a_file_of_another_age_is_encoded(
+    mtime_s: int, tmp_path: Path, encode: Callable[..., CliResult], table: str
+) -> None:
+    folder = two_images(tmp_path / "x")
+    os.utime(folder / "a1.png", (mtime_s,) * 2)
+    assert encode(folder).json["added"] == 2
+    assert encode(folder).json["unchanged"] == 2
+
+
+# Arrow's errors as tracebacks
+
+
+def test_trailing_empty_columns_are_left_out(tmp_path: Path, encode: Callable[..., CliResult], table: str) -> None:
+    assert encode(two_images(tmp_path / "x", csv="file_name,t,,\na0.png,x,,\na1.png,y,,\n")).exit_code == 0
+    assert {row["t"] for row in rows_of(table).values()} == {"x", "y"}
+
+
+def test_a_header_that_names_a_column_twice_is_refused(tmp_path: Path, encode: Callable[..., CliResult]) -> None:
+    found = encode(two_images(tmp_path / "x", csv="file_name,t,t\na0.png,x,y\na1.png,x,y\n"))
+    assert found.exit_code == 1
+    assert "several columns t" in found.words
+
+
+def test_times_to_the_nanosecond_are_stored(tmp_path: Path, encode: Callable[..., CliResult], table: str) -> None:
+    csv = "file_name,at\na0.png,2024-05-01 10:00:00.123456789\na1.png,2024-05-02 10:00:00.5\n"
+    assert encode(two_images(tmp_path / "x", csv=csv)).exit_code == 0
+    assert rows_of(table)["a0.png"]["at"] == "2024-05-01 10:00:00.123456789"
+
+
+def test_an_id_that_is_no_text_is_refused(tmp_path: Path, encode: Callable[..., CliResult]) -> None:
+    lines = [{"file_name": f"a{index}.png", "id": {"k": str(index)}} for index in (0, 1)]
+    found = encode(two_images(tmp_path / "x", jsonl="\n".join(map(json.dumps, lines))))
+    assert found.exit_code == 1
+    assert "column id" in found.words
+
+
+# a type guessed from one night and frozen
+
+
+def test_a_column_without_values_takes_the_type_of_the_first_ones(
+    tmp_path: Path, encode: Callable[..., CliResult], table: str
+) -> None:
+    folder = two_images(tmp_path / "x", csv="file_name,sale\na0.png,\na1.png,\n")
+    assert encode(folder).exit_code == 0
+    two_images(folder, csv="file_name,sale\na0.png,9.5\na1.png,\n")
+    assert encode(folder).exit_code == 0
+    assert rows_of(table)["a0.png"]["sale"] == 9.5
+
+
+# column names that poison the table
+
+
+@pytest.mark.parametrize("name", ["_distance", "_rowid", "_score", "it`s"])
+def test_a_column_that_would_poison_the_table_is_refused_before_there_is_one(
+    name: str, tmp_path: Path, encode: Callable[..., CliResult]
+) -> None:
+    encoded = encode(two_images(tmp_path / "x", csv=f"file_name,{name}\na0.png,1\na1.png,2\n"))
+    assert encoded.exit_code == 1
+    assert repr(name) in encoded.words
+    assert not (tmp_path / "db").exists()
+
+
+@pytest.mark.parametrize("name", ["score", "distance", "vector 2", "order", "preis €"])
+def test_a_column_of_an_odd_name_is_searched_and_shown(
+    name: str, tmp_path: Path, encode: Callable[..., CliResult], cli: Cli, table: str
+) -> None:
+    assert encode(two_images(tmp_path / "x", csv=f"file_name,{name}\na0.png,1\na1.png,2\n")).exit_code == 0
+    found = cli("search", "--table", table, "--item", "a0.png", "--json")
+    assert found.json["results"][0]["fields"] == {name: 2}
+    assert encode(tmp_path / "x").json["unchanged"] == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "stored"),
+    [("1", "2.5", 2.5), ("1", "many", None), ("word", "7", "7"), ("", "true", True), ("2024-05-01", "soon", None)],
+)
+def test_a_type_that_the_first_night_guessed_stops_no_later_night(
+    first: str, second: str, stored: object, tmp_path: Path, encode: Callable[..., CliResult], table: str
+) -> None:
+    folder = two_images(tmp_path / "x", csv=f"file_name,v\na0.png,{first}\na1.png,\n")
+    encode(folder)
+    noise(7).save(folder / "new.png")
+    (folder / "metadata.csv").write_text(f"file_name,v\na0.png,{first}\na1.png,\nnew.png,{second}\n")
+    found = encode(folder)
+    assert (found.exit_code, found.json["added"]) == (0, 1)
+    assert rows_of(table)["new.png"]["v"] == stored
+    assert (stored is None) == (f"the first is '{second}'" in found.words)
+    assert encode(folder).json["unchanged"] == 3
+
+
+# values changed in silence
+
+
+def test_codes_keep_their_zeros(tmp_path: Path, encode: Callable[..., CliResult], table: str) -> None:
+    csv = "file_name,ean,size,big\na0.png,0012,10E5,123456789012345678901\na1.png,0034,20E5,2\n"
+    encode(two_images(tmp_path / "x", csv=csv))
+    row = rows_of(table)["a0.png"]
+    assert (row["ean"], row["size"], row["big"]) == ("0012", "10E5", "123456789012345678901")
+
+
+# pixels outside of the expected range
+
+
+def test_a_float_picture_a_little_above_one_is_not_black(tmp_path: Path) -> None:
+    from pinembed.images.decode import read_image
+
+    values = np.random.default_rng(0).random((60, 80)).astype("f4")
+    Image.fromarray(values / values.max() * 1.001).save(tmp_path / "f.tif")
+    assert 100 < np.asarray(read_image(tmp_path / "f.tif")).mean() < 155
+
+
+# what belongs to a picture and is dropped, or not seen
+
+
+def test_a_key_of_a_tar_ends_at_the_first_dot(tmp_path: Path, encode: Callable[..., CliResult], table: str) -> None:
+    members = {"s.left.png": png("red"), "s.right.png": png("blue"), "s.json": b'{"color":"c"}'}
+    encode(write_tar(tmp_path / "m.tar", members))
+    assert {row["color"] for row in rows_of(table).values()} == {"c"}
+
+
+def test_a_downloaders_own_folder_is_encoded(tmp_path: Path, encode: Callable[..., CliResult], table: str) -> None:
+    write_tar(tmp_path / "x" / "00000.tar", {"000000000.png": png("red"), "000000000.txt": b"cap"})
+    pq.write_table(pa.table({"key": ["000000000"]}), tmp_path / "x" / "00000.parquet")
+    assert encode(tmp_path / "x").json["added"] == 1
+
+
+def test_metadata_in_subfolders_are_read(tmp_path: Path, encode: Callable[..., CliResult], table: str) -> None:
+    for index, name in enumerate(("shoes", "bags")):
+        (tmp_path / "x" / name).mkdir(parents=True)
+        noise(index).save(tmp_path / "x" / name / "0.png")
+        (tmp_path / "x" / name / "metadata.csv").write_text(f"file_name,kind\n0.png,{name}\n")
+    encode(tmp_path / "x")
+    assert {row["kind"] for row in rows_of(table).values()} == {"shoes", "bags"}
+
+
+@pytest.mark.parametrize("name", ["./a{}.png", ".\\a{}.png"], ids=["dot-slash", "backslash"])
+def test_another_spelling_of_a_file_name_finds_the_file(
+    name: str, tmp_path: Path, encode: Callable[..., CliResult], table: str
+) -> None:
+    csv = f"file_name,t\n{name.format(0)},x\n{name.format(1)},y\n"
+    assert encode(two_images(tmp_path / "x", csv=csv)).exit_code == 0
+    assert {row["t"] for row in rows_of(table).values()} == {"x", "y"}
+
+
+def test_metadata_of_which_no_row_has_a_file_is_refused(tmp_path: Path, encode: Callable[..., CliResult]) -> None:
+    found = encode(two_images(tmp_path / "x", csv="file_name,t\nb0.png,x\nb1.png,y\n"))
+    assert found.exit_code == 1
+    assert "b0.png" in found.words
+
+
+def test_a_picture_with_long_text_beside_it_is_encoded(tmp_path: Path, encode: Callable[..., CliResult]) -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("workflow", "x" * 1_500_000, zip=True)
+    (tmp_path / "x").mkdir()
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "x" / "t.png", pnginfo=info)
+    assert encode(tmp_path / "x").json["added"] == 1
+
+
+def test_a_tilde_in_the_tables_name_is_the_users_home(
+    tmp_path: Path, cli: Cli, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    folder = two_images(tmp_path / "x")
+    command: tuple[Any, ...] = ("encode", folder, "--table=~/cat/pins", "--encoder", tiny_encoder, "--json")
+    assert cli(*command).json["added"] == 2
+    assert cli(*command).json["unchanged"] == 2
+    assert (tmp_path / "home" / "cat" / "pins.lance").is_dir()
+    assert not (tmp_path / "~").exists()
+    assert failures_of(f"{tmp_path}/home/cat/pins") == {}
