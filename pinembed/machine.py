@@ -8,6 +8,8 @@ import json
 import os
 import platform
 import sys
+import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,11 +23,56 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # from glibc's malloc.h
 NEVER = 2**31 - 1
 GPU_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/nvmap", "/dev/nvhost-gpu", "/dev/kfd")
 LATEST_NS = 2**63 - 1
+WAIT_VARIABLES = frozenset({"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"})
+SHORT_SPIN = "10000"
+LOADAVG = Path("/proc/loadavg")
+MOMENTS, MOMENT_S = 3, 0.004
 
 
 def usable_cores() -> int:
     """CPU cores that this process may use, which a container or `taskset` may have cut down."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def wait_policy(*, given: Mapping[str, str], running: int, wanted: int, cores: int) -> dict[str, str]:
+    """How the threads of torch's OpenMP wait for each other, as environment variables.
+
+    By default they spin for long, which is ruin beside neighbours: the thread that spins burns the core that the one it
+    waits for has lost. On a free machine a short spin is as fast as a long one; beside others, sleeping at once is two
+    to five times as fast as spinning (tests/benchmarks/wait_policy.py).
+
+    Args:
+        given: environment of the user, whose own setting wins.
+        running: other threads that run on the machine now.
+        wanted: threads of this process.
+        cores: of the machine.
+
+    Source: https://gcc.gnu.org/onlinedocs/libgomp/GOMP_005fSPINCOUNT.html
+    """
+    if WAIT_VARIABLES & given.keys():
+        return {}
+    return {"OMP_WAIT_POLICY": "PASSIVE"} if running + wanted > cores else {"GOMP_SPINCOUNT": SHORT_SPIN}
+
+
+def set_wait_policy() -> None:
+    """Choose it for this process and those that it starts; before torch is imported, which reads it once."""
+    running = running_neighbours()
+    os.environ.update(
+        wait_policy(given=os.environ, running=running, wanted=usable_cores(), cores=os.cpu_count() or running + 1)
+    )
+
+
+def running_neighbours() -> int:
+    """Threads of others that want a core: the fewest of three moments, so that a passing one does not count."""
+    moments = []
+    for _ in range(MOMENTS):
+        try:
+            running = LOADAVG.read_text().split()[3].partition("/")[0]
+        except (OSError, IndexError):  # not Linux
+            return 0
+        moments.append(int(running) - 1)  # without the one that asks
+        time.sleep(MOMENT_S)
+    return max(0, min(moments))
 
 
 def choose_device(name: str = "auto") -> torch.device:

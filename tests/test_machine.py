@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from pinembed.encoder.backends.choose import model_folder
-from pinembed.machine import cache_folder, keep_freed_memory, recall, remember
+from pinembed.machine import cache_folder, keep_freed_memory, recall, remember, running_neighbours, wait_policy
 from pinembed.table.address import parse_address
 
 
@@ -44,3 +46,30 @@ def test_the_cache_lies_in_the_home_folder_where_nothing_says_otherwise(
     monkeypatch.setenv("HOME", str(tmp_path))
 
     assert cache_folder() == tmp_path / ".cache" / "pinembed"
+
+
+@pytest.mark.parametrize(
+    ("running", "wanted", "cores", "chosen"),
+    [
+        (0, 2, 2, {"GOMP_SPINCOUNT": "10000"}),
+        (1, 2, 2, {"OMP_WAIT_POLICY": "PASSIVE"}),
+        (3, 2, 64, {"GOMP_SPINCOUNT": "10000"}),  # a container with two of many cores
+    ],
+)
+def test_threads_sleep_where_neighbours_want_the_cores_and_spin_shortly_elsewhere(
+    running: int, wanted: int, cores: int, chosen: dict[str, str]
+) -> None:
+    assert wait_policy(given={}, running=running, wanted=wanted, cores=cores) == chosen
+
+
+@pytest.mark.parametrize("own", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"])
+def test_the_users_own_wait_policy_wins(own: str) -> None:
+    assert wait_policy(given={own: "x"}, running=9, wanted=2, cores=2) == {}
+
+
+def test_a_busy_neighbour_is_seen() -> None:
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as neighbour:
+        try:
+            assert any(running_neighbours() >= 1 for _ in range(20))
+        finally:
+            neighbour.kill()

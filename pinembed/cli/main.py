@@ -27,6 +27,7 @@ from pinembed.cli import (
 from pinembed.cli.command import add_command
 from pinembed.cli.console import print_error
 from pinembed.errors import PinembedError, StoppedError
+from pinembed.machine import set_wait_policy
 from pinembed.settings.encoding import EncodeSettings, InspectSettings, SearchSettings
 from pinembed.settings.measuring import DemoSettings, DoctorSettings
 from pinembed.settings.model import AlignSettings, AskSettings, TrimSettings
@@ -86,6 +87,8 @@ add_command(app, "demo", DemoSettings, demo.run, panel=MACHINE)
 def main() -> NoReturn:
     """Run the command line; ends the process with the contract's exit codes."""
     json_output = "--json" in sys.argv
+    if "--help" not in sys.argv:
+        set_wait_policy()
     try:
         app(prog_name="pinembed")
     except PinembedError as error:
