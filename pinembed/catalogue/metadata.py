@@ -85,6 +85,7 @@ def _relative_to(root: Path, metadata: Path, table: pa.Table) -> pa.Table:
 def _read(path: Path) -> pa.Table:
     try:
         table = _parse(path)
+        table.validate(full=True)  # Arrow's readers of JSON and Parquet let text pass that is not UTF-8
         _refuse_repeated(table.column_names)
         table = _with_item_columns_as_text(_without_nameless(path, table))
     except (OSError, pa.ArrowException, UnicodeError, csv.Error, ValueError) as error:
