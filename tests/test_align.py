@@ -21,7 +21,7 @@ from pinembed.jobs.trim import trim
 from pinembed.nouns.encoder_spec import EncoderSpec, Fusion, Preprocessing, make_fusion
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import Silent, Stop
-from pinembed.reports.align import AlignReport
+from pinembed.reports.trimmed import AlignReport
 from pinembed.settings.model import AlignSettings, TrimSettings
 from pinembed.source.writer import write_source
 from pinembed.trimmed.align_evaluator import correct_answers

@@ -14,7 +14,7 @@ import pytest
 from pinembed.errors import EncoderMismatchError
 from pinembed.jobs.ask import ask
 from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
-from pinembed.reports.ask import Answer, Question
+from pinembed.reports.trimmed import Answer, Question
 from pinembed.settings.model import AskSettings
 from pinembed.source.writer import write_source
 from pinembed.trimmed.model import TrimmedModel

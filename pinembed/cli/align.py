@@ -9,7 +9,7 @@ from pinembed.cli.console import Console
 from pinembed.settings.model import AlignSettings
 
 if TYPE_CHECKING:
-    from pinembed.reports.align import AlignReport
+    from pinembed.reports.trimmed import AlignReport
 
 
 def run(settings: AlignSettings, console: Console) -> None:

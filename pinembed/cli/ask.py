@@ -14,7 +14,7 @@ from pinembed.nouns.progress import SILENT
 from pinembed.settings.model import AskSettings
 
 if TYPE_CHECKING:
-    from pinembed.reports.ask import Answer
+    from pinembed.reports.trimmed import Answer
 
 Form = Literal["object", "lines", "stream", "text", "table"]
 

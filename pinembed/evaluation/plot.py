@@ -129,9 +129,6 @@ def _short(name: str, limit: int = 40) -> str:
 def figure_class(feature: str) -> type[Figure]:
     """Matplotlib's Figure, without its windows.
 
-    Args:
-        feature: what is drawn, as the start of a sentence.
-
     Raises:
         MissingExtraError: matplotlib is not installed.
     """

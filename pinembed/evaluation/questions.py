@@ -68,7 +68,6 @@ class Questions:
     """What every encoder of the comparison is asked.
 
     Attributes:
-        items: of the split.
         labelled: the same items with texts and groups.
         class_N: groups as codes in the order of their names; -1 for an item without one.
         voters: items whose images vote in knn5; empty where those of the split vote for each other.

@@ -90,7 +90,6 @@ class FusionChoice:
 
     Attributes:
         fusion: the weights; None for the image alone.
-        reason: why; a sentence.
         best: the weights that came nearest, where none were accepted; None where no query could be made.
     """
 

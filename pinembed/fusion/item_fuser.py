@@ -31,8 +31,6 @@ class ItemFuser:
 
     Args:
         files: the encoder; its text tower is loaded with the first text.
-        fusion: of the encoder.
-        device: torch device, or `auto`.
 
     Attributes:
         seconds: in loading and in the text tower.

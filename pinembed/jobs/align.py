@@ -15,7 +15,7 @@ from pathlib import Path
 from pinembed.machine import choose_device
 from pinembed.nouns.progress import SILENT, Progress, Stop
 from pinembed.outfolder import check_output, staged_folder
-from pinembed.reports.align import AlignReport, RunSettings
+from pinembed.reports.trimmed import AlignReport, RunSettings
 from pinembed.settings.model import AlignSettings
 from pinembed.trimmed.align_dataset import AlignDataset, read_align_dataset
 from pinembed.trimmed.align_evaluator import held_out_scores, own_share, quick_accuracy

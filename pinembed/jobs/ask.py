@@ -19,7 +19,7 @@ import numpy as np
 from pinembed.errors import DataError, UsageError
 from pinembed.machine import choose_device
 from pinembed.nouns.progress import SILENT, Progress
-from pinembed.reports.ask import Answer, AskReport, Question
+from pinembed.reports.trimmed import Answer, AskReport, Question
 from pinembed.settings.model import AskSettings
 from pinembed.source.embedding_source import EmbeddingSource
 from pinembed.trimmed.model import TrimmedModel

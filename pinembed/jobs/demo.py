@@ -27,11 +27,10 @@ from pinembed.nouns.item import Item
 from pinembed.nouns.progress import SILENT, Progress, Stop
 from pinembed.nouns.values import text_of_value
 from pinembed.outfolder import claimed_folder, staged_folder
-from pinembed.reports.align import AlignReport
-from pinembed.reports.ask import AskReport, Question
 from pinembed.reports.demo import DemoReport, DemoStep
 from pinembed.reports.encode import EncodeReport
 from pinembed.reports.evaluate import EvaluateReport
+from pinembed.reports.trimmed import AlignReport, AskReport, Question
 from pinembed.settings.encoding import EncodeSettings, SearchSettings
 from pinembed.settings.measuring import DemoSettings
 from pinembed.settings.model import AlignSettings, AskSettings, TrimSettings

@@ -15,7 +15,7 @@ from pinembed.machine import choose_device
 from pinembed.nouns.encoder_spec import EncoderSpec, Fusion
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import MARKER, check_output, staged_folder
-from pinembed.reports.fusion import FuseReport
+from pinembed.reports.finetune import FuseReport
 from pinembed.settings.training import FuseSettings
 from pinembed.training.datasets import load_split, read_splits
 from pinembed.training.gate import FusionStep, open_gate, parse_fusion_options

@@ -8,7 +8,7 @@ from pathlib import Path
 from pinembed.errors import ModelError
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import check_output, staged_folder
-from pinembed.reports.trim import ParityCheck, TrimReport
+from pinembed.reports.trimmed import ParityCheck, TrimReport
 from pinembed.settings.model import TrimSettings
 from pinembed.trimmed.checkpoint import Checkpoint, locate_checkpoint, read_checkpoint
 from pinembed.trimmed.measure import VISION_FORMULA, VisionShape

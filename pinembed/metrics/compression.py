@@ -22,15 +22,7 @@ Score = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class StoredScores:
-    """One stored form.
-
-    Attributes:
-        form: for people.
-        encode_options: of `pinembed encode`, by which it stores this form; None where it does not.
-        bytes_per_item: of one image.
-        text_to_image: figures of each query.
-        image_to_image: figures of each query.
-    """
+    """One stored form, query by query; the other fields are those of `StorageFormat`."""
 
     form: str
     encode_options: str | None

@@ -40,8 +40,6 @@ class SplitPart:
     """The queries of a slice.
 
     Attributes:
-        name: of the slice.
-        images: that belong to it.
         is_large: at least 30 images and 5 % of the split.
         has_image_N: which images query.
         has_text_T: which texts query: those of at least one of the images.

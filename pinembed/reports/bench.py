@@ -28,11 +28,7 @@ class BenchEncodeReport:
     """Result of `pinembed bench encode`.
 
     Attributes:
-        encoder: its name.
-        device: torch device.
         cores: CPU cores that decode, and on a CPU also encode.
-        images: how many were read.
-        size_bytes: of their files.
         decode_images_per_s: reading, decoding and preprocessing alone, on all cores.
         backends: every installed backend, the reference first.
         backend: the fastest that agrees with the reference.
@@ -65,7 +61,6 @@ class LookupReport:
 
     Attributes:
         items: N, rows of the source.
-        dim: D.
         size_bytes: of the source.
         ids_per_gather: M, ids asked for at once.
         gathers: timed calls of `get`, after a warm-up.
@@ -102,7 +97,6 @@ class RequestCost:
     """One kind of request, measured.
 
     Attributes:
-        images: in the prompt.
         prompt_tokens: T, image tokens or soft tokens included.
         runs: how often it was measured; the times are those of the fastest run.
         vision_s: of the tower, or of the projector in the trimmed model.
@@ -163,16 +157,9 @@ class BenchVlmReport:
     Attributes:
         model: folder, or the shape's name.
         random_weights: the weights were drawn, not loaded; time does not depend on them.
-        device: torch device.
-        dtype: of the weights.
-        threads: of the CPU.
-        image_px: side of the square images.
         image_tokens: that one of them takes in the full model.
         soft_tokens: that one item takes in the trimmed model.
-        answer_tokens: of every answer.
         price_per_hour: of the machine, in US dollars.
-        language_bytes: weights of the language model.
-        vision_bytes: weights of the tower.
         item_bytes: of one stored embedding.
         comparisons: by number of images.
         left_out: numbers of images that were not measured, for want of time or because the run was stopped.

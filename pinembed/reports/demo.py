@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinembed.reports.align import FieldScore
-from pinembed.reports.ask import Answer
 from pinembed.reports.evaluate import EvaluateReport
+from pinembed.reports.trimmed import Answer, FieldScore
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,8 +14,6 @@ class DemoStep:
     """One step.
 
     Attributes:
-        name: what was done.
-        seconds: wall time.
         result: the outcome in a few words, from the step's own report.
         path: the file or folder that it wrote; None where it wrote none.
         command: the same step as a command line.
@@ -34,13 +31,9 @@ class DemoReport:
     """The whole way once.
 
     Attributes:
-        data: the catalogue.
-        out: folder with everything that was made.
-        steps: in order.
         evaluation: the tuned encoder and its base on the test split, which training never saw.
         fields: how the trimmed model answers questions about items of the test split.
         answers: what it said about a product of each category.
-        seconds: of all steps.
     """
 
     data: Path

@@ -11,7 +11,6 @@ class Check:
     """One finding.
 
     Attributes:
-        name: what was looked at.
         found: the version, the device, the number.
         verdict: `ok`; `note`, worth knowing; or `wrong`, pinembed cannot do its main job.
         remedy: what to do; empty where nothing is to do.

@@ -39,14 +39,10 @@ class EncodeReport:
 
     Attributes:
         table: DATABASE/NAME.
-        encoder: name of the encoder.
-        fingerprint: of the encoder.
         counts: of its items; in JSON each of them stands here under its own name.
         seconds: of the whole run, the model's loading included.
         images_per_s: encoded images by second, from the first image read to the last commit.
-        stages: seconds of each stage.
         failures: number of failed items by reason.
-        failed_images: the first failed items.
         not_retried: failed items that were not tried again, because their file is the same as when it failed.
         backend: what computed the embeddings; empty when nothing was encoded.
         dry_run: nothing was done; the counts are the plan's.

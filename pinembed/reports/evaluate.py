@@ -38,12 +38,9 @@ class EvaluateReport:
     """What `pinembed evaluate` measured.
 
     Attributes:
-        data: the DATA folder.
-        split: name of the split.
         group: the column whose equal values are positives; None: equal item or equal text.
         text: columns that make the text of an item, or the template.
         images: images of the split that were embedded.
-        texts: distinct texts of the split.
         broken: file names of images that could not be decoded; they take no part.
         encoder: the encoder's figures, those of images and texts, whatever its items are made of.
         fused_items: figures of its items as `encode` stores them; None where they are their images alone.

@@ -1,9 +1,10 @@
-"""What `finetune` returns: the data it saw, the pixels it kept, its epochs and its gate."""
+"""What `finetune` returns, its data, pixels, epochs and gate, and what `fuse` returns."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pinembed.nouns.scores import Comparison, FusionReport, Scores, Verdict
 
@@ -13,11 +14,7 @@ class SplitCounts:
     """One split.
 
     Attributes:
-        split: its name.
         images: of the split, broken ones included.
-        broken: that cannot be decoded.
-        without_text: that have no text.
-        texts: distinct texts.
         repeated: images whose text is also that of an image of another group; without groups, of another image.
         groups: distinct groups; None without a group column.
     """
@@ -53,7 +50,6 @@ class Leak:
     Attributes:
         split: the one that judges.
         also_in: the one that trained or selected.
-        pairs: the files.
     """
 
     split: str
@@ -140,7 +136,6 @@ class EpochRecord:
     """Validation after an epoch; epoch 0 is the base before the first step.
 
     Attributes:
-        epoch: 0 for the base.
         loss: mean over the epoch's steps; None for the base.
         seconds: since the first step.
         text_to_image_recall_at_1: on the validation split.
@@ -163,10 +158,7 @@ class GateReport:
     """The chosen weights against the base, and a champion, on a split that neither trained nor selected.
 
     Attributes:
-        split: its name.
         images: that were asked.
-        base: figures of the base.
-        tuned: figures of the chosen weights.
         difference: tuned minus base on the same queries, with paired intervals.
         verdict: whether the tuned encoder takes the base's place.
         champion: the tuned encoder beside the one in use; None where none was named.
@@ -191,18 +183,11 @@ class FinetuneReport:
     """What `pinembed finetune` did.
 
     Attributes:
-        out: the encoder folder that was written.
         promoted: it holds tuned weights; False: those of `kept`.
         kept: `tuned`, `base` or `champion`.
         reason: why; a sentence.
-        fingerprint: of the encoder in it.
-        settings: what the run was told.
-        train_images: images that trained.
-        val_images: images that selected.
-        texts: distinct texts of the training split.
         pixels: what it takes to decode an image and to keep it decoded, and which the run did.
         broken: file names of images that could not be decoded.
-        data: what there was to learn from and to be judged by.
         epochs: validation figures, the base first.
         heads: validation figures of the base with fitted heads; None where they were not fitted.
         best_epoch: the epoch whose weights were chosen; 0 is the base, or the base with fitted heads.
@@ -245,3 +230,42 @@ class FinetuneReport:
     @property
     def base(self) -> EpochRecord:
         return self.epochs[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FuseReport:
+    """What `pinembed fuse` did.
+
+    Attributes:
+        encoder: the reference that the user gave.
+        fingerprint: of the encoder in `out`; the same where neither held a fusion.
+    """
+
+    out: Path
+    encoder: str
+    encoder_fingerprint: str
+    fingerprint: str
+    data: str
+    group: str | None
+    text: tuple[str, ...]
+    fusion: FusionReport
+    seconds: float
+
+    @property
+    def promoted(self) -> bool:
+        """Items are fused now."""
+        return self.fusion.fusion is not None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "out": str(self.out),
+            "encoder": self.encoder,
+            "encoder_fingerprint": self.encoder_fingerprint,
+            "fingerprint": self.fingerprint,
+            "data": self.data,
+            "group": self.group,
+            "text": list(self.text),
+            "promoted": self.promoted,
+            "fusion": self.fusion.to_json(),
+            "seconds": self.seconds,
+        }

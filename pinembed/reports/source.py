@@ -11,14 +11,11 @@ class ExportReport:
     """What an export wrote.
 
     Attributes:
-        out: the folder.
         format: `source`, `parquet`, `npy`, `vllm` or `sglang`.
         items: N, rows of the table.
         dim: D, floats of one embedding.
         shards: files that hold embeddings.
         size_bytes: length of all files that hold embeddings or ids.
-        fingerprint: of the encoder that made the embeddings.
-        seconds: wall time.
     """
 
     out: Path
@@ -36,7 +33,6 @@ class Finding:
     """One thing that is wrong.
 
     Attributes:
-        file: name in the folder.
         problem: short machine-readable class: `missing`, `size`, `checksum`, `layout`, `manifest`, `non_finite`,
             `index`, `duplicate_id`, `count`, `unreadable`.
         detail: found and wanted, in words.
@@ -52,15 +48,10 @@ class VerifyReport:
     """Everything that is wrong with an exported folder.
 
     Attributes:
-        folder: what was checked.
         format: as the manifest says; None where it cannot be read.
         items: N as the manifest says.
         dim: D as the manifest says.
-        fingerprint: of the encoder that made the embeddings.
-        files: number of files that were read.
-        size_bytes: bytes that were read.
         findings: empty for a folder that is as it was written.
-        seconds: wall time.
     """
 
     folder: Path

@@ -18,22 +18,16 @@ class TableReport:
     """What a table holds.
 
     Attributes:
-        table: DATABASE/NAME.
         rows: items with an embedding.
-        encoder: the identity of the encoder that made them.
         dtype: of a stored float, `fp16` or `fp32`.
-        fingerprint: of that encoder.
         reference: how the encoder was named when the table was made.
         columns: Arrow types by column.
         folders: rows by IMAGES folder.
         generations: version of the table by tag.
-        version: of the table now.
         last_commit: time of the last commit, ISO 8601 in UTC.
         fragments: pieces that the rows lie in.
         size_bytes: of the rows' files.
-        indices: names of the indices.
         failures: number of images without an embedding by reason.
-        failed_images: some of them.
         locked_by: who writes to it now; empty when nobody does.
         runs: the last runs of encode, the newest first.
     """
@@ -68,10 +62,8 @@ class SearchResult:
     Attributes:
         rank: 1 is the nearest.
         score: cosine, -1 to 1.
-        id: of the item.
         file_name: relative to `folder`.
         folder: the IMAGES folder that the file lay in when it was encoded.
-        fields: the metadata columns.
     """
 
     rank: int
@@ -97,8 +89,6 @@ class SearchReport:
     """The rows nearest to one query, best first.
 
     Attributes:
-        table: DATABASE/NAME.
-        query: the text, the file or the id that was searched for.
         kind: `text`, `image` or `item`.
         rows: of the table; those that the condition leaves are searched.
         seconds: of the search in the table, without the encoder.

@@ -144,9 +144,6 @@ class FolderCheck:
 
     Attributes:
         manifest: None where it cannot be used.
-        findings: what is wrong, in the order of the files.
-        files: number of files that were read.
-        size_bytes: bytes that were read.
     """
 
     def __init__(self, folder: Path, descriptor: int, *, read: Callable[[int], None]) -> None:

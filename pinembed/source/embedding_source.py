@@ -31,8 +31,6 @@ class EmbeddingSource:
     several threads; a copy that goes to another process (pickled, or by fork) reads the same files.
 
     Attributes:
-        folder: where it lies.
-        manifest: what it holds.
         ids: all ids in row order, read when they are asked for; `len`, index, slice, `in` and iteration work.
     """
 

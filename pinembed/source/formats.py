@@ -97,13 +97,7 @@ def write_npy(folder: Path, spec: EncoderSpec, batches: Iterable[Rows], *, count
     """Write vectors.npy, (N, D), and ids.jsonl, whose line i is the id of row i as a JSON string.
 
     JSON keeps an id that holds a line break on one line, and unlike an npy of strings it needs no pickle.
-
-    Args:
-        folder: exists and is empty.
-        spec: identity of the encoder that made the embeddings.
-        batches: ids and (n, D) embeddings.
-        count: N.
-        dtype: of the embeddings, `float16` or `float32`.
+    The arguments are those of `write_json_lines`.
 
     Raises:
         SourceError: no rows, or another shape, type or number than announced.

@@ -25,9 +25,6 @@ def hash_ids(ids_utf8: Iterable[bytes]) -> NDArray[np.uint64]:
 
     SHA-256 stands in every language's library, and nobody can craft ids that meet in one hash.
 
-    Args:
-        ids_utf8: ids as UTF-8 bytes.
-
     Returns:
         (N,) uint64.
     """
@@ -63,7 +60,6 @@ class IdIndex(Sequence[str]):
 
     Args:
         descriptor: of the open index file; it may be closed afterwards.
-        count: N.
         file: the file's path, for messages.
 
     Raises:

@@ -53,10 +53,6 @@ def folder_descriptor(folder: Path) -> Iterator[int]:
 def read_manifest(folder: Path, descriptor: int) -> Manifest:
     """The manifest of an exported folder, as it was written.
 
-    Args:
-        folder: for messages.
-        descriptor: of the open folder.
-
     Raises:
         SourceError: there is none, it was edited, or it is of another version.
     """

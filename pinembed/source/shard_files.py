@@ -43,8 +43,6 @@ class ShardFiles:
 
     Args:
         folder: for messages.
-        folder_descriptor: of the open folder.
-        manifest: names the shards.
 
     Raises:
         SourceError: a shard is missing, has another size or header, or there are more than the process may open.

@@ -23,12 +23,7 @@ _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tensor:
-    """One tensor of a file.
-
-    Attributes:
-        dtype: one of ITEM_BYTES.
-        shape: as in numpy.
-    """
+    """One tensor of a file."""
 
     dtype: str
     shape: tuple[int, ...]

@@ -44,14 +44,7 @@ def _items(scores: ItemScores, split: str) -> list[str]:
 
 
 def _changes(names: Sequence[str], rival: str, own: str, figures: tuple[object, object, object]) -> list[str]:
-    """A table of the mAP of each direction that has queries.
-
-    Args:
-        names: of the directions, attributes of the figures.
-        rival: heading of the first figures.
-        own: heading of the second.
-        figures: the rival's, the own, and own minus rival.
-    """
+    """A table of the mAP of each direction that has queries."""
     rows = []
     for name in names:
         before, after, change = (getattr(found, name) for found in figures)
@@ -72,14 +65,7 @@ SHOWN_SLICES = 20
 
 
 def write_card(folder: Path, report: FinetuneReport, recipe: Recipe, licence: Licence) -> None:
-    """Write README.md beside the weights, and the licence files of the encoder that it came from.
-
-    Args:
-        folder: of the weights.
-        report: of the run.
-        recipe: what the run did.
-        licence: of the encoder that it came from.
-    """
+    """Write README.md beside the weights, and the licence files of the encoder that it came from."""
     settings = report.settings
     for path in licence.files:
         if not (folder / path.name).exists():

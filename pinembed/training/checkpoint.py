@@ -28,16 +28,10 @@ class RunState:
     """A run between two epochs.
 
     Attributes:
-        records: validation so far.
-        losses: of every step.
         best_epoch: whose weights are under `best.`.
-        step_count: steps done.
-        total_steps: steps planned.
         training_s: time in steps.
-        shown: images shown.
         elapsed_s: time since the first step, over all starts.
         micro_batch: images that go through the towers at once; None for the complete batch.
-        bf16: the towers compute in bfloat16.
         stopped: why no further epoch should run; None while it should.
         tensors: by name; `trainer.` and `best.` tell whose they are.
     """
@@ -57,12 +51,7 @@ class RunState:
 
 
 class Checkpoint:
-    """The place where a run keeps its state.
-
-    Args:
-        out: the output folder of the run.
-        key: of everything that decides the weights.
-    """
+    """The place where a run keeps its state."""
 
     def __init__(self, out: Path, key: str) -> None:
         out = Path(os.path.abspath(out))  # noqa: PTH100  (resolve() would follow a link)

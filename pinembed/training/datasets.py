@@ -34,13 +34,10 @@ class DatasetSplits:
     """The splits' items before any image is read.
 
     Attributes:
-        captioner: items to texts.
-        group: column of the groups.
         slices: columns whose values cut the test split into slices.
         train: items with a text.
         val: all items of the validation split.
         test: all items of the test split, which only the gate sees.
-        report: what there is in the three of them.
     """
 
     captioner: Captioner

@@ -35,10 +35,6 @@ class Budget:
 
     Args:
         minutes: from the start of the run; None for as long as it takes.
-        epochs: that are wanted.
-        steps_per_epoch: of the split.
-        world: processes that have to agree.
-        progress: shows a change of the plan.
     """
 
     def __init__(
@@ -52,15 +48,7 @@ class Budget:
         self._timed = (0, 0.0)
 
     def fitted(self, total_steps: int, *, done: int, training_s: float, validation_s: float, started_s: float) -> int:
-        """How many steps the run may have.
-
-        Args:
-            total_steps: by the plan so far.
-            done: steps done.
-            training_s: time in them.
-            validation_s: of one validation.
-            started_s: when the run began, by the monotonic clock.
-        """
+        """How many steps the run may have; `started_s` is a reading of the monotonic clock."""
         if self._budget_s is None or done not in TIMED_STEPS:
             return total_steps
         timed_step, timed_s = self._timed
@@ -85,17 +73,11 @@ class TrainedRun:
 
     Attributes:
         records: validation figures, the base first.
-        losses: of every step.
         best_epoch: the last trained epoch within a standard error of the best mean mAP; 0 where none was measured.
-        base_scores: of the base on the validation split.
-        base_weights: state dict before the first step.
         projections: validation figures of the base with fitted projections; None where they were not fitted.
         projections_scores: the same, query by query.
-        projections_weights: its state dict.
-        best_weights: state dict of the best trained epoch.
         training_s: time in steps, without validation.
         shown: images that the steps saw.
-        stopped: why the run ended early.
     """
 
     records: tuple[EpochRecord, ...]
@@ -121,16 +103,10 @@ class Epochs:
 
     Args:
         encoder: the base; its model is changed in place.
-        recipe: settings of the run.
-        train: what it learns from.
-        evaluator: measures on the validation split.
         recalibration: of batch norms, before each validation.
         captioner: phrases the texts of each step anew.
         checkpoint: where the state is kept between epochs.
-        seed: of everything random.
         minutes: time for steps and validation; the number of steps is cut to it.
-        world: processes that train together.
-        progress: shows how far the work is.
     """
 
     def __init__(

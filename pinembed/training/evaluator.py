@@ -55,16 +55,7 @@ def _figure(value: float | None) -> str:
 
 
 class Evaluator:
-    """Embeds a split with whatever weights the encoder holds at the moment.
-
-    Args:
-        encoder: its model changes during the run.
-        split: what is measured.
-        progress: shows how far the work is.
-
-    Attributes:
-        images: of the split.
-    """
+    """Embeds a split with whatever weights the encoder holds at the moment."""
 
     def __init__(self, encoder: Encoder, split: SplitDataset, progress: Progress) -> None:
         self._encoder = encoder
@@ -147,11 +138,7 @@ class BatchNormRecalibration:
         images: of a quick recalibration; 0 where nothing is recalibrated.
 
     Args:
-        encoder: its model changes during the run.
-        recipe: of the run.
-        train: the split that is learned from.
         seed: which images are taken of many.
-        progress: shows how far the work is.
     """
 
     def __init__(self, encoder: Encoder, recipe: Recipe, train: SplitDataset, *, seed: int, progress: Progress) -> None:
@@ -194,8 +181,6 @@ class Interpolation:
     Attributes:
         alpha: 0 is the base, 1 the tuned weights.
         epoch: whose weights were interpolated; 0 for the base, with or without fitted projections.
-        weights: state dict.
-        scores: on the validation split.
     """
 
     alpha: float
@@ -209,11 +194,7 @@ def choose_interpolation(
 ) -> Interpolation:
     """The best mean mAP of the candidates and of weights between first and last, with no direction below the first.
 
-    Args:
-        evaluator: measures on the validation split.
-        recalibration: of batch norms, whose statistics cannot be interpolated.
-        candidates: the base first, the most tuned weights last.
-        progress: shows how far the work is.
+    The base comes first, the most tuned weights last.
     Source: Wortsman et al. 2022, Robust fine-tuning of zero-shot models, arXiv:2109.01903.
     """
     base, tuned = candidates[0], candidates[-1]

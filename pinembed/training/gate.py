@@ -32,12 +32,7 @@ TUNED, BASE, CHAMPION = "tuned", "base", "champion"
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """The end of a run.
-
-    Attributes:
-        kept: `tuned`, `base` or `champion`.
-        reason: why; a sentence.
-    """
+    """The end of a run: `kept` is `tuned`, `base` or `champion`, `reason` a sentence."""
 
     kept: str
     reason: str
@@ -102,11 +97,6 @@ class Gate:
     Attributes:
         encoder: the base's; takes the weights that are judged.
         champion: the encoder in use; None where the base is the only rival.
-        test: the split that decides.
-        parts: its slices.
-        splits: all of them.
-        seed: of the bootstrap.
-        progress: shows how far the work is.
     """
 
     encoder: Encoder
@@ -230,15 +220,7 @@ def parse_fusion_options(words: str, splits: DatasetSplits) -> FusionOptions:
 
 
 class FusionStep:
-    """Decides about the metadata in an item's vector, under the weights that the encoder will be stored with.
-
-    Args:
-        encoder: takes the weights.
-        splits: all of them.
-        options: what was asked for.
-        seed: of everything random.
-        progress: shows how far the work is.
-    """
+    """Decides about the metadata in an item's vector, under the weights that the encoder will be stored with."""
 
     def __init__(
         self, encoder: Encoder, splits: DatasetSplits, options: FusionOptions, *, seed: int, progress: Progress
@@ -250,13 +232,7 @@ class FusionStep:
         self._progress = progress
 
     def decide(self, weights: dict[str, Tensor], val: SplitDataset, gate: Gate | None) -> FusionReport | None:
-        """Choose on val where no weights are given, and confirm the choice on the test split; None where it is off.
-
-        Args:
-            weights: state dict.
-            val: chooses.
-            gate: its split judges; None where there is no such split.
-        """
+        """Choose on val where no weights are given, and confirm the choice on the test split; None where it is off."""
         if self._options.off:
             return None
         by_hand = self._options.by_hand

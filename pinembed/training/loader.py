@@ -64,15 +64,7 @@ def _turns(members: int, samples_per_group: int, rng: np.random.Generator) -> It
 
 
 class BatchLoader:
-    """The training split as batches.
-
-    Args:
-        encoder: its tokenizer and device.
-        recipe: sizes of batches.
-        train: the split.
-        captioner: phrases texts.
-        world: processes that share a batch.
-    """
+    """The training split as batches."""
 
     def __init__(
         self, encoder: Encoder, recipe: Recipe, train: SplitDataset, captioner: Captioner, world: World

@@ -87,10 +87,6 @@ class Objective:
 
     The temperature is the model's and stays. So does the bias of pairwise losses where the model brings one that it
     was trained with; others start with the one that fits the first batch, which is kept.
-
-    Args:
-        model: an open_clip model.
-        recipe: which losses, and how much of each.
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe) -> None:
@@ -184,13 +180,8 @@ class Towers:
         bf16: towers compute in bfloat16, weights and loss stay in float32.
 
     Args:
-        model: an open_clip model on its device.
-        objective: the loss.
         standardise: pixels 0..255 to the image tower's input.
         encode_texts: a model and the tokens of texts to their features.
-        micro_batch: to begin with.
-        bf16: to begin with.
-        world: processes that share the batch.
     """
 
     def __init__(

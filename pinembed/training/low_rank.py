@@ -33,7 +33,6 @@ class LowRank:
     Args:
         model: its layers are wrapped in place.
         layers: regular expression for the complete names of the layers.
-        rank: of every layer's update.
         seed: of the starting values; the updates themselves start at zero.
 
     Raises:

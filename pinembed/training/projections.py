@@ -36,12 +36,7 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Projection:
-    """A tower's last linear layer: `x @ P` with a bare parameter, or a linear layer.
-
-    Attributes:
-        owner: module that holds it.
-        name: its attribute there.
-    """
+    """A tower's last linear layer: `x @ P` with a bare parameter, or a linear layer."""
 
     owner: nn.Module
     name: str

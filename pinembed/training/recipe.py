@@ -49,12 +49,9 @@ class Recipe:
     """Everything that decides what a step does to the weights.
 
     Attributes:
-        epochs: passes over the training split.
-        batch_size: images of a step.
         samples_per_group: images of one group that go into a batch together.
         train_px: side of the views that training shows; None for the encoder's own.
         micro_batch: images that go through the towers at once; None for the complete batch.
-        rates: learning rates and weight decay.
         warm_up: share of all steps with a rising rate.
         clip_norm: largest norm of a step's gradient.
         image_image_weight: of the contrast between images of a group, beside the one between images and texts.

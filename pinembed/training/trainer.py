@@ -33,21 +33,13 @@ class Trainer:
     """A model in training.
 
     Attributes:
-        model: in its present state.
-        recipe: what a step does.
-        towers: how a batch goes through the model.
         low_rank: the updates that learn in place of the weights; None where the weights learn.
         total_steps: of the run; the rate reaches zero there.
-        step_count: steps done.
 
     Args:
-        model: an open_clip model on its device; changed in place.
-        recipe: what a step does.
-        total_steps: of the run; the rate reaches zero there.
         standardise: pixels 0..255 to the image tower's input.
         encode_texts: a model and the tokens of texts to their features, with gradients.
         seed: of augmentation and dropout.
-        world: processes that train together.
     """
 
     def __init__(

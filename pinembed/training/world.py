@@ -24,13 +24,7 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class Share:
-    """Consecutive rows of a batch.
-
-    Attributes:
-        start: first row.
-        stop: row after the last.
-        batch: rows of the whole.
-    """
+    """Consecutive rows, `start` to before `stop`, of the `batch` rows of the whole."""
 
     start: int
     stop: int
@@ -46,7 +40,6 @@ class World:
 
     Attributes:
         rank: place of this process; the first writes and talks.
-        size: processes.
         joined: the connections were opened for it.
     """
 

@@ -67,12 +67,7 @@ def _near(embeddings_UD: NDArray[np.float32]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Items of one split that the source holds, and their embeddings.
-
-    Attributes:
-        items: in the catalogue's order.
-        embeddings_ND: float32, one row for each.
-    """
+    """Items of one split that the source holds, in the catalogue's order, and a float32 row for each."""
 
     items: tuple[Item, ...]
     embeddings_ND: Tensor
@@ -83,13 +78,9 @@ class AlignDataset:
     """What a run learns from, selects by, and is measured on.
 
     Attributes:
-        train: learns.
         select: watched after each epoch; also chooses the probe's penalty.
-        held_out: measured at the end.
-        held_out_split: its name.
         missing: items of DATA that the source does not hold.
         copies: ids of a held-out item and of a training item whose embeddings are nearly equal.
-        fingerprint: of the source's encoder.
         fused: columns whose texts are part of the embeddings already.
     """
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pinembed.metrics.probes import probe_accuracy
-from pinembed.reports.align import FieldScore, TokensScore
+from pinembed.reports.trimmed import FieldScore, TokensScore
 from pinembed.trimmed.align_dataset import AlignDataset, Rows
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.prompts import IGNORED

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from pinembed.errors import TrainingError
 from pinembed.nouns.progress import Progress, Stop
-from pinembed.reports.align import AlignEpoch, RunSettings
+from pinembed.reports.trimmed import AlignEpoch, RunSettings
 from pinembed.training.low_rank import LowRank
 from pinembed.trimmed.align_evaluator import answer_logits
 from pinembed.trimmed.model import TrimmedModel
@@ -42,8 +42,6 @@ class TrainerState:
         batch: batches of this epoch that are done.
         step: batches that are done in all.
         seconds: spent on training, over all parts of the run.
-        losses: of this epoch's batches.
-        epochs: the finished ones.
         kept_epoch: whose weights are the best so far, from 1; 0 before the first validation.
     """
 
@@ -129,7 +127,6 @@ class Alignment:
         model: with a projector; changed in place.
         embeddings_ND: of the training items.
         questions: about the same items in the same order.
-        settings: of the run.
     """
 
     def __init__(
@@ -291,14 +288,6 @@ def train(
 ) -> float:
     """Run all epochs, or go on with those that a stopped run left.
 
-    Args:
-        run: changed in place.
-        state: file that a stopped run goes on from.
-        key: what the state must agree with.
-        validate: accuracy on the validation items, after each epoch.
-        progress: shows each step.
-        stop: asked between two steps.
-
     Returns:
         Seconds that earlier parts of the run took.
 
@@ -335,12 +324,7 @@ def train(
 
 
 class _Clock:
-    """Time spent, over all parts of a run.
-
-    Args:
-        before: seconds that earlier parts took.
-        minutes: the limit, None for none.
-    """
+    """Time spent, over all parts of a run."""
 
     def __init__(self, before: float, minutes: float | None) -> None:
         self._began = time.perf_counter() - before

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pinembed.errors import UsageError
-from pinembed.reports.align import RunSettings
+from pinembed.reports.trimmed import RunSettings
 from pinembed.settings.model import AlignSettings
 from pinembed.trimmed.checkpoint import Checkpoint
 
@@ -18,15 +18,7 @@ LORA_LR = 2e-4  # arXiv:2305.14314
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Defaults for one kind of model.
-
-    Attributes:
-        trains_language_model: whether all of it learns.
-        lr: peak rate of the projector.
-        language_lr: peak rate of the language model.
-        noise: spread of the noise on the embeddings, in each feature's own spread.
-        projector_first: share of the run in which the projector learns alone where the language model learns too.
-    """
+    """Defaults for one kind of model; the rates and shares are those of `RunSettings`."""
 
     trains_language_model: bool
     lr: float
@@ -55,13 +47,6 @@ def trains_language_model(settings: AlignSettings, recipe: Recipe) -> bool:
 
 def settle(settings: AlignSettings, recipe: Recipe, *, fields: Sequence[str], tokens: int, items: int) -> RunSettings:
     """Everything that decides the run.
-
-    Args:
-        settings: come first.
-        recipe: of the model.
-        fields: that are asked about.
-        tokens: K of the projector.
-        items: to train on; the number of epochs follows from it.
 
     Raises:
         UsageError: numbers that cannot be meant.

@@ -14,7 +14,7 @@ import torch
 from pinembed.errors import MissingExtraError, ModelError
 from pinembed.evaluation.plot import figure_class
 from pinembed.nouns.progress import Progress
-from pinembed.reports.align import AlignReport
+from pinembed.reports.trimmed import AlignReport
 from pinembed.source.embedding_source import EmbeddingSource
 from pinembed.trimmed.align_dataset import AlignDataset, Rows
 from pinembed.trimmed.checkpoint import INDEX_NAME, import_transformers, read_checkpoint, without_bars, write_json
@@ -36,11 +36,7 @@ TOKENS = 4
 def give_projector(trimmed: TrimmedModel, dataset: AlignDataset, *, tokens: int | None, seed: int) -> None:
     """Keep the model's projector where it fits encoder and K; put a new one with random weights in otherwise.
 
-    Args:
-        trimmed: gets the projector.
-        dataset: of the run.
-        tokens: K; None for that of the present projector, or 4.
-        seed: of the weights.
+    Without `tokens`, K is that of the present projector, or 4.
     """
     present = trimmed.projector
     if (

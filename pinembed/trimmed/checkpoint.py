@@ -107,11 +107,8 @@ class StoredTensor:
     """One tensor of a safetensors file.
 
     Attributes:
-        name: its key.
         dtype: safetensors' name of the type: BF16, F16, F32 ...
-        shape: its sizes.
         start: place of its first byte in the file.
-        size_bytes: how many bytes it takes.
     """
 
     name: str
@@ -142,13 +139,7 @@ class Shard:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A whole checkpoint, weights still on disk.
-
-    Attributes:
-        folder: where it lies.
-        config: config.json.
-        shards: the weight files, sorted by name.
-    """
+    """A whole checkpoint, weights still on disk."""
 
     folder: Path
     config: dict[str, Any]

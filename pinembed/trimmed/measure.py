@@ -128,15 +128,7 @@ WEIGHT_STD = 0.02
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """One request.
-
-    Attributes:
-        prompt_tokens: T.
-        vision_s: tower or projector.
-        first_token_s: the same and the prefill.
-        request_s: the same and the rest of the answer.
-        peak_bytes: memory above what was held before; None where the system does not tell.
-    """
+    """One request; the fields are those of `RequestCost`."""
 
     prompt_tokens: int
     vision_s: float
@@ -150,8 +142,6 @@ class Bench:
 
     Args:
         model: transformers' model with its vision tower, in evaluation mode.
-        projector: in the model's type.
-        image_px: side of the square images.
         answer_tokens: of every answer, the first one included.
     """
 

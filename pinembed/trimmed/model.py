@@ -44,8 +44,6 @@ class TrimmedModel:
     """A Qwen3-VL without its vision tower, and the projector that feeds it.
 
     Attributes:
-        model: transformers' Qwen3VLForConditionalGeneration or its MoE sister.
-        writer: questions to model input.
         projector: None until `align` has made one, or the caller sets one.
     """
 
@@ -151,12 +149,7 @@ class TrimmedModel:
     def write(
         self, questions: Sequence[str], embeddings: Sequence[Embeddings], tokens: int | None = None
     ) -> tuple[PromptBatch, Tensor]:
-        """Prompts padded on the left, and the soft tokens of their items.
-
-        Args:
-            questions: B texts.
-            embeddings: for each question an (n, D) array of its items, n >= 1.
-            tokens: m; None for K.
+        """Prompts padded on the left, and the soft tokens of their items; arguments as for `generate`.
 
         Raises:
             UsageError: the two differ in number, or a question has no item.

@@ -26,12 +26,7 @@ MIN_ITEMS = 16
 
 
 class LinearAdapter(nn.Module):
-    """x W' + b, brought to norm 1 as every embedding is.
-
-    Args:
-        dim: D.
-        old_dim: E.
-    """
+    """x W' + b, (N, D) to (N, E), brought to norm 1 as every embedding is."""
 
     def __init__(self, dim: int, old_dim: int) -> None:
         super().__init__()
@@ -211,11 +206,7 @@ def save_projector(projector: Projector, folder: Path) -> None:
 
 
 def no_projector(origin: str) -> ModelError:
-    """The error of a model that `align` has not given a projector.
-
-    Args:
-        origin: the model, as the start of a sentence.
-    """
+    """The error of a model that `align` has not given a projector; `origin` begins the sentence."""
     return ModelError(
         f"{origin} has no projector yet; wanted one that turns embeddings into soft tokens.",
         remedy="Train one: pinembed align DATA --model MODEL --source SOURCE --out OUT",
@@ -225,9 +216,7 @@ def no_projector(origin: str) -> ModelError:
 def load_projector(folder: Path, *, hidden: int | None = None) -> Projector | None:
     """The projector of a trimmed model's folder in fp32; None where `align` has not run yet.
 
-    Args:
-        folder: of the model.
-        hidden: H, width of its language model; None where it is not compared.
+    `hidden` is the H of the language model that the projector has to fit; None compares nothing.
 
     Raises:
         ModelError: a part is missing or damaged, or config, weights and language model do not fit each other.
@@ -272,13 +261,7 @@ def new_projector(
 ) -> Projector:
     """A projector with seeded random weights, its output of the RMS of the model's token embeddings.
 
-    Args:
-        dim: D.
-        tokens: K.
-        token_embeddings_VH: the language model's input embeddings.
-        encoder_fingerprint: of the source it will be trained on.
-        seed: of the weights.
-        inner: width of the MLP; None for H.
+    The MLP is `inner` wide, H by default.
     """
     hidden = token_embeddings_VH.shape[1]
     rms = float(token_embeddings_VH.detach().float().square().mean().sqrt())
@@ -296,13 +279,7 @@ def new_projector(
 
 
 def adapted(projector: Projector, adapter: LinearAdapter, *, encoder_fingerprint: str) -> Projector:
-    """The same projector behind a map from another encoder's embeddings.
-
-    Args:
-        projector: trained on the old encoder; must have no adapter of its own.
-        adapter: new embeddings to old ones.
-        encoder_fingerprint: of the new encoder.
-    """
+    """The same projector, which has no map yet, behind a map from another encoder's embeddings."""
     config = dataclasses.replace(
         projector.config,
         dim=adapter.map.in_features,

@@ -40,8 +40,6 @@ class Dialogue:
 
     Attributes:
         rows: indices of the items in the list that the dialogue was made from.
-        question: text.
-        answer: text.
     """
 
     rows: tuple[int, ...]
@@ -85,8 +83,6 @@ class QuestionMaker:
 
     Args:
         items: of one split, in the order of their embeddings.
-        fields: columns that are asked about.
-        seed: of the draws.
         own: the user's dialogues about the same items; all of them come in every epoch.
     """
 
@@ -205,13 +201,7 @@ WANTED = 'wanted {"items": [...], "question": ..., "answer": ...}'
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OwnDialogue:
-    """One line of the file.
-
-    Attributes:
-        items: ids, in the order that the question means.
-        question: text.
-        answer: text.
-    """
+    """One line of the file; `items` are ids in the order that the question means."""
 
     items: tuple[str, ...]
     question: str

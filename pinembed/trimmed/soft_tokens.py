@@ -125,11 +125,8 @@ class SoftTokenMaker:
     """The projector of a model folder, and the width that its server takes.
 
     Attributes:
-        folder: that `align` wrote.
         projector: in fp32 on the CPU.
         projector_hash: start of the sha256 of its weights.
-        tokens: m.
-        width: W.
     """
 
     def __init__(
@@ -200,12 +197,7 @@ class SoftTokenMaker:
 
 
 class ServingRequests:
-    """Builds requests about items; see docs/serving.md for the servers' flags.
-
-    Attributes:
-        source: where the embeddings come from.
-        maker: what turns them into soft tokens.
-    """
+    """Builds requests about items; see docs/serving.md for the servers' flags."""
 
     def __init__(self, source: EmbeddingSource, maker: SoftTokenMaker) -> None:
         maker.projector.check_source(source.spec.fingerprint, origin=str(source.folder))

@@ -44,13 +44,11 @@ class TinyShape:
     """Sizes of a tiny model; the defaults give about 1.5 million parameters.
 
     Attributes:
-        hidden: width of the language model.
         layers: of the language model.
         heads: attention heads; half as many for keys and values.
         vision_layers: of the tower.
         experts: 0 for a dense model.
         tied: input and output embeddings are one.
-        vocabulary: tokens at most.
     """
 
     hidden: int = 128

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from pinembed.errors import ModelError
-from pinembed.reports.trim import ParityCheck
+from pinembed.reports.trimmed import ParityCheck
 from pinembed.trimmed.checkpoint import INDEX_NAME, SINGLE_NAME, Checkpoint, Shard, StoredTensor, write_json
 from pinembed.trimmed.model import TrimmedModel, load_parts
 from pinembed.trimmed.projector import new_projector
@@ -36,12 +36,7 @@ Copied = Callable[[int], None]
 
 
 def trim_checkpoint(checkpoint: Checkpoint, folder: Path, *, copied: Copied = lambda size_bytes: None) -> None:
-    """Write the checkpoint without its vision tower.
-
-    Args:
-        checkpoint: dense or MoE, tied or untied, one file or sharded.
-        folder: an empty folder.
-        copied: called with the bytes of every finished tensor.
+    """Write the checkpoint without its vision tower; `copied` is called with the bytes of every finished tensor.
 
     Raises:
         ModelError: the checkpoint has no tower to remove.

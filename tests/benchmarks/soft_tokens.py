@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pinembed.jobs.align import align
 from pinembed.jobs.trim import trim
-from pinembed.reports.align import AlignReport
+from pinembed.reports.trimmed import AlignReport
 from pinembed.settings.model import AlignSettings, TrimSettings
 from pinembed.trimmed.tiny import write_scratch_model
 

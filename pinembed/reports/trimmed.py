@@ -1,4 +1,4 @@
-"""What aligning a trimmed model did, and how well the model then reads embeddings it never saw."""
+"""What `trim`, `align` and `ask` return."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ class RunSettings:
     """Everything that decides the outcome of a run, beside data, source and model.
 
     Attributes:
-        fields: metadata columns that are asked about.
         epochs: passes over the training items, with new questions in each.
-        batch_size: questions of one step.
         lr: peak rate of the projector.
         language_lr: peak rate of the language model; 0 where it is frozen.
         projector_first: share of the run in which the projector learns alone, before the language model does too.
@@ -20,7 +18,6 @@ class RunSettings:
         noise: spread of the noise that is added to the embeddings, in each feature's own spread.
         tokens: K, soft tokens of one item.
         seed: of weights, questions and noise.
-        minutes: the run's limit; None for none.
     """
 
     fields: tuple[str, ...]
@@ -58,7 +55,6 @@ class FieldScore:
     """How one field of held-out items is answered.
 
     Attributes:
-        field: metadata column.
         items: held-out items that have it.
         accuracy: share of answers that are exactly the item's value.
         probe: the same for a linear probe on the same embeddings, trained on the same items.
@@ -87,22 +83,15 @@ class AlignReport:
     """Result of `pinembed align`.
 
     Attributes:
-        out: the folder that was written.
-        settings: of the run.
-        encoder_fingerprint: of the source.
         held_out: name of the split that judges.
         train_items: items that the questions of the training were about.
-        held_out_items: items that judge.
         missing: items of DATA that the source does not hold; they were left out.
         trained_parameters: of the projector, and of the language model where it was trained.
-        fields: how held-out items are answered.
         comparisons: share of comparisons of two held-out items that are right to the letter, values and yes or no.
         own_dialogues: share of the user's dialogues about held-out items that are answered to the letter; None without
             such.
         adapter_cosine: mean cosine of held-out items between their old embedding and their new one behind the map; None
             where no map was fitted.
-        by_tokens: accuracy with fewer soft tokens.
-        epochs: the run.
         kept_epoch: whose weights were kept, the best on the validation items; 0 where none trained.
         seconds: of the whole run, over all its parts.
     """
@@ -133,3 +122,108 @@ class AlignReport:
     def probe(self) -> float:
         """Mean over the fields."""
         return sum(score.probe for score in self.fields) / len(self.fields)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParityCheck:
+    """One comparison of the trimmed model with the full one, fed the same soft tokens and zero DeepStack levels.
+
+    Attributes:
+        name: `one item`, `two items`, `left-padded batch` or `beams`.
+        max_difference: greatest absolute difference of two logits; 0 for texts that are equal.
+        equal: within the tolerance, and for beams the same text.
+    """
+
+    name: str
+    max_difference: float
+    equal: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrimReport:
+    """Result of `pinembed trim`.
+
+    Attributes:
+        model_type: `qwen3_vl` or `qwen3_vl_moe`.
+        parameters: of the checkpoint.
+        parameters_removed: of the vision tower.
+        parameters_kept: of the language model.
+        size_bytes: of the checkpoint's weight files.
+        size_bytes_removed: by how much the new weight files are smaller.
+        image_px: side of the square image that the next two speak of.
+        tokens_per_image: language-model tokens that such an image took.
+        vision_flops_per_image: operations of the tower that fall away with it.
+        vision_flops_formula: how they are counted.
+        parity: checks against the full model; empty unless asked for.
+    """
+
+    model: str
+    out: str
+    model_type: str
+    parameters: int
+    parameters_removed: int
+    parameters_kept: int
+    size_bytes: int
+    size_bytes_removed: int
+    image_px: int
+    tokens_per_image: int
+    vision_flops_per_image: int
+    vision_flops_formula: str
+    files: int
+    parity: tuple[ParityCheck, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """One question about one or several items.
+
+    Attributes:
+        id: the caller's name of it.
+        items: item ids, in the order that the text means.
+    """
+
+    id: str
+    text: str
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """The answer to one question.
+
+    Attributes:
+        items: those the answer is about; unknown ones are left out.
+        answer: what the model said; None where no item was known.
+        unknown: ids that the source does not hold.
+    """
+
+    id: str
+    question: str
+    items: tuple[str, ...]
+    answer: str | None
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskReport:
+    """Result of `pinembed ask`.
+
+    Attributes:
+        answers: one for each question, in order.
+        unknown: ids that the source does not hold, sorted.
+        tokens_per_item: soft tokens that stood for one item.
+        seconds: of reading the rows and answering; loading the model not counted.
+        load_seconds: of loading model and source.
+    """
+
+    answers: tuple[Answer, ...]
+    unknown: tuple[str, ...]
+    tokens_per_item: int
+    seconds: float
+    load_seconds: float
+
+    @property
+    def exit_code(self) -> int:
+        """3 where an id was unknown; the others are answered all the same."""
+        return 3 if self.unknown else 0
