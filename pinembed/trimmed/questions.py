@@ -241,14 +241,12 @@ def _parse(line: str, *, index: str) -> OwnDialogue:
     items = stored.get("items") if isinstance(stored, dict) else None
     if not isinstance(items, list) or not items or not all(isinstance(item, str) for item in items):
         raise DataError(f"{index} names no items; {WANTED}.", remedy="Give a list of item ids.")
-    question, answer = _turn(stored["messages"], index) if "messages" in stored else _texts(stored)
+    question, answer = (
+        _turn(stored["messages"], index) if "messages" in stored else (stored.get("question"), stored.get("answer"))
+    )
     if not all(isinstance(text, str) and text.strip() for text in (question, answer)):
         raise DataError(f"{index} lacks a question or an answer; {WANTED}.", remedy="Give both as text.")
     return OwnDialogue(items=tuple(items), question=question, answer=answer)
-
-
-def _texts(stored: dict[str, Any]) -> tuple[Any, Any]:
-    return stored.get("question"), stored.get("answer")
 
 
 def _turn(messages: Any, index: str) -> tuple[Any, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import gc
 import json
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -102,11 +103,16 @@ def stub_tensors(config: dict[str, Any], *, prefix: str, dtype: str) -> list[Sto
         "merger.linear_fc2.weight": (vision["out_hidden_size"], merged),
         "merger.linear_fc2.bias": (vision["out_hidden_size"],),
     }
-    tensors = [
-        StoredTensor(name=f"{prefix}visual.{name}", dtype=dtype, shape=shape, start=0, size_bytes=0)
+    return [
+        StoredTensor(
+            name=f"{prefix}visual.{name}",
+            dtype=dtype,
+            shape=shape,
+            start=0,
+            size_bytes=math.prod(shape) * ITEM_BYTES[dtype],
+        )
         for name, shape in shapes.items()
     ]
-    return [_sized(tensor) for tensor in tensors]
 
 
 def carry_texts(source: Path, folder: Path) -> list[str]:
@@ -123,11 +129,6 @@ def carry_texts(source: Path, folder: Path) -> list[str]:
     for name in names:
         shutil.copyfile(source / name, folder / name)
     return names
-
-
-def _sized(tensor: StoredTensor) -> StoredTensor:
-    size_bytes = tensor.parameters * ITEM_BYTES[tensor.dtype]
-    return StoredTensor(name=tensor.name, dtype=tensor.dtype, shape=tensor.shape, start=0, size_bytes=size_bytes)
 
 
 def _weights_dtype(checkpoint: Checkpoint) -> str:
