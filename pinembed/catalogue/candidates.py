@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pinembed.nouns.candidate import Candidate, Locator
 from pinembed.nouns.failure import Failure
+from pinembed.nouns.item import Candidate, Locator
 
 Indices = NDArray[np.int64]
 NOT_FOUND = -1

@@ -11,8 +11,7 @@ import numpy as np
 
 from pinembed.catalogue.files import shown
 from pinembed.errors import DataError, UsageError
-from pinembed.nouns.item import Catalogue, FieldValue, Item
-from pinembed.nouns.values import CutPoints, cut_points, text_of_value, third_of
+from pinembed.nouns.item import Catalogue, CutPoints, FieldValue, Item, cut_points, text_of_value, third_of
 
 STRANDED = " ,.;:-/|&"
 

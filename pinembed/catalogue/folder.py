@@ -41,9 +41,8 @@ from pinembed.catalogue.files import (
 )
 from pinembed.catalogue.metadata import ITEM_COLUMNS, METADATA_NAMES, SPLIT, read_metadata
 from pinembed.errors import DataError
-from pinembed.nouns.candidate import Candidate
 from pinembed.nouns.failure import Failure
-from pinembed.nouns.item import Catalogue, Item
+from pinembed.nouns.item import Candidate, Catalogue, Item
 
 SPLIT_FOLDERS = {"train": "train", "val": "val", "validation": "val", "valid": "val", "dev": "val", "test": "test"}
 

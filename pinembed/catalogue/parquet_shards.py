@@ -16,7 +16,7 @@ import pyarrow.parquet
 from pinembed.catalogue.shards import PARQUET, TAR, Shard, ShardScan
 from pinembed.errors import DataError
 from pinembed.machine import mtime_ns_of
-from pinembed.nouns.candidate import Candidate, ParquetCell
+from pinembed.nouns.item import Candidate, ParquetCell
 
 BEST_NAME = "image"
 USUAL_NAMES = (BEST_NAME, "img", "picture", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes")

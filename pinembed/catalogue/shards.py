@@ -14,8 +14,8 @@ from pinembed.catalogue.candidates import UNKNOWN_SIZE, Candidates, TextColumn, 
 from pinembed.catalogue.metadata import METADATA_NAMES
 from pinembed.errors import DataError
 from pinembed.machine import mtime_ns_of
-from pinembed.nouns.candidate import Candidate
 from pinembed.nouns.failure import Failure
+from pinembed.nouns.item import Candidate
 from pinembed.table.schema import metadata_fields, name_obstacle
 
 TAKEN_PREFIX = "source_"

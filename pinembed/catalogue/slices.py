@@ -8,9 +8,8 @@ from collections.abc import Iterable, Sequence
 from pinembed.catalogue.captions import Captioner
 from pinembed.catalogue.splits import group_name
 from pinembed.errors import UsageError
-from pinembed.nouns.item import Catalogue, FieldValue, Item
+from pinembed.nouns.item import Catalogue, CutPoints, FieldValue, Item, cut_points, is_missing, text_of_value, third_of
 from pinembed.nouns.scores import Slice
-from pinembed.nouns.values import CutPoints, cut_points, is_missing, text_of_value, third_of
 
 USUAL_COLUMNS = ("category", "coarse_label", "department", "type", "kind", "class", "label")
 MOST_VALUES = 50

@@ -24,9 +24,8 @@ from pinembed.catalogue.captions import Captioner
 from pinembed.catalogue.folder import split_of
 from pinembed.errors import DataError, UsageError
 from pinembed.images.near_duplicates import NearDuplicates, find_near_duplicates
-from pinembed.nouns.item import Catalogue, Item
+from pinembed.nouns.item import Catalogue, Item, text_of_value
 from pinembed.nouns.progress import SILENT, Progress
-from pinembed.nouns.values import text_of_value
 
 TRAIN, VALIDATION, TEST, ALL = "train", "val", "test", "all"
 COLUMN, FOLDERS, HASH = "split column", "split folders", "hash"

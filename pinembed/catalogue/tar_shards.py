@@ -18,8 +18,8 @@ import pyarrow as pa
 from pinembed.catalogue.files import IMAGE_SUFFIXES, shown
 from pinembed.catalogue.shards import Shard, ShardScan
 from pinembed.machine import mtime_ns_of
-from pinembed.nouns.candidate import Candidate, FileRange, tar_name
 from pinembed.nouns.failure import Failure
+from pinembed.nouns.item import Candidate, FileRange, tar_name
 
 MAX_SIDECAR_BYTES = 1 << 20
 TEXT_COLUMN = "text"

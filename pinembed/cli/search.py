@@ -12,7 +12,7 @@ FIELDS_SHOWN = 2
 def run(settings: SearchSettings, console: Console) -> None:
     """Search a table by text, by picture or by item."""
     from pinembed.jobs.search import search
-    from pinembed.nouns.values import text_of_value
+    from pinembed.nouns.item import text_of_value
 
     report = search(settings, progress=console.progress)
     fields = _fields_shown(report)

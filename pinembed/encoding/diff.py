@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pinembed.catalogue.candidates import NOT_FOUND, UNKNOWN_SIZE, Indices
 from pinembed.catalogue.inputs import Inputs
-from pinembed.nouns.candidate import Locator
+from pinembed.nouns.item import Locator
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.schema import OWN_COLUMNS
 

@@ -17,8 +17,8 @@ from pinembed.encoding.plan import Plan, id_taken
 from pinembed.errors import NonFiniteEmbeddingError
 from pinembed.images.loading import LoadedImage
 from pinembed.images.pool import LoadingPool
-from pinembed.nouns.candidate import Candidate
 from pinembed.nouns.failure import Failure
+from pinembed.nouns.item import Candidate
 from pinembed.nouns.progress import Progress, Stop
 from pinembed.nouns.run_record import Counts
 from pinembed.table.writer import EmbeddingRow, TableWriter

@@ -17,8 +17,8 @@ from pinembed.catalogue.inputs import Inputs
 from pinembed.encoding.diff import ContentHashes, StoredItems, TableDiff, compare, stored_content_hashes
 from pinembed.errors import DataError
 from pinembed.images.loading import LoadRequest
-from pinembed.nouns.candidate import Candidate
 from pinembed.nouns.failure import Failure
+from pinembed.nouns.item import Candidate
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.writer import EmbeddingRow
 

@@ -22,8 +22,7 @@ from pinembed.encoder.fusion import fuse
 from pinembed.metrics.retrieval import DirectionScores, QueryScores
 from pinembed.metrics.split import TextQueries, images_to_items, pooled, texts_to_items
 from pinembed.nouns.encoder_spec import Fusion
-from pinembed.nouns.item import Item
-from pinembed.nouns.values import text_of_value
+from pinembed.nouns.item import Item, text_of_value
 
 FEWEST_SHARE = 0.1
 COPIED_SHARE = 0.5

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pinembed.encoder.fusion import fuse
 from pinembed.encoder.locate import EncoderFiles
 from pinembed.nouns.encoder_spec import Fusion
-from pinembed.nouns.values import text_of_value
+from pinembed.nouns.item import text_of_value
 
 if TYPE_CHECKING:
     from pinembed.encoder.encoder import Encoder

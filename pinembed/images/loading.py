@@ -18,8 +18,8 @@ from pinembed.images.decode import decode_image
 from pinembed.images.jpeg import LoadJpeg, jpeg_loaders
 from pinembed.images.preprocess import preprocess
 from pinembed.images.read import locate_image, read_content
-from pinembed.nouns.candidate import Locator
 from pinembed.nouns.encoder_spec import Preprocessing
+from pinembed.nouns.item import Locator
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

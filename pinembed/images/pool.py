@@ -18,8 +18,8 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from types import TracebackType
 
-from pinembed.images.fork_server import ForkServer
 from pinembed.images.loading import LoadedImage, LoadRequest, WorkerSetup
+from pinembed.images.worker import ForkServer
 from pinembed.machine import usable_cores
 from pinembed.nouns.encoder_spec import Preprocessing
 from pinembed.nouns.failure import Failure

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from pinembed.errors import ImageError
 from pinembed.machine import mtime_ns_of
-from pinembed.nouns.candidate import FileRange, Locator, ParquetCell, tar_name
+from pinembed.nouns.item import FileRange, Locator, ParquetCell, tar_name
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -23,9 +23,8 @@ from pinembed.jobs.finetune import finetune
 from pinembed.jobs.search import search
 from pinembed.jobs.trim import trim
 from pinembed.jobs.verify import verify
-from pinembed.nouns.item import Item
+from pinembed.nouns.item import Item, text_of_value
 from pinembed.nouns.progress import SILENT, Progress, Stop
-from pinembed.nouns.values import text_of_value
 from pinembed.outfolder import claimed_folder, staged_folder
 from pinembed.reports.demo import DemoReport, DemoStep
 from pinembed.reports.encode import EncodeReport

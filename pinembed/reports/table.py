@@ -8,9 +8,8 @@ from pathlib import Path
 
 from pinembed.nouns.encoder_spec import EncoderSpec
 from pinembed.nouns.failure import Failure
-from pinembed.nouns.item import FieldValue
+from pinembed.nouns.item import FieldValue, text_of_value
 from pinembed.nouns.run_record import RunRecord
-from pinembed.nouns.values import text_of_value
 
 
 @dataclass(frozen=True, kw_only=True)

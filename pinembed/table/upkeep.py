@@ -10,7 +10,7 @@ import pyarrow as pa
 from lance import LanceDataset
 
 from pinembed.errors import DataError
-from pinembed.nouns.values import text_of_value
+from pinembed.nouns.item import text_of_value
 from pinembed.table.address import TableAddress
 from pinembed.table.embedding_table import REFINE_FACTOR, EmbeddingTable, writing
 from pinembed.table.schema import VECTOR, metadata_fields

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pinembed.errors import DataError, UsageError
-from pinembed.nouns.item import Item
-from pinembed.nouns.values import is_missing, text_of_value
+from pinembed.nouns.item import Item, is_missing, text_of_value
 
 MAX_VALUES = 250
 MAX_VALUE_CHARACTERS = 60
