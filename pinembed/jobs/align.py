@@ -33,11 +33,6 @@ def align(settings: AlignSettings, *, progress: Progress = SILENT, stop: Stop | 
     A run that was stopped goes on where it was when it is started again with the same settings. A projector in the
     model's folder for the same encoder is trained on.
 
-    Args:
-        settings: its fields say what they do.
-        progress: told each step.
-        stop: asked between two steps.
-
     Raises:
         DataError: no metadata, no field to ask about, no split to judge by, no item in the source.
         UsageError: an unknown field, or numbers that cannot be meant.
@@ -64,23 +59,15 @@ def align(settings: AlignSettings, *, progress: Progress = SILENT, stop: Stop | 
         )
     own = [] if settings.dialogues is None else read_dialogues(settings.dialogues)
     recipe = choose_recipe(read_checkpoint(settings.model))
-    trimmed = TrimmedModel.load(
-        settings.model,
-        device=choose_device(settings.device),
-        dtype="float32" if trains_language_model(settings, recipe) else "auto",
-    )
+    dtype = "float32" if trains_language_model(settings, recipe) else "auto"
+    trimmed = TrimmedModel.load(settings.model, device=choose_device(settings.device), dtype=dtype)
     adapter_cosine = None
     if settings.old_source is None:
         give_projector(trimmed, dataset, tokens=settings.tokens, seed=settings.seed)
     else:
         adapter_cosine = adapt_projector(trimmed, dataset, settings.old_source)
-    decided = settle(
-        settings,
-        recipe,
-        fields=chosen,
-        tokens=trimmed.require_projector().config.tokens,
-        items=len(dataset.train.items),
-    )
+    tokens = trimmed.require_projector().config.tokens
+    decided = settle(settings, recipe, fields=chosen, tokens=tokens, items=len(dataset.train.items))
     questions = QuestionMaker(dataset.train.items, chosen, seed=settings.seed, own=about(own, dataset.train.items))
     run = Alignment(trimmed, dataset.train.embeddings_ND, questions, decided)
     trained = sum(parameter.numel() for parameter in run.parameters)

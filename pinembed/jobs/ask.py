@@ -105,14 +105,9 @@ def ask(
     """Answer questions about items from their stored embeddings; no image is opened.
 
     An item that the source does not hold is left out of its question and named; a question of which no item is known
-    stays unanswered. Everything else is answered all the same.
-
-    Args:
-        settings: its fields say what they do.
-        questions: in place of those that the settings have; each about one or several items.
-        progress: told each answered question.
-        on_answer: called with every answer once it is whole, in order.
-        on_text: called with the pieces of an answer as they come, when there is one question.
+    stays unanswered. Everything else is answered all the same. `questions` come in place of those that the settings
+    have. `on_answer` is called with every answer once it is whole, in order; `on_text` with the pieces of an answer as
+    they come, when there is one question.
 
     Raises:
         ModelError: no trimmed model, or none with a projector.

@@ -24,7 +24,7 @@ from pinembed.jobs.encode import encode
 from pinembed.machine import device_name, usable_cores
 from pinembed.nouns.encoder_spec import Preprocessing
 from pinembed.nouns.progress import SILENT, Progress, Stop
-from pinembed.reports.bench import BackendSpeed, BenchEncodeReport
+from pinembed.reports.bench import BenchEncodeReport
 from pinembed.settings.encoding import IMAGE_LIMIT_S, EncodeSettings
 from pinembed.settings.measuring import BenchEncodeSettings
 
@@ -35,11 +35,6 @@ def bench_encode(
     settings: BenchEncodeSettings, *, progress: Progress = SILENT, stop: Stop | None = None
 ) -> BenchEncodeReport:
     """Measure a folder and an encoder on this machine; nothing is left behind.
-
-    Args:
-        settings: its fields say what they do.
-        progress: is told what is being measured.
-        stop: ends it early.
 
     Raises:
         DataError: no images, or none that can be read.
@@ -60,7 +55,9 @@ def bench_encode(
     choice = BackendChoice(
         wanted="auto", files=files, fingerprint=spec.fingerprint, device=on, batch_size=size, cores=cores
     )
-    speeds = _backends(choice, pixels_BCHW, progress, stop)
+    speeds = tuple(dataclasses.replace(choice, wanted=EVERY).measure(pixels_BCHW, progress.say, stop))
+    if stop is not None:
+        stop.check()
     best = next(speed for speed in speeds if speed.backend == choice.settle(speeds))
     images_per_s, stored = _end_to_end(chosen, settings.encoder, settings.device, size, progress, stop)
     alone = (1 / decode_images_per_s, 1 / best.images_per_s)
@@ -78,16 +75,6 @@ def bench_encode(
         images_per_s=images_per_s,
         stored_images=stored,
     )
-
-
-def _backends(
-    choice: BackendChoice, pixels_BCHW: NDArray[np.uint8], progress: Progress, stop: Stop | None
-) -> tuple[BackendSpeed, ...]:
-    """Every backend that is installed."""
-    speeds = tuple(dataclasses.replace(choice, wanted=EVERY).measure(pixels_BCHW, progress.say, stop))
-    if stop is not None:
-        stop.check()
-    return speeds
 
 
 def _spread(files: Sequence[ScannedFile], count: int) -> list[ScannedFile]:
@@ -131,13 +118,9 @@ def _end_to_end(
         folder.mkdir()
         for index, file in enumerate(files):
             (folder / f"{index:07}{file.path.suffix}").symlink_to(file.path.absolute())
+        table = f"{made}/db/bench"
         asked = EncodeSettings(
-            images=folder,
-            table=f"{made}/db/bench",
-            encoder=encoder,
-            device=device,
-            batch_size=batch_size,
-            max_failure_rate=1.0,
+            images=folder, table=table, encoder=encoder, device=device, batch_size=batch_size, max_failure_rate=1.0
         )
         report = encode(asked, progress=progress, stop=stop)
     return report.images_per_s, report.counts.encoded

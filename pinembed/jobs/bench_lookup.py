@@ -47,10 +47,6 @@ class _Lookups:
 def bench_lookup(settings: BenchLookupSettings, *, progress: Progress = SILENT) -> LookupReport:
     """Write a source into a temporary folder, read it in a fresh process, and remove it.
 
-    Args:
-        settings: its fields say what they do.
-        progress: told the stages.
-
     Raises:
         OutputError: too little free disk.
     """
@@ -156,12 +152,8 @@ def _look_up(folder: Path, gathers: int, seed: int) -> _Lookups:
     for _ in range(WARM_UP):
         _timed_gather(source, draw)
     wall_ms, cpu_ms = zip(*(_timed_gather(source, draw) for _ in range(gathers)), strict=True)
-    return _Lookups(
-        open_ms=open_ms,
-        gather_ms=wall_ms,
-        gather_cpu_ms=cpu_ms,
-        resident_growth_bytes=_resident_bytes() - resident_before,
-    )
+    growth_bytes = _resident_bytes() - resident_before
+    return _Lookups(open_ms=open_ms, gather_ms=wall_ms, gather_cpu_ms=cpu_ms, resident_growth_bytes=growth_bytes)
 
 
 def _milliseconds_to_open(folder: Path) -> float:

@@ -1,4 +1,4 @@
-"""The picture of a bench vlm report."""
+"""The bench vlm job: the same question with pixels through the vision tower and with stored embeddings."""
 
 from __future__ import annotations
 
@@ -22,11 +22,7 @@ from pinembed.trimmed.projector import new_projector
 
 
 def check_plot() -> None:
-    """Fail before minutes of measuring.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
+    """Fail before minutes of measuring where matplotlib is not installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -63,13 +59,10 @@ def draw(report: BenchVlmReport, path: Path) -> None:
     axes.set_xticks(images, [str(count) for count in images], minor=False)
     axes.legend(fontsize=8)
     indices = range(len(images))
-    share_axes.bar(indices, [1 - cost.prefill_share for cost in full], label="tower")
-    share_axes.bar(
-        indices,
-        [cost.prefill_share for cost in full],
-        bottom=[1 - cost.prefill_share for cost in full],
-        label="prefill",
-    )
+    prefill = [cost.prefill_share for cost in full]
+    tower = [1 - share for share in prefill]
+    share_axes.bar(indices, tower, label="tower")
+    share_axes.bar(indices, prefill, bottom=tower, label="prefill")
     share_axes.set_xticks(indices, [str(count) for count in images])
     share_axes.set(title="full model: share of the time", xlabel="images in the prompt", ylim=(0, 1))
     share_axes.legend(fontsize=8, loc="lower right")
@@ -91,10 +84,6 @@ def bench_vlm(settings: BenchVlmSettings, *, progress: Progress = SILENT) -> Ben
     not counted; the full model would pay for that too. Each measurement is told as it comes; a stopped run reports
     those that it made.
 
-    Args:
-        settings: its fields say what they do.
-        progress: told each measurement.
-
     Raises:
         UsageError: an unknown shape.
         ModelError: no Qwen3-VL checkpoint, or a trimmed one.
@@ -108,7 +97,7 @@ def bench_vlm(settings: BenchVlmSettings, *, progress: Progress = SILENT) -> Ben
     began = time.perf_counter()
     chosen = choose_device(settings.device)
     progress.start("making the model" if settings.shape else "loading the model")
-    loaded = _load(settings.model, settings.shape, settings.dtype, chosen)
+    loaded = _load(settings, chosen)
     projector = new_projector(
         dim=settings.dim,
         tokens=settings.tokens,
@@ -119,7 +108,7 @@ def bench_vlm(settings: BenchVlmSettings, *, progress: Progress = SILENT) -> Ben
     small = Bench(loaded, projector, image_px=SMALLEST_PX, answer_tokens=2)
     small.full(1), small.trimmed(1)
     bench = Bench(loaded, projector, image_px=settings.image_px, answer_tokens=settings.answer_tokens)
-    run = _Run(bench, settings.price_per_hour, settings.repeats, deadline=began + limit_s, progress=progress)
+    run = _Run(bench, settings, deadline=began + limit_s, progress=progress)
     progress.start("measuring", len(counts), "prompts")
     comparisons = run.measure(counts)
     progress.finish()
@@ -150,22 +139,11 @@ def bench_vlm(settings: BenchVlmSettings, *, progress: Progress = SILENT) -> Ben
 
 
 class _Run:
-    """The measurements, from few images to many, as long as there is time.
+    """The measurements, from few images to many, until a deadline on time.perf_counter's clock."""
 
-    Args:
-        bench: what is measured.
-        price_per_hour: for the cost.
-        repeats: of every measurement; None for as many as fit into REPEAT_S.
-        deadline: on time.perf_counter's clock.
-        progress: told each measurement.
-    """
-
-    def __init__(
-        self, bench: Bench, price_per_hour: float, repeats: int | None, *, deadline: float, progress: Progress
-    ) -> None:
+    def __init__(self, bench: Bench, settings: BenchVlmSettings, *, deadline: float, progress: Progress) -> None:
         self._bench = bench
-        self._price_per_hour = price_per_hour
-        self._repeats = repeats
+        self._settings = settings
         self._deadline = deadline
         self._progress = progress
         self._s_per_flop = 0.0
@@ -232,18 +210,19 @@ class _Run:
             request_s=fastest.request_s,
             flops=self._bench.flops(count, full=full),
             peak_bytes=fastest.peak_bytes,
-            usd_per_million=MILLION * fastest.request_s / 3600 * self._price_per_hour,
+            usd_per_million=MILLION * fastest.request_s / 3600 * self._settings.price_per_hour,
         )
 
     def _is_enough(self, runs: int, spent_s: float) -> bool:
-        if self._repeats is not None:
-            return runs >= self._repeats
+        if self._settings.repeats is not None:
+            return runs >= self._settings.repeats
         return runs >= MOST_RUNS or (runs > 0 and spent_s * (runs + 1) / runs > REPEAT_S)
 
 
-def _load(model: Path | None, shape: str | None, dtype: str, device: torch.device) -> Any:
-    if shape is not None:
-        return random_model(shape, device=device, dtype=getattr(torch, dtype))
+def _load(settings: BenchVlmSettings, device: torch.device) -> Any:
+    model, dtype = settings.model, settings.dtype
+    if settings.shape is not None:
+        return random_model(settings.shape, device=device, dtype=getattr(torch, dtype))
     assert model is not None
     if read_checkpoint(model).is_trimmed:
         raise ModelError(

@@ -27,7 +27,6 @@ from pinembed.nouns.item import Item, text_of_value
 from pinembed.nouns.progress import SILENT, Progress, Stop
 from pinembed.outfolder import claimed_folder, staged_folder
 from pinembed.reports.demo import DemoReport, DemoStep
-from pinembed.reports.encode import EncodeReport
 from pinembed.reports.evaluate import EvaluateReport
 from pinembed.reports.trimmed import AlignReport, AskReport, Question
 from pinembed.settings.encoding import EncodeSettings, SearchSettings
@@ -56,11 +55,6 @@ def sample_shop() -> Path:
 
 def demo(settings: DemoSettings, *, progress: Progress = SILENT, stop: Stop | None = None) -> DemoReport:
     """Fine-tune, evaluate, encode, search, export, verify, trim, align and ask, and measure each step.
-
-    Args:
-        settings: its fields say what they do.
-        progress: told each step.
-        stop: asked between the commits of encode and the steps of align.
 
     Raises:
         DataError: the sample shop is not there.
@@ -131,10 +125,7 @@ class _Demo:
 
     def _make_base(self) -> None:
         name, command = "make a tiny encoder with random weights", "(part of finetune; kept to compare with)"
-        with (
-            self._step(name, command, self._base) as said,
-            staged_folder(self._base, kind="encoder") as folder,
-        ):
+        with self._step(name, command, self._base) as said, staged_folder(self._base, kind="encoder") as folder:
             encoder = load_encoder(BASE, random_init=True, seed=SEED)
             save_encoder(encoder, folder)
             parameters = sum(parameter.numel() for parameter in encoder.model.parameters())
@@ -179,7 +170,7 @@ class _Demo:
             said.append(f"{report.images} images of the test split")
         return report
 
-    def _encode(self, name: str) -> EncodeReport:
+    def _encode(self, name: str) -> None:
         command = f"pinembed encode {self._data} --table {self._table} --encoder {self._encoder}"
         with self._step(name, command, Path(f"{self._table}.lance")) as said:
             report = encode(
@@ -189,7 +180,6 @@ class _Demo:
             )
             counts = report.counts
             said.append(f"{counts.added} added, {counts.unchanged} unchanged, {counts.failed} failed")
-        return report
 
     def _search(self) -> None:
         sheet = self._out / "search.png"

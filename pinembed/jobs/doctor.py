@@ -77,12 +77,8 @@ def _torch_pair() -> Check:
         boxes.nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([1.0]), 0.5)
     except (ImportError, RuntimeError, AttributeError, OSError) as error:
         reason = str(error).strip().split("\n", 1)[0].rstrip(".")
-        return Check(
-            name="torch + torchvision",
-            found=found,
-            verdict="wrong",
-            remedy=f"They are not a pair: {reason}. {INSTALL_PAIR}",
-        )
+        remedy = f"They are not a pair: {reason}. {INSTALL_PAIR}"
+        return Check(name="torch + torchvision", found=found, verdict="wrong", remedy=remedy)
     return Check(name="torch + torchvision", found=found)
 
 
@@ -144,29 +140,20 @@ def _extra(extra: str, packages: tuple[str, ...]) -> Check:
     versions = {package: _version_of(package) for package in packages}
     missing = [package for package, version in versions.items() if version is None]
     if missing:
-        return Check(
-            name=f"extra {extra}",
-            found=f"missing {', '.join(missing)}",
-            verdict="note",
-            remedy=f'When you need it: pip install "pinembed[{extra}]"',
-        )
+        remedy = f'When you need it: pip install "pinembed[{extra}]"'
+        return Check(name=f"extra {extra}", found=f"missing {', '.join(missing)}", verdict="note", remedy=remedy)
     return Check(name=f"extra {extra}", found=", ".join(f"{name} {version}" for name, version in versions.items()))
 
 
 def _heic() -> Check:
     if _version_of("pillow-heif") is None:
-        return Check(
-            name="HEIC photos",
-            found="cannot be read",
-            verdict="note",
-            remedy='For photos from phones: pip install "pinembed[fast]"',
-        )
+        remedy = 'For photos from phones: pip install "pinembed[fast]"'
+        return Check(name="HEIC photos", found="cannot be read", verdict="note", remedy=remedy)
     return Check(name="HEIC photos", found="can be read")
 
 
 def _hub() -> Check:
-    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
-    if offline:
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
         return Check(name="model hub", found="offline (HF_HUB_OFFLINE): only cached and local encoders are used")
     return Check(name="model hub", found="asked only when an encoder is named as hf-hub:... or NAME/PRETRAINED")
 
@@ -175,11 +162,9 @@ def _disk(folder: Path) -> Check:
     free_gib = shutil.disk_usage(folder).free / 2**30
     found = f"{free_gib:.1f} GiB at {folder}"
     if free_gib < WANTED_FREE_GIB:
-        return Check(
-            name="free disk",
-            found=found,
-            verdict="note",
-            remedy=f"Less than {WANTED_FREE_GIB:.0f} GiB: a table of a million 512-d vectors takes about 1.1 GiB, "
-            "a fine-tuned ViT-B-32 0.6 GiB.",
+        remedy = (
+            f"Less than {WANTED_FREE_GIB:.0f} GiB: a table of a million 512-d vectors takes about 1.1 GiB, "
+            "a fine-tuned ViT-B-32 0.6 GiB."
         )
+        return Check(name="free disk", found=found, verdict="note", remedy=remedy)
     return Check(name="free disk", found=found)

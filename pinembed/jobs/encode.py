@@ -18,11 +18,6 @@ from pinembed.table.side_tables import Tables
 def encode(settings: EncodeSettings, *, progress: Progress = SILENT, stop: Stop | None = None) -> EncodeReport:
     """Bring a table up to date with images.
 
-    Args:
-        settings: its fields say what they do.
-        progress: is told what happens.
-        stop: asks the run to end after a whole commit.
-
     Raises:
         UsageError: a value that cannot be meant, or another dtype than the table's.
         DataError: no images, unreadable metadata, or --prune would remove too much.

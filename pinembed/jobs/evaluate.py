@@ -38,10 +38,6 @@ from pinembed.settings.training import EvaluateSettings
 def evaluate(settings: EvaluateSettings, *, progress: Progress = SILENT) -> EvaluateReport:
     """Measure an encoder on a split; with `against`, all on the same queries, the differences and a verdict for each.
 
-    Args:
-        settings: its fields say what they do.
-        progress: who watches.
-
     Raises:
         DataError: the folder or its metadata cannot be used, or no image can be decoded.
         UsageError: an unknown column, split or device, or a plot without anything to draw.
@@ -141,11 +137,8 @@ def _comparison(
 
 
 def _evaluation(answers: Answers, questions: Questions, *, seed: int) -> Evaluation:
-    return Evaluation(
-        encoder=answers.encoder,
-        fingerprint=answers.fingerprint,
-        scores=_scores(answers, None, questions, seed=seed),
-    )
+    scores = _scores(answers, None, questions, seed=seed)
+    return Evaluation(encoder=answers.encoder, fingerprint=answers.fingerprint, scores=scores)
 
 
 def _scores(answers: Answers, minus: Answers | None, questions: Questions, *, seed: int) -> Scores:
@@ -154,38 +147,17 @@ def _scores(answers: Answers, minus: Answers | None, questions: Questions, *, se
     )
     group_N = answers.embedded.group_of_N
     cluster_N = group_N[group_N < len(questions.labelled.groups)]  # only images with a group are classified
+
+    def share(right_N: Tensor | None, minus_N: Tensor | None, gallery: int, split: str | None) -> Accuracy | None:
+        if right_N is None or not len(right_N):
+            return None
+        return accuracy(right_N, minus_N, cluster_N=cluster_N, gallery=gallery, gallery_split=split, seed=seed)
+
+    knn5_N, zero_shot_N = (minus.knn5_right_N, minus.zero_shot_right_N) if minus else (None, None)
     return Scores(
         text_to_image=text_to_image,
         image_to_text=image_to_text,
         image_to_image=image_to_image,
-        knn5=_accuracy(
-            answers.knn5_right_N,
-            minus.knn5_right_N if minus else None,
-            cluster_N=cluster_N,
-            gallery=answers.voters,
-            gallery_split=questions.voter_split,
-            seed=seed,
-        ),
-        label_zero_shot=_accuracy(
-            answers.zero_shot_right_N,
-            minus.zero_shot_right_N if minus else None,
-            cluster_N=cluster_N,
-            gallery=len(questions.labelled.groups),
-            gallery_split=None,
-            seed=seed,
-        ),
+        knn5=share(answers.knn5_right_N, knn5_N, answers.voters, questions.voter_split),
+        label_zero_shot=share(answers.zero_shot_right_N, zero_shot_N, len(questions.labelled.groups), None),
     )
-
-
-def _accuracy(
-    right_N: Tensor | None,
-    minus_N: Tensor | None,
-    *,
-    cluster_N: Tensor,
-    gallery: int,
-    gallery_split: str | None,
-    seed: int,
-) -> Accuracy | None:
-    if right_N is None or not len(right_N):
-        return None
-    return accuracy(right_N, minus_N, cluster_N=cluster_N, gallery=gallery, gallery_split=gallery_split, seed=seed)

@@ -29,10 +29,6 @@ SERVING_BATCH_ROWS = 256  # a row becomes K tokens of the language model's width
 def export(settings: ExportSettings, *, progress: Progress = SILENT) -> ExportReport:
     """Write all rows of a table, in the table's order; the same version of a table gives the same bytes.
 
-    Args:
-        settings: its fields say what they do.
-        progress: told the rows.
-
     Raises:
         TableError: the table is missing or cannot be read.
         SourceError: no rows, duplicate ids.
@@ -46,9 +42,7 @@ def export(settings: ExportSettings, *, progress: Progress = SILENT) -> ExportRe
     lines_of = None if settings.model is None else _lines_of(opened, settings.model, settings)
     with staged_folder(settings.out, kind=f"export ({settings.format})", overwrite=settings.overwrite) as folder:
         progress.start("exporting", opened.count_rows(), "items")
-        manifest = _write(
-            opened, folder, settings.format, lines_of, shard_bytes=settings.shard_mib << 20, progress=progress
-        )
+        manifest = _write(opened, folder, settings, lines_of, progress)
         progress.finish()
     return ExportReport(
         out=settings.out,
@@ -81,9 +75,9 @@ def _lines_of(table: EmbeddingTable, model: Path, settings: ExportSettings) -> L
 
 
 def _write(
-    table: EmbeddingTable, folder: Path, format: str, lines_of: Lines | None, *, shard_bytes: int, progress: Progress
+    table: EmbeddingTable, folder: Path, settings: ExportSettings, lines_of: Lines | None, progress: Progress
 ) -> Manifest:
-    count = table.count_rows()
+    count, format, shard_bytes = table.count_rows(), settings.format, settings.shard_mib << 20
     if format == "parquet":
         kept = [field for field in table.schema if field.name != IMAGE_VECTOR]  # a part of the vector, not of the item
         schema = pa.schema(kept, metadata=table.schema.metadata)

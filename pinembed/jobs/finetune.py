@@ -18,7 +18,7 @@ from pinembed.reports.finetune import FinetuneReport, RunSettings
 from pinembed.settings.training import FinetuneSettings
 from pinembed.training.card import write_card
 from pinembed.training.checkpoint import Checkpoint, key_of
-from pinembed.training.datasets import DatasetSplits, SplitDataset, load_split, read_splits
+from pinembed.training.datasets import SplitDataset, load_split, read_splits
 from pinembed.training.epochs import Epochs, TrainedRun
 from pinembed.training.evaluator import (
     BatchNormRecalibration,
@@ -27,7 +27,7 @@ from pinembed.training.evaluator import (
     choose_interpolation,
     epoch_record,
 )
-from pinembed.training.gate import CHAMPION, FusionStep, Gate, decide_run, open_gate, parse_fusion_options
+from pinembed.training.gate import CHAMPION, FusionStep, decide_run, open_gate, parse_fusion_options
 from pinembed.training.recipe import Recipe, make_recipe
 from pinembed.training.world import join_world
 from pinembed.training.write import (
@@ -50,10 +50,6 @@ def finetune(settings: FinetuneSettings, *, progress: Progress = SILENT) -> Fine
     selects. Random weights are no base that anybody wants back: with random_init the best epoch is kept.
     A run that was killed goes on from its last whole epoch when it is called again in the same way. Under `torchrun` or
     `accelerate launch` the processes share each batch; the first one selects, judges and writes.
-
-    Args:
-        settings: its fields say what they do.
-        progress: who watches.
 
     Raises:
         DataError: the data cannot be used.
@@ -81,12 +77,8 @@ def finetune(settings: FinetuneSettings, *, progress: Progress = SILENT) -> Fine
     in_use = None if settings.champion is None else load_encoder(settings.champion, device=encoder.device)
     train = load_split(texts.train, texts, encoder.preprocessing, split=TRAIN, progress=progress)
     val = load_split(texts.val, texts, encoder.preprocessing, split=VALIDATION, progress=progress)
-    recipe = make_recipe(
-        encoder.model,
-        settings,
-        train_images=len(train.pixels),
-        image_px=encoder.preprocessing.image_px,
-    )
+    image_px = encoder.preprocessing.image_px
+    recipe = make_recipe(encoder.model, settings, train_images=len(train.pixels), image_px=image_px)
     made_with = RunSettings(
         data=str(settings.data),
         base=settings.base,
@@ -124,7 +116,9 @@ def finetune(settings: FinetuneSettings, *, progress: Progress = SILENT) -> Fine
     if not world.is_first:
         return cast(FinetuneReport, world.end(None))
     interpolation = _blend(run, evaluator, recalibration, random_init=settings.random_init, progress=progress)
-    opened = _gate(encoder, in_use, texts, interpolation, seed=settings.seed, progress=progress)
+    opened = None
+    if interpolation.alpha > 0:  # there is something other than the base to judge
+        opened = open_gate(encoder, texts, champion=in_use, seed=settings.seed, progress=progress)
     gate = None if opened is None else opened.judge(run.base_weights, interpolation.weights)
     decision = decide_run(
         gate,
@@ -179,21 +173,19 @@ def finetune(settings: FinetuneSettings, *, progress: Progress = SILENT) -> Fine
 
 def _key(made_with: RunSettings, recipe: Recipe, encoder: Encoder, train: SplitDataset, val: SplitDataset) -> str:
     """Of everything that decides the weights; a random base is decided by its architecture and seed."""
-    seen = [
-        [
-            [item.file_name, text]
-            for item, text in zip(examples.labelled.items, examples.labelled.text_of_N.tolist(), strict=True)
-        ]
-        for examples in (train, val)
-    ]
     return key_of(
         settings=dataclasses.asdict(made_with),
         recipe=dataclasses.asdict(recipe),
         base=None if made_with.random_init else encoder.spec.fingerprint,
-        seen=seen,
+        seen=[_seen(train), _seen(val)],
         texts=[train.labelled.texts, val.labelled.texts],
         versions=[__version__, torch.__version__],
     )
+
+
+def _seen(part: SplitDataset) -> list[list[object]]:
+    rows = zip(part.labelled.items, part.labelled.text_of_N.tolist(), strict=True)
+    return [[item.file_name, text] for item, text in rows]
 
 
 def _blend(
@@ -217,18 +209,3 @@ def _blend(
     if random_init or len(candidates) == 1:
         return candidates[-1]
     return choose_interpolation(evaluator, recalibration, candidates, progress)
-
-
-def _gate(
-    encoder: Encoder,
-    champion: Encoder | None,
-    texts: DatasetSplits,
-    interpolation: Interpolation,
-    *,
-    seed: int,
-    progress: Progress,
-) -> Gate | None:
-    """The last word, where there is a split for it and something other than the base to judge."""
-    if interpolation.alpha == 0:
-        return None
-    return open_gate(encoder, texts, champion=champion, seed=seed, progress=progress)

@@ -29,10 +29,6 @@ def fuse(settings: FuseSettings, *, progress: Progress = SILENT) -> FuseReport:
     The val split chooses, the test split has the last word, as in `finetune`. A fusion that the encoder has already is
     not looked at. Where nothing is to be fused, the folder holds the encoder for items that are their images alone.
 
-    Args:
-        settings: its fields say what they do.
-        progress: who watches.
-
     Raises:
         DataError: the data cannot be used.
         UsageError: an unknown column or device, or weights that cannot be meant.

@@ -18,9 +18,6 @@ SHOWN_RUNS = 10
 def inspect(settings: InspectSettings) -> TableReport:
     """Rows, encoder, generations, failures, fragments, size and last runs of a table.
 
-    Args:
-        settings: its fields say what they do.
-
     Raises:
         TableError: no such table, or one that pinembed did not make.
     """

@@ -19,10 +19,6 @@ from pinembed.table.schema import OWN_COLUMNS
 def search(settings: SearchSettings, *, progress: Progress = SILENT) -> SearchReport:
     """Find the rows nearest to one text, one image file or one item of the table.
 
-    Args:
-        settings: its fields say what they do.
-        progress: is told while the encoder loads.
-
     Raises:
         UsageError: a condition that the table does not understand.
         TableError: no such table.

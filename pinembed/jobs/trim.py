@@ -20,10 +20,6 @@ IMAGE_PX = 1024
 def trim(settings: TrimSettings, *, progress: Progress = SILENT) -> TrimReport:
     """Write the checkpoint without its vision tower, reloadable by stock transformers.
 
-    Args:
-        settings: its fields say what they do.
-        progress: told the bytes copied.
-
     Raises:
         ModelError: not such a checkpoint, trimmed already, damaged; or, with `verify`, the two models differ.
         OutputExistsError: as for `staged_folder`.
@@ -44,7 +40,6 @@ def trim(settings: TrimSettings, *, progress: Progress = SILENT) -> TrimReport:
 
 
 def _verified(model: Path, folder: Path, progress: Progress) -> tuple[ParityCheck, ...]:
-
     progress.start("comparing with the full model")
     checks = compare(model, folder)
     wrong = [check for check in checks if not check.equal]

@@ -14,10 +14,6 @@ from pinembed.source.manifest_file import folder_descriptor
 def verify(settings: VerifySettings, *, progress: Progress = SILENT) -> VerifyReport:
     """Read every byte of an exported folder and list all that is wrong.
 
-    Args:
-        settings: its fields say what they do.
-        progress: told the bytes.
-
     Raises:
         SourceError: the folder is no export at all.
     """
