@@ -64,13 +64,8 @@ def staged_folder(out: Path, *, kind: str, overwrite: bool = False) -> Iterator[
 def claimed_folder(out: Path, *, kind: str, overwrite: bool = False) -> Iterator[Path]:
     """Give a folder to work in where things must lie in their final place at once; what is in it at the end is ours.
 
-    Args:
-        out: as for `staged_folder`.
-        kind: as for `staged_folder`.
-        overwrite: empty a folder that pinembed wrote, as long as it holds nothing else.
-
     Raises:
-        OutputExistsError, OutputError: as for `staged_folder`.
+        OutputExistsError, OutputError: as for `staged_folder`, whose arguments mean the same.
     """
     with _os_errors_as_sentences(out, out):
         check_output(out, overwrite=overwrite)

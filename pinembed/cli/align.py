@@ -28,15 +28,8 @@ def _show(console: Console, report: AlignReport, source: Path) -> None:
         f"Answers that are exactly right, {report.held_out_items} {report.held_out} items never seen",
         ["field", "items", "right", "linear probe", "shuffled", "most frequent"],
         [
-            [
-                score.field,
-                f"{score.items:,}",
-                f"{score.accuracy:.1%}",
-                f"{score.probe:.1%}",
-                f"{score.shuffled:.1%}",
-                f"{score.majority:.1%}",
-            ]
-            for score in report.fields
+            [s.field, f"{s.items:,}", *(f"{share:.1%}" for share in (s.accuracy, s.probe, s.shuffled, s.majority))]
+            for s in report.fields
         ],
     )
     tokens = ", ".join(f"{score.accuracy:.1%} with {score.tokens}" for score in report.by_tokens)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from pinembed.cli.console import Console
-from pinembed.cli.tables import interval, say_terms, show_item_comparison, show_items, show_slice_changes
+from pinembed.cli.tables import SHOWN_SLICES, interval, say_terms, show_item_comparison, show_items, show_slice_changes
 from pinembed.errors import GateError
 from pinembed.settings.training import EvaluateSettings
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 HEADINGS = {"text_to_image": "text > image", "image_to_text": "image > text", "image_to_image": "image > image"}
 CLASS_HEADINGS = {"knn5": "5-NN", "label_zero_shot": "zero-shot"}
 NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-SHOWN_SLICES = 12
 
 
 def run(settings: EvaluateSettings, console: Console) -> None:
@@ -124,11 +123,7 @@ def _show_slices(console: Console, report: EvaluateReport) -> None:
 
 def _slice_row(found: SliceScores) -> list[str]:
     figures: list[Estimate | None] = [getattr(found, direction) for direction in HEADINGS]
-    return [
-        found.name,
-        f"{found.images:,}",
-        *("none" if figure is None else f"{figure.value:.3f}" for figure in figures),
-    ]
+    return [found.name, f"{found.images:,}", *("none" if one is None else f"{one.value:.3f}" for one in figures)]
 
 
 def _show_forms(console: Console, report: EvaluateReport) -> None:

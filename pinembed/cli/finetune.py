@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from pinembed.cli.console import Console
-from pinembed.cli.tables import show_fusion, show_slice_changes
+from pinembed.cli.tables import map_rows, show_fusion, show_slice_changes
 from pinembed.errors import GateError
 from pinembed.nouns.scores import DIRECTIONS
 from pinembed.settings.training import FinetuneSettings
@@ -69,15 +69,7 @@ def _show(console: Console, report: FinetuneReport) -> None:
 
 def _show_gate(console: Console, gate: GateReport) -> None:
     title = f"Gate: split {gate.split}, {gate.images:,} images that took no part"
-    rows = []
-    for direction in DIRECTIONS:
-        before, after = getattr(gate.base, direction), getattr(gate.tuned, direction)
-        if before is not None:
-            heading = direction.replace("_to_", " > ") + " mAP"
-            queries = f"{before.queries:,} of {before.gallery:,}"
-            change = getattr(gate.difference, direction).map
-            interval = f"{change.low:+.3f} to {change.high:+.3f}"
-            rows.append([heading, queries, _figure(before.map.value), _figure(after.map.value), interval])
+    rows = map_rows(DIRECTIONS, gate.base, gate.tuned, gate.difference)
     console.table(title, ["", "queries", "base", "tuned", "change, 95 %"], rows)
     show_slice_changes(console, gate.verdict, challenger="tuned", champion="base")
     if gate.champion is not None:
@@ -85,14 +77,8 @@ def _show_gate(console: Console, gate: GateReport) -> None:
 
 
 def _show_champion(console: Console, beside: Comparison, tuned: Scores) -> None:
-    rows = []
-    for direction in DIRECTIONS:
-        before, after = getattr(beside.against.scores, direction), getattr(tuned, direction)
-        if before is not None:
-            heading = direction.replace("_to_", " > ") + " mAP"
-            change = getattr(beside.difference, direction).map
-            interval = f"{change.low:+.3f} to {change.high:+.3f}"
-            rows.append([heading, _figure(before.map.value), _figure(after.map.value), interval])
+    compared = map_rows(DIRECTIONS, beside.against.scores, tuned, beside.difference)
+    rows = [[heading, *figures] for heading, _, *figures in compared]
     columns = ["", "champion", "tuned", "change, 95 %"]
     console.table(f"Gate: beside the champion {beside.against.encoder}", columns, rows)
     show_slice_changes(console, beside.verdict, challenger="tuned", champion="champion")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pinembed.cli.console import Console
+from pinembed.nouns.scores import ITEM_DIRECTIONS
 
 if TYPE_CHECKING:
     from pinembed.nouns.scores import (
@@ -14,11 +16,12 @@ if TYPE_CHECKING:
         ItemFigures,
         ItemScores,
         RetrievalScores,
+        Scores,
         SliceChange,
         Verdict,
     )
 
-
+    Figures = Scores | ItemFigures
 SHOWN_SLICES = 12
 
 
@@ -48,13 +51,13 @@ def _row(found: SliceChange) -> list[str]:
 
 def show_items(console: Console, title: str, scores: ItemScores) -> None:
     """Fused items beside the same items as images alone."""
-    rows = _rows(scores.image_only, scores.fused, scores.difference)
+    rows = map_rows(ITEM_DIRECTIONS, scores.image_only, scores.fused, scores.difference)
     console.table(title, ["", "queries", "images", "fused", "change, 95 %"], rows)
 
 
 def show_item_comparison(console: Console, name: str, found: ItemComparison) -> None:
     """Items of A beside those of a rival."""
-    rows = _rows(found.champion, found.challenger, found.difference)
+    rows = map_rows(ITEM_DIRECTIONS, found.champion, found.challenger, found.difference)
     console.table(f"Items as encode stores them, A beside {name}", ["", "queries", name, "A", "change, 95 %"], rows)
 
 
@@ -74,14 +77,16 @@ def show_fusion(console: Console, report: FusionReport) -> None:
     console.say(report.reason if report.fusion is None else f"Items are fused. {report.reason}")
 
 
-def _rows(before: ItemFigures, after: ItemFigures, change: ItemFigures) -> list[list[str]]:
+def map_rows(directions: Sequence[str], before: Figures, after: Figures, change: Figures) -> list[list[str]]:
+    """For each direction that has queries: its name, the queries, the mAP before and after, and the change."""
     rows = []
-    for heading, name in (("text > item", "text_to_item"), ("image > item", "image_to_item")):
+    for name in directions:
         old: RetrievalScores | None = getattr(before, name)
         new: RetrievalScores | None = getattr(after, name)
         difference: RetrievalScores | None = getattr(change, name)
         if old is not None and new is not None and difference is not None:
             interval = f"{difference.map.low:+.3f} to {difference.map.high:+.3f}"
             figures = [f"{found.map.value:.3f}" for found in (old, new)]
-            rows.append([f"{heading} mAP", f"{old.queries:,} of {old.gallery:,}", *figures, interval])
+            heading = f"{name.replace('_to_', ' > ')} mAP"
+            rows.append([heading, f"{old.queries:,} of {old.gallery:,}", *figures, interval])
     return rows

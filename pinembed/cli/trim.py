@@ -11,23 +11,14 @@ def run(settings: TrimSettings, console: Console) -> None:
     from pinembed.jobs.trim import trim
 
     report = trim(settings, progress=console.progress)
-    share = report.parameters_removed / report.parameters
+    removed = f"{report.parameters_removed:,} ({report.parameters_removed / report.parameters:.0%})"
+    weights = (report.size_bytes, report.size_bytes_removed, report.size_bytes - report.size_bytes_removed)
     console.table(
         f"{report.model} -> {report.out}",
         ["", "before", "removed", "kept"],
         [
-            [
-                "parameters",
-                f"{report.parameters:,}",
-                f"{report.parameters_removed:,} ({share:.0%})",
-                f"{report.parameters_kept:,}",
-            ],
-            [
-                "weights",
-                _size(report.size_bytes),
-                _size(report.size_bytes_removed),
-                _size(report.size_bytes - report.size_bytes_removed),
-            ],
+            ["parameters", f"{report.parameters:,}", removed, f"{report.parameters_kept:,}"],
+            ["weights", *map(_size, weights)],
             [f"vision FLOPs, {report.image_px} px image", *[f"{report.vision_flops_per_image:.3g}"] * 2, "0"],
         ],
     )

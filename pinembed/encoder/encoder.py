@@ -148,11 +148,7 @@ def build_encoder(
 ) -> Encoder:
     """The encoder that these files describe; errors as for `load_encoder`.
 
-    Args:
-        files: the encoder.
-        tower: the only one that is built, in a part of the time and memory; None for both.
-        seed: of random weights.
-        device: torch device.
+    Where a tower is named, it alone is built, in a part of the time and memory.
     """
     model = build_model(files, tower=tower, seed=seed)
     with explained(files), as_local_dir(files) as local_dir:

@@ -84,8 +84,8 @@ class EncoderFiles:
     architecture: str
     model_cfg: dict[str, Any]
     preprocess_cfg: dict[str, Any]
-    weights: Path | None
-    folder: Path | None
+    weights: Path | None = None
+    folder: Path | None = None
     fusion: Fusion | None = None
     kept_dims: int | None = None
 
@@ -264,7 +264,6 @@ def _on_hub(reference: str) -> EncoderFiles:
         model_cfg=config["model_cfg"],
         preprocess_cfg=config.get("preprocess_cfg") or {},
         weights=weights,
-        folder=None,
     )
 
 
@@ -295,7 +294,6 @@ def _in_open_clip_list(reference: str) -> EncoderFiles:
         model_cfg=open_clip.get_model_config(name),
         preprocess_cfg={key: value for key, value in cfg.items() if value is not None},
         weights=weights,
-        folder=None,
     )
 
 
@@ -317,14 +315,7 @@ def _architecture(reference: str, random_init: bool) -> EncoderFiles:
             remedy="Add --random-init to train it from scratch"
             + ("." if own.is_file() else f", or give {reference}/PRETRAINED of open_clip's list."),
         )
-    return EncoderFiles(
-        reference=reference,
-        architecture=reference,
-        model_cfg=model_cfg,
-        preprocess_cfg=preprocess_cfg,
-        weights=None,
-        folder=None,
-    )
+    return EncoderFiles(reference=reference, architecture=reference, model_cfg=model_cfg, preprocess_cfg=preprocess_cfg)
 
 
 def import_open_clip() -> ModuleType:

@@ -43,10 +43,7 @@ PARTS = 2
 def build_model(files: EncoderFiles, *, tower: Tower | None = None, seed: int = 0) -> nn.Module:
     """open_clip's model in fp32, with the weights of its file or with random ones.
 
-    Args:
-        files: the encoder.
-        tower: the only one that is built and read; None for both. What remains computes the same bits.
-        seed: of the random weights.
+    Where a tower is named, it alone is built and read; what remains computes the same bits.
 
     Raises:
         EncoderError: unreadable, or weights that do not fit the configuration, or no model of two towers.
@@ -162,11 +159,7 @@ def as_local_dir(files: EncoderFiles) -> Iterator[Path]:
 def encode_texts(model: nn.Module, tokens_MT: Tensor) -> Tensor:
     """What the model's own `encode_text` gives, (M, D), without the padding where that makes no difference.
 
-    Gradients flow as through the model's own.
-
-    Args:
-        model: an open_clip model.
-        tokens_MT: token ids, padded behind the end of the text.
+    Gradients flow as through the model's own. Token ids are padded behind the end of the text.
     """
     tower: Any = getattr(model, "text", model)
     if not _reads_no_padding(tower) or len(tokens_MT) == 0:

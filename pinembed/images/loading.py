@@ -78,10 +78,7 @@ class WorkerSetup:
 def load_image(request: LoadRequest, preprocessing: Preprocessing, shortcuts: Sequence[LoadJpeg] = ()) -> LoadedImage:
     """Read, hash, and where the content is new decode and preprocess one image.
 
-    Args:
-        request: the image.
-        preprocessing: of the encoder.
-        shortcuts: faster ways for JPEG, asked in this order; what none of them takes is decoded by Pillow.
+    The shortcuts are faster ways for JPEG, asked in this order; what none of them takes is decoded by Pillow.
 
     Raises:
         ImageError: it cannot be read or decoded.
@@ -112,9 +109,7 @@ def load_image(request: LoadRequest, preprocessing: Preprocessing, shortcuts: Se
 def load_pixels(path: Path, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     """(3, H, W) uint8 of one image, loaded in this process: bit for bit what a LoadingPool gives.
 
-    Args:
-        path: of the file, or one that leads through a tar or Parquet file, as a table's rows name it.
-        preprocessing: of the encoder.
+    The path may lead through a tar or Parquet file, as a table's rows name it.
 
     Raises:
         ImageError: it cannot be read or decoded.

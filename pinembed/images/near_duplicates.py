@@ -47,13 +47,7 @@ class NearDuplicates:
 
 
 def find_near_duplicates(items: Sequence[Item], *, root: Path, progress: Progress) -> NearDuplicates:
-    """Hash every image that no earlier run has hashed since it changed.
-
-    Args:
-        items: whose indices the pairs name.
-        root: DATA folder of the items, for which the hashes are remembered.
-        progress: counts the images that are looked at.
-    """
+    """Hash every image that no earlier run has hashed since it changed; hashes are remembered for the DATA folder."""
     hashes = _hashes(items, root, progress)
     seen = [(index, found) for index, found in enumerate(hashes) if found is not None]
     indices = [index for index, _ in seen]

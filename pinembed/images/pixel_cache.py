@@ -98,14 +98,8 @@ def refuse_all_broken(items: Sequence[Item], broken: Sequence[str], split: str) 
 class PixelCache:
     """The pixels of items, decoded once and kept as uint8 up to a limit of memory; the rest is decoded when asked for.
 
-    Where reading what is kept turns out slower than decoding (a machine that swaps), nothing is kept.
-
-    Args:
-        items: in the order by which they are asked for.
-        preprocessing: of the encoder.
-        limit_bytes: memory that the store may take.
-        progress: counts the images of the first pass.
-        pool: that loads for this encoder; by default the one that all of the process shares.
+    Where reading what is kept turns out slower than decoding (a machine that swaps), nothing is kept. The pool is by
+    default the one that all of the process shares.
 
     Attributes:
         items: those that could be decoded.
@@ -182,15 +176,9 @@ class PixelCache:
 
 
 def _whole(answer: LoadedImage | Failure) -> Tensor:
-    """The pixels.
-
-    Raises:
-        ImageError: there are none.
-    """
     if isinstance(answer, Failure):
-        raise ImageError(
-            answer.message, remedy="Bring the file back as it was when the run began.", reason=answer.reason
-        )
+        remedy = "Bring the file back as it was when the run began."
+        raise ImageError(answer.message, remedy=remedy, reason=answer.reason)
     assert answer.pixels_CHW is not None  # no content is known
     return torch.from_numpy(answer.pixels_CHW)
 

@@ -18,9 +18,7 @@ STRIP_RATIO = 16  # a picture this many times longer than wide is cropped before
 def preprocess(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     """Resize and crop or pad as open_clip's evaluation transform does, up to the conversion to float.
 
-    Args:
-        image: RGB, upright, of any size.
-        preprocessing: side, interpolation and mode.
+    The picture is RGB, upright, of any size.
 
     Returns:
         (3, H, W) uint8, H = W = image_px; `Encoder.standardise` does the rest.

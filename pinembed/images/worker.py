@@ -38,12 +38,7 @@ _START_LIMIT_S = 300.0
 
 
 class ForkServer:
-    """The process, and the line to it; several threads may use it.
-
-    Args:
-        module: what the process runs: this one.
-        setup: what the workers have to know.
-    """
+    """The process, which runs this module, and the line to it; several threads may use it."""
 
     def __init__(self, module: str, setup: WorkerSetup) -> None:
         self._module = module

@@ -160,24 +160,19 @@ class _Demo:
             f"pinembed evaluate {self._data} --encoder {self._encoder} --against {self._base} "
             f"--text {','.join(TEXT)} --group {GROUP}"
         )
+        settings = EvaluateSettings(
+            data=self._data, encoder=str(self._encoder), against=(str(self._base),), text=TEXT, group=GROUP
+        )
         with self._step("measure both on products that training never saw", command) as said:
-            report = evaluate(
-                EvaluateSettings(
-                    data=self._data, encoder=str(self._encoder), against=(str(self._base),), text=TEXT, group=GROUP
-                ),
-                progress=self._progress,
-            )
+            report = evaluate(settings, progress=self._progress)
             said.append(f"{report.images} images of the test split")
         return report
 
     def _encode(self, name: str) -> None:
         command = f"pinembed encode {self._data} --table {self._table} --encoder {self._encoder}"
         with self._step(name, command, Path(f"{self._table}.lance")) as said:
-            report = encode(
-                EncodeSettings(images=self._data, table=self._table, encoder=str(self._encoder)),
-                progress=self._progress,
-                stop=self._stop,
-            )
+            settings = EncodeSettings(images=self._data, table=self._table, encoder=str(self._encoder))
+            report = encode(settings, progress=self._progress, stop=self._stop)
             counts = report.counts
             said.append(f"{counts.added} added, {counts.unchanged} unchanged, {counts.failed} failed")
 

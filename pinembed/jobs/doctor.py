@@ -34,7 +34,7 @@ def examine(settings: DoctorSettings) -> DoctorReport:
     """Look at everything that pinembed needs."""
     checks = [
         Check(name="pinembed", found=__version__),
-        _python(),
+        Check(name="Python", found=f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         _torch_pair(),
         *(_package(name) for name in CORE),
         _open_clip_loads(),
@@ -52,11 +52,6 @@ def _version_of(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _python() -> Check:
-    found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    return Check(name="Python", found=found)
 
 
 def _package(package: str) -> Check:

@@ -22,15 +22,7 @@ from pathlib import Path
 
 from pinembed.encoder.backends import probe as probe_process
 from pinembed.encoder.backends.base import ImageBackend, Pixels
-from pinembed.encoder.backends.probe import (
-    EVERY,
-    PACKAGES,
-    Probe,
-    file_of,
-    is_converted,
-    open_converted,
-    piece_images,
-)
+from pinembed.encoder.backends.probe import EVERY, PACKAGES, Probe, file_of, is_converted, open_converted, piece_images
 from pinembed.encoder.locate import EncoderFiles
 from pinembed.errors import EncoderError, MissingExtraError, UsageError
 from pinembed.machine import cache_folder, recall, remember
@@ -50,10 +42,6 @@ Say = Callable[[str], None]
 
 def check_backend(name: str, device_type: str) -> None:
     """Refuse a backend that does not exist, not on this device, or not without its extra.
-
-    Args:
-        name: the value of --backend.
-        device_type: `cpu`, `cuda` ...
 
     Raises:
         UsageError: unknown, or a CPU backend for a GPU.
@@ -79,16 +67,7 @@ def quantisation_of(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class BackendChoice:
-    """Everything that decides which backend computes.
-
-    Attributes:
-        wanted: the value of --backend, or EVERY to measure all there is.
-        files: the encoder.
-        fingerprint: of the encoder.
-        device: torch device, resolved.
-        batch_size: images at once.
-        cores: of the CPU that the run may use.
-    """
+    """Everything that decides which backend computes; `wanted` is the value of --backend, or EVERY to measure all."""
 
     wanted: str
     files: EncoderFiles
@@ -136,12 +115,7 @@ class BackendChoice:
         return TorchBackend(load_tower(self.files, device=self.device), self.batch_size, name.split()[1])
 
     def choose(self, pixels_BCHW: Pixels, say: Say, stop: Stop | None = None) -> str | None:
-        """Measure, and remember the fastest that agrees.
-
-        Args:
-            pixels_BCHW: some of the user's own images; at least a batch for a fair measure.
-            say: is told each measurement as it comes.
-            stop: ends it early.
+        """Measure on at least a batch of the user's own images, and remember the fastest that agrees.
 
         Returns:
             the backend's name; None when asked to stop.

@@ -49,17 +49,10 @@ FEWEST_FOR_RECALL = 5 * NEIGHBOURS  # among fewer images nearly every one is a n
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Probe:
-    """What is to be measured.
+    """What is to be measured, as in a BackendChoice; on some of the user's own images, for so many seconds each.
 
     Attributes:
-        files: the encoder.
-        device: torch device.
-        wanted: the value of --backend, or EVERY for all that is installed.
-        batch_size: images at once.
-        pixels_BCHW: some of the user's own images.
         folder: takes the converted models.
-        cores: of the CPU that the run may use.
-        measure_s: time for each.
     """
 
     files: EncoderFiles
@@ -87,12 +80,8 @@ ProbeAnswer = BackendSpeed | Unsupported
 def candidates_for(wanted: str, precisions: Sequence[str], device_type: str) -> list[str]:
     """What --backend may mean here, the likeliest first; for EVERY all that is installed.
 
-    `auto` leaves out what cannot be the fastest: fp32 where bf16 is native, ONNX Runtime where OpenVINO is.
-
-    Args:
-        wanted: the value of --backend, or EVERY.
-        precisions: what the device computes natively; fp32 is among them.
-        device_type: `cpu`, `cuda` ...
+    `auto` leaves out what cannot be the fastest: fp32 where bf16 is native, ONNX Runtime where OpenVINO is. Of the
+    precisions, which the device computes natively, one is fp32.
     """
     if wanted in {"onnx", "onnx-int8"}:
         return [f"onnx {wanted.partition('-')[2] or 'fp32'}"]

@@ -47,7 +47,6 @@ class OnnxBackend:
         self._batches = ThreadPoolExecutor(1, thread_name_prefix="pinembed-onnx-batch")
 
     def submit(self, pixels_BCHW: Pixels) -> Future[Vectors]:
-        """See ImageBackend."""
         running = [
             self._pieces.submit(self._features, piece) for piece in micro_batches(pixels_BCHW, self._input.shape[0])
         ]
@@ -56,7 +55,6 @@ class OnnxBackend:
         )
 
     def embed(self, pixels_BCHW: Pixels) -> Vectors:
-        """See ImageBackend."""
         return self.submit(pixels_BCHW).result()
 
     def _features(self, piece_BCHW: Pixels) -> Vectors:

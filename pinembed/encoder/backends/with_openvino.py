@@ -54,7 +54,6 @@ class OpenVinoBackend:
         self._idle: deque[Any] = deque()
 
     def submit(self, pixels_BCHW: Pixels) -> OpenVinoPending:
-        """See ImageBackend."""
         running = []
         for piece_BCHW in micro_batches(pixels_BCHW, self._piece_images):
             request = self._idle.popleft() if self._idle else self._compiled.create_infer_request()
@@ -63,17 +62,11 @@ class OpenVinoBackend:
         return OpenVinoPending(running, self._idle)
 
     def embed(self, pixels_BCHW: Pixels) -> Vectors:
-        """See ImageBackend."""
         return self.submit(pixels_BCHW).result()
 
 
 class OpenVinoPending:
-    """See Pending.
-
-    Args:
-        running: a request for each piece, and how many images it really holds.
-        idle: takes the requests back.
-    """
+    """See Pending; a request for each piece, with how many images it really holds, goes back to the idle ones."""
 
     def __init__(self, running: list[tuple[Any, int]], idle: deque[Any]) -> None:
         self._running = running

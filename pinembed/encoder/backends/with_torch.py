@@ -26,12 +26,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class ImageTower(nn.Module):
-    """Standardisation and image tower, without a text tower.
-
-    Args:
-        visual: open_clip's image tower.
-        preprocessing: gives the standardisation.
-    """
+    """Standardisation and open_clip's image tower, without a text tower."""
 
     def __init__(self, visual: nn.Module, preprocessing: Preprocessing) -> None:
         super().__init__()
@@ -112,7 +107,6 @@ class TorchBackend:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="pinembed-torch")
 
     def submit(self, pixels_BCHW: Pixels) -> Future[Vectors]:
-        """See ImageBackend."""
         return self._thread.submit(self._computed, pixels_BCHW)
 
     def embed(self, pixels_BCHW: Pixels) -> Vectors:
