@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pinembed.cli.console import Console
+from pinembed.nouns.item import text_of_value
 from pinembed.reports.table import TITLE_FIELDS, SearchReport
 from pinembed.settings.encoding import SearchSettings
 
@@ -12,7 +13,6 @@ FIELDS_SHOWN = 2
 def run(settings: SearchSettings, console: Console) -> None:
     """Search a table by text, by picture or by item."""
     from pinembed.jobs.search import search
-    from pinembed.nouns.item import text_of_value
 
     report = search(settings, progress=console.progress)
     fields = _fields_shown(report)

@@ -28,12 +28,7 @@ WANTED = 'wanted {"id": ..., "question": ..., "items": [...]}'
 
 
 def parse_questions(lines: Iterable[str], *, origin: str, default_text: str | None = None) -> list[Question]:
-    """One question a line; empty lines are passed over.
-
-    Args:
-        lines: of the file.
-        origin: its name, for errors.
-        default_text: asked where a line has no question of its own.
+    """One question a line, or the default text where a line has none of its own; empty lines are passed over.
 
     Raises:
         DataError: a line is no JSON object, names no item, or has no question; nothing is asked then.
