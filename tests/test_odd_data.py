@@ -388,3 +388,103 @@ def test_a_tilde_in_the_tables_name_is_the_users_home(
     assert (tmp_path / "home" / "cat" / "pins.lance").is_dir()
     assert not (tmp_path / "~").exists()
     assert failures_of(f"{tmp_path}/home/cat/pins") == {}
+
+
+# found by reading the change once more
+
+
+def test_an_id_in_a_tar_is_of_the_picture_of_the_very_same_name(
+    tmp_path: Path, encode: Callable[..., CliResult], table: str
+) -> None:
+    members = {"p.v2.png": png("red"), "p.png": png("blue"), "p.json": b'{"id":"P","c":"x"}'}
+    encode(write_tar(tmp_path / "m.tar", members))
+    rows = rows_of(table)
+    assert set(rows) == {"P", "p.v2"}
+    assert rows["P"]["file_name"] == "m.tar/p.png"
+    assert {row["c"] for row in rows.values()} == {"x"}
+
+
+def test_a_list_of_files_reads_the_metadata_of_their_folders(
+    tmp_path: Path, encode: Callable[..., CliResult], table: str
+) -> None:
+    two_images(tmp_path / "x" / "train", csv="file_name,id,price\na0.png,one,5\na1.png,two,6\n")
+    encode(tmp_path / "x")
+    (tmp_path / "list.txt").write_text("train/a0.png\n")
+    assert encode(tmp_path / "x", "--files-from", tmp_path / "list.txt").json["unchanged"] == 1
+    assert set(rows_of(table)) == {"one", "two"}
+
+
+def test_a_folder_that_is_still_there_is_not_moved_from(tmp_path: Path, encode: Callable[..., CliResult]) -> None:
+    first, second = equal_names(tmp_path)
+    encode(first)
+    found = encode(second, "--moved-from", first, "--prune", "--force")
+    assert found.exit_code == 2
+    assert "is still there" in found.words
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "stored"), [("2024-05-01", "2024-05-02 10:30:00", None), ("true", "5", None), ("1", "2.5", 2.5)]
+)
+def test_a_value_that_a_stored_type_would_change_is_left_out(
+    first: str, second: str, stored: object, tmp_path: Path, encode: Callable[..., CliResult], table: str
+) -> None:
+    folder = two_images(tmp_path / "x", csv=f"file_name,v\na0.png,{first}\na1.png,\n")
+    encode(folder)
+    two_images(folder, csv=f"file_name,v\na0.png,\na1.png,{second}\n")
+    assert encode(folder).exit_code == 0
+    assert rows_of(table)["a1.png"]["v"] == stored
+
+
+def test_ids_in_json_lines_stay_as_they_are_written(
+    tmp_path: Path, encode: Callable[..., CliResult], table: str
+) -> None:
+    lines = [{"file_name": "a0.png", "id": "2024-01-01"}, {"file_name": "a1.png", "id": "2024-01-02"}]
+    encode(two_images(tmp_path / "x", jsonl="\n".join(map(json.dumps, lines))))
+    assert set(rows_of(table)) == {"2024-01-01", "2024-01-02"}
+
+
+def test_the_same_parquet_by_another_path_is_no_collision(
+    tmp_path: Path, encode: Callable[..., CliResult], table: str
+) -> None:
+    (tmp_path / "x").mkdir()
+    pq.write_table(pa.table({"id": ["a", "b"], "image": [png("red"), png("blue")]}), tmp_path / "x" / "t.parquet")
+    encode(tmp_path / "x")
+    (tmp_path / "link").symlink_to(tmp_path / "x")
+    assert encode(tmp_path / "link" / "t.parquet").json["failed"] == 0
+
+
+def test_images_behind_a_linked_folder_are_found_where_metadata_name_them(
+    tmp_path: Path, encode: Callable[..., CliResult], table: str
+) -> None:
+    two_images(tmp_path / "disk")
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "images").symlink_to(tmp_path / "disk")
+    (tmp_path / "x" / "metadata.csv").write_text("file_name,t\nimages/a0.png,x\n./images/a1.png,y\n")
+    assert encode(tmp_path / "x").json["added"] == 2
+    assert set(rows_of(table)) == {"images/a0.png", "images/a1.png"}
+
+
+def test_metadata_of_another_program_in_a_folder_below_are_left_alone(
+    tmp_path: Path, encode: Callable[..., CliResult]
+) -> None:
+    folder = two_images(tmp_path / "x")
+    (folder / "tool").mkdir()
+    (folder / "tool" / "metadata.csv").write_text("key,value\na,1\n")
+    assert encode(folder).json["added"] == 2
+
+
+@pytest.mark.parametrize("value", ["0000-01-01", "0000-01-01 10:00", "9999-12-31"])
+def test_days_at_the_end_of_the_calendar_end_no_run(
+    value: str, tmp_path: Path, encode: Callable[..., CliResult]
+) -> None:
+    assert encode(two_images(tmp_path / "x", csv=f"file_name,d\na0.png,{value}\na1.png,\n")).json["added"] == 2
+
+
+@pytest.mark.parametrize("kind", [pa.timestamp("us"), pa.date32(), pa.timestamp("ns"), pa.duration("ns")])
+def test_times_of_parquet_that_python_does_not_know_end_no_run(
+    kind: pa.DataType, tmp_path: Path, encode: Callable[..., CliResult]
+) -> None:
+    far = pa.array([2**62, 1]) if kind != pa.date32() else pa.array([2**30, 1], pa.int32())
+    folder = two_images(tmp_path / "x")
+    pq.write_table(pa.table({"file_name": ["a0.png", "a1.png"], "at": far.cast(kind)}), folder / "metadata.parquet")
+    assert encode(folder).json["added"] == 2

@@ -197,6 +197,8 @@ def find_file(folder: Path, name: str, written: str | None = None) -> ScannedFil
     path = Path(folder, name)
     try:
         status = path.stat()
+    except ValueError:
+        return Failure(file_name=name, reason="missing_file", message=f"{name} holds a NUL, as no file's name does.")
     except FileNotFoundError:
         message = f"{name} is in the list, but not in the folder."
         return Failure(file_name=name, reason="missing_file", message=message)

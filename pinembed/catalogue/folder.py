@@ -14,7 +14,7 @@ import unicodedata
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pyarrow as pa
@@ -132,9 +132,11 @@ def scan_folder(root: Path, *, metadata: Path | None = None, listed: ListedFiles
     scanned = scan_images(root, beside) if listed is None else listed.files.values()
     files, failures = _sorted(root, scanned)
     if listed is not None:
-        beside += [name for name in METADATA_NAMES if (root / name).is_file()]
+        folders = {parent.as_posix() for name in listed.files for parent in PurePosixPath(name).parents}
+        names = (f"{folder}/{name}".removeprefix("./") for folder in folders for name in METADATA_NAMES)
+        beside += [name for name in names if (root / name).is_file()]
     found = read_metadata(root, metadata, beside)
-    if not (len(files) or failures) and listed is None:
+    if found is None and not (len(files) or failures) and listed is None:
         raise no_image_in(root)
     if found is None:
         bare = replace(files, fields=_with_splits({}, pa.nulls(len(files), pa.string()), files.names))
@@ -221,8 +223,10 @@ def _files_of_rows(files: Candidates, names: pa.LargeStringArray, is_whole: bool
     if not is_whole:
         return files, indices
     assert isinstance(files.images, Path)
-    lost = names.take(np.flatnonzero(indices == NOT_FOUND)).to_pylist()
-    unscanned = [found for name in lost if isinstance(found := find_file(files.images, name), ScannedFile)]
+    is_lost = indices == NOT_FOUND
+    lost = [_cleaned(name) for name in names.filter(pa.array(is_lost)).to_pylist()]
+    relative = [name for name in dict.fromkeys(lost) if not name.startswith("/")]
+    unscanned = [found for name in relative if isinstance(found := find_file(files.images, name), ScannedFile)]
     if not unscanned:
         return files, indices
     sizes = np.array([file.size_bytes for file in unscanned], np.int64)
@@ -231,7 +235,7 @@ def _files_of_rows(files: Candidates, names: pa.LargeStringArray, is_whole: bool
     every = pa.concat_arrays([files.names, extra])
     sizes, times = np.concatenate([files.size_bytes, sizes]), np.concatenate([files.mtime_ns, times])
     files = replace(files, names=every, ids=every, size_bytes=sizes, mtime_ns=times)
-    indices[indices == NOT_FOUND] = IdIndex(every).find(names.filter(pa.array(indices == NOT_FOUND)))
+    indices[is_lost] = IdIndex(every).find(pa.array(lost, pa.large_string()))
     return files, indices
 
 
@@ -242,13 +246,17 @@ def _find_by_other_spellings(
     lost = np.flatnonzero(indices == NOT_FOUND)
     if not len(lost):
         return
-    cleaned = [posixpath.normpath(name.replace("\\", "/")) for name in names.take(lost).to_pylist()]
+    cleaned = [_cleaned(name) for name in names.take(lost).to_pylist()]
     indices[lost] = index.find(pa.array(cleaned, pa.large_string()))
     still = [(at, name) for at, name in zip(lost.tolist(), cleaned, strict=True) if indices[at] == NOT_FOUND]
     if any(not name.isascii() for _, name in still):
         composed = {unicodedata.normalize("NFC", name): at for at, name in enumerate(files.to_pylist())}
         for at, name in still:
             indices[at] = composed.get(unicodedata.normalize("NFC", name), NOT_FOUND)
+
+
+def _cleaned(name: str) -> str:
+    return posixpath.normpath(name.replace("\\", "/"))
 
 
 def _row_ids(rows: pa.Table, names: pa.LargeStringArray, metadata: Path) -> pa.LargeStringArray:

@@ -184,7 +184,14 @@ def _from_shards(
 
 
 def _folders(settings: EncodeSettings, folder: str) -> tuple[str, ...]:
-    return (folder,) if settings.moved_from is None else (folder, _absolute(settings.moved_from))
+    if settings.moved_from is None:
+        return (folder,)
+    if settings.moved_from.is_dir() and any(settings.moved_from.iterdir()):
+        raise UsageError(
+            f"--moved-from {settings.moved_from} is still there, with files in it; wanted a folder that is gone.",
+            remedy="Leave --moved-from out; rows of that folder keep their ids.",
+        )
+    return (folder, _absolute(settings.moved_from))
 
 
 def _with_prefix(settings: EncodeSettings, candidates: Candidates) -> Candidates:

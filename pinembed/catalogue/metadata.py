@@ -1,7 +1,7 @@
-"""Metadata files to one table: CSV, JSON lines or Parquet, each value as it was written.
+"""Metadata files to one table: CSV, JSON lines or Parquet.
 
-A CSV says nothing of its types, so a column takes the narrowest one that gives back every character of it: codes with
-leading zeros, `10E5` and whole numbers of more than 64 bits stay text.
+A CSV says nothing of its types, so a column takes one that all its values have the form of: codes with leading zeros,
+`10E5` and whole numbers of more than 64 bits stay text.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 ITEM_COLUMNS = ("file_name", "id", SPLIT)
 """What says which item a row is; all other columns describe it."""
 
-NUMBER = r"^-?(0|[1-9]\d{0,17})(\.\d+)?([eE][+-]\d{1,3})?$"  # without a sign, an exponent may as well be a code
-WHOLE = r"^-?(0|[1-9]\d{0,17})$"
+NUMBER = r"^-?(0|[1-9]\d{0,17})(\.\d+)?([eE][+-]\d{1,2})?$"  # without a sign, an exponent may as well be a code
+WHOLE = r"^(0|-?[1-9]\d{0,17})$"
 YES_OR_NO = r"^([Tt]rue|TRUE|[Ff]alse|FALSE)$"
-DAY = r"^\d{4}-\d{2}-\d{2}$"
-MOMENT = r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?$"
+YEAR = r"(000[1-9]|00[1-9]\d|0[1-9]\d{2}|[1-9]\d{3})"
+DAY = rf"^{YEAR}-\d{{2}}-\d{{2}}$"
+MOMENT = rf"^{YEAR}-\d{{2}}-\d{{2}}" r"[ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?$"
 CSV_TYPES: tuple[tuple[str, pa.DataType], ...] = (
     (WHOLE, pa.int64()),
     (NUMBER, pa.float64()),
@@ -37,6 +38,7 @@ CSV_TYPES: tuple[tuple[str, pa.DataType], ...] = (
     (MOMENT, pa.timestamp("us")),
 )
 WORDS_OF_ERROR = 300
+FIRST_S, LAST_S = -62_135_596_800, 253_402_300_799  # of the years 1 and 9999, seconds since 1970
 
 
 def read_metadata(root: Path, metadata: Path | None, found: Sequence[str]) -> tuple[Path, pa.Table] | None:
@@ -59,8 +61,18 @@ def read_metadata(root: Path, metadata: Path | None, found: Sequence[str]) -> tu
     if not found:
         return None
     at_the_top = [name for name in METADATA_NAMES if name in found][:1]
-    paths = [root / name for name in at_the_top or sorted(found)]
-    return paths[0], _as_one(paths[0], [_relative_to(root, path, _read(path)) for path in paths])
+    if at_the_top:
+        path = root / at_the_top[0]
+        return path, _read(path)
+    folders: dict[str, str] = {}  # the first kind of each
+    for name in sorted(found, key=lambda name: METADATA_NAMES.index(name.rpartition("/")[2])):
+        folders.setdefault(name.rpartition("/")[0], name)
+    tables = {path: table for name in sorted(folders.values()) if (table := _parsed(path := root / name)) is not None}
+    named = {path: table for path, table in tables.items() if "file_name" in table.column_names}  # others are not ours
+    if not named:
+        return None
+    first = next(iter(named))
+    return first, _as_one(first, [_relative_to(root, path, _with_names(path, table)) for path, table in named.items()])
 
 
 def _as_one(first: Path, tables: Sequence[pa.Table]) -> pa.Table:
@@ -83,17 +95,24 @@ def _relative_to(root: Path, metadata: Path, table: pa.Table) -> pa.Table:
 
 
 def _read(path: Path) -> pa.Table:
+    return _with_names(path, _parsed(path))
+
+
+def _parsed(path: Path) -> pa.Table:
     try:
         table = _parse(path)
         table.validate(full=True)  # Arrow's readers of JSON and Parquet let text pass that is not UTF-8
         _refuse_repeated(table.column_names)
-        table = _with_item_columns_as_text(_without_nameless(path, table))
+        return _with_item_columns_as_text(_without_nameless(path, table))
     except (OSError, pa.ArrowException, UnicodeError, csv.Error, ValueError) as error:
         words = " ".join(str(error).split())[:WORDS_OF_ERROR]
         raise DataError(
             f"{path} cannot be read as metadata: {words or type(error).__name__}",
             remedy="Give UTF-8 CSV with a header line, JSON lines, or Parquet.",
         ) from error
+
+
+def _with_names(path: Path, table: pa.Table) -> pa.Table:
     if "file_name" not in table.column_names:
         raise DataError(
             f"{path} has no file_name column; found {', '.join(table.column_names) or 'no column'}.",
@@ -142,10 +161,20 @@ def _parse(path: Path) -> pa.Table:
     if path.suffix == ".parquet":
         return pa.Table.from_batches([], pa.schema([])) if not path.stat().st_size else _plain(_read_parquet(path))
     if path.suffix in {".jsonl", ".json"}:
-        return _plain(pa.json.read_json(path))
+        return _plain(_read_json(path))
     if path.suffix not in {".csv", ".tsv"}:
         raise ValueError(f"unknown kind of metadata file: {path.suffix or 'no suffix'}")
     return _read_csv(path, "\t" if path.suffix == ".tsv" else ",")
+
+
+def _read_json(path: Path) -> pa.Table:
+    """Names, ids and splits that are text stay it: Arrow would take some for moments."""
+    texts = pa.schema([(name, pa.string()) for name in ITEM_COLUMNS])
+    try:
+        table = pa.json.read_json(path, parse_options=pa.json.ParseOptions(explicit_schema=texts))
+    except pa.ArrowInvalid:  # numbers, or something else that is wrong
+        return pa.json.read_json(path)
+    return table.select([n for n in table.column_names if n not in ITEM_COLUMNS or table[n].null_count < len(table)])
 
 
 def _read_parquet(path: Path) -> pa.Table:
@@ -215,6 +244,16 @@ def _to_microseconds(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return column.cast(pa.string() if pa.types.is_timestamp(kind) else pa.int64())
 
 
+def _in_range(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Moments and days of the years 1 to 9999, which Python knows; in words where there are others."""
+    unit = {"s": 1, "ms": 10**3, "us": 10**6}.get(getattr(column.type, "unit", ""), 1 / 86_400)
+    found = pc.min_max(column.cast(pa.int64() if pa.types.is_timestamp(column.type) else pa.int32()).cast(pa.int64()))
+    low, high = found["min"].as_py(), found["max"].as_py()
+    if low is None or (low >= FIRST_S * unit and high <= LAST_S * unit):
+        return column
+    return column.cast(pa.string())
+
+
 PLAIN_TYPES: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.ChunkedArray], pa.ChunkedArray]], ...] = (
     (pa.types.is_dictionary, lambda column: column.cast(column.type.value_type)),
     (pa.types.is_run_end_encoded, lambda column: column.cast(column.type.value_type)),
@@ -222,4 +261,5 @@ PLAIN_TYPES: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.ChunkedArra
     (pa.types.is_binary_view, lambda column: column.cast(pa.binary())),
     (lambda kind: pa.types.is_timestamp(kind) and kind.unit == "ns", _to_microseconds),
     (lambda kind: pa.types.is_duration(kind) and kind.unit == "ns", _to_microseconds),
+    (lambda kind: pa.types.is_date32(kind) or (pa.types.is_timestamp(kind) and kind.unit != "ns"), _in_range),
 )

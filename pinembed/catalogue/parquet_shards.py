@@ -75,7 +75,10 @@ def _scan_one(shard: Shard, image_column: str | None, scan: ShardScan) -> pa.Sch
                 return schema
             if layout.left_out:
                 scan.notes.append(f"{shard.path}: {', '.join(layout.left_out)}: bytes too, and left out of the table.")
-            schema = pa.schema([file.schema_arrow.field(name) for name in layout.fields])
+            written = pa.schema([file.schema_arrow.field(name) for name in layout.fields])
+            schema = _to_microseconds(written)
+            if schema != written:
+                scan.notes.append(f"{shard.path}: times to the nanosecond are stored to the microsecond.")
             scan.candidates.extend(_items(shard, file, layout, mtime_ns))
     except (pa.ArrowException, OSError, UnicodeError) as error:  # a damaged column of text may be no UTF-8
         scan.give_up(shard, "broken_shard", f"cannot be read as Parquet: {str(error).splitlines()[0]}")
@@ -108,7 +111,20 @@ def _fields(file: Any, row_group: int, layout: _Layout) -> Iterator[dict[str, An
         yield from ({} for _ in range(file.metadata.row_group(row_group).num_rows))
         return
     for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=[row_group], columns=columns):
-        yield from batch.to_pylist()
+        yield from batch.cast(_to_microseconds(batch.schema), safe=False).to_pylist()
+
+
+def _to_microseconds(schema: pa.Schema) -> pa.Schema:
+    """The same columns, with moments and durations as Python knows them."""
+    kinds = []
+    for field in schema:
+        kind = field.type
+        if pa.types.is_timestamp(kind) and kind.unit == "ns":
+            kind = pa.timestamp("us", kind.tz)
+        elif pa.types.is_duration(kind) and kind.unit == "ns":
+            kind = pa.duration("us")
+        kinds.append(field.with_type(kind))
+    return pa.schema(kinds)
 
 
 def _layout(shard: Shard, schema: pa.Schema, wanted: str | None) -> _Layout | None:

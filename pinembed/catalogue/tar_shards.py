@@ -89,7 +89,9 @@ def _item(shard: Shard, key: str, picture: tarfile.TarInfo, members: _Members, m
             size_bytes=size_bytes,
             mtime_ns=mtime_ns,
         )
-    fields = {name: value for known in keys for name, value in members.fields[known].items()}
+    fields: dict[str, Any] = {}
+    for known in keys:  # an id is of the picture of the very same name; other pictures of the key would share it
+        fields |= {name: value for name, value in members.fields[known].items() if known == key or name != "id"}
     members.used.update(keys)
     given_id = fields.pop("id", None)
     return Candidate(

@@ -73,9 +73,9 @@ def _keyword(name: str, annotation: Any, *, default: Any) -> inspect.Parameter:
 
 def _at_home(given: Any) -> Any:
     """A path or an address with the home that `~` means at its beginning, which no shell sees in `--table=~/x`."""
-    if isinstance(given, Path):
-        return given.expanduser()
-    return str(Path(given).expanduser()) if isinstance(given, str) and given.startswith("~/") else given
+    if not isinstance(given, str | Path) or not (str(given) == "~" or str(given).startswith("~/")):
+        return given
+    return type(given)(Path(given).expanduser())
 
 
 class _Field:

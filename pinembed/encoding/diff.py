@@ -138,9 +138,8 @@ class _Folders:
     def holder(self, folder: str, file_name: str, image: Locator) -> Path | None:
         """The file that a row came from, if it is there and is not this very image, found by another path."""
         path = Path(folder) / file_name
-        inside = next((Path(folder) / parent for parent in PurePosixPath(file_name).parents if parent.name), None)
-        held, ours = (path, image) if isinstance(image, Path) else (inside, image.path)
-        with suppress(OSError):
+        held, ours = (path, image) if isinstance(image, Path) else (_shard_of(Path(folder), file_name), image.path)
+        with suppress(OSError):  # gone, or not to be looked at
             if held is not None and held.samefile(ours):
                 return None
         return path if _may_be_there(Path(folder), file_name) else None
@@ -299,5 +298,12 @@ def _gone(rows: pa.RecordBatch, inputs: Inputs, folders: _Folders, spared: Count
 
 def _may_be_there(folder: Path, file_name: str) -> bool:
     """Whether the file exists, or the tar or Parquet file in which it was: only a run over that one can tell."""
-    path = folder / file_name
-    return path.exists() or any((folder / parent).is_file() for parent in PurePosixPath(file_name).parents)
+    try:
+        return (folder / file_name).exists() or _shard_of(folder, file_name) is not None
+    except OSError:  # who may not look cannot say that it is gone
+        return True
+
+
+def _shard_of(folder: Path, file_name: str) -> Path | None:
+    """The tar or Parquet file that a name leads through."""
+    return next((folder / parent for parent in PurePosixPath(file_name).parents if (folder / parent).is_file()), None)

@@ -186,7 +186,8 @@ def _failed_before(inputs: Inputs, known_failures: Mapping[str, Failure], compar
     return {
         int(indices[at]): failures[at]
         for at in np.flatnonzero(would_load).tolist()
-        if _failed_like_this(failures[at], inputs.candidates[int(indices[at])])
+        if failures[at].folder in inputs.folders
+        and _failed_like_this(failures[at], inputs.candidates[int(indices[at])])
     }
 
 

@@ -331,7 +331,7 @@ class EncodeRun:
 
     def _forget_obsolete(self, plan: Plan) -> None:
         """Take failures of this folder out that are none any more: mended, or gone."""
-        known = [failure for failure in plan.known_failures.values() if failure.folder == self.inputs.folder]
+        known = [failure for failure in plan.known_failures.values() if failure.folder in self.inputs.folders]
         indices = self.inputs.candidates.find(pa.array([failure.id for failure in known], pa.large_string()))
         failing = {failure.id for failure in (*plan.failures, *plan.not_retried, *self.counters.failures)}
         self.tables.failures.delete(

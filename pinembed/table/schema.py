@@ -116,5 +116,7 @@ def stored_spec(schema: pa.Schema, *, table: str) -> EncoderSpec:
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
-    """Dictionary-encoded columns are stored as what they decode to."""
+    """Dictionary-encoded columns are stored as what they decode to, and lists that are all empty as lists of text."""
+    if pa.types.is_list(kind) and pa.types.is_null(kind.value_type):
+        return pa.list_(pa.string())
     return kind.value_type if pa.types.is_dictionary(kind) else kind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -181,13 +182,14 @@ def as_stored(table: EmbeddingTable, fields: pa.Table) -> tuple[pa.Table, tuple[
 
 def converted(column: pa.ChunkedArray, kind: pa.DataType) -> tuple[pa.ChunkedArray, list[Any]]:
     """The column as another type, with null for what does not fit it, and those values."""
-    try:
-        return column.cast(kind), []
-    except pa.ArrowException:
-        values = column.to_pylist()
-    made = [_converted(value, kind) for value in values]
-    odd = [value for value, new in zip(values, made, strict=True) if value is not None and new is None]
-    return pa.chunked_array([pa.array(made, kind)]), odd
+    with suppress(pa.ArrowException):
+        made = column.cast(kind)
+        if made.cast(column.type).equals(column):  # else it would change values: the time of a day, 5 to True
+            return made, []
+    values = column.to_pylist()
+    fitting = [_converted(value, kind) for value in values]
+    odd = [value for value, new in zip(values, fitting, strict=True) if value is not None and new is None]
+    return pa.chunked_array([pa.array(fitting, kind)]), odd
 
 
 def _converted(value: Any, kind: pa.DataType) -> Any:
@@ -196,7 +198,9 @@ def _converted(value: Any, kind: pa.DataType) -> Any:
     if pa.types.is_string(kind):
         return text_of_value(value)
     try:
-        return pa.scalar(value).cast(kind).as_py()
+        old = pa.scalar(value)
+        new = old.cast(kind)
+        return new.as_py() if new.cast(old.type).equals(old) or isinstance(value, str) else None
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         return None
 
