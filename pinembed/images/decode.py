@@ -53,7 +53,8 @@ def read_image(path: Path, *, at_least_px: int | None = None) -> Image.Image:
     Raises:
         ImageError: the file is missing, unreadable, empty, truncated, too large or no image.
     """
-    return decode_image(read_content(locate_image(path)).content, name=str(path), at_least_px=at_least_px)
+    content, _ = read_content(locate_image(path))
+    return decode_image(content, name=str(path), at_least_px=at_least_px)
 
 
 def decode_image(content: bytes, *, name: str, at_least_px: int | None = None) -> Image.Image:

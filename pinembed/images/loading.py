@@ -83,23 +83,23 @@ def load_image(request: LoadRequest, preprocessing: Preprocessing, shortcuts: Se
     Raises:
         ImageError: it cannot be read or decoded.
     """
-    file = read_content(request.image)
-    sha256 = hashlib.sha256(file.content).hexdigest()
+    content, mtime_ns = read_content(request.image)
+    sha256 = hashlib.sha256(content).hexdigest()
     width_px = height_px = 0
     pixels_CHW = None
     if sha256 not in request.known_sha256:
-        answers = (shortcut(file.content, preprocessing) for shortcut in shortcuts)
+        answers = (shortcut(content, preprocessing) for shortcut in shortcuts)
         picture = next((answer for answer in answers if answer is not None), None)
         if picture is not None:
             pixels_CHW, width_px, height_px = picture
         else:
-            image = decode_image(file.content, name=str(request.image))
+            image = decode_image(content, name=str(request.image))
             width_px, height_px = image.size
             pixels_CHW = preprocess(image, preprocessing)
     return LoadedImage(
         sha256=sha256,
-        size_bytes=len(file.content),
-        mtime_ns=file.mtime_ns,
+        size_bytes=len(content),
+        mtime_ns=mtime_ns,
         width_px=width_px,
         height_px=height_px,
         pixels_CHW=pixels_CHW,

@@ -88,13 +88,13 @@ def hash_image(path: Path) -> ImageHash:
     Raises:
         ImageError: it cannot be read or decoded.
     """
-    read = read_file(path)
-    picture = decode_image(read.content, name=str(path), at_least_px=HASHED_AT_PX)
+    content, mtime_ns = read_file(path)
+    picture = decode_image(content, name=str(path), at_least_px=HASHED_AT_PX)
     return ImageHash(
         perceptual_hash=perceptual_hash(picture),
-        sha256=hashlib.sha256(read.content).digest(),
-        size_bytes=len(read.content),
-        mtime_ns=read.mtime_ns,
+        sha256=hashlib.sha256(content).digest(),
+        size_bytes=len(content),
+        mtime_ns=mtime_ns,
     )
 
 

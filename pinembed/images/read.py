@@ -11,7 +11,6 @@ import stat
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -27,21 +26,8 @@ BATCH_ROWS = 8
 READ_AHEAD_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FileContent:
-    """An image as it was at one moment.
-
-    Attributes:
-        content: all its bytes.
-        mtime_ns: last change of the file that holds it, nanoseconds since 1970.
-    """
-
-    content: bytes
-    mtime_ns: int
-
-
-def read_content(image: Locator) -> FileContent:
-    """All bytes of an image, wherever it lies.
+def read_content(image: Locator) -> tuple[bytes, int]:
+    """All bytes of an image, wherever it lies, and when the file that holds it last changed, in ns since 1970.
 
     Raises:
         ImageError: as for `read_file`; also where a tar or Parquet file changed since the image was found in it.
@@ -53,8 +39,8 @@ def read_content(image: Locator) -> FileContent:
     return read_file(image)
 
 
-def read_file(path: Path) -> FileContent:
-    """All bytes of a regular file.
+def read_file(path: Path) -> tuple[bytes, int]:
+    """All bytes of a regular file, and when it last changed, in ns since 1970.
 
     Raises:
         ImageError: missing, not readable, not a regular file, empty, over 1 GiB, or changed while it was read.
@@ -65,10 +51,10 @@ def read_file(path: Path) -> FileContent:
         after = os.fstat(file.fileno())
     if len(content) != before.st_size or (before.st_size, mtime_ns_of(before)) != (after.st_size, mtime_ns_of(after)):
         raise _changed_while_read(path)
-    return FileContent(content=content, mtime_ns=mtime_ns_of(before))
+    return content, mtime_ns_of(before)
 
 
-def _read_range(image: FileRange) -> FileContent:
+def _read_range(image: FileRange) -> tuple[bytes, int]:
     _check_size(image, image.size_bytes)
     with _opened(image.path) as (file, before):
         file.seek(image.offset)
@@ -82,7 +68,7 @@ def _read_range(image: FileRange) -> FileContent:
             remedy="Replace the tar with a whole one.",
             reason="truncated",
         )
-    return FileContent(content=content, mtime_ns=after_ns)
+    return content, after_ns
 
 
 @contextmanager
@@ -102,7 +88,7 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, os.stat_result]]:
         raise _unreadable(path, error) from error
 
 
-def _read_cell(cell: ParquetCell) -> FileContent:
+def _read_cell(cell: ParquetCell) -> tuple[bytes, int]:
     """Rows that are asked for in their order are read in one pass over the row group, which never lies in memory.
 
     Raises:
@@ -130,7 +116,7 @@ def _read_cell(cell: ParquetCell) -> FileContent:
             reason="empty",
         )
     _check_size(cell, len(content))
-    return FileContent(content=content, mtime_ns=cell.mtime_ns)
+    return content, cell.mtime_ns
 
 
 def _damaged(cell: ParquetCell, error: Exception) -> ImageError:

@@ -115,7 +115,7 @@ def main() -> None:
     carriers = {name for name in one.records if three.records[name] > one.records[name]}
     records = sorted(carriers | worker.records.keys())
     modules = sorted({*one.modules, *of_image})
-    lines = [f"{len(modules)} modules, of which {len(of_image)} did more for more images"]
+    lines = [f"{len(of_image)} modules that each image passes, and {len(modules) - len(of_image)} more once a run"]
     lines += [f"  {name}{'' if name in of_image else '  (once a run)'}" for name in modules]
     lines += [f"{len(records)} records: {', '.join(records)}"]
     sys.stdout.write("\n".join(lines) + "\n")
