@@ -12,9 +12,9 @@ import typer.main
 
 from pinembed.cli import doctor as doctor_command
 from pinembed.cli.main import app
-from pinembed.cli.reference import commands, reference
 from pinembed.errors import StoppedError, TableLockedError
 from pinembed.settings.measuring import DoctorSettings
+from tests.command_reference import commands, reference
 
 REPOSITORY = Path(__file__).parent.parent
 COMMANDS = dict(commands(typer.main.get_command(app)))
@@ -49,7 +49,7 @@ def test_command_offers_json_and_quiet(name: str) -> None:
 
 def test_command_reference_is_what_the_commands_say() -> None:
     written = (REPOSITORY / "docs" / "commands.md").read_text(encoding="utf-8")
-    assert written == reference(), "run: python -m pinembed.cli.reference > docs/commands.md"
+    assert written == reference(), "run: python -m tests.command_reference > docs/commands.md"
 
 
 def test_unknown_command_ends_with_usage_code(cli) -> None:

@@ -20,7 +20,7 @@ import typer.main
 
 import pinembed
 from pinembed.cli.main import app
-from pinembed.cli.reference import commands
+from tests.command_reference import commands
 from tests.test_floors import ORDER
 
 REPOSITORY = Path(__file__).parent.parent

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from pinembed.fusion.choose import choose_fusion, find_loss, item_scores
 from pinembed.fusion.eval_set import FusionEvalSet, copied_texts, field_texts, make_eval_set, text_fields
-from pinembed.metrics.split import TextQueries
+from pinembed.metrics.split_metrics import TextQueries
 from pinembed.nouns.encoder_spec import make_fusion
 from pinembed.nouns.item import Item
 

@@ -20,7 +20,7 @@ from pinembed.catalogue.captions import Captioner, make_captioner
 from pinembed.catalogue.slices import make_slices, slice_columns
 from pinembed.errors import UsageError
 from pinembed.metrics.retrieval import QueryScores
-from pinembed.metrics.split import SplitEmbeddings, SplitScores, measure_split
+from pinembed.metrics.split_metrics import SplitEmbeddings, SplitScores, measure_split
 from pinembed.metrics.verdict import decide, holm, paired_change, split_parts
 from pinembed.nouns.item import Catalogue, FieldValue, Item
 from pinembed.nouns.scores import DIRECTIONS, METRICS, Slice

@@ -24,7 +24,7 @@ from pinembed.metrics.relevance import (
     relevant_texts_of_images,
 )
 from pinembed.metrics.retrieval import SCORE_STEP, QueryScores, score_queries
-from pinembed.metrics.split import (
+from pinembed.metrics.split_metrics import (
     SplitEmbeddings,
     SplitScores,
     knn_is_correct,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pinembed.encoder.encoder import Encoder, load_encoder
-from pinembed.encoding.backend import BackendOfRun
+from pinembed.encoding.run_backend import BackendOfRun
 from pinembed.jobs.encode import encode
 from pinembed.jobs.search import search
 from pinembed.reports.table import SearchResult

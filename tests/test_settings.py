@@ -15,10 +15,10 @@ import typer.main
 import pinembed
 from pinembed import settings
 from pinembed.cli.main import app
-from pinembed.cli.reference import commands
 from pinembed.errors import UsageError
 from pinembed.settings import encoding, measuring, model, source, training
 from pinembed.settings.option import Argument, Option, PythonOnly
+from tests.command_reference import commands
 
 PACKAGE = Path(settings.__file__).parent.parent
 SETTINGS = [

@@ -1,4 +1,4 @@
-"""`pinembed bench`: encode, lookup, vlm."""
+"""`pinembed bench`: encode, vlm."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from pinembed.cli.command import add_command
 from pinembed.cli.console import Console
-from pinembed.settings.measuring import BenchEncodeSettings, BenchLookupSettings, BenchVlmSettings
+from pinembed.settings.measuring import BenchEncodeSettings, BenchVlmSettings
 
 if TYPE_CHECKING:
     from pinembed.reports.bench import BenchVlmReport
@@ -34,35 +34,6 @@ def run_encode(settings: BenchEncodeSettings, console: Console) -> None:
         rows,
     )
     console.say(f"{report.share_of_limit:.0%} of the limit is reached")
-    console.report(report)
-
-
-OPEN_MS, GATHER_P99_MS, GROWTH_MB, WRITE_SHARE = 50.0, 1.0, 100.0, 0.5
-
-
-def run_lookup(settings: BenchLookupSettings, console: Console) -> None:
-    """Write a source of drawn rows, open it, look ids up, and set the times beside what is aimed at."""
-    from pinembed.jobs.bench_lookup import bench_lookup
-
-    report = bench_lookup(settings, progress=console.progress)
-    growth_mb = report.resident_growth_bytes / 1e6
-    gather = f"gather {report.ids_per_gather} ids"
-    p99_ms, written = report.gather_p99_ms, f"{report.write_bytes_per_s / 1e6:,.0f} MB/s"
-    share_aimed_at = f">= {WRITE_SHARE:.0%} of the disk"
-    rows = [
-        ("open", f"{report.open_ms:.2f} ms", f"< {OPEN_MS:g} ms", report.open_ms < OPEN_MS),
-        (f"{gather}, median", f"{report.gather_p50_ms:.3f} ms", "", True),
-        (f"{gather}, p99", f"{p99_ms:.3f} ms", f"< {GATHER_P99_MS:g} ms", p99_ms < GATHER_P99_MS),
-        (f"{gather}, p99, CPU", f"{report.gather_cpu_p99_ms:.3f} ms", "", True),
-        ("resident memory, growth", f"{growth_mb:.1f} MB", f"< {GROWTH_MB:g} MB", growth_mb < GROWTH_MB),
-        ("export", written, share_aimed_at, report.write_share >= WRITE_SHARE),
-        ("the disk's own rate", f"{report.disk_bytes_per_s / 1e6:,.0f} MB/s", "", True),
-    ]
-    console.table(
-        f"{report.items:,} x {report.dim} float16, {report.size_bytes / 1e6:,.0f} MB, {report.gathers:,} gathers",
-        ["what", "measured", "aim", "reached"],
-        [(what, measured, aim, ("yes" if good else "no") if aim else "") for what, measured, aim, good in rows],
-    )
     console.report(report)
 
 
@@ -120,7 +91,7 @@ def _show(console: Console, report: BenchVlmReport) -> None:
         console.say(f"{report.plot}: time to the first token over the number of images")
 
 
-app = typer.Typer(help="Measure what encoding, looking up and answering cost on this machine.", no_args_is_help=True)
+app = typer.Typer(help="Measure what encoding and answering cost on this machine.", no_args_is_help=True)
 
 
 @app.callback()
@@ -129,5 +100,4 @@ def root() -> None:
 
 
 add_command(app, "encode", BenchEncodeSettings, run_encode)
-add_command(app, "lookup", BenchLookupSettings, run_lookup)
 add_command(app, "vlm", BenchVlmSettings, run_vlm)

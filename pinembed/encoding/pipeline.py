@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinembed.encoder.backends.base import Pending, unit_vectors
-from pinembed.encoding.backend import BackendOfRun
 from pinembed.encoding.plan import Plan, id_taken
+from pinembed.encoding.run_backend import BackendOfRun
 from pinembed.errors import NonFiniteEmbeddingError
 from pinembed.images.loading import LoadedImage
 from pinembed.images.pool import LoadingPool

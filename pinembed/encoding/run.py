@@ -16,9 +16,9 @@ import pyarrow as pa
 
 from pinembed.catalogue.candidates import NOT_FOUND
 from pinembed.catalogue.inputs import Inputs
-from pinembed.encoding.backend import BackendOfRun, sample_pixels
 from pinembed.encoding.pipeline import Counters, EncodePipeline
 from pinembed.encoding.plan import Plan, make_plan
+from pinembed.encoding.run_backend import BackendOfRun, sample_pixels
 from pinembed.encoding.target import EncodeTarget
 from pinembed.errors import PinembedError, StoppedError, TableError
 from pinembed.fusion.item_fuser import ItemFuser

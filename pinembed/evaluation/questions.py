@@ -19,7 +19,7 @@ from pinembed.fusion.choose import find_loss, item_figures, item_scores
 from pinembed.fusion.eval_set import ItemSearch, make_eval_set, text_fields
 from pinembed.images.pixel_cache import decoded_batches, refuse_all_broken
 from pinembed.images.pool import shared_pool
-from pinembed.metrics.split import (
+from pinembed.metrics.split_metrics import (
     SplitEmbeddings,
     SplitScores,
     knn_is_correct,

@@ -20,7 +20,7 @@ from torch import Tensor
 from pinembed.catalogue.splits import codes_of
 from pinembed.encoder.fusion import fuse
 from pinembed.metrics.retrieval import DirectionScores, QueryScores
-from pinembed.metrics.split import TextQueries, images_to_items, pooled, texts_to_items
+from pinembed.metrics.split_metrics import TextQueries, images_to_items, pooled, texts_to_items
 from pinembed.nouns.encoder_spec import Fusion
 from pinembed.nouns.item import Item, text_of_value
 

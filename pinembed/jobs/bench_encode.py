@@ -15,8 +15,8 @@ from pinembed.catalogue.files import ScannedFile, no_image_in, scan_images
 from pinembed.encoder.backends.choose import BackendChoice
 from pinembed.encoder.backends.probe import EVERY
 from pinembed.encoder.locate import encoder_spec, locate_encoder
-from pinembed.encoding.backend import BATCH_SIZES
 from pinembed.encoding.run import LOADED_AHEAD
+from pinembed.encoding.run_backend import BATCH_SIZES
 from pinembed.errors import DataError
 from pinembed.images.loading import LoadedImage, LoadRequest, WorkerSetup
 from pinembed.images.pool import LoadingPool

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from pinembed.metrics.intervals import retrieval_scores
 from pinembed.metrics.retrieval import QueryScores
-from pinembed.metrics.split import SplitEmbeddings, measure_image_gallery
+from pinembed.metrics.split_metrics import SplitEmbeddings, measure_image_gallery
 from pinembed.reports.evaluate import StorageFormat
 
 RESCORED = 100

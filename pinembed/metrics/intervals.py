@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pinembed.metrics.retrieval import DirectionScores, QueryScores
-from pinembed.metrics.split import MAP, SplitScores
+from pinembed.metrics.split_metrics import MAP, SplitScores
 from pinembed.nouns.scores import Accuracy, Estimate, RetrievalScores
 
 RESAMPLES = 1000

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from pinembed.metrics.intervals import FEWEST_CLUSTERS, LEVELS, drawn_units, estimate, interval, standard_error
 from pinembed.metrics.retrieval import QueryScores
-from pinembed.metrics.split import MAP, SplitScores
+from pinembed.metrics.split_metrics import MAP, SplitScores
 from pinembed.nouns.scores import DIRECTIONS, Estimate, Slice, SliceChange, SliceScores, Verdict
 
 LARGE_IMAGES = 30

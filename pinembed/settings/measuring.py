@@ -35,18 +35,6 @@ class BenchEncodeSettings:
 
 @described
 @dataclass(frozen=True, kw_only=True)
-class BenchLookupSettings:
-    """The size of a source of drawn rows, and the disk that it is read from."""
-
-    items: Annotated[int, Option("N, rows of the source that is drawn.", min=64)] = 1_000_000
-    dim: Annotated[int, Option("D, floats of one embedding.", min=1)] = 512
-    gathers: Annotated[int, Option("Timed lookups of 64 ids each.", min=100)] = 3000
-    folder: Annotated[Path, Option("Folder on the disk to measure; what is written there is removed.")] = Path()
-    seed: Annotated[int, Option("Seed of the rows and of the ids asked for.")] = 0
-
-
-@described
-@dataclass(frozen=True, kw_only=True)
 class BenchVlmSettings:
     """The requests to time with the vision tower and with stored embeddings, and the model that answers them.
 

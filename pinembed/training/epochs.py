@@ -15,7 +15,7 @@ from pinembed.encoder.towers import encode_texts
 from pinembed.errors import NonFiniteEmbeddingError, TrainingError
 from pinembed.metrics.intervals import mean_map_error
 from pinembed.metrics.probes import EffectiveRank
-from pinembed.metrics.split import SplitScores
+from pinembed.metrics.split_metrics import SplitScores
 from pinembed.nouns.progress import Progress
 from pinembed.reports.finetune import EpochRecord
 from pinembed.training.checkpoint import Checkpoint, RunState

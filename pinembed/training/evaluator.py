@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from pinembed.encoder.encoder import Encoder
 from pinembed.metrics.probes import EffectiveRank, effective_rank
-from pinembed.metrics.split import SplitEmbeddings, SplitScores, measure_split
+from pinembed.metrics.split_metrics import SplitEmbeddings, SplitScores, measure_split
 from pinembed.nouns.progress import Progress
 from pinembed.reports.finetune import EpochRecord
 from pinembed.training.datasets import BATCH_SIZE, SplitDataset, tower_inputs

@@ -17,7 +17,7 @@ from pinembed.errors import UsageError
 from pinembed.fusion.choose import choose_fusion, find_loss, item_scores
 from pinembed.fusion.eval_set import FusionEvalSet, Phrases, make_eval_set, text_fields
 from pinembed.metrics.intervals import direction_scores
-from pinembed.metrics.split import SplitScores
+from pinembed.metrics.split_metrics import SplitScores
 from pinembed.metrics.verdict import SplitPart, decide, split_parts
 from pinembed.nouns.encoder_spec import IMAGE, Fusion
 from pinembed.nouns.item import Item

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pinembed.metrics.split import SplitEmbeddings, SplitScores, measure_split
+from pinembed.metrics.split_metrics import SplitEmbeddings, SplitScores, measure_split
 from pinembed.metrics.verdict import decide, split_parts
 from pinembed.nouns.scores import Slice
 

@@ -23,7 +23,7 @@ from pinembed.catalogue.splits import TEST, decide_splits
 from pinembed.encoder.encoder import load_encoder
 from pinembed.evaluation.questions import Questions, ask, make_questions
 from pinembed.metrics.retrieval import QueryScores
-from pinembed.metrics.split import SplitScores
+from pinembed.metrics.split_metrics import SplitScores
 from pinembed.metrics.verdict import decide
 from pinembed.nouns.progress import SILENT
 from pinembed.nouns.scores import DIRECTIONS

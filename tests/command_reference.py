@@ -1,4 +1,4 @@
-"""docs/commands.md, written from the commands themselves: `python -m pinembed.cli.reference > docs/commands.md`."""
+"""docs/commands.md, written from the commands themselves: `python -m tests.command_reference > docs/commands.md`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer.main
 INTRODUCTION = """\
 # Command reference
 
-Written from the commands by `python -m pinembed.cli.reference > docs/commands.md`; a test keeps it true.
+Written from the commands by `python -m tests.command_reference > docs/commands.md`; a test keeps it true.
 
 Words: DATA is a folder of images with metadata in the Hugging Face ImageFolder convention (`metadata.csv`, `.jsonl`
 or `.parquet` with `file_name`, an optional `split` column or split folders). ENCODER is a folder in open_clip's
