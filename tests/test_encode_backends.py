@@ -21,7 +21,7 @@ from pinembed.encoder.backends.probe import Probe, Unsupported, candidates_for, 
 from pinembed.encoder.backends.with_torch import ImageTower, TorchBackend, load_tower, native_precisions
 from pinembed.encoder.encoder import Encoder, load_encoder
 from pinembed.encoder.locate import EncoderFiles, encoder_spec, locate_encoder
-from pinembed.encoding import backend as backend_of_run
+from pinembed.encoding import run_backend as backend_of_run
 from pinembed.errors import EncoderError, MissingExtraError, NonFiniteEmbeddingError
 from pinembed.jobs.encode import encode
 from pinembed.machine import recall, usable_cores
