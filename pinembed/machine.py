@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # from glibc's malloc.h
 NEVER = 2**31 - 1
 GPU_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/nvmap", "/dev/nvhost-gpu", "/dev/kfd")
-LATEST_NS = 2**63 - 1
+LARGEST_INT = 2**63 - 1
 WAIT_VARIABLES = frozenset({"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"})
 SHORT_SPIN = "10000"
 LOADAVG = Path("/proc/loadavg")
@@ -117,7 +117,16 @@ def _has_no_gpu() -> bool:
 
 def mtime_ns_of(status: os.stat_result) -> int:
     """Last change of a file, nanoseconds since 1970; what 64 bits cannot hold counts as the year 2262."""
-    return max(-LATEST_NS, min(status.st_mtime_ns, LATEST_NS))
+    return max(-LARGEST_INT, min(status.st_mtime_ns, LARGEST_INT))
+
+
+def disk_of(folder: str) -> int:
+    """The number of the disk that a folder lies on, links followed, as far as 64 bits with a sign hold it.
+
+    Raises:
+        OSError: the folder is not there.
+    """
+    return os.stat(folder).st_dev & LARGEST_INT  # noqa: PTH116
 
 
 def cache_folder() -> Path:

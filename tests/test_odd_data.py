@@ -8,7 +8,8 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,89 @@ def test_prune_spares_the_rows_of_a_disk_that_is_away(
     assert found.json["removed"] == 0
     assert str(tmp_path / "nas") in found.words
     assert len(rows_of(table)) == 20
+
+
+SHM = Path("/dev/shm")
+other_disk = pytest.mark.skipif(
+    not SHM.is_dir() or SHM.stat().st_dev == Path(tempfile.gettempdir()).stat().st_dev, reason="needs a second disk"
+)
+
+
+@pytest.fixture
+def nas(tmp_path: Path) -> Iterator[Path]:
+    """A folder of three images on a disk of its own, found by a link, as a mount would be."""
+    with tempfile.TemporaryDirectory(dir=SHM) as disk:
+        for index in range(3):
+            noise(index + 150).save(Path(disk) / f"nas{index}.png")
+        (tmp_path / "nas").symlink_to(disk)
+        yield tmp_path / "nas"
+
+
+def put_away(nas: Path) -> None:
+    """The disk goes, and what it hid comes to light: a folder that is not empty."""
+    nas.unlink()
+    nas.mkdir()
+    noise(1000).save(nas / "stray.png")
+
+
+@other_disk
+def test_prune_spares_the_rows_of_a_folder_that_is_on_another_disk(
+    nas: Path, tmp_path: Path, encode: Callable[..., CliResult], table: str
+) -> None:
+    encode(nas)
+    encode(two_images(tmp_path / "loc"))
+    put_away(nas)
+    for night in range(2):
+        for folder, rows in ((tmp_path / "loc", 5 + (night > 0)), (nas, 6)):
+            found = encode(folder, "--prune", "--force")
+            assert (found.json["removed"], len(rows_of(table))) == (0, rows)
+            assert f"{nas} is on another disk than before" in found.words
+
+
+@other_disk
+def test_a_folder_that_stays_on_another_disk_is_pruned_once_that_is_said(
+    nas: Path, encode: Callable[..., CliResult], table: str
+) -> None:
+    encode(nas)
+    put_away(nas)
+    assert encode(nas, "--prune", "--force").json["removed"] == 0
+    assert encode(nas, "--prune", "--force", "--moved-from", nas).json["removed"] == 3
+    assert set(rows_of(table)) == {"stray.png"}
+    noise(1001).save(nas / "new.png")
+    (nas / "stray.png").unlink()
+    assert encode(nas, "--prune", "--force").json["removed"] == 1
+
+
+def test_a_disk_that_has_another_number_after_a_start_is_known_by_its_files(
+    tmp_path: Path, encode: Callable[..., CliResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = two_images(tmp_path / "x")
+    noise(5).save(folder / "a2.png")
+    encode(folder)
+    monkeypatch.setattr("pinembed.encoding.folders.disk_of", lambda folder: 12345)
+    monkeypatch.setattr("pinembed.catalogue.inputs.disk_of", lambda folder: 12345)
+    (folder / "a2.png").unlink()
+    assert encode(folder, "--prune", "--force").json["removed"] == 1
+
+
+@pytest.mark.parametrize("away", ["missing", "empty"])
+def test_prune_spares_the_rows_behind_a_link_to_a_disk_that_is_away(
+    away: str, tmp_path: Path, encode: Callable[..., CliResult], table: str
+) -> None:
+    disk = two_images(tmp_path / "disk")
+    folder = two_images(tmp_path / "x")
+    (folder / "linked").symlink_to(disk)
+    (folder / "metadata.csv").write_text("file_name,t\nlinked/a0.png,x\na0.png,y\n")
+    assert encode(folder).json["added"] + encode(folder).json["duplicate"] >= 1
+    before = set(rows_of(table))
+    disk.rename(tmp_path / "elsewhere")
+    if away == "empty":
+        disk.mkdir()
+    (folder / "metadata.csv").write_text("file_name,t\na0.png,y\n")
+    found = encode(folder, "--prune", "--force")
+    assert found.json["removed"] == 0
+    assert f"{folder / 'linked'} leads to nothing" in found.words
+    assert set(rows_of(table)) == before
 
 
 # two decoders, two orientation rules

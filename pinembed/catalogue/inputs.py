@@ -27,6 +27,7 @@ from pinembed.catalogue.shards import (
 )
 from pinembed.catalogue.tar_shards import scan_tars
 from pinembed.errors import DataError, UsageError
+from pinembed.machine import disk_of
 from pinembed.nouns.failure import Failure
 from pinembed.settings.encoding import EncodeSettings
 from pinembed.table.schema import metadata_fields
@@ -66,7 +67,7 @@ class Inputs:
             DataError: the folder is gone, or another disk lies in its place, as where a mount was.
         """
         try:
-            is_there = os.stat(self.folder).st_dev == self.disk  # noqa: PTH116
+            is_there = disk_of(self.folder) == self.disk
         except OSError:
             is_there = False
         if not is_there:
@@ -123,7 +124,7 @@ def _absolute(path: Path) -> str:
 
 def _disk(folder: str) -> int:
     try:
-        return os.stat(folder).st_dev  # noqa: PTH116
+        return disk_of(folder)
     except OSError as error:
         raise DataError(f"{folder} cannot be read: {error.strerror or error}.", remedy="Check the disk.") from error
 
@@ -184,7 +185,7 @@ def _from_shards(
 
 
 def _folders(settings: EncodeSettings, folder: str) -> tuple[str, ...]:
-    if settings.moved_from is None:
+    if settings.moved_from is None or _absolute(settings.moved_from) == folder:
         return (folder,)
     if settings.moved_from.is_dir() and any(settings.moved_from.iterdir()):
         raise UsageError(

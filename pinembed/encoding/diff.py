@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,7 @@ from numpy.typing import NDArray
 
 from pinembed.catalogue.candidates import NOT_FOUND, UNKNOWN_SIZE, Indices
 from pinembed.catalogue.inputs import Inputs
-from pinembed.nouns.item import Locator
+from pinembed.encoding.folders import Absence, Folders, absent_link, may_be_there, other_holder
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.schema import OWN_COLUMNS
 
@@ -99,7 +97,7 @@ class TableDiff:
         gone: ids of rows whose files are gone, sorted; empty where nobody looks for them.
         taken: files of other folders that have a candidate's id, by the candidate's index.
         unsure: the same where the other folder is not there; the row is the candidate's only if its content is.
-        spared: rows that nobody can call gone, by the folder that is not there.
+        spared: rows that nobody can call gone, by what is not there.
     """
 
     unchanged: int
@@ -110,57 +108,25 @@ class TableDiff:
     gone: list[str]
     taken: Mapping[int, Path]
     unsure: Mapping[int, Path]
-    spared: Mapping[str, int]
+    spared: Mapping[Absence, int]
 
 
-class _Folders:
-    """The folders that rows came from: whether each is there, and what it holds of a row.
-
-    A folder that is missing, or empty, may be a disk that is away: what it held is not known to be gone.
-
-    Args:
-        inputs: of this run.
-    """
-
-    def __init__(self, inputs: Inputs) -> None:
-        self._inputs = inputs
-        self._is_away: dict[str, bool] = {}
-
-    def is_away(self, folder: str) -> bool:
-        if folder not in self._is_away:
-            try:
-                with os.scandir(folder) as entries:
-                    self._is_away[folder] = next(entries, None) is None
-            except OSError:
-                self._is_away[folder] = True
-        return self._is_away[folder]
-
-    def holder(self, folder: str, file_name: str, image: Locator) -> Path | None:
-        """The file that a row came from, if it is there and is not this very image, found by another path."""
-        path = Path(folder) / file_name
-        held, ours = (path, image) if isinstance(image, Path) else (_shard_of(Path(folder), file_name), image.path)
-        with suppress(OSError):  # gone, or not to be looked at
-            if held is not None and held.samefile(ours):
-                return None
-        return path if _may_be_there(Path(folder), file_name) else None
-
-
-def compare(inputs: Inputs, table: EmbeddingTable | None, *, look_for_gone: bool) -> TableDiff:
+def compare(inputs: Inputs, table: EmbeddingTable | None, folders: Folders, *, look_for_gone: bool) -> TableDiff:
     """Stream the table past the candidates.
 
     Args:
         inputs: with the candidates.
         table: None where there is none yet.
+        folders: of the table's rows.
         look_for_gone: tell which rows have no file any more.
     """
     candidates = inputs.candidates
     states = np.full(len(candidates), NEW, dtype=np.uint8)
     stored: list[tuple[Indices, NDArray[np.int64], Digests]] = []
     gone: list[str] = []
-    folders = _Folders(inputs)
     taken: dict[int, Path] = {}
     unsure: dict[int, Path] = {}
-    spared: Counter[str] = Counter()
+    spared: Counter[Absence] = Counter()
     rows = 0
     columns = [] if table is None else [name for name in table.schema.names if name not in OWN_COLUMNS]
     for batch in [] if table is None else table.batches([*FILE_COLUMNS, *columns]):
@@ -239,7 +205,7 @@ def _tell_holders(
     rows: pa.RecordBatch,
     inputs: Inputs,
     indices: Indices,
-    folders: _Folders,
+    folders: Folders,
     taken: dict[int, Path],
     unsure: dict[int, Path],
 ) -> None:
@@ -248,9 +214,9 @@ def _tell_holders(
     named = zip(*(rows[name].take(pa.array(elsewhere)).to_pylist() for name in ("folder", "file_name")), strict=True)
     images = (image for _, image in inputs.candidates.located(indices[elsewhere]))
     for index, (folder, file_name), image in zip(indices[elsewhere].tolist(), named, images, strict=True):
-        if folders.is_away(folder):
+        if folders.absence(folder) or absent_link(folder, file_name):
             unsure[index] = Path(folder) / file_name
-        elif (holder := folders.holder(folder, file_name, image)) is not None:
+        elif (holder := other_holder(folder, file_name, image)) is not None:
             taken[index] = holder
 
 
@@ -281,29 +247,23 @@ def _differing_indices(there: Sequence[Any], here: Sequence[Any]) -> set[int]:
     return {index for index, (old, new) in enumerate(pairs) if old != new and repr(old) != repr(new)}
 
 
-def _gone(rows: pa.RecordBatch, inputs: Inputs, folders: _Folders, spared: Counter[str]) -> list[str]:
+def _gone(rows: pa.RecordBatch, inputs: Inputs, folders: Folders, spared: Counter[Absence]) -> list[str]:
     """Ids of those rows, which are none of these inputs' items, whose file is nowhere else either."""
     gone = []
     for item_id, folder, file_name in zip(
         *(rows[name].to_pylist() for name in ("id", "folder", "file_name")), strict=True
     ):
-        if folder in inputs.folders and inputs.would_have_seen(file_name):
-            gone.append(item_id)
-        elif folders.is_away(folder):
-            spared[folder] += 1
-        elif not _may_be_there(Path(folder), file_name):
+        absence = _absence(inputs, folders, folder, file_name)
+        if absence is not None:
+            spared[absence] += 1
+        elif (folder in inputs.folders and inputs.would_have_seen(file_name)) or not may_be_there(
+            Path(folder), file_name
+        ):
             gone.append(item_id)
     return gone
 
 
-def _may_be_there(folder: Path, file_name: str) -> bool:
-    """Whether the file exists, or the tar or Parquet file in which it was: only a run over that one can tell."""
-    try:
-        return (folder / file_name).exists() or _shard_of(folder, file_name) is not None
-    except OSError:  # who may not look cannot say that it is gone
-        return True
-
-
-def _shard_of(folder: Path, file_name: str) -> Path | None:
-    """The tar or Parquet file that a name leads through."""
-    return next((folder / parent for parent in PurePosixPath(file_name).parents if (folder / parent).is_file()), None)
+def _absence(inputs: Inputs, folders: Folders, folder: str, file_name: str) -> Absence | None:
+    """Why nobody can call a row's file gone; a folder that these inputs were before is, whatever is in its place."""
+    is_former = folder in inputs.folders and folder != inputs.folder
+    return None if is_former else folders.absence(folder) or absent_link(folder, file_name)

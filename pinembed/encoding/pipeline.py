@@ -147,7 +147,7 @@ class EncodePipeline:
         self.counters.decode_s += image.seconds
         if index in self._plan.unsure and self._plan.stored.of(index) != (image.sha256, image.size_bytes):
             holder = self._plan.unsure[index]
-            who = f"which {holder} had, whose folder is not there; --moved-from says that it is this one now"
+            who = f"which {holder} had, whose folder or disk is away; --moved-from says that it is this one now"
             self._note_failure(id_taken(self._inputs, self._inputs.candidates[index], who))
             return
         digest = bytes.fromhex(image.sha256)

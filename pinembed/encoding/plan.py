@@ -15,6 +15,7 @@ import pyarrow as pa
 from pinembed.catalogue.candidates import NOT_FOUND, Indices
 from pinembed.catalogue.inputs import Inputs
 from pinembed.encoding.diff import ContentHashes, StoredItems, TableDiff, compare, stored_content_hashes
+from pinembed.encoding.folders import Absence, Folders
 from pinembed.errors import DataError
 from pinembed.images.loading import LoadRequest
 from pinembed.nouns.failure import Failure
@@ -43,7 +44,7 @@ class Plan:
         known_failures: of earlier runs, by item id.
         gone: ids of rows whose files are gone; empty without --prune.
         unsure: files that had a candidate's id in a folder that is not there, by the candidate's index.
-        spared: rows that --prune left alone, by the folder that is not there.
+        spared: rows that --prune left alone, by what is not there.
     """
 
     inputs: Inputs
@@ -58,7 +59,7 @@ class Plan:
     known_failures: Mapping[str, Failure] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
     unsure: Mapping[int, Path] = field(default_factory=dict)
-    spared: Mapping[str, int] = field(default_factory=dict)
+    spared: Mapping[Absence, int] = field(default_factory=dict)
 
     @property
     def is_done(self) -> bool:
@@ -110,6 +111,7 @@ def make_plan(
     inputs: Inputs,
     table: EmbeddingTable | None,
     known_failures: Mapping[str, Failure],
+    folders: Folders,
     *,
     retry_failed: bool,
     prune: bool,
@@ -121,6 +123,7 @@ def make_plan(
         inputs: what there is.
         table: None where there is none yet.
         known_failures: of earlier runs, by item id.
+        folders: of the table's rows.
         retry_failed: read images that failed before again although their file is the same.
         prune: plan to remove the rows whose files are gone.
         force: allow more than a fifth of the rows to be removed.
@@ -128,7 +131,7 @@ def make_plan(
     Raises:
         DataError: --prune would remove more than a fifth of the rows.
     """
-    compared = compare(inputs, table, look_for_gone=prune)
+    compared = compare(inputs, table, folders, look_for_gone=prune)
     if prune and not force:
         _refuse_too_many(compared, inputs.folder)
     failed = {} if retry_failed else _failed_before(inputs, known_failures, compared)

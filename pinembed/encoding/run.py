@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from pinembed.catalogue.candidates import NOT_FOUND
 from pinembed.catalogue.inputs import Inputs
+from pinembed.encoding.folders import Folders
 from pinembed.encoding.pipeline import Counters, EncodePipeline
 from pinembed.encoding.plan import Plan, make_plan
 from pinembed.encoding.run_backend import BackendOfRun, sample_pixels
@@ -95,14 +96,15 @@ class RunHistory:
             self._has_begun = True
             self._tables.runs.begin(self._run)
 
-    def finish(self, report: EncodeReport) -> None:
-        """Write down what the run did.
+    def finish(self, run: EncodeRun, report: EncodeReport) -> None:
+        """Write down what the run did, and on which disk it found its folder.
 
         Raises:
             TableError: the table cannot be written.
         """
         ending = TOO_MANY_FAILURES if report.exit_code else DONE
-        self._end(dataclasses.replace(self._run, ending=ending, backend=report.backend, counts=report.counts))
+        ended = dataclasses.replace(self._run, ending=ending, backend=report.backend, counts=report.counts)
+        self._end(dataclasses.replace(ended, folder=run.inputs.folder, disk=run.disk))
 
     def _give_up(self, run: RunRecord) -> None:
         with suppress(TableError):  # what ended the run is what the user should hear of
@@ -125,6 +127,7 @@ class EncodeRun:
 
     Attributes:
         counters: what was done so far.
+        disk: that the rows of the inputs' folder came from; None where that is another one than the folder is on.
     """
 
     def __init__(
@@ -137,6 +140,7 @@ class EncodeRun:
         self.tables = tables
         self.progress = progress
         self.counters = Counters()
+        self.disk: int | None = None
         self._backend: BackendOfRun | None = None  # where there is nothing to write, none is looked for
 
     def plan(self) -> Plan:
@@ -147,16 +151,23 @@ class EncodeRun:
         if table is not None:
             table.check_encoder(self.target.spec)
             self._fit_metadata(table)
-        known = self.tables.failures.known()
+        known, folders = self.tables.failures.known(), self._folders()
         plan = make_plan(
-            self.inputs, table, known, retry_failed=wanted.retry_failed, prune=wanted.prune, force=wanted.force
+            self.inputs, table, known, folders, retry_failed=wanted.retry_failed, prune=wanted.prune, force=wanted.force
         )
-        for folder, rows in plan.spared.items():
-            self.progress.say(
-                f"{folder} is missing or empty, as where a disk is away; --prune spares its {rows} row(s). "
-                "Give --moved-from with that folder where it is gone for good."
-            )
+        for absence, rows in plan.spared.items():
+            self.progress.say(f"{absence.place} {absence.found}; --prune spares its {rows} row(s). {absence.remedy}")
         return plan
+
+    def _folders(self) -> Folders:
+        """Where rows came from; a folder that the user says to have moved to itself stays on the disk of today."""
+        folder, was = self.inputs.folder, self.settings.moved_from
+        known = {} if self.tables.embeddings is None else self.tables.runs.disks()
+        if was is not None and os.path.abspath(was) == folder:  # noqa: PTH100
+            known.pop(folder, None)
+        folders = Folders(self.tables.embeddings, known)
+        self.disk = None if folders.is_on_other_disk(folder) else self.inputs.disk
+        return folders
 
     def _fit_metadata(self, table: EmbeddingTable) -> None:
         candidates = self.inputs.candidates

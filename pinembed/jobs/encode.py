@@ -49,5 +49,5 @@ def encode(settings: EncodeSettings, *, progress: Progress = SILENT, stop: Stop 
             scan_s = time.perf_counter() - started_s
             run.carry_out(plan, history, stop or Stop())
             report = run.report(plan, scan_s=scan_s, seconds=time.perf_counter() - started_s)
-            history.finish(report)
+            history.finish(run, report)
     return report

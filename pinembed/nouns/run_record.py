@@ -61,6 +61,8 @@ class RunRecord:
         seconds: of the whole run.
         counts: of its items; None also where the run failed.
         backend: what computed the embeddings; empty when nothing was encoded.
+        folder: that the inputs lay in, absolute.
+        disk: that the folder's rows came from, by the system's number; None also where the folder was found on another.
     """
 
     run: str
@@ -76,6 +78,8 @@ class RunRecord:
     seconds: float | None = None
     counts: Counts | None = None
     backend: str | None = None
+    folder: str | None = None
+    disk: int | None = None
 
     @classmethod
     def from_json(cls, columns: Mapping[str, Any]) -> RunRecord:

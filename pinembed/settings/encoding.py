@@ -86,7 +86,8 @@ class EncodeSettings:
         Path | None,
         Option(
             "Folder that IMAGES was before, and that is gone for good: its rows are those of IMAGES now. A folder that "
-            "only moved needs no word, its files are known by their content.",
+            "only moved needs no word, its files are known by their content. IMAGES itself says that it is on another "
+            "disk for good.",
             panel=INPUTS,
         ),
     ] = None

@@ -133,7 +133,8 @@ RUNS_SCHEMA = pa.schema(
         *(pa.field(name, pa.string()) for name in ("ending", "message")),
         pa.field("seconds", pa.float64()),
         *(pa.field(name, pa.int64()) for name in COUNTS),
-        pa.field("backend", pa.string()),
+        *(pa.field(name, pa.string()) for name in ("backend", "folder")),
+        pa.field("disk", pa.int64()),
     ]
 )
 
@@ -164,6 +165,11 @@ class RunTable(SideTable):
         """
         self.upsert([run.to_json()])
         self.compact()
+
+    def disks(self) -> dict[str, int]:
+        """On which disk each folder was, as the latest run over it that could tell has found."""
+        rows = self.read().sort_by("started_at").to_pylist()
+        return {row["folder"]: row["disk"] for row in rows if row["disk"] is not None}
 
     def latest(self, count: int, *, is_running: bool) -> tuple[RunRecord, ...]:
         """The last runs, the newest first.
