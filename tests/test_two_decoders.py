@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from pinembed.images import jpeg
 from pinembed.images.decode import decode_image
-from pinembed.images.jpeg import jpeg_loaders
 from pinembed.images.preprocess import preprocess
 from pinembed.nouns.encoder_spec import Preprocessing
+from tests.icc import adobe_rgb, display_p3
 
 PIXELS = Preprocessing(image_px=64, mean=(0.5,) * 3, std=(0.5,) * 3, interpolation="bicubic", resize_mode="shortest")
+PROFILES = {"display-p3": display_p3, "adobe-rgb": adobe_rgb}
 XMP = b"http://ns.adobe.com/xap/1.0/\0"
 
 
@@ -24,7 +26,7 @@ def photo(mode: str = "RGB") -> Image.Image:
     return Image.fromarray((np.stack([x, y, x * y], axis=2) * 255).astype(np.uint8)).convert(mode)
 
 
-def jpeg(mode: str = "RGB", **options: object) -> bytes:
+def jpeg_of(mode: str = "RGB", **options: object) -> bytes:
     buffer = io.BytesIO()
     photo(mode).save(buffer, "JPEG", **{"quality": 90, **options})
     return buffer.getvalue()
@@ -53,20 +55,21 @@ def xmp(orientation: int | None = None) -> bytes:
 
 
 def with_segments(*segments: bytes) -> bytes:
-    raw = jpeg()
+    raw = jpeg_of()
     return raw[:2] + b"".join(segments) + raw[2:]
 
 
 KINDS: dict[str, Callable[[], bytes]] = {
-    "baseline": jpeg,
-    "progressive": lambda: jpeg(progressive=True),
-    "restart-markers": lambda: jpeg(restart_marker_blocks=1),
-    "4:4:4": lambda: jpeg(subsampling=0),
-    "4:2:2": lambda: jpeg(subsampling=1),
-    "quality-5": lambda: jpeg(quality=5),
-    "grey": lambda: jpeg("L"),
-    "cmyk": lambda: jpeg("CMYK"),
-    "srgb-profile": lambda: jpeg(icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()),
+    "baseline": jpeg_of,
+    "progressive": lambda: jpeg_of(progressive=True),
+    "restart-markers": lambda: jpeg_of(restart_marker_blocks=1),
+    "4:4:4": lambda: jpeg_of(subsampling=0),
+    "4:2:2": lambda: jpeg_of(subsampling=1),
+    "quality-5": lambda: jpeg_of(quality=5),
+    "grey": lambda: jpeg_of("L"),
+    "cmyk": lambda: jpeg_of("CMYK"),
+    "srgb-profile": lambda: jpeg_of(icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()),
+    **{name: lambda make=make: jpeg_of(icc_profile=make()) for name, make in PROFILES.items()},
     "comment": lambda: with_segments(segment(0xFE, b"a comment")),
     **{f"exif-{k}": lambda k=k: with_segments(exif(k)) for k in range(1, 9)},
     **{f"xmp-{k}": lambda k=k: with_segments(xmp(k)) for k in (3, 6, 8)},
@@ -82,7 +85,7 @@ KINDS: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_both_decoders_give_the_same_pixels_upright(kind: str) -> None:
     content = KINDS[kind]()
-    (fast,) = jpeg_loaders(fast=True, reduced=False)
+    (fast,) = jpeg.jpeg_loaders(fast=True, reduced=False)
     image = decode_image(content, name=kind)
     by_pillow_CHW = preprocess(image, PIXELS)
     answer = fast(content, PIXELS)
@@ -96,3 +99,24 @@ def test_both_decoders_give_the_same_pixels_upright(kind: str) -> None:
 @pytest.mark.parametrize("turn", ["exif-6", "exif-behind-xmp", "xmp-6", "exif-as-long"])
 def test_a_turned_jpeg_stands_upright(turn: str) -> None:
     assert decode_image(KINDS[turn](), name=turn).size == (100, 160)
+
+
+@pytest.mark.parametrize("fault", ["_plain_orientation", "turned"])
+def test_a_fast_way_that_turns_pictures_otherwise_is_not_taken(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert jpeg.fast_loader.__wrapped__() is not None
+    unturned = {
+        "_plain_orientation": lambda content, preprocessing: 1,
+        "turned": lambda pixels_CHW, orientation: pixels_CHW,
+    }
+    monkeypatch.setattr(jpeg, fault, unturned[fault])
+    assert jpeg.fast_loader.__wrapped__() is None
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_colour_profile_changes_no_pixel_in_either_decoder(name: str) -> None:
+    for content in (jpeg_of(), jpeg_of(progressive=True)):
+        profile = segment(0xE2, b"ICC_PROFILE\0\1\1" + PROFILES[name]())
+        tagged = content[:2] + profile + content[2:]
+        (fast,) = jpeg.jpeg_loaders(fast=True, reduced=False)
+        assert np.array_equal(fast(tagged, PIXELS)[0], fast(content, PIXELS)[0])
+        assert np.array_equal(decode_image(tagged, name=name), decode_image(content, name=name))

@@ -19,7 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pinembed.images.decode import DAMAGE, MAX_PIXELS, UPRIGHT_BY, orientation_of, to_rgb, upright
+from pinembed.images.decode import (
+    DAMAGE,
+    MAX_PIXELS,
+    ORIENTATION_TAG,
+    UPRIGHT_BY,
+    decode_image,
+    orientation_of,
+    to_rgb,
+    upright,
+)
 from pinembed.images.libtorch import RESIZE, Libtorch
 from pinembed.images.preprocess import INTERPOLATIONS, is_strip, preprocess, resized_size, squared
 from pinembed.nouns.encoder_spec import Preprocessing
@@ -64,21 +73,45 @@ def load_reduced(content: bytes, preprocessing: Preprocessing) -> Picture | None
 
 @functools.cache
 def fast_loader() -> LoadJpeg | None:
-    """What loads JPEGs; None where torch's libraries cannot be called, or do not resize as Pillow does.
+    """What loads JPEGs; None where torch's libraries cannot be called, or do not load as Pillow does.
 
-    Without AVX2 they do not. A process that has imported torch shares its libraries, which are not loaded twice.
+    Without AVX2 they resize otherwise. A process that has imported torch shares its libraries: none is loaded twice.
     """
+    noise_HWC = np.random.default_rng(0).integers(0, 256, (61, 83, 3), np.uint8)
     try:
         torch = Libtorch()
-        noise_CHW = np.random.default_rng(0).integers(0, 256, (3, 61, 83), np.uint8)
-        ours_CHW = torch.resize(noise_CHW, (32, 24), "bicubic")
+        loader = functools.partial(_load_fast, torch)
+        return loader if _resizes_alike(torch, noise_HWC) and _loads_alike(loader, _turned_jpeg(noise_HWC)) else None
     except (OSError, AttributeError, RuntimeError):
         return None
-    noise = Image.fromarray(np.ascontiguousarray(noise_CHW.transpose(1, 2, 0)))
-    theirs_CHW = np.asarray(noise.resize((32, 24), INTERPOLATIONS["bicubic"])).transpose(2, 0, 1)
-    if np.abs(ours_CHW.astype(int) - theirs_CHW.astype(int)).max() > 1:
-        return None
-    return functools.partial(_load_fast, torch)
+
+
+def _resizes_alike(torch: Libtorch, pixels_HWC: NDArray[np.uint8]) -> bool:
+    ours_CHW = torch.resize(np.ascontiguousarray(pixels_HWC.transpose(2, 0, 1)), (32, 24), "bicubic")
+    theirs = Image.fromarray(pixels_HWC).resize((32, 24), INTERPOLATIONS["bicubic"])
+    return _largest_difference(ours_CHW, np.asarray(theirs).transpose(2, 0, 1)) <= 1
+
+
+def _loads_alike(loader: LoadJpeg, content: bytes) -> bool:
+    preprocessing = Preprocessing(
+        image_px=32, mean=(0.5,) * 3, std=(0.5,) * 3, interpolation="bicubic", resize_mode="shortest"
+    )
+    ours = loader(content, preprocessing)
+    theirs_CHW = preprocess(decode_image(content, name="the self-check"), preprocessing)
+    return ours is not None and _largest_difference(ours[0], theirs_CHW) <= 2
+
+
+def _turned_jpeg(pixels_HWC: NDArray[np.uint8]) -> bytes:
+    """Whose EXIF turns it by a quarter, and stands behind another segment of its kind."""
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[ORIENTATION_TAG] = 6
+    Image.fromarray(pixels_HWC).save(file, "JPEG", quality=90, exif=exif)
+    content = file.getvalue()
+    return content[:2] + b"\xff\xe1\x00\x08other\0" + content[2:]
+
+
+def _largest_difference(ours: NDArray[np.uint8], theirs: NDArray[np.uint8]) -> int:
+    return 255 if ours.shape != theirs.shape else int(np.abs(ours.astype(int) - theirs.astype(int)).max())
 
 
 def _load_fast(torch: Libtorch, content: bytes, preprocessing: Preprocessing) -> Picture | None:
