@@ -23,6 +23,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # from glibc's malloc.h
 NEVER = 2**31 - 1
 GPU_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/nvmap", "/dev/nvhost-gpu", "/dev/kfd")
 LARGEST_INT = 2**63 - 1
+LARGEST_OF_FLOAT = 2**53  # from there on a float64 does not hold every whole number
 WAIT_VARIABLES = frozenset({"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"})
 SHORT_SPIN = "10000"
 LOADAVG = Path("/proc/loadavg")

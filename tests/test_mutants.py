@@ -1,15 +1,23 @@
-"""Metadata files with damage of every kind: a sentence or rows, never a traceback.
+"""Metadata files and images with damage of every kind, through the whole command.
 
+Never a traceback, and nothing lost without a word: an image is a row or a failure, and a value is stored or told.
 More of them: PINEMBED_MUTANTS=2000 pytest tests/test_mutants.py
 """
 
 from __future__ import annotations
 
+import csv
+import datetime
 import io
 import json
+import math
 import os
+import posixpath
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +28,10 @@ from PIL import Image
 from pinembed.catalogue.folder import read_catalogue
 from pinembed.catalogue.inputs import find_inputs
 from pinembed.errors import DataError
+from pinembed.jobs.encode import encode
+from pinembed.nouns.progress import Silent
 from pinembed.settings.encoding import EncodeSettings
+from tests.encoding import failures_of, rows_of
 
 MUTANTS = int(os.environ.get("PINEMBED_MUTANTS", "60"))
 NAMES = ("a.png", "sub/b.png", "c d.png")
@@ -106,3 +117,192 @@ def outcome_of(reader: Callable[[Path], object], folder: Path, what: str) -> str
 def _read_as_encode_does(folder: Path) -> None:
     inputs = find_inputs(EncodeSettings(images=folder, table="t/t", encoder="e"))
     assert all(candidate.id for candidate in inputs.candidates)
+
+
+# through the whole command
+
+TABLES_OF = 40  # nights that one table sees, so that each meets the types that the last ones left
+
+
+def plain_csv_bytes(rng: np.random.Generator) -> bytes:
+    """With names that a table can have, so that most files have rows."""
+    columns = ["file_name", *rng.choice(["id", "split", "t", "price", "u"], 3, replace=False).tolist()]
+    values = [[name, *rng.choice(VALUES, 3).tolist()] for name in NAMES]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *values])
+    return text.getvalue().encode("utf-8", "surrogatepass")
+
+
+WRITERS: dict[str, Callable[[np.random.Generator], bytes]] = {
+    "csv": plain_csv_bytes,
+    "jsonl": jsonl_bytes,
+    "parquet": parquet_bytes,
+}
+
+
+class Listener(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.words = ""
+
+    def say(self, text: str) -> None:
+        self.words += text + "\n"
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_every_value_of_a_metadata_file_is_stored_or_told(kind: str, tmp_path: Path, tiny_encoder: Path) -> None:
+    folder = tmp_path / "x"
+    (folder / "sub").mkdir(parents=True)
+    for index, name in enumerate(NAMES):
+        Image.new("RGB", (8, 8), (index * 40, 0, 0)).save(folder / name)
+    outcomes: Counter[str] = Counter()
+    for seed in range(max(1, MUTANTS // 3)):
+        rng = np.random.default_rng(seed + 10_000)
+        content = mutated(WRITERS[kind](rng), rng)
+        (folder / f"metadata.{kind}").write_bytes(content)
+        table, listener = f"{tmp_path}/db{seed // TABLES_OF}/t", Listener()
+        asked = EncodeSettings(
+            images=folder, table=table, encoder=str(tiny_encoder), backend="torch", workers=1, prune=True, force=True
+        )
+        what = f"mutant {seed} of {kind}"
+        try:
+            report = encode(asked, progress=listener)
+        except DataError:
+            outcomes["refused"] += 1
+            continue
+        except Exception as error:
+            raise AssertionError(f"{what}: {type(error).__name__}: {error}") from error
+        outcomes["rows"] += 1
+        counts = report.counts
+        assert counts.added + counts.updated + (counts.unchanged or 0) + counts.duplicate + counts.failed >= 3, what
+        stored = {row["file_name"]: row for row in rows_of(table).values()}
+        assert set(stored) == set(NAMES), what
+        for row in rows_in(content, kind):
+            name = posixpath.normpath(str(row.pop("file_name")).replace("\\", "/"))
+            if name not in stored:
+                assert counts.failed, f"{what}: {name} is neither a row nor a failure"
+                continue
+            if row.get("id") in (None, ""):
+                row["id"] = name
+            for column, value in row.items():
+                is_told = f"column {column} are no" in listener.words
+                found = stored[name].get(column)
+                assert is_told or stands_for(found, value), (
+                    f"{what}: {column} of {name} is {value!r} in the file and {found!r} in the table"
+                )
+    assert outcomes["rows"], outcomes
+
+
+def rows_in(content: bytes, kind: str) -> list[dict[str, Any]]:
+    """What a file says, by the plainest reader."""
+    if kind == "parquet":
+        table = pq.read_table(io.BytesIO(content))
+        columns = [_readable(column) for column in table.columns]
+        return pa.table(columns, names=table.column_names).to_pylist()
+    text = content.decode("utf-8-sig")
+    if kind == "jsonl":
+        return [json.loads(line) for line in text.split("\n") if line.strip()]
+    rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+    return [{name: cell for name, cell in zip(rows[0], row, strict=True) if name} for row in rows[1:]]
+
+
+def _readable(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """What Python has no type for, as words or nanoseconds."""
+    if pa.types.is_timestamp(column.type):
+        return column.cast(pa.string())
+    return column.cast(pa.int64()) if pa.types.is_duration(column.type) else column
+
+
+def stands_for(stored: Any, value: Any) -> bool:
+    """Whether a stored value is what was written, in the type of its column."""
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)) or value in ([], {}):
+        return stored in (None, "", [], {}, "[]", "{}") or stored != stored or str(stored) == str(value)
+    if isinstance(value, dict) and isinstance(stored, dict):
+        return all(stands_for(stored.get(name), part) for name, part in value.items())
+    if isinstance(stored, str):
+        as_json = ""
+        with suppress(TypeError):
+            as_json = json.dumps(value, ensure_ascii=False)
+        as_text = " ".join(str(value).split())
+        listed = ", ".join(map(str, value)) if isinstance(value, list) else as_text
+        return stored in (value, str(value), as_text, as_json, listed) or stored.replace("+00:00", "") in str(value)
+    if stored == value or repr(stored) == repr(value):
+        return True
+    if isinstance(stored, bytes):
+        return stored == str(value).encode()
+    with suppress(ValueError, TypeError, OverflowError):
+        if isinstance(stored, bool):
+            return str(value).lower() == str(stored).lower()
+        if isinstance(stored, int | float):
+            return float(value) == stored and (isinstance(stored, float) or int(value) == stored)
+        if isinstance(stored, datetime.timedelta):
+            return stored == datetime.timedelta(microseconds=value / 1000)
+        if isinstance(stored, datetime.datetime):
+            return datetime.datetime.fromisoformat(str(value)).replace(tzinfo=None) == stored.replace(tzinfo=None)
+        return str(stored) == str(value)
+    return False
+
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
+
+
+def image_bytes(format_: str, rng: np.random.Generator) -> bytes:
+    """A small picture with what its format may have beside it: EXIF, palettes, transparency, several frames."""
+    pixels_HWC = rng.integers(0, 256, (int(rng.integers(1, 40)), int(rng.integers(1, 40)), 3), np.uint8)
+    modes = {"JPEG": ("RGB", "L", "CMYK"), "BMP": ("RGB", "L", "P"), "GIF": ("P", "L"), "WEBP": ("RGB", "RGBA")}
+    mode = str(rng.choice(modes.get(format_, ("RGB", "RGBA", "L", "P", "I;16", "1"))))
+    image = Image.fromarray(pixels_HWC)
+    image = Image.fromarray(pixels_HWC[:, :, 0].astype(np.uint16)) if mode == "I;16" else image.convert(mode)
+    options: dict[str, Any] = {}
+    if format_ in {"JPEG", "PNG", "WEBP"} and rng.random() < 0.5:
+        exif = Image.Exif()
+        exif[0x112] = int(rng.integers(0, 10))
+        options["exif"] = exif
+    if format_ == "JPEG":
+        options["progressive"] = bool(rng.random() < 0.3)
+    if format_ in {"GIF", "TIFF"} and rng.random() < 0.3:
+        options |= {"save_all": True, "append_images": [image.rotate(90)]}
+    buffer = io.BytesIO()
+    image.save(buffer, format_, **options)
+    return buffer.getvalue()
+
+
+def damaged(content: bytes, rng: np.random.Generator) -> bytes:
+    """Bytes flipped, an end cut off, or two pieces in each other's place; one in eight stays whole."""
+    what, size = int(rng.integers(0, 8)), len(content)
+    if what < 4:
+        flipped = bytearray(content)
+        for _ in range(int(rng.integers(1, 9))):  # most damage that matters is near the beginning
+            at = int(rng.integers(0, size if what < 2 else min(size, 64)))
+            flipped[at] ^= int(rng.integers(1, 256))
+        return bytes(flipped)
+    if what == 4:
+        return content[: int(rng.integers(0, size))]
+    if what < 7:
+        a, b, c, d = sorted(int(at) for at in rng.integers(0, size + 1, 4))
+        return content[:a] + content[c:d] + content[b:c] + content[a:b] + content[d:]
+    return content
+
+
+def test_every_image_is_a_row_or_a_failure(tmp_path: Path, tiny_encoder: Path) -> None:
+    folder, table = tmp_path / "x", f"{tmp_path}/db/t"
+    folder.mkdir()
+    for seed in range(MUTANTS):
+        rng = np.random.default_rng(seed)
+        format_ = FORMATS[seed % len(FORMATS)]
+        (folder / f"{seed:05}.{format_.lower()}").write_bytes(damaged(image_bytes(format_, rng), rng))
+    asked = EncodeSettings(
+        images=folder, table=table, encoder=str(tiny_encoder), backend="torch", workers=2, max_failure_rate=1
+    )
+    report = encode(asked)
+    rows, failures = rows_of(table), failures_of(table)
+    assert {*rows} | {*failures} == {path.name for path in folder.iterdir()}
+    assert not {*rows} & {*failures}
+    assert min(len(rows), len(failures)) > 0
+    for row in rows.values():
+        assert min(row["width_px"], row["height_px"]) > 0
+        assert np.linalg.norm(np.array(row["vector"], np.float32)) == pytest.approx(1, abs=2e-3)
+    assert report.counts.failed == len(failures)
+    again = encode(asked).counts
+    assert (again.unchanged, again.failed, again.added) == (len(rows), len(failures), 0)

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import shutil
-import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,54 +20,10 @@ from PIL import Image, PngImagePlugin
 
 from tests.conftest import CliResult
 from tests.encoding import failures_of, rows_of
+from tests.odd_data import noise, png, two_images, write_tar
 
+pytest_plugins = ("tests.odd_fixtures",)
 Cli = Callable[..., CliResult]
-
-
-@pytest.fixture
-def table(tmp_path: Path) -> str:
-    return f"{tmp_path}/db/pins"
-
-
-@pytest.fixture
-def encode(cli: Cli, tiny_encoder: Path, table: str) -> Callable[..., CliResult]:
-    """`pinembed encode ARGS... --json` into `table`, by the fp32 torch backend."""
-
-    def run(*args: str | Path) -> CliResult:
-        return cli("encode", *args, "--table", table, "--encoder", tiny_encoder, "--backend", "torch", "--json")
-
-    return run
-
-
-def noise(seed: int, size: tuple[int, int] = (48, 40)) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8))
-
-
-def two_images(folder: Path, *, csv: str | None = None, jsonl: str | None = None) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for index in (0, 1):
-        noise(index).save(folder / f"a{index}.png")
-    if csv is not None:
-        (folder / "metadata.csv").write_text(csv, encoding="utf-8")
-    if jsonl is not None:
-        (folder / "metadata.jsonl").write_text(jsonl, encoding="utf-8")
-    return folder
-
-
-def png(colour: str | tuple[int, int, int]) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (40, 40), colour).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def write_tar(path: Path, members: dict[str, bytes]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as tar:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return path
 
 
 def assert_each_row_is_its_files(table: str, rows: int) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import posixpath
 import unicodedata
 from array import array
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -116,13 +116,20 @@ def _item(root: Path, candidate: Candidate) -> Item:
     )
 
 
-def scan_folder(root: Path, *, metadata: Path | None = None, listed: ListedFiles | None = None) -> FolderScan:
+def scan_folder(
+    root: Path,
+    *,
+    metadata: Path | None = None,
+    listed: ListedFiles | None = None,
+    texts: Collection[str] = (),
+) -> FolderScan:
     """List the images and join them with their metadata; without metadata every image file is an item.
 
     Args:
         root: the folder.
         metadata: a metadata file elsewhere; its `file_name`s are relative to `root`.
         listed: the only files that count, instead of all images of the folder; other metadata rows do not matter then.
+        texts: metadata columns whose types are not to be guessed; out of a CSV they come as text.
 
     Raises:
         DataError: no such folder, no image in it, unreadable metadata, no `file_name` column, an id that occurs twice.
@@ -135,7 +142,7 @@ def scan_folder(root: Path, *, metadata: Path | None = None, listed: ListedFiles
         folders = {parent.as_posix() for name in listed.files for parent in PurePosixPath(name).parents}
         names = (f"{folder}/{name}".removeprefix("./") for folder in folders for name in METADATA_NAMES)
         beside += [name for name in names if (root / name).is_file()]
-    found = read_metadata(root, metadata, beside)
+    found = read_metadata(root, metadata, beside, texts=texts)
     if found is None and not (len(files) or failures) and listed is None:
         raise no_image_in(root)
     if found is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from pinembed.errors import DataError, UsageError
 from pinembed.machine import disk_of
 from pinembed.nouns.failure import Failure
 from pinembed.settings.encoding import EncodeSettings
+from pinembed.table.columns import as_stated
 from pinembed.table.schema import metadata_fields
 
 
@@ -82,8 +83,12 @@ class Inputs:
         return below.startswith(self.seen) and not below.startswith(self.unsure)
 
 
-def find_inputs(settings: EncodeSettings) -> Inputs:
+def find_inputs(settings: EncodeSettings, *, texts: Collection[str] = ()) -> Inputs:
     """List the images, read their metadata and join them.
+
+    Args:
+        settings: what was asked for.
+        texts: metadata columns that the table holds as text, so that a CSV's text for them is taken as it is written.
 
     Raises:
         DataError: no such folder, no image in it, unreadable metadata, an id that occurs twice.
@@ -91,6 +96,20 @@ def find_inputs(settings: EncodeSettings) -> Inputs:
     """
     if settings.null_separated and settings.files_from is None:
         raise UsageError("--null says how --files-from is separated; there is none.", remedy="Give --files-from LIST.")
+    stated = settings.column_types
+    inputs = _found(settings, {*texts, *stated})
+    if not stated:
+        return inputs
+    fields, notes = as_stated(inputs.candidates.fields, stated)
+    return dataclasses.replace(
+        inputs,
+        candidates=dataclasses.replace(inputs.candidates, fields=fields),
+        schema=inputs.schema if fields is None else fields.schema,
+        notes=(*inputs.notes, *notes),
+    )
+
+
+def _found(settings: EncodeSettings, texts: Collection[str]) -> Inputs:
     kind = shard_kind(settings.images)
     if kind is not None:
         file = Shard(path=settings.images, file_name=settings.images.name)
@@ -101,7 +120,7 @@ def find_inputs(settings: EncodeSettings) -> Inputs:
         {} if settings.files_from is not None or _holds_pictures(settings.images) else shards_of_folder(settings.images)
     )
     if not shards:
-        return _from_folder(settings)
+        return _from_folder(settings, texts)
     if len(shards) > 1 and are_records_of_tars(shards[PARQUET], shards[TAR]):
         del shards[PARQUET]
     if len(shards) > 1:
@@ -129,7 +148,7 @@ def _disk(folder: str) -> int:
         raise DataError(f"{folder} cannot be read: {error.strerror or error}.", remedy="Check the disk.") from error
 
 
-def _from_folder(settings: EncodeSettings) -> Inputs:
+def _from_folder(settings: EncodeSettings, texts: Collection[str]) -> Inputs:
     if settings.image_column is not None:
         raise _needless("--image-column", settings.images, "Parquet files")
     folder = _absolute(settings.images)
@@ -138,7 +157,7 @@ def _from_folder(settings: EncodeSettings) -> Inputs:
         listed = listed_files(
             settings.images, settings.files_from, separator=b"\0" if settings.null_separated else b"\n"
         )
-    scan = scan_folder(settings.images, metadata=settings.metadata, listed=listed)
+    scan = scan_folder(settings.images, metadata=settings.metadata, listed=listed, texts=texts)
     candidates, failures = drop_duplicate_ids(_with_prefix(settings, scan.candidates))
     schema = pa.schema([]) if candidates.fields is None else candidates.fields.schema
     metadata_fields(schema)  # a name that no column can have is refused before anything is made

@@ -10,9 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
+from pinembed.catalogue.column_types import plain_columns
+from pinembed.catalogue.metadata import with_item_columns_as_text
 from pinembed.catalogue.shards import PARQUET, TAR, Shard, ShardScan
 from pinembed.errors import DataError
 from pinembed.machine import mtime_ns_of
@@ -21,6 +24,7 @@ from pinembed.nouns.item import Candidate, ParquetCell
 BEST_NAME = "image"
 USUAL_NAMES = (BEST_NAME, "img", "picture", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes")
 BATCH_ROWS = 4096
+ROW = "\0row"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,20 +55,40 @@ def scan_parquets(shards: Sequence[Shard], image_column: str | None) -> ShardSca
         DataError: several columns could be the images, or the files' columns do not go together.
     """
     scan = ShardScan()
-    schemas = [_scan_one(shard, image_column, scan) for shard in shards]
+    scanned = [_scan_one(shard, image_column, scan) for shard in shards]
     try:
-        scan.schema = pa.unify_schemas(schemas, promote_options="permissive")
+        rows = plain_columns(pa.concat_tables([table for _, table in scanned], promote_options="permissive"))
     except pa.ArrowException as error:
         raise DataError(
             f"The Parquet files hold columns of one name and different types: {str(error).splitlines()[0]}",
             remedy="Make the types alike, or encode the files into different tables.",
         ) from error
+    scan.schema = pa.schema([field for field in rows.schema if field.name not in {ROW, "id"}])
+    items = ((shard, cell) for (cells, _), shard in zip(scanned, shards, strict=True) for cell in cells)
+    for (shard, cell), fields in zip(items, _as_dicts(rows), strict=True):
+        given_id = fields.pop("id", None)
+        scan.candidates.append(
+            Candidate(
+                id=f"{shard.file_name}/{cell.number}" if given_id is None else given_id,
+                file_name=f"{shard.file_name}/{cell.column}/{cell.number}",
+                image=cell,
+                size_bytes=None,
+                mtime_ns=cell.mtime_ns,
+                fields=fields,
+            )
+        )
     return scan
 
 
-def _scan_one(shard: Shard, image_column: str | None, scan: ShardScan) -> pa.Schema:
-    """Add the items of one file, as far as it can be read, and give the types of its metadata columns."""
-    schema = pa.schema([])
+def _as_dicts(rows: pa.Table) -> Iterator[dict[str, Any]]:
+    for batch in rows.to_batches(max_chunksize=BATCH_ROWS):
+        yield from batch.drop_columns([ROW]).to_pylist() if batch.num_columns > 1 else ({} for _ in range(len(batch)))
+
+
+def _scan_one(shard: Shard, image_column: str | None, scan: ShardScan) -> tuple[list[ParquetCell], pa.Table]:
+    """The images of one file, as far as it can be read, and a row of metadata for each, with its number as ROW."""
+    cells: list[ParquetCell] = []
+    groups: list[pa.Table] = []
     try:
         mtime_ns = mtime_ns_of(shard.path.stat())
         with pa.parquet.ParquetFile(shard.path) as file:
@@ -72,59 +96,40 @@ def _scan_one(shard: Shard, image_column: str | None, scan: ShardScan) -> pa.Sch
             if layout is None:
                 columns = ", ".join(file.schema_arrow.names) or "none"
                 scan.give_up(shard, "no_image_column", f"has no column of image bytes; its columns are {columns}")
-                return schema
+                return [], _numbered(pa.table({}), 0)
             if layout.left_out:
                 scan.notes.append(f"{shard.path}: {', '.join(layout.left_out)}: bytes too, and left out of the table.")
-            written = pa.schema([file.schema_arrow.field(name) for name in layout.fields])
-            schema = _to_microseconds(written)
-            if schema != written:
-                scan.notes.append(f"{shard.path}: times to the nanosecond are stored to the microsecond.")
-            scan.candidates.extend(_items(shard, file, layout, mtime_ns))
-    except (pa.ArrowException, OSError, UnicodeError) as error:  # a damaged column of text may be no UTF-8
+            for row_group in range(file.num_row_groups):
+                groups.append(_fields(file, row_group, layout))
+                cells += [
+                    ParquetCell(
+                        path=shard.path,
+                        column=layout.image,
+                        number=len(cells) + row,
+                        row_group=row_group,
+                        row=row,
+                        mtime_ns=mtime_ns,
+                    )
+                    for row in range(len(groups[-1]))
+                ]
+    except (pa.ArrowException, OSError, ValueError) as error:  # a damaged column of text may be no UTF-8
         scan.give_up(shard, "broken_shard", f"cannot be read as Parquet: {str(error).splitlines()[0]}")
-    return schema
+    return cells, pa.concat_tables(groups) if groups else _numbered(pa.table({}), 0)
 
 
-def _items(shard: Shard, file: Any, layout: _Layout, mtime_ns: int) -> Iterator[Candidate]:
-    number = 0
-    for row_group in range(file.num_row_groups):
-        for row, fields in enumerate(_fields(file, row_group, layout)):
-            given_id = fields.pop("id", None) if layout.has_id else None
-            image = ParquetCell(
-                path=shard.path, column=layout.image, number=number, row_group=row_group, row=row, mtime_ns=mtime_ns
-            )
-            yield Candidate(
-                id=f"{shard.file_name}/{number}" if given_id is None else str(given_id),
-                file_name=f"{shard.file_name}/{layout.image}/{number}",
-                image=image,
-                size_bytes=None,
-                mtime_ns=mtime_ns,
-                fields=fields,
-            )
-            number += 1
-
-
-def _fields(file: Any, row_group: int, layout: _Layout) -> Iterator[dict[str, Any]]:
-    """The metadata of each row of a group."""
+def _fields(file: Any, row_group: int, layout: _Layout) -> pa.Table:
+    """The metadata of the rows of a group."""
     columns = [*layout.fields, *(["id"] if layout.has_id else [])]
-    if not columns:
-        yield from ({} for _ in range(file.metadata.row_group(row_group).num_rows))
-        return
-    for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=[row_group], columns=columns):
-        yield from batch.cast(_to_microseconds(batch.schema), safe=False).to_pylist()
+    rows = file.metadata.row_group(row_group).num_rows
+    table = file.read_row_group(row_group, columns=columns) if columns else pa.table({})
+    table.validate(full=True)
+    return _numbered(with_item_columns_as_text(table), rows)
 
 
-def _to_microseconds(schema: pa.Schema) -> pa.Schema:
-    """The same columns, with moments and durations as Python knows them."""
-    kinds = []
-    for field in schema:
-        kind = field.type
-        if pa.types.is_timestamp(kind) and kind.unit == "ns":
-            kind = pa.timestamp("us", kind.tz)
-        elif pa.types.is_duration(kind) and kind.unit == "ns":
-            kind = pa.duration("us")
-        kinds.append(field.with_type(kind))
-    return pa.schema(kinds)
+def _numbered(table: pa.Table, rows: int) -> pa.Table:
+    """With a column that keeps the number of rows where there is no other."""
+    numbers = pa.array(np.arange(rows))
+    return table.append_column(ROW, numbers) if table.num_columns else pa.table({ROW: numbers})
 
 
 def _layout(shard: Shard, schema: pa.Schema, wanted: str | None) -> _Layout | None:

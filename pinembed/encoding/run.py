@@ -30,9 +30,10 @@ from pinembed.nouns.progress import Progress, Stop
 from pinembed.nouns.run_record import DONE, FAILED, STOPPED, TOO_MANY_FAILURES, Counts, RunRecord
 from pinembed.reports.encode import EncodeReport, EncodeStages
 from pinembed.settings.encoding import EncodeSettings
+from pinembed.table.columns import as_stored, fit_columns
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.side_tables import Tables
-from pinembed.table.upkeep import as_stored, fit_columns, index_if_large, tidy
+from pinembed.table.upkeep import index_if_large, tidy
 from pinembed.table.writer import TableWriter
 from pinembed.version import __version__
 

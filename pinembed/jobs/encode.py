@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 
-from pinembed.catalogue.inputs import find_inputs
+from pinembed.catalogue.inputs import Inputs, find_inputs
 from pinembed.encoding.run import EncodeRun, RunHistory
 from pinembed.encoding.target import choose_target
 from pinembed.nouns.progress import SILENT, Progress, Stop
 from pinembed.reports.encode import EncodeReport
 from pinembed.settings.encoding import EncodeSettings
 from pinembed.table.address import parse_address
+from pinembed.table.columns import refuse_other_types, text_columns
 from pinembed.table.lock import run_lock
 from pinembed.table.side_tables import Tables
 
@@ -19,7 +20,7 @@ def encode(settings: EncodeSettings, *, progress: Progress = SILENT, stop: Stop 
     """Bring a table up to date with images.
 
     Raises:
-        UsageError: a value that cannot be meant, or another dtype than the table's.
+        UsageError: a value that cannot be meant, or another dtype or type of a column than the table's.
         DataError: no images, unreadable metadata, or --prune would remove too much.
         EncoderError: the encoder cannot be loaded.
         EncoderMismatchError: the table holds another encoder's embeddings.
@@ -30,20 +31,22 @@ def encode(settings: EncodeSettings, *, progress: Progress = SILENT, stop: Stop 
     started_s = time.perf_counter()
     tables = Tables(parse_address(settings.table))
     target = choose_target(settings, tables)
+    if tables.embeddings is not None:
+        refuse_other_types(tables.embeddings, settings.column_types)
     progress.start("scan")
     if settings.dry_run:
-        run = EncodeRun(settings, target, find_inputs(settings), tables, progress)
+        run = EncodeRun(settings, target, _inputs(settings, tables), tables, progress)
         plan = run.plan()
         run.foresee(plan)
         scan_s = time.perf_counter() - started_s
         return run.report(plan, scan_s=scan_s, seconds=scan_s)
     # a first run that finds nothing to encode leaves nothing behind, not even a lock
-    inputs = find_inputs(settings) if tables.embeddings is None else None
+    inputs = _inputs(settings, tables) if tables.embeddings is None else None
     history = RunHistory(settings, target, tables)
     with run_lock(target.address):
         tables.catch_up()
         with history.kept():
-            run = EncodeRun(settings, target, inputs or find_inputs(settings), tables, progress)
+            run = EncodeRun(settings, target, inputs or _inputs(settings, tables), tables, progress)
             history.counts = run.counters.counts
             plan = run.plan()
             scan_s = time.perf_counter() - started_s
@@ -51,3 +54,8 @@ def encode(settings: EncodeSettings, *, progress: Progress = SILENT, stop: Stop 
             report = run.report(plan, scan_s=scan_s, seconds=time.perf_counter() - started_s)
             history.finish(run, report)
     return report
+
+
+def _inputs(settings: EncodeSettings, tables: Tables) -> Inputs:
+    table = tables.embeddings
+    return find_inputs(settings, texts=() if table is None else text_columns(table))

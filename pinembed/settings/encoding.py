@@ -24,6 +24,15 @@ from pinembed.settings.option import (
 
 IMAGE_LIMIT_S = 60.0
 StoredDtype = Literal["fp16", "fp32"]
+COLUMN_TYPES = ("text", "int", "float", "bool", "date", "timestamp")
+OTHER_NAMES = {
+    **dict.fromkeys(("string", "str"), "text"),
+    **dict.fromkeys(("integer", "int64"), "int"),
+    **dict.fromkeys(("double", "number", "float64"), "float"),
+    **dict.fromkeys(("boolean",), "bool"),
+    **dict.fromkeys(("datetime",), "timestamp"),
+}
+ALWAYS_TEXT = ("file_name", "id", "split")
 
 
 @described
@@ -91,6 +100,16 @@ class EncodeSettings:
             panel=INPUTS,
         ),
     ] = None
+    columns: Annotated[
+        tuple[str, ...],
+        Option(
+            "Type of a metadata column, so that it is stated and not guessed from the first values: text, int, float, "
+            "bool, date or timestamp; may be given several times. A value that does not fit is left out and told.",
+            flags=("--column",),
+            metavar="NAME=TYPE",
+            panel=INPUTS,
+        ),
+    ] = ()
     image_column: Annotated[
         str | None, Option("Column of the images in Parquet, where several hold bytes.", panel=INPUTS)
     ] = None
@@ -142,6 +161,29 @@ class EncodeSettings:
                 f"--max-failure-rate {self.max_failure_rate} is no share; wanted a number from 0 to 1.",
                 remedy="0.05 ends the run with exit code 3 when more than 5 % of the images failed.",
             )
+        _ = self.column_types
+
+    @property
+    def column_types(self) -> dict[str, str]:
+        """One of COLUMN_TYPES by metadata column.
+
+        Raises:
+            UsageError: no such type, no name, or one that has a type anyway.
+        """
+        types: dict[str, str] = {}
+        for statement in self.columns:
+            name, _, kind = statement.rpartition("=")
+            kind = OTHER_NAMES.get(kind.lower(), kind.lower())
+            if not name or kind not in COLUMN_TYPES:
+                raise UsageError(
+                    f"--column {statement} states no type; wanted NAME=TYPE with {', '.join(COLUMN_TYPES)}.",
+                    remedy="For example: --column price=float",
+                )
+            if name in ALWAYS_TEXT or types.get(name, kind) != kind:
+                reason = "is text always" if name in ALWAYS_TEXT else f"was {types[name]} in a statement before"
+                raise UsageError(f"--column {statement}: {name} {reason}.", remedy="Leave the statement out.")
+            types[name] = kind
+        return types
 
 
 @described

@@ -31,6 +31,8 @@ DTYPES = {FP16: pa.float16(), "fp32": pa.float32()}
 IMAGE_VECTOR = "image_vector"
 # Lance's own mark of a primary key; in the schema from the first commit on, so that no kill leaves a table without it
 PRIMARY_KEY = {b"lance-schema:unenforced-primary-key:position": b"1"}
+STATED = {b"pinembed.stated": b"1"}
+"""Mark of a metadata column whose type the user has stated, so that no later value changes it."""
 FILE_FIELDS = (
     pa.field("id", pa.string(), nullable=False, metadata=PRIMARY_KEY),
     pa.field("folder", pa.string()),
@@ -83,7 +85,7 @@ def name_obstacle(name: str) -> str:
 
 
 def metadata_fields(metadata_schema: pa.Schema) -> list[pa.Field]:
-    """Metadata columns as the table stores them: nullable, and a column without any value as text.
+    """Metadata columns as the table stores them: nullable, and what holds no value as text.
 
     Raises:
         DataError: as for `table_schema`.
@@ -95,9 +97,14 @@ def metadata_fields(metadata_schema: pa.Schema) -> list[pa.Field]:
                 remedy="Rename the column in the metadata file.",
             )
     return [
-        pa.field(field.name, pa.string() if pa.types.is_null(field.type) else _plain(field.type))
+        pa.field(field.name, _with_text_for_nothing(field.type), metadata=STATED if is_stated(field) else None)
         for field in metadata_schema
     ]
+
+
+def is_stated(field: pa.Field) -> bool:
+    """Whether the user has stated a column's type."""
+    return STATED.items() <= (field.metadata or {}).items()
 
 
 def stored_spec(schema: pa.Schema, *, table: str) -> EncoderSpec:
@@ -115,8 +122,10 @@ def stored_spec(schema: pa.Schema, *, table: str) -> EncoderSpec:
         ) from error
 
 
-def _plain(kind: pa.DataType) -> pa.DataType:
-    """Dictionary-encoded columns are stored as what they decode to, and lists that are all empty as lists of text."""
-    if pa.types.is_list(kind) and pa.types.is_null(kind.value_type):
-        return pa.list_(pa.string())
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+def _with_text_for_nothing(kind: pa.DataType) -> pa.DataType:
+    """A type with text in the place of one that has no value: of a column, of lists that are all empty, of fields."""
+    if pa.types.is_list(kind):
+        return pa.list_(_with_text_for_nothing(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_with_text_for_nothing(field.type)) for field in kind])
+    return pa.string() if pa.types.is_null(kind) else kind
