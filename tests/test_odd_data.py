@@ -383,6 +383,14 @@ def test_a_downloaders_own_folder_is_encoded(tmp_path: Path, encode: Callable[..
     assert encode(tmp_path / "x").json["added"] == 1
 
 
+def test_metadata_beside_tars_are_told_not_to_be_read(tmp_path: Path, encode: Callable[..., CliResult]) -> None:
+    write_tar(tmp_path / "x" / "00000.tar", {"000000000.png": png("red")})
+    (tmp_path / "x" / "metadata.csv").write_text("file_name,t\n000000000.png,x\n")
+    found = encode(tmp_path / "x")
+    assert found.json["added"] == 1
+    assert f"metadata.csv in {tmp_path / 'x'}: not read; .tar files bring their own metadata." in found.words
+
+
 def test_metadata_in_subfolders_are_read(tmp_path: Path, encode: Callable[..., CliResult], table: str) -> None:
     for index, name in enumerate(("shoes", "bags")):
         (tmp_path / "x" / name).mkdir(parents=True)

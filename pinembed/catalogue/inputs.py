@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from pinembed.catalogue.candidates import Candidates, as_text
 from pinembed.catalogue.files import ListedFiles, listed_files, scan_images
 from pinembed.catalogue.folder import FolderScan, scan_folder
+from pinembed.catalogue.metadata import METADATA_NAMES
 from pinembed.catalogue.parquet_shards import are_records_of_tars, scan_parquets
 from pinembed.catalogue.shards import (
     PARQUET,
@@ -188,6 +189,8 @@ def _from_shards(
     scan = scan_tars(shards) if kind == TAR else scan_parquets(shards, settings.image_column)
     refuse_nothing(scan, settings.images, shards)
     notes = [*scan.notes, *rename_reserved_columns(scan)]
+    if ignored := [name for name in METADATA_NAMES if Path(folder, name).is_file()]:
+        notes.append(f"{', '.join(ignored)} in {folder}: not read; {what} bring their own metadata.")
     found, unnamed = in_columns(scan.candidates, scan.schema)
     candidates, repeated = drop_duplicate_ids(_with_prefix(settings, found))
     return Inputs(
