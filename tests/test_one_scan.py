@@ -156,10 +156,22 @@ def test_an_id_that_is_a_list_is_refused_by_both(folder: Path) -> None:
             read(folder)
 
 
-def test_split_folders_whose_columns_do_not_go_together_are_refused_by_both(folder: Path) -> None:
-    (folder / "train/metadata.csv").write_text("file_name,price\nd.png,1\n")
+def test_split_folders_with_a_number_here_and_a_word_there_are_text_for_both(folder: Path) -> None:
+    for name in ("a.png", "dev/b.png", "z.png"):  # which have no row
+        (folder / name).unlink()
+    (folder / "train/metadata.csv").write_text("file_name,price\nd.png,01.50\n")
     (folder / "test/metadata.csv").write_text("file_name,price\nc.png,cheap\n")
 
+    prices = {item.file_name: item.fields.get("price") for item in read_catalogue(folder)}
+    assert (prices["train/d.png"], prices["test/c.png"]) == ("01.50", "cheap")
+    encoded = {candidate.file_name: candidate.fields["price"] for candidate in inputs_of(folder).candidates}
+    assert encoded == prices
+
+
+def test_split_folders_whose_columns_do_not_go_together_are_refused_by_both(folder: Path) -> None:
+    (folder / "train/metadata.jsonl").write_text('{"file_name": "d.png", "price": [1]}\n')
+    (folder / "test/metadata.csv").write_text("file_name,price\nc.png,1\n")
+
     for read in (inputs_of, read_catalogue):
-        with pytest.raises(DataError, match=r"test/metadata\.csv and the metadata files beside it hold .*: .*price"):
+        with pytest.raises(DataError, match=r"metadata.* and the metadata files beside it hold .*: .*price"):
             read(folder)
