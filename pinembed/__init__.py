@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pinembed.source.embedding_source import EmbeddingSource as EmbeddingSource
     from pinembed.table.embedding_table import EmbeddingTable as EmbeddingTable
     from pinembed.trimmed.model import TrimmedModel as TrimmedModel
-    from pinembed.trimmed.soft_tokens import ServingRequests as ServingRequests
+    from pinembed.trimmed.serving import ServingRequests as ServingRequests
 
 _COMMANDS = ("align", "ask", "encode", "evaluate", "export", "finetune", "fuse", "inspect", "search", "trim", "verify")
 _HOMES = {
@@ -49,7 +49,7 @@ _HOMES = {
     "Encoder": "encoder.encoder",
     "load_encoder": "encoder.encoder",
     "PinembedError": "errors",
-    "ServingRequests": "trimmed.soft_tokens",
+    "ServingRequests": "trimmed.serving",
     "TrimmedModel": "trimmed.model",
     **{f"{name}Settings": "settings.encoding" for name in ("Encode", "Inspect", "Search")},
     **{f"{name}Settings": "settings.model" for name in ("Align", "Ask", "Trim")},

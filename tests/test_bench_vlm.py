@@ -13,13 +13,13 @@ from pinembed.errors import ModelError, StoppedError, UsageError
 from pinembed.jobs import bench_vlm as bench_vlm_run
 from pinembed.jobs.bench_vlm import bench_vlm
 from pinembed.settings.measuring import BenchVlmSettings
+from pinembed.trimmed.costs import VisionShape, prefill_flops
+from pinembed.trimmed.families import FAMILIES
 from pinembed.trimmed.measure import (
     SHAPES,
     Bench,
     Timing,
-    VisionShape,
     free_bytes,
-    prefill_flops,
     random_model,
     shape_config,
 )
@@ -38,7 +38,7 @@ def test_shape_has_the_published_size_and_loses_its_tower(shape: str) -> None:
     config = shape_config(shape)
     with torch.device("meta"):
         full = Qwen3VLForConditionalGeneration(config)
-        trimmed = Qwen3VLForConditionalGeneration(Qwen3VLConfig(**trimmed_config(config.to_dict())))
+        trimmed = Qwen3VLForConditionalGeneration(Qwen3VLConfig(**trimmed_config(config.to_dict(), FAMILIES[0])))
     total = sum(parameter.numel() for parameter in full.parameters())
     tower = sum(parameter.numel() for parameter in full.model.visual.parameters())
     size, share = PARAMETERS[shape]

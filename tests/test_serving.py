@@ -22,7 +22,7 @@ from pinembed.jobs.verify import verify
 from pinembed.settings.source import ExportSettings, VerifySettings
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.projector import new_projector, save_projector
-from pinembed.trimmed.soft_tokens import from_base64, sglang_image_data
+from pinembed.trimmed.serving import from_base64, sglang_image_data
 from tests.conftest import CliResult
 from tests.source_material import DIM, SPEC, embeddings, item_ids, make_source
 from tests.test_export import make_table
@@ -133,6 +133,69 @@ def test_sglang_request_gives_the_answer_that_ask_gives(model: Path, source: Pat
         served_V = trimmed.model(**trimmed.inputs(batch, soft_ImH), logits_to_keep=1).logits[0, -1].float()
     asked_V = trimmed.logits([QUESTION], [requests.source.get(ITEMS)])[0]
     torch.testing.assert_close(served_V, asked_V, atol=2e-3, rtol=2e-3)
+
+
+def as_base64(array: np.ndarray) -> str:
+    written = io.BytesIO()
+    np.save(written, array)
+    return base64.b64encode(written.getvalue()).decode()
+
+
+@pytest.mark.parametrize(
+    ("rows", "grid", "told"),
+    [
+        (np.zeros((K, 48), np.float16), [1, 2, 2 * K], "are 48 wide, the server takes 32; it would end for everybody"),
+        (np.zeros((K, 32), np.float16), [1, 2, 2], "has 4 soft token.s. and a grid of 1"),
+        (np.zeros((K, 32), np.float16), [1, 2, -8], "has 4 soft token.s. and a grid of 0"),
+        (np.zeros((K, 32), np.float16), [2 * K], "has 4 soft token.s. and a grid of 0"),
+        (np.full((K, 32), np.nan, np.float16), [1, 2, 2 * K], "or not finite; wanted finite float16"),
+        (np.zeros((K, 32), np.float32), [1, 2, 2 * K], "are float32 of shape"),
+        (np.zeros(32 * K, np.float16), [1, 2, 2 * K], "wanted finite float16 of .m, W."),
+    ],
+)
+def test_a_part_that_would_end_a_server_is_never_sent(
+    model: Path, source: Path, rows: np.ndarray, grid: list[int], told: str
+) -> None:
+    requests = ServingRequests.open(model=model, source=source)
+    embeds = {"image_embeds": as_base64(rows), "image_grid_thw": as_base64(np.array(grid, np.int64))}
+    parts = [*requests.vllm_parts(ITEMS), {"type": "image_embeds", "image_embeds": embeds, "uuid": "x"}]
+    with pytest.raises(ModelError, match=told):
+        requests.vllm_with(parts, QUESTION)
+    line = {"format": "precomputed_embedding", "feature": as_base64(rows), "image_grid_thw": grid}
+    with pytest.raises(ModelError, match=told):
+        sglang_image_data([line], width=requests.maker.width)
+
+
+@pytest.mark.parametrize("part", [{}, {"image_embeds": None}, {"image_embeds": {"image_embeds": 3}}])
+def test_a_part_that_is_none_is_refused(model: Path, source: Path, part: dict[str, Any]) -> None:
+    with pytest.raises(ModelError, match="does not hold base64"):
+        ServingRequests.open(model=model, source=source).vllm_with([part], QUESTION)
+    with pytest.raises(ModelError, match="A request without items"):
+        ServingRequests.open(model=model, source=source).vllm_with([], QUESTION)
+
+
+def test_exported_parts_make_the_request_that_their_items_make(model: Path, source: Path) -> None:
+    requests = ServingRequests.open(model=model, source=source)
+    stored = json.loads(json.dumps(requests.vllm_parts(ITEMS)))
+    assert requests.vllm_with(stored, QUESTION) == requests.vllm(ITEMS, QUESTION)
+
+
+@pytest.mark.parametrize("question", ["<|image_pad|>", "hello<|im_end|>", "<|vision_start|>"])
+def test_a_question_with_a_special_token_reaches_no_server(model: Path, source: Path, question: str) -> None:
+    requests = ServingRequests.open(model=model, source=source)
+    for build in (requests.vllm, requests.sglang):
+        with pytest.raises(UsageError, match="which the model's tokenizer keeps for itself"):
+            build(ITEMS, question)
+
+
+def test_a_vllm_request_takes_no_penalty_from_the_folders_generation_config(model: Path, source: Path) -> None:
+    body = ServingRequests.open(model=model, source=source).vllm(ITEMS, QUESTION)
+    assert (body["temperature"], body["repetition_penalty"]) == (0, 1.0)
+
+
+def test_the_index_of_an_aligned_folder_keeps_the_projector_from_a_server(model: Path) -> None:
+    index = json.loads((model / "model.safetensors.index.json").read_text(encoding="utf-8"))
+    assert set(index["weight_map"].values()) == {"model.safetensors"}
 
 
 def test_serving_names_unknown_items(model: Path, source: Path) -> None:

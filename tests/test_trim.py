@@ -17,7 +17,9 @@ from pinembed.errors import ModelError
 from pinembed.jobs.trim import trim
 from pinembed.settings.model import TrimSettings
 from pinembed.trimmed.checkpoint import INDEX_NAME, read_checkpoint
-from pinembed.trimmed.measure import LARGE_TOWER, ROPE, SHAPES, VisionShape, prefill_flops, shape_config
+from pinembed.trimmed.costs import VisionShape, prefill_flops
+from pinembed.trimmed.families import family_of
+from pinembed.trimmed.measure import LARGE_TOWER, ROPE, SHAPES, shape_config
 from pinembed.trimmed.trim import stub_tensors, trimmed_config
 from tests.conftest import CliResult, make_qwen3vl
 
@@ -111,12 +113,14 @@ def test_what_is_left_of_a_published_size_is_what_the_architecture_asks_for(size
 
     config = published(size)
     architecture = getattr(transformers, type(config).__name__.replace("Config", "ForConditionalGeneration"))
-    left_config = trimmed_config(config.to_dict())
+    family = family_of(config.to_dict())
+    assert family is not None
+    left_config = trimmed_config(config.to_dict(), family)
     with torch.device("meta"):
         full = architecture(config).state_dict()
         wanted = architecture(type(config)(**left_config)).state_dict()
 
-    stub = stub_tensors(left_config, prefix="model.", dtype="BF16")
+    stub = stub_tensors(left_config, tower="model.visual.", dtype="BF16")
     left = {name: tuple(tensor.shape) for name, tensor in full.items() if not name.startswith("model.visual.")}
     left |= {tensor.name: tensor.shape for tensor in stub}
 
@@ -193,7 +197,9 @@ def refused(model: Path, tmp_path: Path) -> str:
 
 
 def test_trim_refuses_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    assert "does not exist; wanted a folder with a Qwen3-VL checkpoint" in refused(tmp_path / "none", tmp_path)
+    assert "does not exist; wanted a folder with a Qwen3-VL or Qwen3.5 checkpoint" in refused(
+        tmp_path / "none", tmp_path
+    )
 
 
 def test_trim_refuses_a_folder_without_config(broken: Path, tmp_path: Path) -> None:
@@ -206,7 +212,9 @@ def test_trim_refuses_a_folder_without_config(broken: Path, tmp_path: Path) -> N
 
 def test_trim_refuses_another_family_and_names_it(broken: Path, tmp_path: Path) -> None:
     edit_config(broken, model_type="qwen2_5_vl")
-    assert "describes a qwen2_5_vl model; wanted qwen3_vl or qwen3_vl_moe" in refused(broken, tmp_path)
+    assert "describes a qwen2_5_vl model; wanted qwen3_vl or qwen3_vl_moe or qwen3_5 or qwen3_5_moe" in refused(
+        broken, tmp_path
+    )
 
 
 def test_trim_refuses_a_config_that_is_no_object(broken: Path, tmp_path: Path) -> None:
@@ -312,7 +320,7 @@ def test_trim_holds_a_block_in_memory_and_never_a_whole_tensor(
         "model.language_model.embed_tokens.weight": torch.zeros(tensor_bytes // 4 // 32, 32),
     }
     save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
-    monkeypatch.setattr("pinembed.trimmed.trim.COPY_BYTES", 1 << 20)
+    monkeypatch.setattr("pinembed.trimmed.shards.COPY_BYTES", 1 << 20)
 
     tracemalloc.start()
     trim(TrimSettings(model=model, out=tmp_path / "out"))

@@ -1,4 +1,4 @@
-"""`pinembed trim`: take the vision tower out of a Qwen3-VL checkpoint."""
+"""`pinembed trim`: take the vision tower out of a checkpoint."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pinembed.settings.model import TrimSettings
 
 
 def run(settings: TrimSettings, console: Console) -> None:
-    """Take the vision tower out of a Qwen3-VL checkpoint; what is left reads stored embeddings."""
+    """Take the vision tower out of a Qwen3-VL or Qwen3.5 checkpoint; what is left reads stored embeddings."""
     from pinembed.jobs.trim import trim
 
     report = trim(settings, progress=console.progress)

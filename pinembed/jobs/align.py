@@ -25,6 +25,7 @@ from pinembed.trimmed.align_write import adapt_projector, give_projector, write_
 from pinembed.trimmed.checkpoint import file_stamps, read_checkpoint
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.questions import OwnDialogue, QuestionMaker, about, choose_fields, read_dialogues
+from pinembed.trimmed.write_back import check_can_learn, check_can_write_back
 
 
 def align(settings: AlignSettings, *, progress: Progress = SILENT, stop: Stop | None = None) -> AlignReport:
@@ -36,13 +37,18 @@ def align(settings: AlignSettings, *, progress: Progress = SILENT, stop: Stop | 
     Raises:
         DataError: no metadata, no field to ask about, no split to judge by, no item in the source.
         UsageError: an unknown field, or numbers that cannot be meant.
-        ModelError: no trimmed model.
+        ModelError: no trimmed model, or one that cannot learn what is asked for.
         TrainingError: the loss is not finite.
         StoppedError: a signal; the state is stored.
         SourceError, OutputExistsError, MissingExtraError: as elsewhere.
     """
     began = time.perf_counter()
     check_output(settings.out, overwrite=settings.overwrite)
+    checkpoint = read_checkpoint(settings.model)
+    recipe = choose_recipe(checkpoint)
+    learns = bool(settings.lora) or trains_language_model(settings, recipe)
+    if learns:
+        check_can_learn(checkpoint)
     dataset = read_align_dataset(settings.data, settings.source, group=settings.group, progress=progress)
     if dataset.copies:
         copy, original = dataset.copies[0]
@@ -58,9 +64,10 @@ def align(settings: AlignSettings, *, progress: Progress = SILENT, stop: Stop | 
             "picture; `finetune --fusion off` makes embeddings of images alone."
         )
     own = [] if settings.dialogues is None else read_dialogues(settings.dialogues)
-    recipe = choose_recipe(read_checkpoint(settings.model))
     dtype = "float32" if trains_language_model(settings, recipe) else "auto"
     trimmed = TrimmedModel.load(settings.model, device=choose_device(settings.device), dtype=dtype)
+    if learns:
+        check_can_write_back(checkpoint, trimmed.model)
     adapter_cosine = None
     if settings.old_source is None:
         give_projector(trimmed, dataset, tokens=settings.tokens, seed=settings.seed)

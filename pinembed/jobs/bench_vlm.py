@@ -86,7 +86,7 @@ def bench_vlm(settings: BenchVlmSettings, *, progress: Progress = SILENT) -> Ben
 
     Raises:
         UsageError: an unknown shape.
-        ModelError: no Qwen3-VL checkpoint, or a trimmed one.
+        ModelError: no checkpoint of a known family, or a trimmed one.
         StoppedError: a signal before anything was measured.
         MissingExtraError: the extra `vlm`, or for the plot `report`, is missing.
     """

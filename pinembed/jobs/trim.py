@@ -1,4 +1,4 @@
-"""Trim: a Qwen3-VL checkpoint folder in, the same without its vision tower out."""
+"""Trim: a checkpoint folder in, the same without its vision tower out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pinembed.outfolder import check_output, staged_folder
 from pinembed.reports.trimmed import ParityCheck, TrimReport
 from pinembed.settings.model import TrimSettings
 from pinembed.trimmed.checkpoint import Checkpoint, locate_checkpoint, read_checkpoint
-from pinembed.trimmed.measure import VISION_FORMULA, VisionShape
+from pinembed.trimmed.costs import VISION_FORMULA, VisionShape
 from pinembed.trimmed.trim import compare, trim_checkpoint
 
 IMAGE_PX = 1024
@@ -19,6 +19,8 @@ IMAGE_PX = 1024
 
 def trim(settings: TrimSettings, *, progress: Progress = SILENT) -> TrimReport:
     """Write the checkpoint without its vision tower, reloadable by stock transformers.
+
+    FP8 weights are verified in any case: how they are read depends on the config, which is changed.
 
     Raises:
         ModelError: not such a checkpoint, trimmed already, damaged; or, with `verify`, the two models differ.
@@ -34,7 +36,7 @@ def trim(settings: TrimSettings, *, progress: Progress = SILENT) -> TrimReport:
         progress.start("trimming", kept_bytes, "B")
         trim_checkpoint(checkpoint, folder, copied=progress.advance)
         trimmed = read_checkpoint(folder)
-        parity = _verified(folder_in, folder, progress) if settings.verify else ()
+        parity = _verified(folder_in, folder, progress) if settings.verify or checkpoint.is_quantised else ()
     progress.finish()
     return _report(checkpoint, trimmed, settings.out, parity, time.perf_counter() - began)
 

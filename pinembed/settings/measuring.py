@@ -42,7 +42,7 @@ class BenchVlmSettings:
         UsageError: neither or both of model and shape, or numbers that cannot be meant.
     """
 
-    model: Annotated[Path | None, Argument("Folder of a Qwen3-VL checkpoint with its tower.")] = None
+    model: Annotated[Path | None, Argument("Folder of a checkpoint with its tower, as `trim` takes it.")] = None
     shape: Annotated[str | None, Option("2B, 4B or 8B with drawn weights, in the place of MODEL.")] = None
     images: Annotated[
         tuple[int, ...],

@@ -30,10 +30,12 @@ class TrimSettings:
 
     model: Annotated[
         str,
-        Argument("Folder of a Qwen3-VL checkpoint in safetensors, dense or MoE, or hf-hub:OWNER/REPO."),
+        Argument("Folder of a Qwen3-VL or Qwen3.5 checkpoint in safetensors, dense or MoE, or hf-hub:OWNER/REPO."),
     ]
     out: OutOption
-    verify: Annotated[bool, Option("Also load both models and compare their logits and answers.")] = False
+    verify: Annotated[
+        bool, Option("Also load both models and compare their logits and answers; FP8 ones always are.")
+    ] = False
     overwrite: OverwriteOption = False
 
 

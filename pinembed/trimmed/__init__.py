@@ -1,1 +1,1 @@
-"""Source shard to soft tokens to answer: the Qwen3-VL without its vision tower."""
+"""Source shard to soft tokens to answer: the multimodal model without its vision tower."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from pinembed.metrics.probes import probe_accuracy
 from pinembed.reports.trimmed import FieldScore, TokensScore
 from pinembed.trimmed.align_dataset import AlignDataset, Rows
+from pinembed.trimmed.checkpoint import import_transformers, without_bars
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.prompts import IGNORED
 from pinembed.trimmed.questions import Dialogue, QuestionMaker
@@ -43,7 +44,8 @@ def answer_logits(
         answers=[dialogue.answer for dialogue in dialogues],
     ).to(model.device)
     soft_ImH = model.soft_tokens(embeddings_ID, tokens=tokens)
-    hidden_BTH = model.model.model(**model.inputs(batch, soft_ImH), use_cache=False).last_hidden_state
+    with without_bars(import_transformers("Aligning")):
+        hidden_BTH = model.model.model(**model.inputs(batch, soft_ImH), use_cache=False).last_hidden_state
     assert batch.labels_BT is not None
     labels_BT = batch.labels_BT[:, 1:]
     logits_AV: Tensor = model.model.lm_head(hidden_BTH[:, :-1][labels_BT != IGNORED])

@@ -115,8 +115,6 @@ CLIP_NORM = 1.0
 WEIGHT_DECAY = 0.05
 BETAS = (0.9, 0.98)
 WINDOW_BATCHES = 8
-LOW_RANK_LAYERS = r"model\.language_model\.layers\.\d+\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
-"""The layers of QLoRA: Dettmers et al. 2023, arXiv:2305.14314."""
 
 
 class Alignment:
@@ -143,7 +141,7 @@ class Alignment:
         self._spread_D = embeddings_ND.float().std(dim=0, correction=0)
         projector = model.require_projector()
         self.low_rank = (
-            LowRank(model.model, layers=LOW_RANK_LAYERS, rank=settings.lora_rank, seed=settings.seed)
+            LowRank(model.model, layers=model.family.low_rank_layers, rank=settings.lora_rank, seed=settings.seed)
             if settings.lora_rank
             else None
         )

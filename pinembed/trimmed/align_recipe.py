@@ -33,7 +33,12 @@ FROM_SCRATCH = Recipe(trains_language_model=True, lr=3e-3, language_lr=1e-3, noi
 
 
 def choose_recipe(checkpoint: Checkpoint) -> Recipe:
-    """By the language model's size: one far below every published one knows no language that could be lost."""
+    """By the language model's size: one far below every published one knows no language that could be lost.
+
+    Quantised weights never learn.
+    """
+    if checkpoint.is_quantised:
+        return PRETRAINED
     parameters = sum(tensor.parameters for tensor in checkpoint.tensors if not tensor.is_vision)
     return FROM_SCRATCH if parameters < SMALL_PARAMETERS else PRETRAINED
 

@@ -17,7 +17,7 @@ from pinembed.nouns.progress import Progress
 from pinembed.reports.trimmed import AlignReport
 from pinembed.source.embedding_source import EmbeddingSource
 from pinembed.trimmed.align_dataset import AlignDataset, Rows
-from pinembed.trimmed.checkpoint import INDEX_NAME, import_transformers, read_checkpoint, without_bars, write_json
+from pinembed.trimmed.checkpoint import Checkpoint, read_checkpoint, write_index, write_json
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.projector import (
     adapted,
@@ -28,6 +28,7 @@ from pinembed.trimmed.projector import (
     save_projector,
 )
 from pinembed.trimmed.trim import carry_texts
+from pinembed.trimmed.write_back import write_back
 from pinembed.version import __version__
 
 TOKENS = 4
@@ -94,10 +95,12 @@ RUN_NAME, CURVES_NAME = "run.json", "curves.png"
 def write_model(folder: Path, trimmed: TrimmedModel, model: Path, report: AlignReport, progress: Progress) -> None:
     """Fill an empty folder with all that `ask` needs, and with a report of the run."""
     carry_texts(model, folder)
+    checkpoint = read_checkpoint(model)
+    shutil.copyfile(model / "config.json", folder / "config.json")
     if report.settings.language_lr > 0:
-        _save_language_model(folder, trimmed, model)
+        write_back(checkpoint, folder, trimmed.model)
     else:
-        _link_weights(folder, model)
+        _link_weights(checkpoint, folder)
     save_projector(trimmed.require_projector(), folder)
     write_json(
         folder / RUN_NAME,
@@ -145,22 +148,11 @@ def draw_curves(path: Path, report: AlignReport, progress: Progress) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _save_language_model(folder: Path, trimmed: TrimmedModel, model: Path) -> None:
-    """In the dtype that the weights had; the projector has a file of its own."""
-    transformers = import_transformers("Saving a trained model")
-    stored = transformers.AutoConfig.from_pretrained(model, local_files_only=True).dtype
-    with without_bars(transformers):
-        trimmed.model.to(stored or trimmed.model.dtype).save_pretrained(folder)
-
-
-def _link_weights(folder: Path, model: Path) -> None:
+def _link_weights(checkpoint: Checkpoint, folder: Path) -> None:
     """A frozen language model takes no second place on the disk where the file system has hard links."""
-    checkpoint = read_checkpoint(model)
-    files = [model / "config.json", *(shard.path for shard in checkpoint.shards)]
-    if (model / INDEX_NAME).is_file():
-        files.append(model / INDEX_NAME)
-    for file in files:
-        _link(file, folder / file.name)
+    for shard in checkpoint.shards:
+        _link(shard.path, folder / shard.path.name)
+    write_index(folder, checkpoint.shards)
 
 
 def _link(file: Path, index: Path) -> None:

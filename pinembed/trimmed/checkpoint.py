@@ -1,7 +1,6 @@
-"""A Qwen3-VL checkpoint folder on disk: its config, and which file holds which tensor where.
+"""A checkpoint folder on disk: its config, and which file holds which tensor where.
 
 Only headers are read here. Layout: config.json; model.safetensors, or shards with model.safetensors.index.json.
-File format: https://github.com/huggingface/safetensors (8 bytes of header length, JSON header, tensor bytes).
 """
 
 from __future__ import annotations
@@ -9,17 +8,17 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from pinembed.errors import InstallationError, MissingExtraError, ModelError
+from pinembed.trimmed.families import FAMILIES, Family, family_of, has_stub
+from pinembed.trimmed.quantised import check_quantisation, quantisation
+from pinembed.trimmed.shards import FLOAT_BYTES, Shard, StoredTensor, read_shard
 
 
 def import_transformers(feature: str) -> ModuleType:
@@ -47,7 +46,7 @@ def import_transformers(feature: str) -> ModuleType:
 
 @contextmanager
 def without_bars(transformers: ModuleType) -> Iterator[None]:
-    """Loading and saving without transformers' own bars and advice: pinembed shows its own progress."""
+    """Without transformers' own bars and advice: pinembed shows its own progress, and --quiet is quiet."""
     logging = transformers.utils.logging
     verbosity, had_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
@@ -84,7 +83,6 @@ def locate_checkpoint(reference: str) -> Path:
         ) from error
 
 
-MODEL_TYPES = ("qwen3_vl", "qwen3_vl_moe")
 SINGLE_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
 TEXT_SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
@@ -103,43 +101,12 @@ LARGEST_SIZE = 1_000_000
 PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StoredTensor:
-    """One tensor of a safetensors file.
-
-    Attributes:
-        dtype: safetensors' name of the type: BF16, F16, F32 ...
-        start: place of its first byte in the file.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    start: int
-    size_bytes: int
-
-    @property
-    def parameters(self) -> int:
-        return math.prod(self.shape)
-
-    @property
-    def is_vision(self) -> bool:
-        return self.name.startswith(("model.visual.", "visual."))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shard:
-    """One safetensors file; its tensors stand in the order of their bytes."""
-
-    path: Path
-    tensors: tuple[StoredTensor, ...]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """A whole checkpoint, weights still on disk."""
 
     folder: Path
+    family: Family
     config: dict[str, Any]
     shards: tuple[Shard, ...]
 
@@ -149,29 +116,85 @@ class Checkpoint:
 
     @property
     def is_trimmed(self) -> bool:
-        return int(self.config["vision_config"].get("depth", 27)) == 0
+        return has_stub(self.config["vision_config"])
+
+    @property
+    def is_quantised(self) -> bool:
+        return quantisation(self.config) is not None
 
     @property
     def size_bytes(self) -> int:
         return sum(shard.path.stat().st_size for shard in self.shards)
 
+    @property
+    def token_dtype(self) -> str:
+        """Type of the token embeddings: quantised checkpoints keep those in a floating-point type.
+
+        Raises:
+            ModelError: there are none.
+        """
+        for tensor in self.tensors:
+            if tensor.name.endswith("embed_tokens.weight") and tensor.dtype in FLOAT_BYTES:
+                return tensor.dtype
+        raise ModelError(
+            f"{self.folder} has no floating-point embed_tokens.weight; wanted a language model beside the tower.",
+            remedy=WHOLE,
+        )
+
+    @property
+    def dtype(self) -> str:
+        """Torch's name of the type that the model runs in by default: config.json's, or the token embeddings'."""
+        for part in (self.config, self.config["text_config"]):
+            stored = part.get("dtype") or part.get("torch_dtype")
+            if stored in TORCH_DTYPES.values():
+                return str(stored)
+        return TORCH_DTYPES[self.token_dtype]
+
+
+TORCH_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+WHOLE = "Give the whole checkpoint as it is published."
+
 
 def read_checkpoint(folder: Path) -> Checkpoint:
-    """Find and check a Qwen3-VL checkpoint, dense or MoE, trimmed or not.
+    """Find and check a checkpoint of one of the FAMILIES, trimmed or not.
 
     Raises:
-        ModelError: no folder, no or another model's config, pickled weights only, a missing, damaged or foreign shard.
+        ModelError: no folder, no or another model's config, an adapter, pickled or quantised weights, a missing,
+            damaged or foreign shard, no vision tower, or no head.
     """
     config = _read_config(folder)
-    shards = tuple(Shard(path=path, tensors=_read_header(path)) for path in _weight_files(folder))
-    checkpoint = Checkpoint(folder=folder, config=config, shards=shards)
+    family = family_of(config)
+    if family is None:
+        raise ModelError(
+            f"{folder / 'config.json'} describes a {config.get('model_type') or 'nameless'} model; wanted "
+            f"{' or '.join(one.model_type for one in FAMILIES)}.",
+            remedy="Give a checkpoint of Qwen3-VL or Qwen3.5; other families have other vision towers and positions.",
+        )
+    _check_parts(config, folder / "config.json")
+    config["vision_config"].setdefault("deepstack_visual_indexes", list(family.deepstack))
+    _check_sizes(config, folder / "config.json")
+    shards = tuple(read_shard(path) for path in _weight_files(folder))
+    checkpoint = Checkpoint(folder=folder, family=family, config=config, shards=shards)
+    check_quantisation(config, checkpoint.tensors, folder)
     if not any(tensor.is_vision for tensor in checkpoint.tensors):
         raise ModelError(
             f"{folder} holds {len(checkpoint.tensors)} tensors and none of a vision tower; "
             "wanted keys that begin with model.visual.",
-            remedy="Give the whole checkpoint as Qwen publishes it.",
+            remedy=WHOLE,
         )
+    _check_head(checkpoint)
     return checkpoint
+
+
+def _check_head(checkpoint: Checkpoint) -> None:
+    """Refuse a model that cannot speak: untied, and without an output head, as embedding models may be."""
+    tied = checkpoint.config.get("tie_word_embeddings", checkpoint.config["text_config"].get("tie_word_embeddings"))
+    if not tied and not any(tensor.name.endswith("lm_head.weight") for tensor in checkpoint.tensors):
+        raise ModelError(
+            f"{checkpoint.folder} has no lm_head.weight and does not tie it to the token embeddings: "
+            "an embedding model, which answers nothing.",
+            remedy="Give the Instruct or Thinking checkpoint of the same size.",
+        )
 
 
 def file_stamps(folder: Path) -> list[tuple[str, int, int]]:
@@ -183,31 +206,39 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         state = "is a file" if folder.exists() else "does not exist"
         raise ModelError(
-            f"{folder} {state}; wanted a folder with a Qwen3-VL checkpoint.",
+            f"{folder} {state}; wanted a folder with a Qwen3-VL or Qwen3.5 checkpoint.",
             remedy="Check the path; `pinembed trim` also takes hf-hub:Qwen/Qwen3-VL-2B-Instruct.",
         )
+    _check_no_adapter(folder)
     path = folder / "config.json"
     if not path.is_file():
         names = sorted(found.name for found in folder.iterdir())
         shown = (", ".join(names[:3]) or "nothing") + (" ..." if len(names) > 3 else "")
         raise ModelError(
-            f"{folder} has no config.json; found {shown}; wanted a Qwen3-VL checkpoint.",
+            f"{folder} has no config.json; found {shown}; wanted a Qwen3-VL or Qwen3.5 checkpoint.",
             remedy="Check the path; an encoder's folder is no language model.",
         )
-    config = read_json(path, wanted="a Qwen3-VL checkpoint's config.json")
-    kind = config.get("model_type")
-    if kind not in MODEL_TYPES:
+    return read_json(path, wanted="a checkpoint's config.json")
+
+
+def _check_no_adapter(folder: Path) -> None:
+    """Refuse a LoRA adapter, alone or beside weights: transformers would put it on top of them, other tools not."""
+    path = folder / "adapter_config.json"
+    if path.is_file():
+        base = read_json(path, wanted="an adapter's config").get("base_model_name_or_path")
         raise ModelError(
-            f"{path} describes a {kind or 'nameless'} model; wanted {' or '.join(MODEL_TYPES)}.",
-            remedy="Give a Qwen3-VL checkpoint; other families have other vision towers and positions.",
+            f"{folder} holds an adapter (adapter_config.json), of {base or 'a base that it does not name'}; "
+            "wanted a checkpoint with all of its weights.",
+            remedy="Merge it into its base first: peft's merge_and_unload, then save_pretrained.",
         )
+
+
+def _check_parts(config: dict[str, Any], path: Path) -> None:
     for part in ("text_config", "vision_config"):
         if not isinstance(config.get(part), dict):
             raise ModelError(
-                f"{path} has no {part}; wanted a whole Qwen3-VL config.", remedy="Download the checkpoint again."
+                f"{path} has no {part}; wanted a whole config of both.", remedy="Download the checkpoint again."
             )
-    _check_sizes(config, path)
-    return config
 
 
 def _check_sizes(config: dict[str, Any], path: Path) -> None:
@@ -260,6 +291,16 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def write_index(folder: Path, shards: Sequence[Shard]) -> None:
+    """Say which file holds which tensor, also where it is one file.
+
+    vLLM loads every safetensors file of a folder without an index, the projector's too, and dies of it.
+    """
+    places = {tensor.name: shard.path.name for shard in shards for tensor in shard.tensors}
+    total = sum(tensor.size_bytes for shard in shards for tensor in shard.tensors)
+    write_json(folder / INDEX_NAME, {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))})
+
+
 def _weight_files(folder: Path) -> list[Path]:
     """The safetensors files that belong to the checkpoint, and no other that may lie beside them."""
     index = folder / INDEX_NAME
@@ -291,28 +332,3 @@ def _check_shard_name(folder: Path, name: str, index: Path) -> None:
         )
     if not (folder / name).is_file():
         raise ModelError(f"{index} names {name}, which is missing.", remedy="Download the checkpoint again.")
-
-
-def _read_header(path: Path) -> tuple[StoredTensor, ...]:
-    try:
-        with safe_open(path, framework="np"):  # checks every offset against the file's size
-            pass
-        with path.open("rb") as file:
-            header_bytes = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(header_bytes))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(
-            f"{path} is no whole safetensors file: {str(error).splitlines()[0]}", remedy="Download the file again."
-        ) from error
-    header.pop("__metadata__", None)
-    tensors = [
-        StoredTensor(
-            name=name,
-            dtype=entry["dtype"],
-            shape=tuple(entry["shape"]),
-            start=8 + header_bytes + entry["data_offsets"][0],
-            size_bytes=entry["data_offsets"][1] - entry["data_offsets"][0],
-        )
-        for name, entry in header.items()
-    ]
-    return tuple(sorted(tensors, key=lambda tensor: tensor.start))

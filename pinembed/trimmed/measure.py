@@ -7,7 +7,7 @@ D floats of one embedding.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 
 from pinembed.errors import UsageError
-from pinembed.trimmed.checkpoint import import_transformers
+from pinembed.trimmed.checkpoint import import_transformers, without_bars
+from pinembed.trimmed.costs import VisionShape, prefill_flops
+from pinembed.trimmed.model import image_outputs
 from pinembed.trimmed.projector import Projector
 
 ROPE = {"rope_type": "default", "rope_theta": 5_000_000.0, "mrope_section": [24, 20, 20], "mrope_interleaved": True}
@@ -48,77 +50,6 @@ def shape_config(shape: str) -> Any:
         vision_config={**VISION[shape], "num_heads": 16, "out_hidden_size": TEXT[shape]["hidden_size"]},
         tie_word_embeddings=TIED[shape],
     )
-
-
-VISION_FORMULA = (
-    "2nhCtp^2 + L(2n(4h^2 + 2hi) + 4n^2h) + (1 + S)(n/2)(16h^2 + 4hH): n patches of p px, t frames, C channels; "
-    "tower of L layers, width h, MLP i; S DeepStack levels; language model of width H"
-)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class VisionShape:
-    """The sizes of a Qwen3-VL vision tower that decide its cost; defaults as in transformers' Qwen3VLVisionConfig."""
-
-    depth: int
-    hidden: int
-    intermediate: int
-    channels: int
-    patch_px: int
-    frames: int
-    merge: int
-    levels: int
-    out_hidden: int
-
-    @classmethod
-    def of(cls, vision_config: Mapping[str, Any]) -> VisionShape:
-        """From config.json's `vision_config`."""
-        return cls(
-            depth=int(vision_config.get("depth", 27)),
-            hidden=int(vision_config.get("hidden_size", 1152)),
-            intermediate=int(vision_config.get("intermediate_size", 4304)),
-            channels=int(vision_config.get("in_channels", 3)),
-            patch_px=int(vision_config.get("patch_size", 16)),
-            frames=int(vision_config.get("temporal_patch_size", 2)),
-            merge=int(vision_config.get("spatial_merge_size", 2)),
-            levels=len(vision_config.get("deepstack_visual_indexes", (8, 16, 24))),
-            out_hidden=int(vision_config.get("out_hidden_size", 3584)),
-        )
-
-    def tokens(self, image_px: int) -> int:
-        """Language-model tokens of one square image."""
-        return (image_px // (self.patch_px * self.merge)) ** 2
-
-    def flops(self, image_px: int) -> int:
-        """Operations that one square image costs in the tower; see VISION_FORMULA."""
-        n = self.tokens(image_px) * self.merge**2
-        h, merged = self.hidden, self.hidden * self.merge**2
-        embed = 2 * n * h * self.channels * self.frames * self.patch_px**2
-        layer = 2 * n * (4 * h * h + 2 * h * self.intermediate) + 4 * n * n * h
-        merger = 2 * (n // self.merge**2) * (merged * merged + merged * self.out_hidden)
-        return embed + self.depth * layer + (1 + self.levels) * merger
-
-
-def prefill_flops(text_config: Mapping[str, Any], tokens: int) -> int:
-    """Operations of the language model over one prompt, causal attention, logits of the last token only.
-
-    Args:
-        text_config: config.json's `text_config`, dense or MoE.
-        tokens: T, the prompt's length.
-    """
-    hidden, layers = int(text_config["hidden_size"]), int(text_config["num_hidden_layers"])
-    heads = int(text_config["num_attention_heads"])
-    head = int(text_config.get("head_dim") or hidden // heads)
-    kv_heads = int(text_config.get("num_key_value_heads") or heads)
-    experts = int(text_config.get("num_experts") or text_config.get("num_local_experts") or 0)
-    if experts:
-        active = int(text_config["num_experts_per_tok"]) * 3 * hidden * int(text_config["moe_intermediate_size"])
-        mlp = active + hidden * experts
-    else:
-        mlp = 3 * hidden * int(text_config["intermediate_size"])
-    projections = 2 * hidden * heads * head + 2 * hidden * kv_heads * head
-    per_layer = 2 * tokens * (projections + mlp) + 2 * tokens * tokens * heads * head
-    return layers * per_layer + 2 * hidden * int(text_config["vocab_size"])
 
 
 QUESTION_TOKENS = 32
@@ -183,7 +114,8 @@ class Bench:
         def see() -> Any:
             return self.model.model.get_image_features(pixels_PC, grid_I3, return_dict=True)
 
-        return self._time(see, grid_I3, self.image_tokens)
+        with without_bars(import_transformers("Measuring")):
+            return self._time(see, grid_I3, self.image_tokens)
 
     @torch.inference_mode()
     def trimmed(self, images: int) -> Timing:
@@ -191,15 +123,12 @@ class Bench:
         m = self.projector.config.tokens
         embeddings_ID = torch.randn(images, self.projector.config.dim)
         grid_I3 = torch.tensor([[1, 2, 2 * m]] * images, device=self.device)
-        outputs = import_transformers("Measuring").models.qwen3_vl.modeling_qwen3_vl
 
         def see() -> Any:
-            soft_ImH = self.projector(embeddings_ID.to(self.device)).to(self.dtype)
-            return outputs.BaseModelOutputWithDeepstackFeatures(
-                pooler_output=list(soft_ImH), deepstack_features=[list(torch.zeros_like(soft_ImH))]
-            )
+            return image_outputs(self.projector(embeddings_ID.to(self.device)).to(self.dtype))
 
-        return self._time(see, grid_I3, m)
+        with without_bars(import_transformers("Measuring")):
+            return self._time(see, grid_I3, m)
 
     def _length(self, images: int, tokens: int) -> int:
         return images * (tokens + 2) + QUESTION_TOKENS

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from pinembed.errors import ModelError, NonFiniteEmbeddingError, UsageError
 from pinembed.trimmed.checkpoint import import_transformers, read_checkpoint, without_bars
+from pinembed.trimmed.families import Family, family_of
 from pinembed.trimmed.projector import Projector, load_projector, no_projector
 from pinembed.trimmed.prompts import PromptBatch, PromptWriter
 
@@ -41,7 +42,7 @@ LOAD_ERRORS = (  # what transformers raises on a damaged or edited folder
 
 
 class TrimmedModel:
-    """A Qwen3-VL without its vision tower, and the projector that feeds it.
+    """A multimodal model without its vision tower, and the projector that feeds it.
 
     Attributes:
         projector: None until `align` has made one, or the caller sets one.
@@ -63,7 +64,7 @@ class TrimmedModel:
 
         Raises:
             UsageError: an unknown dtype.
-            ModelError: not a trimmed Qwen3-VL checkpoint, or damaged.
+            ModelError: not a trimmed checkpoint, or damaged.
             MissingExtraError: the extra `vlm` is missing.
         """
         folder = Path(folder)
@@ -77,6 +78,13 @@ class TrimmedModel:
         model, writer = load_parts(folder, dtype=dtype)
         projector = load_projector(folder, hidden=model.config.text_config.hidden_size)
         return cls(model.to(device), writer, None if projector is None else projector.to(device))
+
+    @property
+    def family(self) -> Family:
+        """What kind of model it is."""
+        family = family_of(self.model.config.to_dict())
+        assert family is not None  # read_checkpoint refuses others
+        return family
 
     @property
     def device(self) -> torch.device:
@@ -124,26 +132,14 @@ class TrimmedModel:
         return soft_ImH.to(self.token_embeddings_VH.dtype)
 
     def inputs(self, batch: PromptBatch, soft_ImH: Tensor) -> dict[str, Any]:
-        """Keyword arguments of transformers' `forward` and `generate`.
-
-        The DeepStack levels get zeros: what they carry in the full model comes from the tower's inner layers. One level
-        is enough, and none at all breaks beams in transformers 5.23.
-        """
-        transformers = import_transformers("Running a trimmed model")
-        outputs = transformers.models.qwen3_vl.modeling_qwen3_vl.BaseModelOutputWithDeepstackFeatures
-        levels = max(1, len(self.model.config.vision_config.deepstack_visual_indexes))
+        """Keyword arguments of transformers' `forward` and `generate`."""
         batch = batch.to(self.device)
         return {
             "input_ids": batch.input_ids_BT,
             "attention_mask": batch.attention_mask_BT,
             "mm_token_type_ids": batch.item_mask_BT,
             "image_grid_thw": batch.grid_I3,
-            "mm_encoder_outputs": {
-                "image": outputs(
-                    pooler_output=list(soft_ImH),
-                    deepstack_features=[list(torch.zeros_like(soft_ImH)) for _ in range(levels)],
-                )
-            },
+            "mm_encoder_outputs": {"image": image_outputs(soft_ImH)},
         }
 
     def write(
@@ -170,7 +166,8 @@ class TrimmedModel:
     ) -> Tensor:
         """(B, V) float32: what the model would say next after each question; arguments as for `generate`."""
         batch, soft_ImH = self.write(questions, embeddings, tokens)
-        logits_B1V: Tensor = self.model(**self.inputs(batch, soft_ImH), logits_to_keep=1).logits
+        with without_bars(import_transformers("Answering")):
+            logits_B1V: Tensor = self.model(**self.inputs(batch, soft_ImH), logits_to_keep=1).logits
         return logits_B1V[:, -1].float()
 
     @torch.inference_mode()
@@ -207,24 +204,25 @@ class TrimmedModel:
         streamer = None
         if on_text is not None and beams == 1 and len(questions) == 1:
             streamer = _streamer(transformers, self.writer.tokenizer, on_text)
-        made_BT = self.model.generate(
-            **self.inputs(batch, soft_ImH),
-            generation_config=self._generation_config(transformers, max_new_tokens, beams),
-            streamer=streamer,
-        )
+        with without_bars(transformers):
+            made_BT = self.model.generate(
+                **self.inputs(batch, soft_ImH), num_beams=beams, max_new_tokens=max_new_tokens, streamer=streamer
+            )
         new_BT = made_BT[:, batch.input_ids_BT.shape[1] :]
         answers: list[str] = self.writer.tokenizer.batch_decode(new_BT, skip_special_tokens=True)
         return [answer.strip() for answer in answers]
 
-    def _generation_config(self, transformers: ModuleType, max_new_tokens: int, beams: int) -> Any:
-        tokenizer, stored = self.writer.tokenizer, self.model.generation_config
-        return transformers.GenerationConfig(
-            do_sample=False,
-            num_beams=beams,
-            max_new_tokens=max_new_tokens,
-            eos_token_id=stored.eos_token_id if stored.eos_token_id is not None else tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
-        )
+
+def image_outputs(soft_ImH: Tensor) -> Any:
+    """Soft tokens as transformers takes them in the place of the tower's output, the same in all families.
+
+    The DeepStack levels get zeros: what they carry in the full model comes from the tower's inner layers. One level is
+    enough, and none at all breaks beams in transformers 5.23; families without DeepStack pass over it.
+    """
+    modeling = import_transformers("Running a trimmed model").models.qwen3_vl.modeling_qwen3_vl
+    return modeling.BaseModelOutputWithDeepstackFeatures(
+        pooler_output=list(soft_ImH), deepstack_features=[list(torch.zeros_like(soft_ImH))]
+    )
 
 
 def as_tensor(embeddings_ND: Embeddings) -> Tensor:
@@ -235,17 +233,26 @@ def as_tensor(embeddings_ND: Embeddings) -> Tensor:
 
 
 def load_parts(folder: Path, *, dtype: str = "auto") -> tuple[Any, PromptWriter]:
-    """Transformers' model in evaluation mode and the prompt writer of a Qwen3-VL folder, trimmed or not.
+    """Transformers' model in evaluation mode and the prompt writer of a checkpoint, trimmed or not.
 
     Raises:
         ModelError: transformers cannot load the folder.
         MissingExtraError: the extra `vlm` is missing.
     """
+    checkpoint = read_checkpoint(folder)
     transformers = import_transformers("Loading a trimmed model")
     with without_bars(transformers):
         try:
+            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+            if checkpoint.is_quantised:
+                config.quantization_config["dequantize"] = True  # FP8 arithmetic needs kernels that few machines have
             model, info = transformers.AutoModelForImageTextToText.from_pretrained(
-                folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
+                folder,
+                config=config,
+                dtype=checkpoint.dtype if dtype == "auto" else dtype,
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
             )
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except LOAD_ERRORS as error:
@@ -259,7 +266,8 @@ def load_parts(folder: Path, *, dtype: str = "auto") -> tuple[Any, PromptWriter]
             f"{folder} lacks {len(missing)} tensor(s) of the language model: {', '.join(missing[:3])}.",
             remedy="Trim the checkpoint again from a whole one.",
         )
-    _check_ends(model.generation_config.eos_token_id, model.config.text_config.vocab_size, folder)
+    if checkpoint.is_quantised:
+        model = model.to(getattr(torch, checkpoint.dtype if dtype == "auto" else dtype))  # scales decided it
     writer = PromptWriter(tokenizer, folder)
     if model.config.image_token_id != writer.pad_id:
         raise ModelError(
@@ -267,18 +275,31 @@ def load_parts(folder: Path, *, dtype: str = "auto") -> tuple[Any, PromptWriter]
             f"its tokenizer writes {writer.pad_id} for them.",
             remedy="Bring config.json and the tokenizer back from one checkpoint.",
         )
+    model.generation_config = _greedy(transformers, model, writer, folder)
     return model.eval(), writer
 
 
-def _check_ends(ends: Any, vocabulary: int, folder: Path) -> None:
-    """Refuse token ids of the end of a turn that no token has."""
-    for end in ends if isinstance(ends, list | tuple) else [] if ends is None else [ends]:
+def _greedy(transformers: ModuleType, model: Any, writer: PromptWriter, folder: Path) -> Any:
+    """Generation settings of which the checkpoint decides the ends of a turn alone.
+
+    Transformers fills what a caller leaves out from the model's own settings, penalties included.
+    """
+    stored = model.generation_config.eos_token_id
+    ends = stored if isinstance(stored, list | tuple) else [] if stored is None else [stored]
+    vocabulary = model.config.text_config.vocab_size
+    for end in ends:
         if not isinstance(end, int) or not 0 <= end < vocabulary:
             raise ModelError(
                 f"generation_config.json in {folder} ends answers at the token {end!r}; "
                 f"wanted numbers below {vocabulary}.",
                 remedy="Copy the file of the checkpoint into the folder.",
             )
+    tokenizer = writer.tokenizer
+    return transformers.GenerationConfig(
+        do_sample=False,
+        eos_token_id=sorted({*ends, writer.end_id}),
+        pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
+    )
 
 
 def _streamer(transformers: ModuleType, tokenizer: Any, on_text: Callable[[str], None]) -> Any:

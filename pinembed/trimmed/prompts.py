@@ -7,8 +7,10 @@ which M-RoPE reads as one row of m positions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import functools
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from pinembed.errors import ModelError, UsageError
 from pinembed.trimmed.checkpoint import read_json
 
 IMAGE_PAD = "<|image_pad|>"
+NO_THOUGHTS = {"enable_thinking": False}  # Qwen3.5's templates ask for it, others pass over it
 IGNORED = -100  # transformers' label of a token that takes no part in the loss
 
 
@@ -56,6 +59,64 @@ class PromptBatch:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class AnswerForm:
+    """How a chat template frames an answer that thinks no thoughts.
+
+    Attributes:
+        closing: what has to follow the prompt before the answer's first word; empty but for a template whose prompt
+            opens a block of thoughts.
+        block: the whole empty block, from its opening on.
+        end: the special token that ends the turn.
+    """
+
+    closing: str
+    block: str
+    end: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatRequest:
+    """What makes a server's chat route write the same prompt.
+
+    Attributes:
+        messages: behind the user's; the beginning of the answer, where the prompt has to close a block of thoughts.
+        options: entries of the request's body.
+    """
+
+    messages: tuple[dict[str, Any], ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+ANSWER = "plum"
+OPEN_BLOCK = re.compile(r"<([\w:-]+)>\s*$")  # a tag with nothing behind it: <think> of the Thinking checkpoints
+
+
+def answer_form(render: Callable[..., str], *, specials: Sequence[str], eos: str) -> AnswerForm:
+    """Read the form off what the template writes for a finished answer.
+
+    Args:
+        render: messages to text, as `apply_chat_template`.
+        specials: special tokens, one of which may end the turn.
+        eos: ends it where none does.
+    """
+    user = {"role": "user", "content": [{"type": "text", "text": "?"}]}
+    assistant = {"role": "assistant", "content": ANSWER}
+    prompt = render([user], add_generation_prompt=True)
+    try:
+        finished = render([user, assistant], add_generation_prompt=False)
+    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError):
+        finished = ""  # a template for questions alone
+    after = finished.rpartition(ANSWER)[2]
+    end = next((token for token in sorted(specials, key=len, reverse=True) if token and after.startswith(token)), eos)
+    closing = finished[len(prompt) :].partition(ANSWER)[0] if finished.startswith(prompt) else ""
+    opened = OPEN_BLOCK.search(prompt)
+    if opened and f"</{opened[1]}>" not in closing:
+        gap = "\n" if prompt.endswith("\n") else "\n\n"
+        closing = f"{gap}</{opened[1]}>\n\n"
+    return AnswerForm(closing=closing, block=(opened[0] if opened else "") + closing, end=end)
+
+
 class PromptWriter:
     """Writes prompts with one checkpoint's tokenizer and chat template.
 
@@ -72,17 +133,26 @@ class PromptWriter:
         self.pad_id = int(tokenizer.convert_tokens_to_ids(IMAGE_PAD) or 0)
         if self.pad_id == 0 or self.pad_id == tokenizer.unk_token_id:
             raise ModelError(
-                f"The tokenizer in {folder} has no {IMAGE_PAD}; wanted a Qwen3-VL tokenizer.",
+                f"The tokenizer in {folder} has no {IMAGE_PAD}; wanted that of a Qwen checkpoint.",
                 remedy="Copy the tokenizer files of the checkpoint into the folder.",
             )
         self.template = tokenizer.chat_template or _older_template(folder)
         try:
+            self.form = answer_form(self.render, specials=tokenizer.all_special_tokens, eos=tokenizer.eos_token)
+            self.end_id = int(tokenizer.convert_tokens_to_ids(self.form.end))
             self.prompt_ids("?", items=1, tokens=1)
         except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise ModelError(
                 f"Tokenizer and chat template in {folder} write no prompt: {' '.join(str(error).split())[:240]}",
                 remedy="Copy the tokenizer files and the chat template of the checkpoint into the folder.",
             ) from error
+
+    def render(self, messages: Sequence[dict[str, Any]], **options: Any) -> str:
+        """Messages as the chat template writes them, without thoughts where it leaves the choice."""
+        written: str = self.tokenizer.apply_chat_template(
+            list(messages), chat_template=self.template, tokenize=False, **NO_THOUGHTS, **options
+        )
+        return written
 
     def write(
         self, questions: Sequence[str], items: Sequence[int], *, tokens: int, answers: Sequence[str] | None = None
@@ -121,34 +191,65 @@ class PromptWriter:
         )
 
     def prompt_ids(self, text: str, items: int, tokens: int) -> list[int]:
-        """Token ids of one question with its pads, up to where the answer begins."""
-        found = [special for special in self.tokenizer.all_special_tokens if special in text]
-        if found:
-            raise UsageError(
-                f"The question holds {found[0]}, which the model's tokenizer keeps for itself.",
-                remedy="Take it out; items are named with --item.",
-            )
+        """Token ids of one question with its pads, up to the answer's first word; a block of thoughts is closed.
+
+        Raises:
+            UsageError: a special token in the question.
+            ModelError: the template writes another number of image pads.
+        """
+        self.check_question(text)
         content: list[dict[str, str]] = [{"type": "image"}] * items + [{"type": "text", "text": text}]
-        written = self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": content}],
-            chat_template=self.template,
-            tokenize=False,
-            add_generation_prompt=True,
-        )
+        written = self.render([{"role": "user", "content": content}], add_generation_prompt=True) + self.form.closing
         if written.count(IMAGE_PAD) != items:
             raise ModelError(
                 f"The chat template writes {written.count(IMAGE_PAD)} image pads for {items} item(s).",
-                remedy="Copy the chat template of the Qwen3-VL checkpoint into the folder.",
+                remedy="Copy the chat template of the checkpoint into the folder.",
             )
         ids: list[int] = self.tokenizer(written.replace(IMAGE_PAD, IMAGE_PAD * tokens), add_special_tokens=False)[
             "input_ids"
         ]
         return ids
 
+    @functools.cached_property
+    def chat(self) -> ChatRequest:
+        """How to ask through a chat route, which fills the template itself.
+
+        Raises:
+            ModelError: the route would write another prompt.
+        """
+        options: dict[str, Any] = {}
+        if any(name in self.template for name in NO_THOUGHTS):
+            options["chat_template_kwargs"] = dict(NO_THOUGHTS)
+        if not self.form.closing:
+            return ChatRequest(options=options)
+        user = {"role": "user", "content": [{"type": "text", "text": "?"}]}
+        begun = {"role": "assistant", "content": self.form.block}
+        wanted = self.render([user], add_generation_prompt=True) + self.form.closing
+        if self.render([user, begun], continue_final_message=True) != wanted:
+            raise ModelError(
+                "The chat template opens a block of thoughts that a chat request cannot close.",
+                remedy="Give a template that writes no thoughts, or ask through SGLang's engine or `pinembed ask`.",
+            )
+        going_on = {"add_generation_prompt": False, "continue_final_message": True}
+        return ChatRequest(messages=(begun,), options={**options, **going_on})
+
+    def check_question(self, text: str) -> None:
+        """Refuse what would be read as more than words.
+
+        Raises:
+            UsageError: a special token in it.
+        """
+        found = [special for special in self.tokenizer.all_special_tokens if special in text]
+        if found:
+            raise UsageError(
+                f"The question holds {found[0]}, which the model's tokenizer keeps for itself.",
+                remedy="Take it out; items are named with --item.",
+            )
+
     def answer_ids(self, text: str) -> list[int]:
-        """Token ids of an answer and of the end of the turn."""
+        """Token ids of an answer and of the end of the turn, behind those of `prompt_ids`."""
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return [*ids, int(self.tokenizer.eos_token_id)]
+        return [*ids, self.end_id]
 
 
 def _older_template(folder: Path) -> str:

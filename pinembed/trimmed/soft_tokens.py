@@ -1,6 +1,4 @@
-"""Stored embeddings to what a server takes in the place of images, and whole requests to vLLM and SGLang.
-
-The language model is not loaded. See docs/serving.md for the servers' flags.
+"""Stored embeddings to what a server takes in the place of images; the language model is not loaded.
 
 Shape legend: I items, D floats of one embedding, m soft tokens of one item, H language-model width, and the width that
 the server takes, W = H x (1 + levels).
@@ -9,10 +7,8 @@ the server takes, W = H x (1 + levels).
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pinembed.errors import ModelError, NonFiniteEmbeddingError, UsageError
-from pinembed.source.embedding_source import EmbeddingSource
-from pinembed.trimmed.checkpoint import import_transformers, read_checkpoint
+from pinembed.errors import NonFiniteEmbeddingError, UsageError
+from pinembed.trimmed.checkpoint import read_checkpoint
 from pinembed.trimmed.projector import Projector, load_projector, no_projector, projector_sha256
-from pinembed.trimmed.prompts import PromptWriter, grid_thw
+from pinembed.trimmed.prompts import grid_thw
 
 SGLANG_FORMAT = "precomputed_embedding"
-# SGLang's documented entry puts the embedding under `feature`, which its Qwen3-VL of 0.5.23 hands to the vision tower;
-# what a `processor_output` entry has under `precomputed_embeddings` goes past the tower.
-SGLANG_FORMS = {"processor_output": "precomputed_embeddings", SGLANG_FORMAT: "feature"}
 
 
 def widened(soft_ImH: Tensor, levels: int) -> Tensor:
@@ -46,22 +38,6 @@ def to_base64(array: NDArray[np.generic]) -> str:
     return base64.b64encode(written.getvalue()).decode()
 
 
-def from_base64(text: str) -> NDArray[Any]:
-    """The inverse of `to_base64`.
-
-    Raises:
-        ModelError: not base64 of an .npy file, or one that holds a pickle.
-    """
-    try:
-        array: NDArray[Any] = np.load(io.BytesIO(base64.b64decode(text, validate=True)), allow_pickle=False)
-    except (ValueError, EOFError, OSError, binascii.Error) as error:
-        raise ModelError(
-            f"The embedding does not hold base64 of an .npy array: {str(error)[:100]}",
-            remedy="Export the table again with --format vllm or sglang.",
-        ) from error
-    return array
-
-
 def vllm_part(soft_mW: NDArray[np.float16], uuid: str) -> dict[str, Any]:
     """One item as a content part of a chat message.
 
@@ -74,42 +50,9 @@ def vllm_part(soft_mW: NDArray[np.float16], uuid: str) -> dict[str, Any]:
     return {"type": "image_embeds", "image_embeds": embeds, "uuid": uuid}
 
 
-def vllm_request(parts: Sequence[dict[str, Any]], question: str, *, model: str) -> dict[str, Any]:
-    """The body of a POST to /v1/chat/completions: the items, then the question, answered greedily."""
-    content = [*parts, {"type": "text", "text": question}]
-    return {"model": model, "messages": [{"role": "user", "content": content}], "temperature": 0}
-
-
 def sglang_line(soft_mW: NDArray[np.float16]) -> dict[str, Any]:
     """One item as JSON; `sglang_image_data` makes of several what the engine takes."""
     return {"format": SGLANG_FORMAT, "feature": to_base64(soft_mW), "image_grid_thw": grid_thw(len(soft_mW))}
-
-
-def sglang_image_data(lines: Sequence[dict[str, Any]], *, form: str = "processor_output") -> list[dict[str, Any]]:
-    """`image_data` of Engine.generate: SGLang takes one entry a modality, so all items stand in it one after another.
-
-    Args:
-        lines: of the items, in the order in which the prompt has their pads.
-        form: one of SGLANG_FORMS.
-
-    Returns:
-        One entry: the soft tokens (sum of m, W) float16, and image_grid_thw (I, 3) int64.
-
-    Raises:
-        UsageError: an unknown form.
-        ModelError: a line of another format or width.
-    """
-    if form not in SGLANG_FORMS:
-        raise UsageError(f"The form {form!r} is none of {', '.join(SGLANG_FORMS)}.", remedy="Give one of these.")
-    features = [from_base64(line["feature"]) for line in lines if line.get("format") == SGLANG_FORMAT]
-    if len(features) != len(lines) or not lines or len({feature.shape[1:] for feature in features}) != 1:
-        raise ModelError(
-            f"{len(lines)} line(s) make no SGLang entry; wanted {SGLANG_FORMAT} lines of one width.",
-            remedy="Take the lines of one `pinembed export --format sglang`.",
-        )
-    grid_I3 = torch.tensor([line["image_grid_thw"] for line in lines], dtype=torch.int64)
-    soft_TW = torch.from_numpy(np.concatenate(features))
-    return [{"format": form, SGLANG_FORMS[form]: soft_TW, "image_grid_thw": grid_I3}]
 
 
 def json_line(item_id: str, content: dict[str, Any]) -> bytes:
@@ -118,7 +61,6 @@ def json_line(item_id: str, content: dict[str, Any]) -> bytes:
 
 
 HASH_DIGITS = 16
-DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
 
 class SoftTokenMaker:
@@ -154,15 +96,20 @@ class SoftTokenMaker:
             deepstack_levels: of the tower that the server has loaded; 0 for a trimmed checkpoint or no tower.
 
         Raises:
-            ModelError: no Qwen3-VL folder, no projector in it, or one of another width.
+            ModelError: no model folder, no projector in it, or one of another width.
             UsageError: more tokens than K.
         """
         folder = Path(folder)
-        config = read_checkpoint(folder).config
-        projector = load_projector(folder, hidden=config["text_config"]["hidden_size"])
+        checkpoint = read_checkpoint(folder)
+        if deepstack_levels > 0 and not checkpoint.family.deepstack:
+            raise UsageError(
+                f"{deepstack_levels} DeepStack levels were asked for; {checkpoint.family.name} has none.",
+                remedy="Leave --deepstack-levels out.",
+            )
+        projector = load_projector(folder, hidden=checkpoint.config["text_config"]["hidden_size"])
         if projector is None:
             raise no_projector(str(folder))
-        dtype = DTYPES.get(str(config.get("dtype") or config.get("torch_dtype")), torch.float32)
+        dtype = getattr(torch, checkpoint.dtype)
         return cls(folder, projector, tokens=tokens, deepstack_levels=deepstack_levels, dtype=dtype)
 
     @torch.inference_mode()
@@ -194,82 +141,3 @@ class SoftTokenMaker:
     def uuid(self, item_id: str, fingerprint: str) -> str:
         """A server's cache key: it changes with the item, the encoder, the projector, and the size asked for."""
         return f"{item_id}@{fingerprint}@{self.projector_hash}-{self.tokens}x{self.width}"
-
-
-class ServingRequests:
-    """Builds requests about items; see docs/serving.md for the servers' flags."""
-
-    def __init__(self, source: EmbeddingSource, maker: SoftTokenMaker) -> None:
-        maker.projector.check_source(source.spec.fingerprint, origin=str(source.folder))
-        self.source = source
-        self.maker = maker
-        self._writer: PromptWriter | None = None
-
-    @classmethod
-    def open(
-        cls, *, model: str | Path, source: str | Path, tokens: int | None = None, deepstack_levels: int = 0
-    ) -> ServingRequests:
-        """Open the source and load the projector; the language model runs in the server.
-
-        Args:
-            model: folder that `align` wrote, which the server runs too.
-            source: embedding source of the encoder that the projector was trained with.
-            tokens: m, soft tokens an item; None for the projector's K.
-            deepstack_levels: of the tower that the server has loaded; 0 for a trimmed checkpoint or no tower.
-
-        Raises:
-            SourceError: the source is damaged.
-            ModelError: no projector in the model's folder.
-            EncoderMismatchError: the source is another encoder's.
-            UsageError: more tokens than the projector has.
-        """
-        maker = SoftTokenMaker.load(model, tokens=tokens, deepstack_levels=deepstack_levels)
-        return cls(EmbeddingSource.open(source), maker)
-
-    def vllm_parts(self, ids: Sequence[str]) -> list[dict[str, Any]]:
-        """Content parts of a chat message, one an item, in the order asked.
-
-        Raises:
-            UnknownItemError: names the ids that the source does not hold.
-        """
-        soft_ImW = self.maker.make(self.source.get(ids))
-        fingerprint = self.source.spec.fingerprint
-        return [vllm_part(soft, self.maker.uuid(item, fingerprint)) for item, soft in zip(ids, soft_ImW, strict=True)]
-
-    def vllm(self, ids: Sequence[str], question: str, *, model: str | None = None) -> dict[str, Any]:
-        """The body of a POST to vLLM's /v1/chat/completions.
-
-        Args:
-            ids: items that the question is about.
-            question: text.
-            model: name under which the server serves; its folder's path where it was given none.
-
-        Raises:
-            UnknownItemError: as for `vllm_parts`.
-        """
-        return vllm_request(self.vllm_parts(ids), question, model=model or str(self.maker.folder))
-
-    def sglang(self, ids: Sequence[str], question: str, *, form: str = "processor_output") -> dict[str, Any]:
-        """Keyword arguments of SGLang's Engine.generate: `input_ids` and `image_data`.
-
-        Args:
-            ids: items that the question is about.
-            question: text.
-            form: `processor_output`, or `precomputed_embedding` as SGLang documents it; see docs/serving.md.
-
-        Raises:
-            UnknownItemError: as for `vllm_parts`.
-            UsageError: an unknown form.
-            MissingExtraError: the extra `vlm`, for the tokenizer, is missing.
-        """
-        soft_ImW = self.maker.make(self.source.get(ids))
-        if self._writer is None:
-            self._writer = _prompt_writer(self.maker.folder)
-        input_ids = self._writer.prompt_ids(question, len(ids), self.maker.tokens)
-        image_data = sglang_image_data([sglang_line(soft) for soft in soft_ImW], form=form)
-        return {"input_ids": input_ids, "image_data": image_data}
-
-
-def _prompt_writer(folder: Path) -> PromptWriter:
-    transformers = import_transformers("Writing a prompt for SGLang")
-    return PromptWriter(transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True), folder)

@@ -77,7 +77,7 @@ def write_tiny_qwen3vl(
     """
     transformers = import_transformers("Making a tiny Qwen3-VL")
     shape = shape or TinyShape()
-    tokenizer = _train_tokenizer(transformers, texts, shape.vocabulary)
+    tokenizer = train_tokenizer(transformers, texts, shape.vocabulary)
     config = _config(transformers, shape, tokenizer)
     architecture = "Qwen3VLMoeForConditionalGeneration" if shape.experts else "Qwen3VLForConditionalGeneration"
     with torch.random.fork_rng(devices=[]):
@@ -103,7 +103,8 @@ def write_tiny_qwen3vl(
         ).save_pretrained(folder)
 
 
-def _train_tokenizer(transformers: Any, texts: Sequence[str], vocabulary: int) -> Any:
+def train_tokenizer(transformers: Any, texts: Sequence[str], vocabulary: int) -> Any:
+    """Transformers' tokenizer with Qwen's special tokens and a byte-level vocabulary of this size from the texts."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())

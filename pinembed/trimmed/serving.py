@@ -1,0 +1,252 @@
+"""Whole requests to vLLM and SGLang, from stored embeddings or from parts that `export` wrote.
+
+The language model is not loaded. A server trusts the shapes of what it is sent, and one wrong request ends it for
+everybody: so width, grid and question are checked here, before anything is sent. See docs/serving.md.
+
+Shape legend: I items, m soft tokens of one item, T tokens of all items, W width that the server takes.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pinembed.errors import ModelError, UsageError
+from pinembed.source.embedding_source import EmbeddingSource
+from pinembed.trimmed.checkpoint import import_transformers, without_bars
+from pinembed.trimmed.prompts import PromptWriter
+from pinembed.trimmed.soft_tokens import SGLANG_FORMAT, SoftTokenMaker, sglang_line, vllm_part
+
+# SGLang's documented entry puts the embedding under `feature`, which its Qwen3-VL of 0.5.23 hands to the vision tower;
+# what a `processor_output` entry has under `precomputed_embeddings` goes past the tower.
+SGLANG_FORMS = {"processor_output": "precomputed_embeddings", SGLANG_FORMAT: "feature"}
+
+
+def from_base64(text: str) -> NDArray[Any]:
+    """The inverse of `to_base64`.
+
+    Raises:
+        ModelError: not base64 of an .npy file, or one that holds a pickle.
+    """
+    try:
+        array: NDArray[Any] = np.load(io.BytesIO(base64.b64decode(text, validate=True)), allow_pickle=False)
+    except (TypeError, ValueError, EOFError, OSError, binascii.Error) as error:
+        raise ModelError(
+            f"The embedding does not hold base64 of an .npy array: {str(error)[:100]}",
+            remedy="Export the table again with --format vllm or sglang.",
+        ) from error
+    return array
+
+
+def checked_rows(stored: Any, grid: Any, *, width: int | None) -> NDArray[Any]:
+    """The soft tokens of one item, where a server can take them.
+
+    Args:
+        stored: base64 of an .npy.
+        grid: image_grid_thw of the item.
+        width: W; None where any will do.
+
+    Returns:
+        (m, W) float16.
+
+    Raises:
+        ModelError: no such array, NaN or inf in it, another width, or a grid of another number of tokens.
+    """
+    soft_mW = from_base64(stored)
+    grid_3 = np.asarray(grid)
+    whole = grid_3.shape == (3,) and grid_3.dtype.kind == "i" and bool((grid_3 > 0).all())
+    tokens = int(grid_3.prod()) // 4 if whole else 0
+    if soft_mW.ndim != 2 or soft_mW.dtype != np.float16 or not bool(np.isfinite(soft_mW).all()):
+        raise ModelError(
+            f"An item's soft tokens are {soft_mW.dtype} of shape {soft_mW.shape}, or not finite; "
+            "wanted finite float16 of (m, W).",
+            remedy=AGAIN,
+        )
+    if width is not None and soft_mW.shape[1] != width:
+        raise ModelError(
+            f"An item's soft tokens are {soft_mW.shape[1]} wide, the server takes {width}; it would end for everybody.",
+            remedy="Export the table again with the model and the --deepstack-levels of this server.",
+        )
+    if tokens != len(soft_mW):
+        raise ModelError(
+            f"An item has {len(soft_mW)} soft token(s) and a grid of {tokens} ({grid_3.tolist()}); "
+            "the server would end for everybody.",
+            remedy=AGAIN,
+        )
+    return soft_mW
+
+
+AGAIN = "Export the table again with --format vllm or sglang."
+
+
+def vllm_request(
+    parts: Sequence[dict[str, Any]], question: str, *, model: str, width: int | None, writer: PromptWriter
+) -> dict[str, Any]:
+    """The body of a POST to /v1/chat/completions: the items, then the question, answered greedily.
+
+    Args:
+        parts: of the items, as `vllm_part` makes and `export` writes them.
+        question: text.
+        model: name under which the server serves.
+        width: W.
+        writer: of the model's folder; it says how its template begins an answer.
+
+    Raises:
+        ModelError: no parts, one that the server cannot take, or a template that the chat route cannot follow.
+        UsageError: a special token in the question.
+    """
+    if not parts:
+        raise ModelError("A request without items was asked for.", remedy="Give the parts of one item or more.")
+    for part in parts:
+        embeds = part.get("image_embeds") or {}
+        grid = from_base64(embeds.get("image_grid_thw", ""))
+        width = checked_rows(embeds.get("image_embeds", ""), grid, width=width).shape[1]
+    writer.check_question(question)
+    content = [*parts, {"type": "text", "text": question}]
+    return {
+        "model": model,
+        "messages": [{"role": "user", "content": content}, *writer.chat.messages],
+        "temperature": 0,
+        "repetition_penalty": 1.0,  # else the server takes the folder's generation_config.json
+        **writer.chat.options,
+    }
+
+
+def sglang_image_data(
+    lines: Sequence[dict[str, Any]], *, form: str = "processor_output", width: int | None = None
+) -> list[dict[str, Any]]:
+    """`image_data` of Engine.generate: SGLang takes one entry a modality, so all items stand in it one after another.
+
+    Args:
+        lines: of the items, in the order in which the prompt has their pads.
+        form: one of SGLANG_FORMS.
+        width: W; None where any one will do.
+
+    Returns:
+        One entry: the soft tokens (sum of m, W) float16, and image_grid_thw (I, 3) int64.
+
+    Raises:
+        UsageError: an unknown form.
+        ModelError: a line of another format, width or grid.
+    """
+    if form not in SGLANG_FORMS:
+        raise UsageError(f"The form {form!r} is none of {', '.join(SGLANG_FORMS)}.", remedy="Give one of these.")
+    features = [
+        checked_rows(line.get("feature", ""), line.get("image_grid_thw"), width=width)
+        for line in lines
+        if line.get("format") == SGLANG_FORMAT
+    ]
+    if len(features) != len(lines) or not lines or len({feature.shape[1:] for feature in features}) != 1:
+        raise ModelError(
+            f"{len(lines)} line(s) make no SGLang entry; wanted {SGLANG_FORMAT} lines of one width.",
+            remedy="Take the lines of one `pinembed export --format sglang`.",
+        )
+    grid_I3 = torch.tensor([line["image_grid_thw"] for line in lines], dtype=torch.int64)
+    soft_TW = torch.from_numpy(np.concatenate(features))
+    return [{"format": form, SGLANG_FORMS[form]: soft_TW, "image_grid_thw": grid_I3}]
+
+
+class ServingRequests:
+    """Builds requests about items; see docs/serving.md for the servers' flags."""
+
+    def __init__(self, source: EmbeddingSource, maker: SoftTokenMaker) -> None:
+        maker.projector.check_source(source.spec.fingerprint, origin=str(source.folder))
+        self.source = source
+        self.maker = maker
+        self._writer: PromptWriter | None = None
+
+    @classmethod
+    def open(
+        cls, *, model: str | Path, source: str | Path, tokens: int | None = None, deepstack_levels: int = 0
+    ) -> ServingRequests:
+        """Open the source and load the projector; the language model runs in the server.
+
+        Args:
+            model: folder that `align` wrote, which the server runs too.
+            source: embedding source of the encoder that the projector was trained with.
+            tokens: m, soft tokens an item; None for the projector's K.
+            deepstack_levels: of the tower that the server has loaded; 0 for a trimmed checkpoint or no tower.
+
+        Raises:
+            SourceError: the source is damaged.
+            ModelError: no projector in the model's folder.
+            EncoderMismatchError: the source is another encoder's.
+            UsageError: more tokens than the projector has.
+        """
+        maker = SoftTokenMaker.load(model, tokens=tokens, deepstack_levels=deepstack_levels)
+        return cls(EmbeddingSource.open(source), maker)
+
+    def vllm_parts(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Content parts of a chat message, one an item, in the order asked.
+
+        Raises:
+            UnknownItemError: names the ids that the source does not hold.
+        """
+        soft_ImW = self.maker.make(self.source.get(ids))
+        fingerprint = self.source.spec.fingerprint
+        return [vllm_part(soft, self.maker.uuid(item, fingerprint)) for item, soft in zip(ids, soft_ImW, strict=True)]
+
+    def vllm(self, ids: Sequence[str], question: str, *, model: str | None = None) -> dict[str, Any]:
+        """The body of a POST to vLLM's /v1/chat/completions.
+
+        Args:
+            ids: items that the question is about.
+            question: text.
+            model: name under which the server serves; its folder's path where it was given none.
+
+        Raises:
+            UnknownItemError: as for `vllm_parts`.
+            UsageError: a special token in the question.
+            MissingExtraError: the extra `vlm`, for the tokenizer, is missing.
+        """
+        return self.vllm_with(self.vllm_parts(ids), question, model=model)
+
+    def vllm_with(self, parts: Sequence[dict[str, Any]], question: str, *, model: str | None = None) -> dict[str, Any]:
+        """The same body with parts that `export --format vllm` wrote.
+
+        Raises:
+            ModelError: a part of another width than the server's, or whose grid disagrees with its rows.
+            UsageError, MissingExtraError: as for `vllm`.
+        """
+        return vllm_request(
+            parts, question, model=model or str(self.maker.folder), width=self.maker.width, writer=self.writer
+        )
+
+    def sglang(self, ids: Sequence[str], question: str, *, form: str = "processor_output") -> dict[str, Any]:
+        """Keyword arguments of SGLang's Engine.generate: `input_ids` and `image_data`.
+
+        Args:
+            ids: items that the question is about.
+            question: text.
+            form: `processor_output`, or `precomputed_embedding` as SGLang documents it; see docs/serving.md.
+
+        Raises:
+            UnknownItemError: as for `vllm_parts`.
+            UsageError: an unknown form.
+            MissingExtraError: the extra `vlm`, for the tokenizer, is missing.
+        """
+        lines = [sglang_line(soft) for soft in self.maker.make(self.source.get(ids))]
+        input_ids = self.writer.prompt_ids(question, len(ids), self.maker.tokens)
+        return {"input_ids": input_ids, "image_data": sglang_image_data(lines, form=form, width=self.maker.width)}
+
+    @property
+    def writer(self) -> PromptWriter:
+        """Of the model's folder; its tokenizer is loaded once it is asked for."""
+        if self._writer is None:
+            self._writer = _prompt_writer(self.maker.folder)
+        return self._writer
+
+
+def _prompt_writer(folder: Path) -> PromptWriter:
+    transformers = import_transformers("Writing a prompt for a server")
+    with without_bars(transformers):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return PromptWriter(tokenizer, folder)

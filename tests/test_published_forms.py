@@ -1,0 +1,385 @@
+"""Every published form of a checkpoint goes through trim, align, ask, bench and both servers' formats, and stays so."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from pinembed import ServingRequests
+from pinembed.errors import ModelError, UsageError
+from pinembed.jobs.bench_vlm import bench_vlm
+from pinembed.jobs.trim import trim
+from pinembed.reports.trimmed import TrimReport
+from pinembed.settings.measuring import BenchVlmSettings
+from pinembed.settings.model import TrimSettings
+from pinembed.trimmed.checkpoint import INDEX_NAME, read_checkpoint
+from pinembed.trimmed.families import FAMILIES
+from pinembed.trimmed.model import TrimmedModel
+from pinembed.trimmed.serving import from_base64
+from tests.conftest import CliResult
+from tests.published_forms import (
+    FORMS,
+    GENERATION,
+    INSTRUCT,
+    SWITCHED,
+    THINKING,
+    Form,
+    aligned,
+    dump,
+    headers,
+    served_by_vllm,
+    weights,
+    write_form,
+)
+from tests.test_align import write_rows, write_shop
+
+FP8_NAME = "Qwen3-VL-2B-Instruct-FP8"
+ITEMS = 24
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_shop(tmp_path_factory.mktemp("shop") / "data", items=ITEMS)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_rows(tmp_path_factory.mktemp("source") / "source", items=ITEMS)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Path, TrimReport]]:
+    """A form's checkpoint, the trimmed one, and the report of a verified trim; each is made once."""
+    folder = tmp_path_factory.mktemp("forms")
+    kept: dict[str, tuple[Path, Path, TrimReport]] = {}
+
+    def make(name: str) -> tuple[Path, Path, TrimReport]:
+        if name not in kept:
+            full = write_form(folder / name, FORMS[name])
+            out = folder / f"{name}-trimmed"
+            kept[name] = full, out, trim(TrimSettings(model=str(full), out=out, verify=True))
+        return kept[name]
+
+    return make
+
+
+Made = Callable[[str], tuple[Path, Path, TrimReport]]
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_trimmed_form_says_what_the_full_one_says(made: Made, name: str) -> None:
+    _, _, report = made(name)
+    assert [check.name for check in report.parity] == ["one item", "two items", "left-padded batch", "beams"]
+    assert [check.max_difference for check in report.parity] == [0.0] * 4
+    assert all(check.equal for check in report.parity)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_trimmed_form_reloads_in_stock_transformers_without_a_missing_or_unexpected_key(
+    made: Made, name: str
+) -> None:
+    from transformers import AutoModelForImageTextToText
+
+    _, trimmed, _ = made(name)
+    model, info = AutoModelForImageTextToText.from_pretrained(trimmed, output_loading_info=True)
+    assert [list(info[key]) for key in ("missing_keys", "unexpected_keys", "mismatched_keys")] == [[], [], []]
+    assert len(model.model.visual.blocks) == 1
+    assert not any(parameter.any() for parameter in model.model.visual.parameters())
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_trimmed_form_keeps_every_other_tensor_byte_for_byte(made: Made, name: str) -> None:
+    full, trimmed, _ = made(name)
+    before, after = headers(full), headers(trimmed)
+    kept = {tensor: entry[:2] for tensor, entry in before.items() if "visual." not in tensor}
+    assert {tensor: entry[:2] for tensor, entry in after.items() if "visual." not in tensor} == kept
+    old, new = weights(full), weights(trimmed)
+    assert all(torch.equal(old[tensor].view(torch.uint8), new[tensor].view(torch.uint8)) for tensor in kept)
+
+
+@pytest.mark.parametrize("learns", ["projector", "all", "lora"])
+@pytest.mark.parametrize("name", FORMS)
+def test_an_aligned_form_has_the_tensors_of_its_base_in_their_types_and_layouts(
+    made: Made, name: str, learns: str, shop: Path, source: Path, tmp_path: Path
+) -> None:
+    _, trimmed, _ = made(name)
+    settings = {
+        "projector": {"train_language_model": False},
+        "all": {"train_language_model": True, "language_lr": 0.05},
+        "lora": {"lora": 2, "language_lr": 0.5},
+    }[learns]
+    if name == FP8_NAME and learns != "projector":
+        with pytest.raises(ModelError, match="holds quantised weights, which cannot learn"):
+            aligned(trimmed, shop, source, tmp_path / "out", **settings)
+        assert not (tmp_path / "out").exists()
+        return
+
+    out = aligned(trimmed, shop, source, tmp_path / "out", **settings)
+
+    assert headers(out) == headers(trimmed)
+    assert (out / "config.json").read_bytes() == (trimmed / "config.json").read_bytes()
+    index = json.loads((out / INDEX_NAME).read_text(encoding="utf-8"))
+    assert index["weight_map"] == {tensor: entry[2] for tensor, entry in headers(out).items()}
+    old, new = weights(trimmed), weights(out)
+    changed = {
+        tensor for tensor in old if not torch.equal(old[tensor].view(torch.uint8), new[tensor].view(torch.uint8))
+    }
+    assert bool(changed) == (learns != "projector")
+    assert not any("visual." in tensor or tensor.startswith("mtp.") for tensor in changed)
+    if learns == "all" and "A3B" in name:
+        assert any(".experts." in tensor for tensor in changed)
+    loaded = TrimmedModel.load(out)
+    assert loaded.generate(["color?"], [np.ones((1, 16), np.float16)], max_new_tokens=2) is not None
+
+
+@pytest.mark.parametrize("name", [name for name in FORMS if name.startswith("Qwen3.5")])
+def test_low_rank_layers_of_a_hybrid_model_reach_its_linear_attention(
+    made: Made, name: str, shop: Path, source: Path, tmp_path: Path
+) -> None:
+    _, trimmed, _ = made(name)
+    out = aligned(trimmed, shop, source, tmp_path / "out", lora=2, language_lr=0.5)
+    old, new = weights(trimmed), weights(out)
+    changed = {tensor.rsplit(".", 2)[-2] for tensor in old if not torch.equal(old[tensor], new[tensor])}
+    assert {"in_proj_qkv", "in_proj_z", "in_proj_a", "in_proj_b", "out_proj", "q_proj", "down_proj"} <= changed
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_bench_measures_every_form(made: Made, name: str) -> None:
+    full, _, _ = made(name)
+    report = bench_vlm(
+        BenchVlmSettings(model=full, images=(1,), image_px=64, dim=8, tokens=2, repeats=1, dtype="float32")
+    )
+    assert [cost.full.images for cost in report.comparisons] == [1]
+    assert report.comparisons[0].full.flops > report.comparisons[0].trimmed.flops
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_both_server_formats_of_every_form_hold_what_ask_feeds_the_model(
+    made: Made, name: str, shop: Path, source: Path, tmp_path: Path
+) -> None:
+    _, trimmed, _ = made(name)
+    out = aligned(trimmed, shop, source, tmp_path / "out", train_language_model=False)
+    model = TrimmedModel.load(out)
+    requests = ServingRequests.open(model=out, source=source)
+    batch, soft_ImH = model.write(["color?"], [requests.source.get(["i0", "i1"])])
+
+    request = requests.sglang(["i0", "i1"], "color?")
+    body = requests.vllm(["i0", "i1"], "color?", model="shop")
+
+    assert request["input_ids"] == batch.input_ids_BT[0].tolist()
+    [entry] = request["image_data"]
+    wire_ImH = soft_ImH.detach().half()
+    assert torch.equal(entry["precomputed_embeddings"], wire_ImH.reshape(-1, wire_ImH.shape[2]))
+    parts = [part for part in body["messages"][0]["content"] if part["type"] == "image_embeds"]
+    for part, soft_mH in zip(parts, wire_ImH, strict=True):
+        assert from_base64(part["image_embeds"]["image_embeds"]).tobytes() == soft_mH.numpy().tobytes()
+    assert served_by_vllm(body, model) == model.writer.tokenizer.decode(
+        [token for token in request["input_ids"] if token != model.writer.pad_id]
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in FORMS if name.startswith("Qwen3.5")])
+def test_deepstack_levels_of_a_family_without_them_are_refused(
+    made: Made, name: str, shop: Path, source: Path, tmp_path: Path
+) -> None:
+    out = aligned(made(name)[1], shop, source, tmp_path / "out", train_language_model=False)
+    with pytest.raises(UsageError, match=r"3 DeepStack levels were asked for; Qwen3\.5.* has none"):
+        ServingRequests.open(model=out, source=source, deepstack_levels=3)
+
+
+THOUGHTLESS = "<|im_start|>assistant\n<think>\n\n</think>\n\nplum<|im_end|>"
+
+
+@pytest.mark.parametrize(
+    ("template", "trained"),
+    [
+        (INSTRUCT, "<|im_start|>assistant\nplum<|im_end|>"),
+        (THINKING, THOUGHTLESS),
+        (SWITCHED, THOUGHTLESS),
+        (INSTRUCT[: -len("{% endif %}")] + "<think>\n{% endif %}", THOUGHTLESS),
+        (INSTRUCT[: -len("{% endif %}")] + "<thoughts>{% endif %}",
+         "<|im_start|>assistant\n<thoughts>\n\n</thoughts>\n\nplum<|im_end|>"),
+    ],
+    ids=["instruct", "thinking", "switched", "finished answers without thoughts", "another tag"],
+)  # fmt: skip
+def test_an_answer_is_trained_in_the_form_that_the_chat_template_gives_it(
+    tmp_path: Path, template: str, trained: str
+) -> None:
+    folder = trim_of(write_form(tmp_path / "full", Form(model_type="qwen3_vl", template=template)), tmp_path)
+    writer = TrimmedModel.load(folder).writer
+
+    batch = writer.write(["?"], [1], tokens=2, answers=["plum"])
+
+    written = writer.tokenizer.decode(batch.input_ids_BT[0])
+    assert written[written.index("<|im_start|>assistant") :] == trained
+    assert batch.labels_BT is not None
+    assert writer.tokenizer.decode(batch.labels_BT[batch.labels_BT >= 0]) == "plum<|im_end|>"
+    asked = writer.write(["?"], [1], tokens=2).input_ids_BT[0].tolist()
+    assert batch.input_ids_BT[0, : len(asked)].tolist() == asked
+
+
+def trim_of(full: Path, tmp_path: Path) -> Path:
+    trim(TrimSettings(model=str(full), out=tmp_path / "trimmed"))
+    return tmp_path / "trimmed"
+
+
+def test_an_answer_ends_as_the_template_ends_a_turn_and_generation_stops_there(tmp_path: Path) -> None:
+    full = write_form(tmp_path / "full", FORMS["Qwen3-VL-2B-Instruct"])
+    settings = json.loads((full / "tokenizer_config.json").read_text(encoding="utf-8"))
+    dump(full / "tokenizer_config.json", {**settings, "eos_token": "<|endoftext|>"})
+    (full / "generation_config.json").unlink()
+
+    model = TrimmedModel.load(trim_of(full, tmp_path))
+
+    end = model.writer.tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert model.writer.answer_ids("plum")[-1] == end
+    assert end in model.model.generation_config.eos_token_id
+
+
+@pytest.mark.parametrize(
+    "leaking",
+    [
+        GENERATION,
+        {"no_repeat_ngram_size": 1, "suppress_tokens": list(range(40, 100)), "min_new_tokens": 5},
+        {"length_penalty": 5.0, "num_beams": 3, "temperature": 0.1, "bad_words_ids": [[60]], "guidance_scale": 2.0},
+    ],
+)
+def test_a_published_generation_config_changes_no_answer_and_says_nothing(
+    tmp_path: Path, shop: Path, source: Path, cli: Callable[..., CliResult], leaking: dict[str, Any]
+) -> None:
+    full = write_form(tmp_path / "full", FORMS["Qwen3-VL-2B-Instruct"])
+    ends = json.loads((full / "generation_config.json").read_text(encoding="utf-8"))["eos_token_id"]
+    dump(full / "generation_config.json", {"eos_token_id": ends})
+    out = aligned(trim_of(full, tmp_path), shop, source, tmp_path / "out", train_language_model=False)
+    ask = ("ask", "color?", "--model", out, "--source", source, "--item", "i0", "--max-new-tokens", "12", "--quiet")
+    plain = cli(*ask)
+
+    dump(out / "generation_config.json", {"eos_token_id": ends, **leaking})
+    leaked = cli(*ask)
+
+    assert (leaked.exit_code, leaked.stdout, leaked.stderr) == (0, plain.stdout, "")
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_form_answers_quietly(
+    made: Made, name: str, shop: Path, source: Path, tmp_path: Path, cli: Callable[..., CliResult]
+) -> None:
+    out = aligned(made(name)[1], shop, source, tmp_path / "out", train_language_model=False)
+    for dtype in ("auto", "float32"):
+        done = cli(
+            "ask", "color?", "--model", out, "--source", source, "--item", "i0", "--dtype", dtype, "--quiet",
+            "--max-new-tokens", "4",
+        )  # fmt: skip
+        assert (done.exit_code, done.stderr) == (0, "")
+
+
+QUANTISED: dict[str, dict[str, Any]] = {
+    "awq": {"quantization_config": {"quant_method": "awq", "bits": 4}},
+    "gptq": {"quantization_config": {"quant_method": "gptq", "bits": 4}},
+    "bitsandbytes": {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}},
+    "compressed-tensors": {"quantization_config": {"quant_method": "compressed-tensors"}},
+    "mlx": {"quantization": {"group_size": 64, "bits": 4}},
+    "fp8 without blocks": {"quantization_config": {"quant_method": "fp8", "activation_scheme": "static"}},
+}
+
+
+@pytest.mark.parametrize("method", QUANTISED)
+@pytest.mark.parametrize("command", ["trim", "align", "ask", "bench"])
+def test_other_quantised_checkpoints_are_refused_before_any_work(
+    made: Made, shop: Path, source: Path, tmp_path: Path, cli: Callable[..., CliResult], method: str, command: str
+) -> None:
+    model = copy_with(made("Qwen3-VL-2B-Instruct")[command in {"align", "ask"}], tmp_path, QUANTISED[method])
+    out = tmp_path / "out"
+    done = {
+        "trim": lambda: cli("trim", model, "--out", out),
+        "align": lambda: cli("align", shop, "--model", model, "--source", source, "--out", out),
+        "ask": lambda: cli("ask", "color?", "--model", model, "--source", source, "--item", "i0"),
+        "bench": lambda: cli("bench", "vlm", model),
+    }[command]()
+    assert done.exit_code == 1
+    assert f"holds weights quantised by {method}; wanted BF16, FP16 or FP32 ones, or FP8 in blocks" in done.words
+    assert not out.exists()
+
+
+def copy_with(folder: Path, tmp_path: Path, entries: dict[str, Any]) -> Path:
+    model = Path(shutil.copytree(folder, tmp_path / "copy"))
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    dump(model / "config.json", {**config, **entries})
+    return model
+
+
+@pytest.mark.parametrize(
+    ("file", "dtype", "told"),
+    [
+        ("quantize_config.json", torch.bfloat16, "see quantize_config.json"),
+        ("NOTICE", torch.int32, "see model.language_model.layers.0.mlp.down_proj.weight"),
+        ("NOTICE", torch.float8_e4m3fn, "see model.language_model.layers.0.mlp.down_proj.weight"),
+    ],
+)
+def test_a_quantisation_that_config_does_not_tell_is_refused(
+    made: Made, tmp_path: Path, file: str, dtype: torch.dtype, told: str
+) -> None:
+    model = copy_with(made("Qwen3-VL-2B-Instruct")[0], tmp_path, {})
+    (model / file).write_text("{}", encoding="utf-8")
+    stored = load_file(model / "model.safetensors")
+    name = "model.language_model.layers.0.mlp.down_proj.weight"
+    save_file({**stored, name: stored[name].to(dtype)}, model / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"a method that config\.json does not name") as caught:
+        trim(TrimSettings(model=str(model), out=tmp_path / "out"))
+    assert told in caught.value.message
+
+
+def test_fp8_weights_without_their_scales_are_refused(made: Made, tmp_path: Path) -> None:
+    model = copy_with(made(FP8_NAME)[0], tmp_path, {})
+    stored = load_file(model / "model.safetensors")
+    del stored["model.language_model.layers.0.self_attn.q_proj.weight_scale_inv"]
+    save_file(stored, model / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"fp8, without a scale or of another type in .*q_proj\.weight"):
+        trim(TrimSettings(model=str(model), out=tmp_path / "out"))
+
+
+def test_a_trimmed_fp8_checkpoint_is_always_verified_and_leaves_the_stub_plain(made: Made, tmp_path: Path) -> None:
+    full, _, _ = made(FP8_NAME)
+    report = trim(TrimSettings(model=str(full), out=tmp_path / "out"))
+    assert len(report.parity) == 4
+    stored = json.loads((tmp_path / "out" / "config.json").read_text(encoding="utf-8"))["quantization_config"]
+    linear = {name.removesuffix(".weight") for name, (_, shape, _) in headers(tmp_path / "out").items()
+              if "visual." in name and len(shape) == 2}  # fmt: skip
+    assert linear <= set(stored["modules_to_not_convert"])
+
+
+@pytest.mark.parametrize("beside_weights", [False, True])
+def test_an_adapter_is_to_be_merged_first(made: Made, tmp_path: Path, beside_weights: bool) -> None:
+    model = copy_with(made("Qwen3-VL-2B-Instruct")[0], tmp_path, {})
+    dump(model / "adapter_config.json", {"peft_type": "LORA", "base_model_name_or_path": "Qwen/Qwen3-VL-2B-Instruct"})
+    if not beside_weights:
+        (model / "model.safetensors").rename(model / "adapter_model.safetensors")
+        (model / "config.json").unlink()
+    with pytest.raises(ModelError, match=r"holds an adapter .* of Qwen/Qwen3-VL-2B-Instruct") as caught:
+        trim(TrimSettings(model=str(model), out=tmp_path / "out"))
+    assert caught.value.remedy.startswith("Merge it into its base first")
+
+
+def test_an_untied_model_without_a_head_is_refused(made: Made, tmp_path: Path) -> None:
+    model = copy_with(made("Qwen3-VL-Embedding-2B")[0], tmp_path, {"tie_word_embeddings": False})
+    with pytest.raises(ModelError, match=r"has no lm_head\.weight and does not tie it"):
+        trim(TrimSettings(model=str(model), out=tmp_path / "out"))
+
+
+def test_every_family_has_a_published_form() -> None:
+    assert {form.model_type for form in FORMS.values()} == {family.model_type for family in FAMILIES}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_form_runs_in_the_type_that_its_text_config_alone_gives(made: Made, name: str) -> None:
+    _, trimmed, _ = made(name)
+    assert read_checkpoint(trimmed).dtype == "bfloat16"
+    assert TrimmedModel.load(trimmed).token_embeddings_VH.dtype == torch.bfloat16
