@@ -82,8 +82,32 @@ def check_output(out: Path, *, overwrite: bool) -> None:
     """Fail early, before hours of work, when `staged_folder` would refuse the folder at the end.
 
     Raises:
-        OutputExistsError: as for `staged_folder`.
+        OutputExistsError, OutputError: as for `staged_folder`.
     """
+    out = Path(os.path.abspath(out))  # noqa: PTH100  (resolve() would follow a link and replace its target)
+    _check_free(out, overwrite=overwrite)
+    if os.path.ismount(out):
+        raise OutputError(
+            f"{out} is the root of a file system of its own, which cannot be replaced as a whole.",
+            remedy=f"Give a folder inside of it, such as --out {out / 'new'}.",
+        )
+    place = next((folder for folder in out.parents if folder.exists()), out)
+    with _os_errors_as_sentences(out, place):
+        check_writable(place)
+
+
+def check_writable(folder: Path) -> None:
+    """Make a folder in this one and remove it: what mode bits say is not all that decides.
+
+    Raises:
+        OSError: nothing can be made there.
+    """
+    probe = folder / f".pinembed.partial-{secrets.token_hex(4)}"
+    probe.mkdir()
+    probe.rmdir()
+
+
+def _check_free(out: Path, *, overwrite: bool) -> None:
     if not os.path.lexists(out):
         return
     if not out.is_dir() or out.is_symlink():

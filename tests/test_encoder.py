@@ -242,7 +242,7 @@ def test_weights_of_another_architecture_are_refused(tiny_encoder, tmp_path) -> 
 def test_oblong_image_side_is_refused(tiny_encoder, tmp_path) -> None:
     shutil.copytree(tiny_encoder, tmp_path, dirs_exist_ok=True)
     config = json.loads((tmp_path / "open_clip_config.json").read_text())
-    config["preprocess_cfg"]["size"] = [32, 64]
+    config["model_cfg"]["vision_cfg"]["image_size"] = [32, 64]
     (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
     with pytest.raises(EncoderError, match=r"image side \[32, 64\] is not square"):
         spec_of(tmp_path)

@@ -16,6 +16,7 @@ import torch
 from pinembed.nouns.progress import Silent
 from pinembed.settings.training import FinetuneSettings
 from tests.conftest import CliResult, make_encoder, write_catalogue
+from tests.families import Family, write_family
 
 SHORT_RUN = {"group": "product", "epochs": 12, "batch_size": 16, "lr": 2e-3, "heads": False}
 
@@ -233,6 +234,41 @@ def test_a_state_of_other_settings_is_not_gone_on_with(tiny_encoder: Path, tmp_p
     assert torch.equal(loaded.tensors["trainer.model.a"], torch.ones(2))
 
 
+def test_a_run_with_other_flags_tells_of_the_state_and_leaves_it_to_the_run_that_it_belongs_to(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pinembed.jobs.finetune import finetune
+    from pinembed.training.epochs import Epochs
+
+    place = tmp_path / "place"
+    arguments = {
+        "data": write_catalogue(tmp_path / "data", views=5),
+        "base": str(tiny_encoder),
+        "out": place / "out",
+        "group": "color",
+        "epochs": 2,
+        "heads": False,
+    }
+    honest = Epochs._one_epoch
+
+    def interrupted(self, epoch, rank) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+        honest(self, epoch, rank)
+
+    monkeypatch.setattr(Epochs, "_one_epoch", interrupted)
+    said = Said()
+    for lr in (1e-4, 2e-4):
+        with pytest.raises(KeyboardInterrupt):
+            finetune(FinetuneSettings(**arguments, lr=lr), progress=said)
+    assert len(list(place.iterdir())) == 2
+    assert sum("holds an interrupted run with other settings" in line for line in said.lines) == 1
+    monkeypatch.setattr(Epochs, "_one_epoch", honest)
+    finetune(FinetuneSettings(**arguments, lr=1e-4), progress=said)
+    assert any("going on after epoch 1 of the run" in line for line in said.lines)
+    assert [path.name for path in place.iterdir()] == ["out"]
+
+
 def test_finetune_hands_the_base_back_where_the_loss_becomes_nan(
     cli: Callable[..., CliResult],
     catalogue_folder: Path,
@@ -241,7 +277,9 @@ def test_finetune_hands_the_base_back_where_the_loss_becomes_nan(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("pinembed.training.losses.image_text_loss", lambda image_BD, *rest: image_BD.sum() * torch.nan)
-    result = cli("finetune", catalogue_folder, "--base", tiny_encoder, "--out", tmp_path / "out", "--epochs", "2")
+    result = cli(
+        "finetune", catalogue_folder, "--base", tiny_encoder, "--out", tmp_path / "out", "--epochs", "2", "--no-heads"
+    )
     assert result.exit_code == 4
     assert "The base stays: The loss became nan in step 1." in result.words
 
@@ -251,11 +289,45 @@ def test_finetune_stops_where_the_embeddings_collapse(
 ) -> None:
     result = cli(
         "finetune", catalogue_folder, "--base", tiny_encoder, "--out", tmp_path / "out", "--epochs", "30", "--lr", "5",
-        "--batch-size", "4", "--json",
+        "--batch-size", "4", "--no-heads", "--json",
     )  # fmt: skip
     assert result.exit_code == 4
     assert result.json["stopped"]
     assert len(result.json["epochs"]) < 31
+
+
+SMALL_CLIP = {
+    "embed_dim": 64,
+    "quick_gelu": True,
+    "vision_cfg": {"image_size": 64, "layers": 2, "width": 64, "patch_size": 16, "head_width": 32},
+    "text_cfg": {"context_length": 24, "width": 64, "heads": 2, "layers": 2},
+}
+
+
+def test_fitted_projections_stay_a_candidate_when_training_collapses(tmp_path: Path) -> None:
+    from pinembed.jobs.finetune import finetune
+
+    base = write_family(tmp_path / "base", Family(model_cfg=SMALL_CLIP))
+    report = finetune(
+        FinetuneSettings(
+            data=write_catalogue(tmp_path / "data", views=12),
+            base=str(base),
+            out=tmp_path / "out",
+            text=("title",),
+            group="product",
+            epochs=30,
+            lr=5.0,
+            batch_size=4,
+            fusion="off",
+        )
+    )
+    assert report.stopped is not None
+    assert report.heads is not None
+    assert report.heads.mean_map > report.base.mean_map
+    assert report.best_epoch == 0, "a collapsed epoch is no best one"
+    assert report.chosen.mean_map >= report.heads.mean_map
+    assert report.kept == "tuned"
+    assert "the base with fitted projections" in (tmp_path / "out/README.md").read_text(encoding="utf-8")
 
 
 def test_finetune_starts_from_random_weights_when_asked(

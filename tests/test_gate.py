@@ -18,7 +18,8 @@ from torch.nn import functional as F
 
 from pinembed.catalogue.captions import Captioner, make_captioner
 from pinembed.catalogue.slices import make_slices, slice_columns
-from pinembed.errors import UsageError
+from pinembed.errors import OutputError, UsageError
+from pinembed.evaluation.plot import check_plot
 from pinembed.metrics.retrieval import QueryScores
 from pinembed.metrics.split_metrics import SplitEmbeddings, SplitScores, measure_split
 from pinembed.metrics.verdict import decide, holm, paired_change, split_parts
@@ -478,3 +479,12 @@ def test_the_model_card_has_intervals_slices_counts_licence_and_the_command(
     assert (out / "LICENSE").read_text(encoding="utf-8") == "MIT License\n"
     assert f"pinembed finetune {data} --base '{base}'" in card
     assert "--group product --epochs 12 --batch-size 16 --lr 0.002 " in card
+
+
+def test_a_place_for_the_plot_where_nothing_can_be_written_is_refused_before_the_work(tmp_path, monkeypatch) -> None:
+    def refused(folder: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("pinembed.evaluation.plot.check_writable", refused)
+    with pytest.raises(OutputError, match=r"could not be written: Operation not permitted"):
+        check_plot(tmp_path / "x.png", has_something=True)

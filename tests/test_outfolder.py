@@ -266,3 +266,36 @@ def test_claimed_folder_with_a_strangers_file_is_refused_and_kept(tmp_path: Path
     ):
         pass
     assert (tmp_path / "out" / "mine.txt").read_text() == "mine"
+
+
+WRITERS = {
+    "finetune": ("sample", "--base", "tiny"),
+    "fuse": ("sample", "--encoder", "tiny", "--text", "title"),
+    "export": ("--table", "db/t"),
+    "trim": ("model",),
+    "align": ("sample", "--model", "model", "--source", "source"),
+    "demo": (),
+}
+
+
+@pytest.mark.parametrize("command", WRITERS)
+def test_a_place_where_nothing_can_be_written_is_refused_before_the_work(command, cli, tmp_path, monkeypatch) -> None:
+    """Whatever the inputs are: they are not even looked at."""
+    honest = Path.mkdir
+
+    def refused(self: Path, *args: object, **options: object) -> None:
+        if self.parent == tmp_path / "locked":
+            raise PermissionError(errno.EPERM, "Operation not permitted", str(self))
+        honest(self, *args, **options)
+
+    (tmp_path / "locked").mkdir()
+    monkeypatch.setattr(Path, "mkdir", refused)
+    found = cli(command, *WRITERS[command], "--out", tmp_path / "locked" / "deep" / "out")
+    assert found.exit_code == 1
+    assert "could not be written: Operation not permitted" in found.words
+
+
+def test_the_root_of_a_file_system_is_refused_before_the_work(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("os.path.ismount", lambda path: path == tmp_path)
+    with pytest.raises(OutputError, match="is the root of a file system of its own"):
+        check_output(tmp_path, overwrite=False)

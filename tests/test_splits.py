@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from pinembed.catalogue.captions import Captioner
+from pinembed.catalogue.folder import read_catalogue
+from pinembed.catalogue.split_words import SPLIT_OF_WORD, split_named, split_of
 from pinembed.catalogue.splits import check_group, is_hashed, items_of_split, label_items, split_items
 from pinembed.errors import DataError, UsageError
 from pinembed.nouns.item import Catalogue, Item
+from tests.conftest import write_catalogue
 
 
 def catalogue(count: int, *, splits: tuple[str | None, ...] = (None,), per_product: int = 2) -> Catalogue:
@@ -137,3 +142,51 @@ def test_items_without_a_group_stand_alone() -> None:
     assert labelled.groups == ("a",)
     assert len(set(labelled.group_of_N.tolist())) == 3
     assert labelled.texts == ("same",)
+
+
+WORDS = [
+    ("train", "validation", "test"),
+    ("training", "valid", "testing"),
+    ("Train", "dev", "EVAL"),
+    ("train", "val", "evaluation"),
+]
+
+
+@pytest.mark.parametrize("words", WORDS, ids=lambda words: words[2])
+def test_the_usual_words_for_splits_mean_the_same_as_column_folder_and_option(
+    tmp_path, cli, tiny_encoder, words
+) -> None:
+    """`train`, `val` and `test` as a column, as folders with metadata of their own, and as --split."""
+    column = write_catalogue(tmp_path / "column", views=5)
+    named = dict(zip(("train", "val", "test"), words, strict=True))
+    rows = list(csv.DictReader((column / "metadata.csv").open(encoding="utf-8")))
+    folders = tmp_path / "folders"
+    for split, word in named.items():
+        of_split = [{**row} for row in rows if row["split"] == split]
+        (folders / word / "images").mkdir(parents=True)
+        for row in of_split:
+            del row["split"]
+            shutil.copy(column / row["file_name"], folders / word / row["file_name"])
+        write_rows(folders / word / "metadata.csv", of_split)
+    write_rows(column / "metadata.csv", [{**row, "split": named[row["split"]]} for row in rows])
+    for data in (column, folders):
+        assert read_catalogue(data).splits == ("test", "train", "val")
+        for word, split in zip(words, ("train", "val", "test"), strict=True):
+            found = cli("evaluate", data, "--encoder", tiny_encoder, "--split", word, "--text", "title", "--json")
+            assert (found.exit_code, found.json["split"]) == (0, split)
+
+
+def write_rows(path: Path, rows: list[dict[str, str]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_the_words_are_those_of_hugging_face_datasets() -> None:
+    assert {"train", "training", "validation", "valid", "dev", "val", "test", "testing", "eval", "evaluation"} == set(
+        SPLIT_OF_WORD
+    )
+    assert split_named("eval") == "test"
+    assert split_named("holdout") == "holdout"
+    assert split_of("eval-kits/a.png") is None, "only a folder of that very name is a split"

@@ -6,7 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from pinembed.catalogue.captions import Captioner
-from pinembed.catalogue.splits import TEST, TRAIN, VALIDATION, group_name
+from pinembed.catalogue.split_words import TEST, TRAIN, VALIDATION
+from pinembed.catalogue.splits import group_name
 from pinembed.images.near_duplicates import NearDuplicates
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import Progress

@@ -2,7 +2,7 @@
 
 A folder holds `metadata.csv`, `.jsonl` or `.parquet` with `file_name` and any other columns, at its top or in each
 split folder; or no metadata at all. `id` and `split` columns are optional. Where a file has no split by them, the
-folders `train`, `val` or `validation`, and `test` at the top name it.
+folders at the top do, `train`, `validation` and `test` in the words of split_words.py.
 The join is made once, in columns. encode takes these; `read_catalogue` shows the other commands its rows as Items.
 Convention: https://huggingface.co/docs/datasets/image_dataset#imagefolder
 """
@@ -40,11 +40,10 @@ from pinembed.catalogue.files import (
     shown,
 )
 from pinembed.catalogue.metadata import ITEM_COLUMNS, METADATA_NAMES, SPLIT, read_metadata
+from pinembed.catalogue.split_words import split_of
 from pinembed.errors import DataError
 from pinembed.nouns.failure import Failure
 from pinembed.nouns.item import Candidate, Catalogue, Item
-
-SPLIT_FOLDERS = {"train": "train", "val": "val", "validation": "val", "valid": "val", "dev": "val", "test": "test"}
 
 _ROWS_AT_ONCE = 1 << 14
 
@@ -297,11 +296,3 @@ def _with_splits(columns: dict[str, pa.Array], given: pa.Array, names: pa.Array)
     if splits.null_count < len(splits):
         columns = {**columns, SPLIT: splits}
     return pa.table(columns) if columns else None
-
-
-def split_of(file_name: str, given: str | None = None) -> str | None:
-    """The split that the metadata gives a file, else the one that its folder at the top names."""
-    if given is not None:
-        return SPLIT_FOLDERS.get(given, given)
-    top, slash, _ = file_name.partition("/")
-    return SPLIT_FOLDERS.get(top) if slash else None

@@ -21,13 +21,16 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from pinembed.catalogue.captions import Captioner
-from pinembed.catalogue.folder import split_of
+from pinembed.catalogue.split_words import ALL as ALL
+from pinembed.catalogue.split_words import TEST as TEST
+from pinembed.catalogue.split_words import TRAIN as TRAIN
+from pinembed.catalogue.split_words import VALIDATION as VALIDATION
+from pinembed.catalogue.split_words import split_of
 from pinembed.errors import DataError, UsageError
 from pinembed.images.near_duplicates import NearDuplicates, find_near_duplicates
 from pinembed.nouns.item import Catalogue, Item, text_of_value
 from pinembed.nouns.progress import SILENT, Progress
 
-TRAIN, VALIDATION, TEST, ALL = "train", "val", "test", "all"
 COLUMN, FOLDERS, HASH = "split column", "split folders", "hash"
 HASH_BUCKETS = 100
 TRAIN_BUCKETS, VALIDATION_BUCKETS = 80, 90

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -15,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pinembed.encoder.backends.base import refuse_non_finite
+from pinembed.encoder.files import bring_by_hand
 from pinembed.encoder.locate import (
     EncoderFiles,
-    bring_by_hand,
     encoder_spec,
     import_open_clip,
     keep_dims,
@@ -87,7 +86,7 @@ class Encoder:
             NonFiniteEmbeddingError: a row holds NaN or inf; names its indices in the batch.
         Source: Radford et al. 2021, arXiv:2103.00020, figure 3.
         """
-        features_BD = cast(Any, self.model).encode_image(self.standardise(pixels_BCHW))
+        features_BD = self._pooled(cast(Any, self.model).encode_image(self.standardise(pixels_BCHW)))
         return unit_rows(features_BD[:, : self.dim].float()).cpu()
 
     @torch.inference_mode()
@@ -103,8 +102,32 @@ class Encoder:
         batches = [torch.empty(0, self.dim)]
         for start in range(0, len(texts), batch_size):
             tokens_BT = self.tokenizer(list(texts[start : start + batch_size])).to(self.device)
-            batches.append(unit_rows(encode_texts(self.model, tokens_BT)[:, : self.dim].float()).cpu())
+            features_BD = self._pooled(encode_texts(self.model, tokens_BT))
+            batches.append(unit_rows(features_BD[:, : self.dim].float()).cpu())
         return torch.cat(batches)
+
+    def check_towers(self) -> None:
+        """Embed a grey picture and a word, before work is spent on an encoder that cannot.
+
+        Raises:
+            EncoderError: a tower fails, or gives anything but one vector an input.
+        """
+        side_px = self.preprocessing.image_px
+        with explained(self.files):
+            self.embed_images(torch.full((1, 3, side_px, side_px), 127, dtype=torch.uint8))
+            self.embed_texts(["a"])
+
+    def _pooled(self, features: object) -> Tensor:
+        """Refuse tokens that no pooling made one vector of."""
+        if isinstance(features, Tensor) and features.ndim == 2 and features.shape[1] == self.files.tower_dim:
+            return features
+        shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise EncoderError(
+            f"A tower of {self.files.reference} gives {shape}; wanted one vector of {self.files.tower_dim} floats for "
+            "each input.",
+            remedy="Give an encoder whose towers pool and project to embed_dim floats: see pool_type, proj_type and "
+            "output_tokens in its model_cfg.",
+        )
 
 
 def unit_rows(features_BD: Tensor) -> Tensor:
@@ -151,8 +174,8 @@ def build_encoder(
     Where a tower is named, it alone is built, in a part of the time and memory.
     """
     model = build_model(files, tower=tower, seed=seed)
-    with explained(files), as_local_dir(files) as local_dir:
-        tokenizer = _no_tokenizer if tower == "image" else _tokenizer(files, local_dir)
+    with explained(files):
+        tokenizer = _no_tokenizer if tower == "image" else _tokenizer(files)
     return Encoder(model, tokenizer, files, torch.device(device))
 
 
@@ -160,25 +183,18 @@ def _no_tokenizer(texts: Sequence[str]) -> Tensor:
     raise RuntimeError("this encoder was built without its text tower")
 
 
-def _tokenizer(files: EncoderFiles, local_dir: Path) -> Tokenizer:
-    """Some models bring a tokenizer of Hugging Face's, which may lie elsewhere on the hub than the weights."""
-    text_cfg = files.model_cfg.get("text_cfg", {})
-    if "hf_tokenizer_name" in text_cfg and find_spec("transformers") is None:
+def _tokenizer(files: EncoderFiles) -> Tokenizer:
+    """open_clip's own, or Hugging Face's with the files that the encoder's identity covers."""
+    repo = files.model_cfg.get("text_cfg", {}).get("hf_tokenizer_name")
+    if repo and find_spec("transformers") is None:
         raise MissingExtraError(f"The tokenizer of {files.reference}", extra="vlm", package="transformers")
     try:
-        return cast(Tokenizer, import_open_clip().get_tokenizer(_tokenizer_name(files, local_dir)))
+        with as_local_dir(files) as local_dir:
+            return cast(Tokenizer, import_open_clip().get_tokenizer(f"local-dir:{local_dir}"))
     except OSError as error:
-        repo = text_cfg.get("hf_tokenizer_name")
-        if repo is None:
+        if not repo:
             raise
         raise EncoderError(
             f"The tokenizer of {files.reference}, {repo}, is not in the local cache and cannot be fetched.",
             remedy=bring_by_hand(repo if files.folder is None else f"{repo} ({files.folder} lacks the tokenizer's)"),
         ) from error
-
-
-def _tokenizer_name(files: EncoderFiles, local_dir: Path) -> str:
-    """open_clip picks some tokenizers by the model's name, so hand it the name where there is one."""
-    if files.folder is not None or "hf_tokenizer_name" not in files.model_cfg.get("text_cfg", {}):
-        return f"local-dir:{local_dir}"
-    return files.reference if files.reference.startswith("hf-hub:") else files.reference.partition("/")[0]

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pinembed.encoder.files import CONFIG_NAME, bring_by_hand, first_line, tokenizer_files, weights_in
 from pinembed.encoder.fusion import read_fusion
 from pinembed.errors import EncoderError, InstallationError, UsageError
 from pinembed.machine import recall, remember
@@ -57,12 +58,11 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-CONFIG_NAME = "open_clip_config.json"
-WEIGHTS_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors")
 OWN_ARCHITECTURES = Path(__file__).parent / "architectures"
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt")
+INTERPOLATIONS = ("bicubic", "bilinear", "random")
+RESIZE_MODES = ("shortest", "longest", "squash")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +75,7 @@ class EncoderFiles:
         model_cfg: open_clip's model_cfg.
         preprocess_cfg: open_clip's preprocess_cfg; keys that are missing take open_clip's defaults.
         weights: the safetensors file; None for an architecture without weights.
+        tokenizer: files of Hugging Face's tokenizer; empty where open_clip's own is used.
         folder: the local-dir folder; None when the files lie in a download cache.
         fusion: metadata that is part of an item's vector; None where the image alone makes it.
         kept_dims: how many of an embedding's floats are kept, the first ones; None keeps all.
@@ -85,6 +86,7 @@ class EncoderFiles:
     model_cfg: dict[str, Any]
     preprocess_cfg: dict[str, Any]
     weights: Path | None = None
+    tokenizer: tuple[Path, ...] = ()
     folder: Path | None = None
     fusion: Fusion | None = None
     kept_dims: int | None = None
@@ -144,15 +146,6 @@ def locate_encoder(reference: str, *, random_init: bool = False) -> EncoderFiles
     return files
 
 
-def bring_by_hand(repo: str) -> str:
-    """What to do without a way to the hub."""
-    return (
-        f"On a machine with network, copy {CONFIG_NAME}, {WEIGHTS_NAMES[0]} and the tokenizer's files "
-        f"({', '.join(TOKENIZER_FILES)}, where there are some) from https://huggingface.co/{repo} into a folder, bring "
-        "that folder here and give its path as ENCODER; HF_HUB_OFFLINE must not be 1 for a download."
-    )
-
-
 def encoder_spec(files: EncoderFiles) -> EncoderSpec:
     """The identity of the encoder that these files hold; loads nothing, and reads weights that it does not know yet.
 
@@ -171,31 +164,42 @@ def encoder_spec(files: EncoderFiles) -> EncoderSpec:
         dim=files.dim,
         preprocessing=preprocessing_of(files),
         fusion=files.fusion,
+        tokenizer_sha256=_sha256_of_tokenizer(files.tokenizer),
     )
+
+
+def written_spec(folder: Path, out: Path) -> EncoderSpec:
+    """The identity of an encoder that was written to a folder which is yet to be renamed to `out`."""
+    spec = encoder_spec(locate_encoder(str(folder)))
+    return dataclasses.replace(spec, architecture=out.resolve().name)
+
+
+def _sha256_of_tokenizer(files: tuple[Path, ...]) -> str:
+    """Of the names and contents of its files; empty for none."""
+    found = [[path.name, sha256_of_weights(path)] for path in files]
+    return hashlib.sha256(json.dumps(found).encode()).hexdigest() if found else ""
 
 
 def preprocessing_of(files: EncoderFiles) -> Preprocessing:
     """open_clip's preprocess_cfg with its defaults filled in.
+
+    The side is the image tower's, as open_clip has it: what preprocess_cfg says of it is not looked at.
 
     Raises:
         EncoderError: the image side is not square, or a value has the wrong form.
     """
     cfg = files.preprocess_cfg
     try:
-        side = cfg.get("size") or files.model_cfg["vision_cfg"].get("image_size", 224)
+        side = files.model_cfg["vision_cfg"].get("image_size", 224)
         sides = set(side) if isinstance(side, list | tuple) else {side}
         if len(sides) != 1:
             raise ValueError(f"image side {side} is not square")
-        mean = tuple(float(value) for value in cfg.get("mean") or OPENAI_MEAN)
-        std = tuple(float(value) for value in cfg.get("std") or OPENAI_STD)
-        if len(mean) != 3 or len(std) != 3:
-            raise ValueError("mean and std need three values each")
         return Preprocessing(
             image_px=int(sides.pop()),
-            mean=mean,
-            std=std,
-            interpolation=str(cfg.get("interpolation") or "bicubic"),
-            resize_mode=str(cfg.get("resize_mode") or "shortest"),
+            mean=_channelwise(cfg.get("mean") or OPENAI_MEAN),
+            std=_channelwise(cfg.get("std") or OPENAI_STD),
+            interpolation=_one_of(INTERPOLATIONS, cfg.get("interpolation")),
+            resize_mode=_one_of(RESIZE_MODES, cfg.get("resize_mode")),
             fill_color=int(cfg.get("fill_color") or 0),
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -205,22 +209,26 @@ def preprocessing_of(files: EncoderFiles) -> Preprocessing:
         ) from error
 
 
+def _channelwise(values: Any) -> tuple[float, float, float]:
+    red, green, blue = map(float, values if isinstance(values, list | tuple) else (values,) * 3)
+    return red, green, blue
+
+
+def _one_of(known: tuple[str, ...], found: Any) -> str:
+    if found and found not in known:
+        raise ValueError(f"{found} is none of {', '.join(known)}")
+    return str(found or known[0])
+
+
 def _in_folder(folder: Path, reference: str) -> EncoderFiles:
     config = _read_config(folder / CONFIG_NAME, reference)
-    weights = next((folder / name for name in WEIGHTS_NAMES if (folder / name).is_file()), None)
-    if weights is None:
-        pickles = sorted(path.name for path in folder.iterdir() if path.suffix in {".bin", ".pt", ".pth"})
-        found = f"only pickled weights ({', '.join(pickles)}), which pinembed never opens" if pickles else "no weights"
-        raise EncoderError(
-            f"Encoder folder {folder} holds {found}; wanted {WEIGHTS_NAMES[0]}.",
-            remedy="Save the weights with safetensors.torch.save_file under that name.",
-        )
     return EncoderFiles(
         reference=reference,
         architecture=folder.resolve().name,
         model_cfg=config["model_cfg"],
         preprocess_cfg=config.get("preprocess_cfg") or {},
-        weights=weights,
+        weights=weights_in(folder),
+        tokenizer=tokenizer_files(config["model_cfg"], folder),
         folder=folder,
         fusion=read_fusion(folder),
     )
@@ -254,7 +262,7 @@ def _on_hub(reference: str) -> EncoderFiles:
         weights = Path(hf_hub_download(repo, "open_clip_model.safetensors"))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
         raise EncoderError(
-            f"{reference} is not in the local cache and cannot be fetched: {_first_line(error)}",
+            f"{reference} is not in the local cache and cannot be fetched: {first_line(error)}",
             remedy=bring_by_hand(repo),
         ) from error
     config = _read_config(config_path, reference)
@@ -264,6 +272,7 @@ def _on_hub(reference: str) -> EncoderFiles:
         model_cfg=config["model_cfg"],
         preprocess_cfg=config.get("preprocess_cfg") or {},
         weights=weights,
+        tokenizer=tokenizer_files(config["model_cfg"], None),
     )
 
 
@@ -280,7 +289,7 @@ def _in_open_clip_list(reference: str) -> EncoderFiles:
         weights = Path(open_clip.pretrained.download_pretrained(cfg))
     except (OSError, RuntimeError, ValueError) as error:
         raise EncoderError(
-            f"The weights of {reference} are not in the local cache and cannot be fetched: {_first_line(error)}",
+            f"The weights of {reference} are not in the local cache and cannot be fetched: {first_line(error)}",
             remedy=bring_by_hand(str(cfg.get("hf_hub") or "").strip("/")),
         ) from error
     if weights.suffix != ".safetensors":
@@ -288,12 +297,16 @@ def _in_open_clip_list(reference: str) -> EncoderFiles:
             f"The weights of {reference} come as {weights.name}, a pickle, which pinembed never opens.",
             remedy="Pick a pretrained tag that is published as safetensors, or convert it in a place you trust.",
         )
+    model_cfg = open_clip.get_model_config(name)
+    if cfg.get("quick_gelu"):  # NAME alone may say another activation than the weights were trained with
+        model_cfg = {**model_cfg, "quick_gelu": True}
     return EncoderFiles(
         reference=reference,
         architecture=reference,
-        model_cfg=open_clip.get_model_config(name),
+        model_cfg=model_cfg,
         preprocess_cfg={key: value for key, value in cfg.items() if value is not None},
         weights=weights,
+        tokenizer=tokenizer_files(model_cfg, None),
     )
 
 
@@ -315,7 +328,13 @@ def _architecture(reference: str, random_init: bool) -> EncoderFiles:
             remedy="Add --random-init to train it from scratch"
             + ("." if own.is_file() else f", or give {reference}/PRETRAINED of open_clip's list."),
         )
-    return EncoderFiles(reference=reference, architecture=reference, model_cfg=model_cfg, preprocess_cfg=preprocess_cfg)
+    return EncoderFiles(
+        reference=reference,
+        architecture=reference,
+        model_cfg=model_cfg,
+        preprocess_cfg=preprocess_cfg,
+        tokenizer=tokenizer_files(model_cfg, None),
+    )
 
 
 def import_open_clip() -> ModuleType:
@@ -332,7 +351,3 @@ def import_open_clip() -> ModuleType:
             remedy="torch and torchvision must be one pair, e.g. torch==2.15.0 with torchvision==0.29.2; "
             "run `pinembed doctor`, then install both in one pip command.",
         ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n", 1)[0]

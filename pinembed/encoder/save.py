@@ -8,14 +8,14 @@ import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 from safetensors.torch import save_file
 from torch import Tensor
 
 from pinembed.encoder.encoder import Encoder
+from pinembed.encoder.files import CONFIG_NAME, WEIGHTS_NAMES, is_other_weights
 from pinembed.encoder.fusion import write_fusion
-from pinembed.encoder.locate import CONFIG_NAME, TOKENIZER_FILES, WEIGHTS_NAMES, EncoderFiles, import_open_clip
+from pinembed.encoder.locate import EncoderFiles, import_open_clip
 from pinembed.nouns.encoder_spec import Fusion
 
 LICENCE_NAMES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "LICENCE.txt", "NOTICE", "NOTICE.txt")
@@ -108,11 +108,14 @@ def save_encoder(
     }
     (folder / CONFIG_NAME).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     write_fusion(folder, fusion)
-    _save_tokenizer(encoder, folder)
+    for path in encoder.files.tokenizer:
+        shutil.copyfile(path, folder / path.name)
 
 
 def copy_encoder(encoder: Encoder, folder: Path, *, without: Collection[str] = ()) -> None:
     """The encoder as it was loaded, its fusion included: file for file where it lies in a folder, else written anew.
+
+    Of several files of weights the one that was loaded is copied, so that open_clip cannot take another.
 
     Args:
         encoder: with the weights of its files.
@@ -123,16 +126,7 @@ def copy_encoder(encoder: Encoder, folder: Path, *, without: Collection[str] = (
     if held is None:
         save_encoder(encoder, folder, fusion=encoder.files.fusion)
         return
-    left = set(without)
+    weights = encoder.files.weights
+    assert weights is not None  # a folder without is refused
+    left = {*without, *(path.name for path in held.iterdir() if is_other_weights(path, weights))}
     shutil.copytree(held, folder, ignore=lambda inside, _: left if Path(inside) == held else set(), dirs_exist_ok=True)
-
-
-def _save_tokenizer(encoder: Encoder, folder: Path) -> None:
-    """A Hugging Face tokenizer travels with its encoder; open_clip's own needs no file."""
-    base = encoder.files.folder
-    if base is not None:
-        for name in TOKENIZER_FILES:
-            if (base / name).is_file():
-                shutil.copyfile(base / name, folder / name)
-    elif hasattr(encoder.tokenizer, "tokenizer"):
-        cast(Any, encoder.tokenizer).tokenizer.save_pretrained(folder)

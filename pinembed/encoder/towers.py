@@ -22,7 +22,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from pinembed.encoder.locate import CONFIG_NAME, WEIGHTS_NAMES, EncoderFiles, import_open_clip
+from pinembed.encoder.files import CONFIG_NAME, WEIGHTS_NAMES
+from pinembed.encoder.locate import EncoderFiles, import_open_clip
 from pinembed.errors import EncoderError
 from pinembed.nouns.encoder_spec import Preprocessing
 
@@ -52,6 +53,8 @@ def build_model(files: EncoderFiles, *, tower: Tower | None = None, seed: int = 
     with explained(files), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = None if files.weights is None else _filled(files, files.weights, tower)
+        if model is None and files.weights is not None:
+            _refuse_transformers_names(files, files.weights)
         if model is None:  # its own loading knows older names and other shapes, but reads both towers at once
             model = _without_the_other(_created(files, load_weights=files.weights is not None), tower)
     return model.float()
@@ -59,16 +62,30 @@ def build_model(files: EncoderFiles, *, tower: Tower | None = None, seed: int = 
 
 def _filled(files: EncoderFiles, weights: Path, tower: Tower | None) -> nn.Module | None:
     """The model with the tensors of the file; None where names or shapes are not exactly the model's."""
-    wanted = dataclasses.replace(files, folder=None, weights=None, model_cfg={**files.model_cfg, **SMALLEST[tower]})
+    wanted = dataclasses.replace(files, weights=None, model_cfg={**files.model_cfg, **SMALLEST[tower]})
     with _NothingDrawn():
-        model = _without_the_other(_created(wanted, load_weights=False, pretrained_text=False), tower)
+        model = _without_the_other(_created(wanted, load_weights=False), tower)
     return model if _fill(model, weights, tower) else None
+
+
+def _refuse_transformers_names(files: EncoderFiles, weights: Path) -> None:
+    """Snapshots of the hub hold the model twice, in open_clip's form often as a pickle alone."""
+    with safe_open(weights, framework="pt") as file:
+        names = file.keys()
+    if any(name.startswith(("text_model.", "vision_model.")) for name in names):
+        raise EncoderError(
+            f"{files.reference}: {weights.name} holds the model in transformers' form; wanted open_clip's.",
+            remedy=f"Bring {WEIGHTS_NAMES[0]} of the same model, or save open_clip's pickle under that name with "
+            "safetensors.torch.save_file, in a place where you trust it.",
+        )
 
 
 def _created(files: EncoderFiles, **options: bool) -> nn.Module:
     with as_local_dir(files) as local_dir:
+        # never a language model's weights from elsewhere: all weights are the file's, or are random
+        options = {**options, "pretrained_text": False}
         model: nn.Module = import_open_clip().create_model(f"local-dir:{local_dir}", **options)
-    if not hasattr(model, "logit_scale") or hasattr(model, "text_decoder"):
+    if not hasattr(model, "logit_scale"):
         raise EncoderError(
             f"{files.reference} is a {type(model).__name__}; pinembed takes models of two towers.",
             remedy="Give a CLIP or SigLIP model.",
@@ -143,16 +160,15 @@ def _shortened(error: BaseException) -> str:
 
 @contextmanager
 def as_local_dir(files: EncoderFiles) -> Iterator[Path]:
-    """A folder in open_clip's local-dir layout that holds these files, linked where they lie elsewhere."""
-    if files.folder is not None:
-        yield files.folder.absolute()
-        return
+    """A folder in open_clip's local-dir layout that links to these files and to no other, so that none is mistaken."""
     with tempfile.TemporaryDirectory(prefix="pinembed-") as made:
         folder = Path(made)
         config = {"model_cfg": files.model_cfg, "preprocess_cfg": files.preprocess_cfg}
         (folder / CONFIG_NAME).write_text(json.dumps(config), encoding="utf-8")
         if files.weights is not None:
             (folder / WEIGHTS_NAMES[0]).symlink_to(files.weights.absolute())
+        for path in files.tokenizer:
+            (folder / path.name).symlink_to(path.absolute())
         yield folder
 
 

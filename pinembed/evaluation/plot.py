@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pinembed.errors import MissingExtraError, OutputError, UsageError
 from pinembed.nouns.scores import Estimate, SliceChange, Verdict
+from pinembed.outfolder import check_writable
 from pinembed.reports.evaluate import StorageFormat
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def check_plot(path: Path, *, has_something: bool) -> None:
 
     Raises:
         UsageError: there is nothing to draw, or the place is none for a file.
+        OutputError: nothing can be written there.
         MissingExtraError: matplotlib is not installed.
     """
     if not has_something:
@@ -34,6 +36,12 @@ def check_plot(path: Path, *, has_something: bool) -> None:
     if path.is_dir() or not path.parent.is_dir():
         found = "is a folder" if path.is_dir() else f"lies in {path.parent}, which is no folder"
         raise UsageError(f"--plot {path} {found}; wanted a file to write.", remedy="Give the name of a new PNG file.")
+    try:
+        check_writable(path.parent)
+    except OSError as error:
+        raise OutputError(
+            f"--plot {path} could not be written: {error.strerror}.", remedy="Give a file in another folder."
+        ) from error
     figure_class("The plot of a comparison")
 
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from pinembed.catalogue.captions import Captioner
-from pinembed.catalogue.splits import TRAIN, LabelledItems, group_name, label_items
+from pinembed.catalogue.split_words import TRAIN
+from pinembed.catalogue.splits import LabelledItems, group_name, label_items
 from pinembed.encoder.encoder import Encoder
 from pinembed.fusion.choose import find_loss, item_figures, item_scores
 from pinembed.fusion.eval_set import ItemSearch, make_eval_set, text_fields

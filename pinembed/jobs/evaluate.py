@@ -10,16 +10,8 @@ from torch import Tensor
 from pinembed.catalogue.captions import make_captioner
 from pinembed.catalogue.folder import read_catalogue
 from pinembed.catalogue.slices import make_slices, slice_columns
-from pinembed.catalogue.splits import (
-    ALL,
-    TEST,
-    TRAIN,
-    VALIDATION,
-    check_group,
-    decide_splits,
-    is_hashed,
-    items_of_split,
-)
+from pinembed.catalogue.split_words import ALL, TEST, TRAIN, VALIDATION, split_named
+from pinembed.catalogue.splits import check_group, decide_splits, is_hashed, items_of_split
 from pinembed.encoder.encoder import load_encoder
 from pinembed.encoder.locate import locate_encoder
 from pinembed.evaluation.plot import check_plot, draw_comparisons
@@ -48,7 +40,8 @@ def evaluate(settings: EvaluateSettings, *, progress: Progress = SILENT) -> Eval
     if settings.plot is not None:
         check_plot(settings.plot, has_something=bool(rivals) or settings.storage_formats)
     catalogue = read_catalogue(settings.data)
-    split = settings.split or _default_split(catalogue, selects=settings.storage_formats and not rivals)
+    by_default = _default_split(catalogue, selects=settings.storage_formats and not rivals)
+    split = split_named(settings.split) if settings.split else by_default
     captioner = make_captioner(catalogue, settings.text, template=settings.template)
     check_group(catalogue, settings.group)
     columns = slice_columns(catalogue, settings.slices, group=settings.group)

@@ -8,8 +8,9 @@ from typing import cast
 
 import torch
 
-from pinembed.catalogue.splits import TRAIN, VALIDATION
+from pinembed.catalogue.split_words import TRAIN, VALIDATION
 from pinembed.encoder.encoder import Encoder, load_encoder
+from pinembed.encoder.reload import check_written
 from pinembed.encoder.save import licence_of
 from pinembed.machine import choose_device
 from pinembed.nouns.progress import SILENT, Progress
@@ -18,7 +19,7 @@ from pinembed.reports.finetune import FinetuneReport, RunSettings
 from pinembed.settings.training import FinetuneSettings
 from pinembed.training.card import write_card
 from pinembed.training.checkpoint import Checkpoint, key_of
-from pinembed.training.datasets import SplitDataset, load_split, read_splits
+from pinembed.training.datasets import SplitDataset, load_split, read_splits, sample_of
 from pinembed.training.epochs import Epochs, TrainedRun
 from pinembed.training.evaluator import (
     BatchNormRecalibration,
@@ -61,6 +62,10 @@ def finetune(settings: FinetuneSettings, *, progress: Progress = SILENT) -> Fine
     world = join_world()
     progress = progress if world.is_first else SILENT
     check_output(settings.out, overwrite=settings.overwrite)
+    encoder = load_encoder(
+        settings.base, random_init=settings.random_init, seed=settings.seed, device=choose_device(settings.device)
+    )
+    encoder.check_towers()
     texts = read_splits(
         settings.data,
         text=settings.text,
@@ -70,9 +75,6 @@ def finetune(settings: FinetuneSettings, *, progress: Progress = SILENT) -> Fine
         progress=progress,
     )
     fusion_options = parse_fusion_options(settings.fusion, texts)
-    encoder = load_encoder(
-        settings.base, random_init=settings.random_init, seed=settings.seed, device=choose_device(settings.device)
-    )
     # early: a champion that cannot be read must not cost a run
     in_use = None if settings.champion is None else load_encoder(settings.champion, device=encoder.device)
     train = load_split(texts.train, texts, encoder.preprocessing, split=TRAIN, progress=progress)
@@ -98,6 +100,11 @@ def finetune(settings: FinetuneSettings, *, progress: Progress = SILENT) -> Fine
         f"validation; {recipe.epochs} epochs of batches of {recipe.batch_size}, rate {recipe.rates.image:.1e}"
     )
     checkpoint = Checkpoint(settings.out, _key(made_with, recipe, encoder, train, val))
+    for state in checkpoint.others():
+        progress.say(
+            f"{state} holds an interrupted run with other settings, data or base; this run starts anew. Call that one "
+            "again as it was to go on with it; its state stays until a run has written the output folder."
+        )
     evaluator = Evaluator(encoder, val, progress)
     recalibration = BatchNormRecalibration(encoder, recipe, train, seed=settings.seed, progress=progress)
     run = Epochs(
@@ -131,11 +138,13 @@ def finetune(settings: FinetuneSettings, *, progress: Progress = SILENT) -> Fine
     fused = items.decide(interpolation.weights, val, opened) if decision.promoted else None
     with staged_folder(settings.out, kind="encoder", overwrite=settings.overwrite) as folder:
         if decision.kept == CHAMPION and in_use is not None:
-            spec = keep_champion(folder, in_use)
+            spec = keep_champion(folder, in_use, settings.out)
+            check_written(folder, in_use, sample_of(val))
         else:
             weights = interpolation.weights if decision.promoted else run.base_weights
             stored = encoder.files.fusion if not decision.promoted else None if fused is None else fused.fusion
-            spec = write_encoder(folder, encoder, weights, stored)
+            spec = write_encoder(folder, encoder, weights, stored, settings.out)
+            check_written(folder, encoder, sample_of(val), weights=weights)
         has_curves = write_curves(folder, run, progress)
         has_gate_plot = write_gate_plot(folder, gate, progress)
         report = FinetuneReport(
@@ -198,7 +207,7 @@ def _blend(
 ) -> Interpolation:
     base = Interpolation(alpha=0.0, epoch=0, weights=run.base_weights, scores=run.base_scores)
     candidates = [base]
-    if run.projections_scores is not None and run.stopped is None:
+    if run.projections_scores is not None:
         candidates.append(
             Interpolation(alpha=1.0, epoch=0, weights=run.projections_weights, scores=run.projections_scores)
         )

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 
-from pinembed.catalogue.splits import VALIDATION
-from pinembed.encoder.encoder import Encoder, load_encoder
+from pinembed.catalogue.split_words import VALIDATION
+from pinembed.encoder.encoder import load_encoder
 from pinembed.encoder.fusion import write_fusion
-from pinembed.encoder.locate import encoder_spec, locate_encoder
+from pinembed.encoder.locate import written_spec
+from pinembed.encoder.reload import check_written
 from pinembed.encoder.save import copy_encoder
 from pinembed.machine import choose_device
-from pinembed.nouns.encoder_spec import EncoderSpec, Fusion
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import MARKER, check_output, staged_folder
 from pinembed.reports.finetune import FuseReport
 from pinembed.settings.training import FuseSettings
-from pinembed.training.datasets import load_split, read_splits
+from pinembed.training.datasets import load_split, read_splits, sample_of
 from pinembed.training.gate import FusionStep, open_gate, parse_fusion_options
 
 REPORT_NAME = "fuse.json"
@@ -40,13 +39,17 @@ def fuse(settings: FuseSettings, *, progress: Progress = SILENT) -> FuseReport:
     texts = read_splits(settings.data, text=settings.text, group=settings.group, progress=progress)
     fusion_options = parse_fusion_options(settings.fusion, texts)
     loaded = load_encoder(settings.encoder, device=choose_device(settings.device))
+    loaded.check_towers()
     val = load_split(texts.val, texts, loaded.preprocessing, split=VALIDATION, progress=progress)
     gate = open_gate(loaded, texts, champion=None, seed=settings.seed, progress=progress)
     step = FusionStep(loaded, texts, fusion_options, seed=settings.seed, progress=progress)
     found = step.decide(loaded.model.state_dict(), val, gate)
     assert found is not None  # it is not off
     with staged_folder(settings.out, kind="encoder", overwrite=settings.overwrite) as folder:
-        spec = _write(folder, loaded, found.fusion)
+        copy_encoder(loaded, folder, without=(MARKER, REPORT_NAME))
+        write_fusion(folder, found.fusion)
+        spec = written_spec(folder, settings.out)
+        check_written(folder, loaded, sample_of(val))
         report = FuseReport(
             out=settings.out,
             encoder=settings.encoder,
@@ -61,10 +64,3 @@ def fuse(settings: FuseSettings, *, progress: Progress = SILENT) -> FuseReport:
         written = json.dumps(report.to_json(), indent=1, ensure_ascii=False)
         (folder / REPORT_NAME).write_text(written + "\n", encoding="utf-8")
     return report
-
-
-def _write(folder: Path, encoder: Encoder, fusion: Fusion | None) -> EncoderSpec:
-    """The encoder's own files, and the fusion."""
-    copy_encoder(encoder, folder, without=(MARKER, REPORT_NAME))
-    write_fusion(folder, fusion)
-    return encoder_spec(locate_encoder(str(folder)))

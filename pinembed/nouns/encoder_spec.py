@@ -144,6 +144,7 @@ class EncoderSpec:
         preprocessing: image file to pixels.
         normalise: embeddings have L2 norm 1.
         fusion: metadata that is part of an item's vector; None where the image alone makes it.
+        tokenizer_sha256: of the files of Hugging Face's tokenizer; empty where open_clip's own is used.
         quantisation: `int8` where a tower in 8-bit numbers makes the vectors; empty where they are those of fp32.
     """
 
@@ -154,6 +155,7 @@ class EncoderSpec:
     preprocessing: Preprocessing
     normalise: bool = True
     fusion: Fusion | None = None
+    tokenizer_sha256: str = ""
     quantisation: str = ""
 
     @property
@@ -168,8 +170,9 @@ class EncoderSpec:
         plain = dataclasses.asdict(self)
         if self.fusion is None:
             del plain["fusion"]
-        if not self.quantisation:
-            del plain["quantisation"]
+        for name in ("tokenizer_sha256", "quantisation"):
+            if not plain[name]:
+                del plain[name]
         return plain
 
     @classmethod

@@ -157,7 +157,7 @@ class EvaluateSettings:
         str | None,
         Option(
             "Split to measure, or all; default: test, or val for --storage-formats alone. Without a split column: "
-            "train, val, test by hash."
+            "train, val, test by hash. Other words for these mean the same: training, validation, dev, testing, eval."
         ),
     ] = None
     group: GroupOption = None

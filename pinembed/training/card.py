@@ -107,7 +107,8 @@ def _what(report: FinetuneReport) -> list[str]:
     settings = report.settings
     origin = "random weights" if settings.random_init else f"`{settings.base}`"
     interpolation = f", {report.alpha:.0%} of the way from the base" if 0 < report.alpha < 1 else ""
-    held = f"epoch {report.best_epoch}{interpolation}"
+    trained = f"epoch {report.best_epoch}" if report.best_epoch else "the base with fitted projections"
+    held = f"{trained}{interpolation}"
     if report.kept != TUNED:
         held = "the champion's weights, unchanged" if report.kept == CHAMPION else "the base's weights, unchanged"
     return [

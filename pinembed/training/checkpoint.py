@@ -1,7 +1,8 @@
 """State of a run between epochs, so that the same command goes on from its last whole epoch.
 
 The folder lies beside the output folder. It is written under another name and renamed, so it is whole or not there, and
-it carries a key of everything that decides the weights: another key starts anew.
+its name carries a key of everything that decides the weights. Another key starts anew and leaves the other state where
+it is; the run that fills the output folder clears them all.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from pinembed.reports.finetune import EpochRecord
 
+KEY_CHARACTERS = 12
 STATE_NAME, TENSORS_NAME = "state.json", "state.safetensors"
 
 
@@ -55,9 +57,17 @@ class Checkpoint:
 
     def __init__(self, out: Path, key: str) -> None:
         out = Path(os.path.abspath(out))  # noqa: PTH100  (resolve() would follow a link)
-        self._folder = out.with_name(f".{out.name}.resume")
-        self._fresh = out.with_name(f".{out.name}.resume.new")
+        self._start = f".{out.name}.resume-"
+        self._folder = out.with_name(f"{self._start}{key[:KEY_CHARACTERS]}")
+        self._fresh = out.with_name(f"{self._folder.name}.new")
         self._key = key
+
+    def others(self) -> tuple[Path, ...]:
+        """States of runs into the same output folder with other settings, data or base."""
+        found = self._folder.parent.iterdir() if self._folder.parent.is_dir() else ()
+        return tuple(
+            sorted(path for path in found if path.name.startswith(self._start) and self._folder.name not in path.name)
+        )
 
     def save(self, state: RunState) -> None:
         """Replace the state on disk."""
@@ -79,9 +89,9 @@ class Checkpoint:
         return self._read(self._folder) or self._read(self._fresh)
 
     def remove(self) -> None:
-        """Delete the state: the run is over."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-        shutil.rmtree(self._fresh, ignore_errors=True)
+        """Delete the state, and those of other settings: the output folder is filled."""
+        for folder in (self._folder, self._fresh, *self.others()):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _read(self, folder: Path) -> RunState | None:
         try:

@@ -13,8 +13,10 @@ from pinembed.catalogue.captions import Captioner, make_captioner
 from pinembed.catalogue.data_report import report_data, tell_data
 from pinembed.catalogue.folder import read_catalogue
 from pinembed.catalogue.slices import slice_columns
-from pinembed.catalogue.splits import HASH, TEST, TRAIN, VALIDATION, LabelledItems, decide_splits, label_items
+from pinembed.catalogue.split_words import TEST, TRAIN, VALIDATION
+from pinembed.catalogue.splits import HASH, LabelledItems, decide_splits, label_items
 from pinembed.encoder.encoder import Encoder
+from pinembed.encoder.reload import Sample
 from pinembed.errors import DataError, UsageError
 from pinembed.images.pixel_cache import PixelCache
 from pinembed.nouns.encoder_spec import Preprocessing
@@ -116,6 +118,11 @@ def load_split(
             remedy="Check that the files are whole images.",
         )
     return SplitDataset(labelled=label_items(pixels.items, splits.captioner, group=splits.group), pixels=pixels)
+
+
+def sample_of(split: SplitDataset) -> Sample:
+    """A few images and texts of a split, to compare a written encoder with the one in memory."""
+    return Sample(images=[item.path for item in split.pixels.items], texts=split.labelled.texts)
 
 
 def tower_inputs(

@@ -198,7 +198,12 @@ class Epochs:
             return None, None
         self._projections_weights = {**self._base_weights, **fitted}
         self._encoder.model.load_state_dict(self._projections_weights)
-        scores, _ = self._measure("measuring the fitted projections")
+        try:
+            scores, _ = self._measure("measuring the fitted projections")
+        except NonFiniteEmbeddingError as error:
+            self._progress.say(f"the fitted projections are left out: {error.message}")
+            self._encoder.model.load_state_dict(self._base_weights)
+            return None, None
         record = epoch_record(0, scores, seconds=time.monotonic() - started_s)
         self._progress.say(f"fitted projections, {record.seconds:.0f} s: {shown_figures(record)}")
         if scores.mean_map <= base_scores.mean_map:
@@ -241,17 +246,24 @@ class Epochs:
             scores, effective_rank = self._measure(f"measuring epoch {epoch}")
         record = self._show(epoch_record(epoch, scores, loss=loss, seconds=time.monotonic() - self._started_s))
         self._records.append(record)
+        self._stopped = self._gone_wrong(record, effective_rank, base_rank)
+        if self._stopped is not None:
+            return
         highest = max(trained.mean_map for trained in self._records[1:])
         if record.mean_map >= highest - mean_map_error(scores):
             # as good as any, as far as validation can tell; the later epoch has the lower rate and the longer average
             self._best_epoch, self._best_weights = epoch, self._trainer.averaged_weights()
-        if effective_rank.has_collapsed(base_rank):
-            self._stopped = f"the embeddings collapsed in epoch {epoch}: {effective_rank}, the base's {base_rank}."
-        elif record.mean_map < SENTINEL_SHARE * self._records[0].mean_map:
-            self._stopped = (
-                f"validation mAP fell to {record.mean_map:.3f} in epoch {epoch}, from the base's "
+
+    def _gone_wrong(self, record: EpochRecord, rank: EffectiveRank, base_rank: EffectiveRank) -> str | None:
+        """Why no further epoch should run; an epoch that has gone wrong is never the best one."""
+        if rank.has_collapsed(base_rank):
+            return f"the embeddings collapsed in epoch {record.epoch}: {rank}, the base's {base_rank}."
+        if record.mean_map < SENTINEL_SHARE * self._records[0].mean_map:
+            return (
+                f"validation mAP fell to {record.mean_map:.3f} in epoch {record.epoch}, from the base's "
                 f"{self._records[0].mean_map:.3f}."
             )
+        return None
 
     def _train_epoch(self, epoch: int) -> float:
         rng = np.random.default_rng((self._seed, epoch))

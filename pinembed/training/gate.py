@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pinembed.catalogue.slices import make_slices
-from pinembed.catalogue.splits import TEST
+from pinembed.catalogue.split_words import TEST
 from pinembed.encoder.encoder import Encoder
 from pinembed.encoder.fusion import parse_fusion
 from pinembed.errors import UsageError

@@ -83,5 +83,6 @@ def _is_matrix(module: nn.Module) -> bool:
     if isinstance(module, nn.MultiheadAttention):
         return module.in_proj_weight is not None
     if isinstance(module, nn.Conv2d):
-        return module.kernel_size == (1, 1) and module.groups == 1
+        # with a stride, torch's backward pass on a CPU can crash the process (2.15, MobileCLIP's first layer)
+        return module.kernel_size == module.stride == (1, 1) and module.groups == 1
     return isinstance(module, nn.Linear)

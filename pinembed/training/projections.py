@@ -32,6 +32,7 @@ RELATIVE_RATE = 0.05
 """Peak rate as a share of the root mean square of a projection's weights, so that it fits projections of all sizes."""
 IMAGE_IMAGE_WEIGHT = 0.5
 TOLERANCE = 1e-3
+TEXT_PROJECTION = "text_projection"
 
 
 @dataclass(frozen=True)
@@ -65,20 +66,16 @@ class Projection:
             self.bias_D.copy_(bias_D)
 
     @contextmanager
-    def features(self) -> Iterator[Callable[[Tensor], Tensor]]:
-        """Inside, the function that is given turns the tower's output into the projection's input."""
+    def left_out(self) -> Iterator[None]:
+        """Inside, the tower gives what the projection would be given, however often and in whatever order it is used.
+
+        open_clip's own towers leave out a projection that is None; others call it.
+        """
         held = getattr(self.owner, self.name)
-        if isinstance(held, nn.Linear):
-            seen: list[Tensor] = []
-            hook = held.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-            try:
-                yield lambda output: seen.pop()
-            finally:
-                hook.remove()
-            return
-        setattr(self.owner, self.name, None)
+        is_called = isinstance(held, nn.Linear) and self.name != TEXT_PROJECTION
+        setattr(self.owner, self.name, nn.Identity() if is_called else None)
         try:
-            yield lambda output: output
+            yield
         finally:
             setattr(self.owner, self.name, held)
 
@@ -97,7 +94,7 @@ def image_projection(model: nn.Module) -> Projection | None:
 def text_projection(model: nn.Module) -> Projection | None:
     """The text tower's, where it ends in a linear layer."""
     owner = getattr(model, "text", model)
-    for name in ("text_projection", "proj"):
+    for name in (TEXT_PROJECTION, "proj"):
         if _is_projection(getattr(owner, name, None)):
             return Projection(owner, name)
     return None
@@ -110,8 +107,8 @@ def projection_inputs(
     """Inputs of a projection for all batches; None where the tower goes on after the projection."""
     rows = []
     for index, batch in enumerate(batches):
-        with projection.features() as before:
-            features_BF = before(encode(batch)).float()
+        with projection.left_out():
+            features_BF = encode(batch).float()
         if index == 0 and not _explains(projection, features_BF, encode(batch).float()):
             return None
         rows.append(features_BF)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from pinembed.encoder.encoder import Encoder
-from pinembed.encoder.locate import encoder_spec, locate_encoder
+from pinembed.encoder.locate import written_spec
 from pinembed.encoder.save import copy_encoder, save_encoder
 from pinembed.errors import EncoderError, MissingExtraError
 from pinembed.evaluation.plot import draw_comparisons, figure_class
@@ -64,7 +64,7 @@ ORIGIN = "champion"
 REPORT_FILES = ("README.md", "run.json", "curves.png", "gate.png")
 
 
-def keep_champion(folder: Path, champion: Encoder) -> EncoderSpec:
+def keep_champion(folder: Path, champion: Encoder, out: Path) -> EncoderSpec:
     """Fill the output folder with the champion's files; its fingerprint, which tables carry, stays what it was."""
     copy_encoder(champion, folder, without=(MARKER, *REPORT_FILES))
     held = champion.files.folder
@@ -73,16 +73,18 @@ def keep_champion(folder: Path, champion: Encoder) -> EncoderSpec:
         (folder / ORIGIN).mkdir()
         for report in reports:
             shutil.copyfile(report, folder / ORIGIN / report.name)
-    return encoder_spec(locate_encoder(str(folder)))
+    return written_spec(folder, out)
 
 
 RUN_NAME, CURVES_NAME, GATE_NAME = "run.json", "curves.png", "gate.png"
 
 
-def write_encoder(folder: Path, encoder: Encoder, weights: dict[str, Tensor], fusion: Fusion | None) -> EncoderSpec:
+def write_encoder(
+    folder: Path, encoder: Encoder, weights: dict[str, Tensor], fusion: Fusion | None, out: Path
+) -> EncoderSpec:
     """Store weights in open_clip's local-dir layout, and what items are made of; returns their identity."""
     save_encoder(encoder, folder, weights=weights, fusion=fusion)
-    return encoder_spec(locate_encoder(str(folder)))
+    return written_spec(folder, out)
 
 
 def write_curves(folder: Path, run: TrainedRun, progress: Progress) -> bool:

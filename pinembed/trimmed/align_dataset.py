@@ -18,7 +18,8 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from pinembed.catalogue.folder import read_catalogue
-from pinembed.catalogue.splits import TEST, TRAIN, VALIDATION, decide_splits
+from pinembed.catalogue.split_words import TEST, TRAIN, VALIDATION
+from pinembed.catalogue.splits import decide_splits
 from pinembed.errors import DataError
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import SILENT, Progress

@@ -44,7 +44,8 @@ class ImageTower(nn.Module):
     def forward(self, pixels_BCHW: Tensor) -> Tensor:
         """(B, 3, H, W) uint8 to features (B, D) float32."""
         standardised_BCHW = pixels_BCHW.float() * cast(Tensor, self.scale_C) - cast(Tensor, self.shift_C)
-        features_BD: Tensor = self.visual(standardised_BCHW.to(self.dtype))
+        features: Tensor | tuple[Tensor, ...] = self.visual(standardised_BCHW.to(self.dtype))
+        features_BD = features if isinstance(features, Tensor) else features[0]  # CoCa's gives its tokens as well
         return features_BD.float()
 
     def in_precision(self, dtype: torch.dtype) -> ImageTower:

@@ -1,0 +1,305 @@
+"""Folders as people bring them: one file of weights, a tokenizer that travels, and outputs that are loaded again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from pinembed.encoder.encoder import load_encoder
+from pinembed.encoder.locate import encoder_spec, locate_encoder
+from pinembed.encoder.reload import Sample, check_written
+from pinembed.encoder.save import copy_encoder, save_encoder
+from pinembed.errors import EncoderError
+from pinembed.jobs.finetune import finetune
+from pinembed.jobs.fuse import fuse
+from pinembed.settings.training import FinetuneSettings, FuseSettings
+from tests.conftest import draw_item, make_encoder, write_catalogue
+from tests.families import FAMILIES, Family, write_family
+from tests.stock import largest_difference, stock_vectors
+
+TEXTS = ["a red circle", "a green square"]
+BERT = FAMILIES["text tower of transformers (BERT)"]
+
+
+@pytest.fixture
+def trap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pickle may be opened."""
+
+    def spring(*args: object, **options: object) -> None:
+        raise AssertionError(f"torch.load was called with {args}")
+
+    monkeypatch.setattr(torch, "load", spring)
+
+
+def two_weight_files(folder: Path, *, own: str, pickle: str) -> Path:
+    """An encoder whose pickle holds other weights than its safetensors."""
+    make_encoder(folder)
+    first = folder / "open_clip_model.safetensors"
+    tensors = load_file(first)
+    torch.save(tensors, folder / pickle)
+    generator = torch.Generator().manual_seed(3)
+    noisy = {
+        name: tensor + tensor.std() / 2 * torch.randn(tensor.shape, generator=generator)
+        if tensor.is_floating_point() and tensor.numel() > 1
+        else tensor
+        for name, tensor in tensors.items()
+    }
+    first.unlink()
+    save_file(noisy, folder / own)
+    return folder
+
+
+@pytest.mark.usefixtures("trap")
+@pytest.mark.parametrize("pickle", ["open_clip_pytorch_model.bin", "pytorch_model.bin", "open_clip_pytorch_model.pth"])
+def test_of_two_files_of_weights_all_take_the_safetensors_and_nobody_opens_the_pickle(tmp_path, pickle) -> None:
+    folder = two_weight_files(tmp_path / "base", own="model.safetensors", pickle=pickle)
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    for name in ("open_clip_config.json", "model.safetensors"):
+        shutil.copy(folder / name, plain)
+    encoder, alone = load_encoder(str(folder)), load_encoder(str(plain))
+    assert encoder.spec.fingerprint == alone.spec.fingerprint
+    assert torch.equal(encoder.embed_texts(TEXTS), alone.embed_texts(TEXTS))
+    data = write_catalogue(tmp_path / "data", views=5)
+    fuse(FuseSettings(encoder=str(folder), data=data, out=tmp_path / "fused", group="color"))
+    finetune(
+        FinetuneSettings(
+            data=data, base=str(folder), out=tmp_path / "tuned", group="color", epochs=1, lr=1e-9, fusion="off"
+        )
+    )
+    stock_BD, _ = stock_vectors(tmp_path / "fused", [draw_item("red", "circle", 0)], TEXTS)
+    expected_BD, _ = stock_vectors(plain, [draw_item("red", "circle", 0)], TEXTS)
+    assert torch.allclose(stock_BD, expected_BD, atol=1e-6)
+    assert not list(tmp_path.glob("fused/*.bin")) + list(tmp_path.glob("fused/*.pth"))
+
+
+@pytest.mark.usefixtures("trap")
+def test_weights_that_open_clip_converts_are_taken_from_the_same_file(tmp_path) -> None:
+    """Its own loading knows older names and sizes; it must not look for the file again."""
+    folder = two_weight_files(tmp_path, own="model.safetensors", pickle="open_clip_pytorch_model.bin")
+    tensors = load_file(folder / "model.safetensors")
+    save_file({f"module.{name}": tensor for name, tensor in tensors.items()}, folder / "model.safetensors")
+    loaded = load_encoder(str(folder)).model.state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        (("model-00001-of-00002.safetensors", "model.safetensors.index.json"), r"weights in shards \(model-00001-of-0"),
+        (("pytorch_model.bin.index.json", "pytorch_model-00001-of-00002.bin"), "only pickled weights"),
+        (("a.safetensors", "b.safetensors"), r"2 files of weights \(a.safetensors, b.safetensors\)"),
+        (("adapter_model.safetensors", "adapter_config.json"), "an adapter without its base"),
+        ((), "no weights"),
+    ],
+)
+def test_a_folder_without_one_file_of_weights_is_refused_with_what_it_holds(tmp_path, names, text) -> None:
+    folder = make_encoder(tmp_path)
+    (folder / "open_clip_model.safetensors").unlink()
+    for name in names:
+        (folder / name).write_bytes(b"{}")
+    with pytest.raises(EncoderError, match=f"holds {text}.*; wanted open_clip_model.safetensors"):
+        locate_encoder(str(folder))
+
+
+def test_weights_of_another_name_are_taken_where_they_are_the_only_ones(tmp_path) -> None:
+    folder = make_encoder(tmp_path)
+    (folder / "open_clip_model.safetensors").rename(folder / "epoch_5.safetensors")
+    assert locate_encoder(str(folder)).weights == folder / "epoch_5.safetensors"
+    assert largest_difference(folder, [draw_item("red", "circle", 0)], TEXTS) < 1e-5
+
+
+def test_the_model_in_transformers_form_is_named(tmp_path) -> None:
+    folder = make_encoder(tmp_path)
+    (folder / "open_clip_model.safetensors").unlink()
+    save_file({"text_model.embeddings.position_ids": torch.zeros(1)}, folder / "model.safetensors")
+    with pytest.raises(EncoderError, match=r"model.safetensors holds the model in transformers' form"):
+        load_encoder(str(folder))
+
+
+def test_a_champion_is_copied_with_the_weights_that_were_loaded_alone(tmp_path) -> None:
+    folder = two_weight_files(tmp_path / "base", own="model.safetensors", pickle="open_clip_pytorch_model.bin")
+    (tmp_path / "out").mkdir()
+    copy_encoder(load_encoder(str(folder)), tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["model.safetensors", "open_clip_config.json"]
+
+
+TOKENIZED = [
+    "text tower of transformers (BERT)",
+    "SigLIP",
+    "SigLIP 2 (Gemma's tokenizer)",
+]
+
+
+@pytest.mark.parametrize("name", TOKENIZED)
+def test_a_written_encoder_keeps_every_file_of_its_tokenizer(tmp_path, name) -> None:
+    folder = write_family(tmp_path / "base", FAMILIES[name])
+    encoder = load_encoder(str(folder))
+    (tmp_path / "out").mkdir()
+    save_encoder(encoder, tmp_path / "out")
+    again = load_encoder(str(tmp_path / "out"))
+    assert torch.equal(again.tokenizer(TEXTS), encoder.tokenizer(TEXTS))
+    assert len(set(encoder.tokenizer(TEXTS)[0].tolist())) > 3  # words, not one and the same unknown token
+    assert largest_difference(tmp_path / "out", [draw_item("red", "circle", 0)], TEXTS) < 1e-5
+
+
+def test_another_vocabulary_is_another_fingerprint(tmp_path) -> None:
+    folder = write_family(tmp_path / "base", BERT)
+    before = encoder_spec(locate_encoder(str(folder)))
+    words = (folder / "vocab.txt").read_text().split("\n")
+    (folder / "vocab.txt").write_text("\n".join([*words[:5], words[6], words[5], *words[7:]]))
+    after = encoder_spec(locate_encoder(str(folder)))
+    assert before.fingerprint != after.fingerprint
+    assert type(before).from_json(json.loads(json.dumps(before.to_json()))) == before
+
+
+def test_a_tokenizer_on_the_hub_has_the_fingerprint_of_its_files_in_a_folder(tmp_path, monkeypatch) -> None:
+    folder = write_family(tmp_path / "base", FAMILIES["SigLIP 2 (Gemma's tokenizer)"])
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    config["model_cfg"]["text_cfg"]["hf_tokenizer_name"] = "somebody/siglip"
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    cached = tmp_path / "hub/models--somebody--siglip"
+    shutil.copytree(folder, cached / "snapshots/abc")
+    (cached / "refs").mkdir()
+    (cached / "refs/main").write_text("abc")
+    for where in ("HF_HUB_CACHE", "HF_HUB_OFFLINE"):
+        monkeypatch.setattr(f"huggingface_hub.constants.{where}", str(tmp_path / "hub") if "CACHE" in where else True)
+    monkeypatch.setattr("huggingface_hub._snapshot_download.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    of_folder, of_hub = (locate_encoder(name) for name in (str(folder), "hf-hub:somebody/siglip"))
+    assert [path.name for path in of_hub.tokenizer] == [path.name for path in of_folder.tokenizer]
+    assert encoder_spec(of_hub).fingerprint == encoder_spec(of_folder).fingerprint
+
+
+def test_a_folder_that_lost_a_file_of_its_tokenizer_is_not_called_done(tmp_path) -> None:
+    encoder = load_encoder(str(write_family(tmp_path / "base", BERT)))
+    (tmp_path / "out").mkdir()
+    save_encoder(encoder, tmp_path / "out")
+    (tmp_path / "out/vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n")
+    data = write_catalogue(tmp_path / "data")
+    sample = Sample(images=[data / "images/red-circle-0.png"], texts=TEXTS)
+    with pytest.raises(EncoderError, match=r"gives other vectors than .*: images differ by up to 0.0e\+00, texts by "):
+        check_written(tmp_path / "out", encoder, sample)
+
+
+def run_fuse(folder: Path, data: Path, out: Path) -> None:
+    fuse(FuseSettings(encoder=str(folder), data=data, out=out, group="color"))
+
+
+def run_finetune(folder: Path, data: Path, out: Path) -> None:
+    finetune(FinetuneSettings(data=data, base=str(folder), out=out, group="color", epochs=1))
+
+
+@pytest.mark.parametrize("run", [run_finetune, run_fuse])
+def test_what_is_written_is_loaded_before_it_is_done(tmp_path, monkeypatch, run) -> None:
+    """A writer that loses something ends the run, and nothing stays."""
+    folder = write_family(tmp_path / "base", BERT)
+    data = write_catalogue(tmp_path / "data", views=5)
+    honest = shutil.copyfile
+
+    def loses(source: Path, target: Path) -> None:
+        honest(source, target)
+        if Path(source).name == "vocab.txt":
+            Path(target).write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n")
+
+    monkeypatch.setattr("pinembed.encoder.save.shutil.copyfile", loses)
+    monkeypatch.setattr(
+        "pinembed.encoder.save.shutil.copytree",
+        lambda source, target, **_: [loses(path, target / path.name) for path in source.iterdir()],
+    )
+    with pytest.raises(EncoderError, match="The encoder that was written gives other vectors"):
+        run(folder, data, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("run", [run_finetune, run_fuse])
+def test_no_name_of_a_temporary_folder_stays_in_what_is_written(tmp_path, run) -> None:
+    folder = write_family(tmp_path / "base", FAMILIES["SigLIP 2 (Gemma's tokenizer)"])
+    run(folder, write_catalogue(tmp_path / "data", views=5), tmp_path / "out")
+    kept = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert len(kept) > 4
+    for path in kept:
+        assert not any(name in path.read_bytes() for name in (b".partial-", b"/pinembed-")), path
+
+
+def quick_gelu_pairs() -> list[tuple[str, str]]:
+    """References whose tag was trained with another activation than the name says."""
+    return [
+        (name, tag)
+        for name, tag in open_clip.list_pretrained()
+        if open_clip.get_pretrained_cfg(name, tag).get("quick_gelu")
+        and not open_clip.get_model_config(name).get("quick_gelu")
+        and "hf_tokenizer_name" not in open_clip.get_model_config(f"{name}-quickgelu")["text_cfg"]
+    ]
+
+
+def test_a_tag_that_was_trained_with_quick_gelu_is_computed_with_it(tmp_path, monkeypatch) -> None:
+    (tmp_path / "w.safetensors").write_bytes(b"weights")
+    monkeypatch.setattr("open_clip.pretrained.download_pretrained", lambda cfg: str(tmp_path / "w.safetensors"))
+    pairs = quick_gelu_pairs()
+    assert {("RN50", "openai"), ("ViT-B-32", "metaclip_400m")} <= set(pairs)
+    for name, tag in pairs:
+        plain, right = (locate_encoder(reference) for reference in (f"{name}/{tag}", f"{name}-quickgelu/{tag}"))
+        assert plain.model_cfg["quick_gelu"] is True
+        assert encoder_spec(plain).fingerprint == encoder_spec(right).fingerprint, name
+
+
+PROJECTIONS = {
+    "a bias, CLIP": {"text_cfg": {"proj_bias": True}},
+    "a bias, CustomTextCLIP": {"custom_text": True, "text_cfg": {"proj_bias": True}},
+    "no projection of texts": {"embed_dim": 32, "text_cfg": {"proj_type": "none"}},
+    "a logit scale of one float": {"nonscalar_logit_scale": True},
+    "an own end of text": {"text_cfg": {"pool_type": "eos", "eos_id": 49407}},
+    "texts pooled first": {"text_cfg": {"pool_type": "first"}},
+    "images pooled by mean": {"vision_cfg": {"pool_type": "avg", "final_ln_after_pool": True}},
+    "images pooled by attention": {"vision_cfg": {"attentional_pool": True, "attn_pooler_heads": 2}},
+    "sines for places": {"vision_cfg": {"pos_embed_type": "sin_cos_2d", "no_ln_pre": True}},
+    "blocks of its own": {"vision_cfg": {"qk_norm": True, "scale_fc": True}, "text_cfg": {"scale_attn": True}},
+}
+
+
+def odd(changes: dict) -> Family:
+    cfg = FAMILIES["ViT"].model_cfg
+    towers = {name: {**cfg[name], **changes.get(name, {})} for name in ("vision_cfg", "text_cfg")}
+    return Family(model_cfg={**cfg, **changes, **towers})
+
+
+@pytest.mark.parametrize("name", PROJECTIONS)
+def test_every_form_of_towers_that_open_clip_builds_is_tuned_and_stored(tmp_path, name) -> None:
+    folder = write_family(tmp_path / "base", odd(PROJECTIONS[name]))
+    pictures = [draw_item("red", "circle", 0), draw_item("blue", "square", 1)]
+    assert largest_difference(folder, pictures, TEXTS) < 1e-5
+    report = finetune(
+        FinetuneSettings(
+            data=write_catalogue(tmp_path / "data", views=5),
+            base=str(folder),
+            out=tmp_path / "out",
+            group="color",
+            epochs=1,
+            lr=1e-3,
+        )
+    )
+    assert report.stopped is None
+    assert largest_difference(tmp_path / "out", pictures, TEXTS) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"vision_cfg": {"pool_type": "none"}},
+        {"text_cfg": {"pool_type": "none"}},
+        {"vision_cfg": {"output_tokens": True}},
+        {"embed_dim": 16, "text_cfg": {"proj_type": "none"}},
+    ],
+    ids=str,
+)
+def test_towers_that_give_no_vector_of_embed_dim_are_refused_before_any_work(tmp_path, changes, monkeypatch) -> None:
+    folder = write_family(tmp_path / "base", odd(changes))
+    monkeypatch.setattr("pinembed.jobs.finetune.read_splits", lambda *_, **__: pytest.fail("work was begun"))
+    with pytest.raises(EncoderError, match=r"wanted one vector of (16|32) floats for each input"):
+        finetune(FinetuneSettings(data=tmp_path, base=str(folder), out=tmp_path / "out"))
