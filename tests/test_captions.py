@@ -12,6 +12,8 @@ import pytest
 
 from pinembed.catalogue.captions import Captioner, make_captioner, parse_template
 from pinembed.catalogue.folder import read_catalogue
+from pinembed.catalogue.parquet_shards import scan_parquets
+from pinembed.catalogue.shards import Shard
 from pinembed.errors import DataError, UsageError
 from pinembed.nouns.item import Catalogue, FieldValue, Item
 
@@ -192,3 +194,67 @@ def test_lists_and_numbers_of_jsonl_and_parquet_become_text(tmp_path: Path, kind
     shop = read_catalogue(tmp_path)
     captioner = make_captioner(shop, ["title", "tags", "price", "new"])
     assert [captioner.caption(found) for found in shop] == ["mug. tea, gift. low price. new", "mug", "mug. high price"]
+
+
+def numbered(values: list[FieldValue], column: str = "label") -> Catalogue:
+    items = tuple(item(**{column: value}) for value in values)
+    return Catalogue(root=Path("s"), items=items, schema=pa.schema([(column, pa.int64())]), metadata=Path("s/m.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "texts"),
+    [
+        ("label", [k % 7 for k in range(40)], [f"label {k}" for k in range(7)]),
+        ("label_id", [10 * (k % 3) for k in range(12)], ["label id 0", "label id 10", "label id 20"]),
+        ("label", [0.0, 1.0, None, 1.0, 0.0], ["label 0", "label 1"]),
+        ("species", [k % 4 for k in range(16)], [f"species {k}" for k in range(4)]),
+        ("price", [k % 4 for k in range(16)], ["high price", "low price", "medium price"]),
+        ("net_weight", [k % 5 for k in range(20)], ["high net weight", "low net weight", "medium net weight"]),
+        ("euros", [5 + 10 * (k % 6) for k in range(60)], ["high euros", "low euros", "medium euros"]),
+        ("label", list(range(9)), ["high label", "low label", "medium label"]),
+    ],
+)
+def test_class_numbers_are_names_and_quantities_are_quantities(column, values, texts) -> None:
+    found = numbered(values, column)
+    captioner = make_captioner(found, [column])
+    assert sorted({captioner.caption(one) for one in found} - {""}) == texts
+    assert [note.startswith(f"{column} ") for note in captioner.notes()] == [True]
+
+
+def test_the_user_decides_what_numbers_are() -> None:
+    found = numbered([k % 4 for k in range(16)])
+    as_number, as_name = (make_captioner(found, [asked]) for asked in ("label:number=2", "label:name"))
+    assert {as_number.caption(one) for one in found} == {"low label", "medium label", "high label"}
+    assert as_name.caption(found.items[3]) == "label 3"
+    assert (as_number.told, as_name.told) == (("label:number",), ("label:name",))
+    assert as_number.notes() == as_name.notes() == []
+
+
+def test_class_labels_of_hugging_face_are_their_names(tmp_path: Path) -> None:
+    features = {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}, "file_name": {"dtype": "string"}}
+    schema = pa.schema(
+        [("file_name", pa.string()), ("label", pa.int64())],
+        metadata={"huggingface": json.dumps({"info": {"features": features}})},
+    )
+    rows = [{"file_name": f"{index}.png", "label": label} for index, label in enumerate((1, 0, -1, None))]
+    pa.parquet.write_table(pa.Table.from_pylist(rows, schema=schema), tmp_path / "metadata.parquet")
+    for row in rows:
+        (tmp_path / row["file_name"]).write_bytes(b"")
+    shop = read_catalogue(tmp_path)
+    assert [one.fields["label"] for one in shop] == ["dog", "cat", None, None]
+    assert make_captioner(shop).caption(shop.items[0]) == "dog"
+
+
+def test_class_labels_in_parquet_with_images_are_their_names(tmp_path: Path) -> None:
+    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    features = {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}, "image": {"_type": "Image"}}
+    schema = pa.schema(
+        [("image", image), ("label", pa.int64())],
+        metadata={"huggingface": json.dumps({"info": {"features": features}})},
+    )
+    rows = [{"image": {"bytes": b"x", "path": "a"}, "label": label} for label in (1, 0, -1)]
+    path = tmp_path / "train.parquet"
+    pa.parquet.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+    scan = scan_parquets([Shard(file_name=path.name, path=path)], None)
+    assert [candidate.fields["label"] for candidate in scan.candidates] == ["dog", "cat", None]
+    assert scan.schema.field("label").type == pa.string()

@@ -9,6 +9,7 @@ from string import Formatter
 
 import numpy as np
 
+from pinembed.catalogue.class_labels import are_class_numbers
 from pinembed.catalogue.files import shown
 from pinembed.errors import DataError, UsageError
 from pinembed.nouns.item import Catalogue, CutPoints, FieldValue, Item, cut_points, text_of_value, third_of
@@ -88,6 +89,7 @@ USUAL_FIELDS = ("title", "name", "caption", "text", "label", "category", "descri
 FULL_CAPTION_SHARE = 0.35
 SINGLE_FIELD_SHARE = 0.35
 LONG_TEXT_WORDS = 12
+NUMBER, NAME = "number", "name"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,22 +100,40 @@ class Captioner:
         fields: metadata columns, the most telling first.
         weights: how often a field is spoken, beside the others; empty where all are alike.
         template: the full caption as a sentence; None joins the fields by full stops.
-        levels: where the columns of numbers are cut into thirds, which are said as low, medium and high.
+        levels: where the columns of quantities are cut into thirds, which are said as low, medium and high.
+        classes: columns of class numbers, said with the column's name: `label 3`.
+        decided: columns of numbers for which the user decided, by what they are.
     """
 
     fields: tuple[str, ...]
     weights: tuple[float, ...] = ()
     template: Template | None = None
     levels: Mapping[str, CutPoints] = field(default_factory=dict)
+    classes: frozenset[str] = frozenset()
+    decided: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def told(self) -> tuple[str, ...]:
         """What makes the text, for reports: the template, or the fields with their weights."""
         if self.template is not None:
             return (self.template.text,)
-        if not self.weights:
-            return self.fields
-        return tuple(f"{name}={weight:g}" for name, weight in zip(self.fields, self.weights, strict=True))
+        named = [f"{name}:{self.decided[name]}" if name in self.decided else name for name in self.fields]
+        weights = [f"={weight:g}" for weight in self.weights] or [""] * len(named)
+        return tuple(name + weight for name, weight in zip(named, weights, strict=True))
+
+    def notes(self) -> list[str]:
+        """What was decided about columns of numbers; a sentence each."""
+        return [
+            *(
+                f"{name} holds class numbers, said as {name.replace('_', ' ')!r} and the number; names tell more. "
+                f"If it is a quantity, say --text {name}:{NUMBER}."
+                for name in sorted(self.classes - self.decided.keys())
+            ),
+            *(
+                f"{name} is a quantity, said as low, medium or high; if its numbers are classes: --text {name}:{NAME}."
+                for name in sorted(self.levels.keys() - self.decided.keys())
+            ),
+        ]
 
     def caption(self, item: Item) -> str:
         """All fields that have a value, in order: the text that evaluation asks with. Empty where all are missing."""
@@ -163,6 +183,8 @@ class Captioner:
         """A number as its third of the catalogue's: no text tower reads digits well. Yes is the column's name."""
         if isinstance(value, bool):
             return name.replace("_", " ") if value else ""
+        if name in self.classes and text_of_value(value):
+            return f"{name.replace('_', ' ')} {int(value)}"
         if name not in self.levels or not text_of_value(value):
             return text_of_value(value)
         return f"{third_of(value, self.levels[name])} {name.replace('_', ' ')}"
@@ -183,7 +205,7 @@ def make_captioner(catalogue: Catalogue, fields: Sequence[str] = (), *, template
 
     Args:
         catalogue: its metadata.
-        fields: columns, each alone or with a weight, `title=3`.
+        fields: columns, each alone or with a weight, `title=3`; numbers as NUMBER or NAME, `label:name`.
         template: a sentence with columns in braces, in place of `fields`.
 
     Raises:
@@ -195,6 +217,9 @@ def make_captioner(catalogue: Catalogue, fields: Sequence[str] = (), *, template
         raise UsageError("--text and --template both say what makes an item's text.", remedy="Leave one of them out.")
     pattern = None if template is None else parse_template(template)
     weighted = [(name, 1.0) for name in pattern.fields] if pattern else [_weighted(field, columns) for field in fields]
+    decided = {
+        found[0]: found[1] for field in fields if (found := _decided(field.rpartition("=")[0] or field, columns))
+    }
     unknown = [name for name, _ in weighted if name not in columns]
     if unknown:
         raise UsageError(
@@ -210,23 +235,38 @@ def make_captioner(catalogue: Catalogue, fields: Sequence[str] = (), *, template
             remedy="Name the columns to use: --text COLUMN,COLUMN.",
         )
     weights = tuple(weight for _, weight in weighted)
+    numbers = {
+        name: cuts for name in chosen if (cuts := cut_points(item.fields.get(name) for item in catalogue)) is not None
+    }
+    classes = frozenset(name for name in numbers if _is_class(catalogue, name, decided.get(name)))
     return Captioner(
         fields=chosen,
         weights=weights if len(set(weights)) > 1 else (),
         template=pattern,
-        levels={
-            name: cuts
-            for name in chosen
-            if (cuts := cut_points(item.fields.get(name) for item in catalogue)) is not None
-        },
+        levels={name: cuts for name, cuts in numbers.items() if name not in classes},
+        classes=classes,
+        decided={name: kind for name, kind in decided.items() if name in numbers},
     )
+
+
+def _is_class(catalogue: Catalogue, column: str, decided: str | None) -> bool:
+    if decided is not None:
+        return decided == NAME
+    return are_class_numbers(column, (item.fields.get(column) for item in catalogue))
+
+
+def _decided(field: str, columns: Sequence[str]) -> tuple[str, str] | None:
+    """`label:name` as column and what its numbers are; a column may have `:` in its name."""
+    name, _, kind = field.rpartition(":")
+    return (name, kind) if field not in columns and name in columns and kind in (NUMBER, NAME) else None
 
 
 def _weighted(field: str, columns: Sequence[str]) -> tuple[str, float]:
     """`title=3` as column and weight; a column may have `=` in its name."""
     name, sign, weight = field.rpartition("=")
     if field in columns or not sign:
-        return field, 1.0
+        found = _decided(field, columns)
+        return found[0] if found else field, 1.0
     try:
         value = float(weight)
     except ValueError:
@@ -236,7 +276,8 @@ def _weighted(field: str, columns: Sequence[str]) -> tuple[str, float]:
             f"--text {field} gives {weight or 'nothing'} as a weight; wanted a number above 0.",
             remedy="Write COLUMN or COLUMN=NUMBER, such as title=3,label.",
         )
-    return name, value
+    found = _decided(name, columns)
+    return found[0] if found else name, value
 
 
 def _drawn(rng: np.random.Generator, count: int, shares: Sequence[float] | None) -> int:

@@ -13,6 +13,7 @@ import pyarrow.json
 import pyarrow.parquet
 
 from pinembed.catalogue.candidates import is_text
+from pinembed.catalogue.class_labels import with_class_names
 from pinembed.catalogue.column_types import may_be_rounded, plain_columns, typed_text, with_text_for_moments
 from pinembed.catalogue.json_rows import as_table
 from pinembed.errors import DataError
@@ -201,7 +202,7 @@ def _read_json(path: Path) -> pa.Table:
 def _read_parquet(path: Path) -> pa.Table:
     with pa.parquet.ParquetFile(path) as file:
         _refuse_repeated(file.schema_arrow.names)
-        return file.read()
+        return with_class_names(file.read())
 
 
 def _read_csv(path: Path, delimiter: str) -> pa.Table:

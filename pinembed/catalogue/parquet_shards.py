@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
+from pinembed.catalogue.class_labels import with_class_names
 from pinembed.catalogue.column_types import plain_columns
 from pinembed.catalogue.metadata import with_item_columns_as_text
 from pinembed.catalogue.shards import PARQUET, TAR, Shard, ShardScan
@@ -123,7 +124,7 @@ def _fields(file: Any, row_group: int, layout: _Layout) -> pa.Table:
     rows = file.metadata.row_group(row_group).num_rows
     table = file.read_row_group(row_group, columns=columns) if columns else pa.table({})
     table.validate(full=True)
-    return _numbered(with_item_columns_as_text(table), rows)
+    return _numbered(with_item_columns_as_text(with_class_names(table)), rows)
 
 
 def _numbered(table: pa.Table, rows: int) -> pa.Table:

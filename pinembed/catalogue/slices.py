@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from pinembed.catalogue.captions import Captioner
+from pinembed.catalogue.class_labels import are_class_numbers
 from pinembed.catalogue.splits import group_name
 from pinembed.errors import UsageError
 from pinembed.nouns.item import Catalogue, CutPoints, FieldValue, Item, cut_points, is_missing, text_of_value, third_of
@@ -93,6 +94,8 @@ def _cuts(items: Sequence[Item], column: str, captioner: Captioner) -> CutPoints
     values = [item.fields.get(column) for item in items]
     cuts = cut_points(values)
     if cuts is None or len({value for value in values if not is_missing(value)}) < FEWEST_NUMBERS:
+        return None
+    if column in captioner.classes or (column not in captioner.levels and are_class_numbers(column, values)):
         return None
     return captioner.levels.get(column, cuts)
 

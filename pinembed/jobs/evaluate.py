@@ -43,6 +43,8 @@ def evaluate(settings: EvaluateSettings, *, progress: Progress = SILENT) -> Eval
     by_default = _default_split(catalogue, selects=settings.storage_formats and not rivals)
     split = split_named(settings.split) if settings.split else by_default
     captioner = make_captioner(catalogue, settings.text, template=settings.template)
+    for note in captioner.notes():
+        progress.say(note)
     check_group(catalogue, settings.group)
     columns = slice_columns(catalogue, settings.slices, group=settings.group)
     items, trained = judged_and_trained(catalogue, split, group=settings.group, progress=progress)

@@ -94,7 +94,8 @@ TextOption = Annotated[
     tuple[str, ...],
     Option(
         "Metadata columns that make an item's text, separated by commas, each with a weight if training should "
-        "speak it more often: title=3,label; default: title, name, caption, text, label, category, description and "
+        "speak it more often: title=3,label; numbers are taken as classes or quantities, and label:name or "
+        "size:number decides; default: title, name, caption, text, label, category, description and "
         "tags, where they exist.",
         comma_separated=True,
         panel=ITEMS,

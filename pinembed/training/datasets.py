@@ -76,6 +76,8 @@ def read_splits(
     """
     catalogue = read_catalogue(data)
     captioner = make_captioner(catalogue, text, template=template)
+    for note in captioner.notes():
+        progress.say(note)
     decision = decide_splits(catalogue, group=group, always_look=True, progress=progress)
     splits = decision.items
     if decision.decided_by != HASH and TRAIN not in splits:
