@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +16,13 @@ from pinembed.catalogue.captions import Captioner, make_captioner, parse_templat
 from pinembed.catalogue.folder import read_catalogue
 from pinembed.catalogue.parquet_shards import scan_parquets
 from pinembed.catalogue.shards import Shard
+from pinembed.catalogue.shorten import shorten
+from pinembed.encoder.context import Context
+from pinembed.encoder.encoder import load_encoder
 from pinembed.errors import DataError, UsageError
 from pinembed.nouns.item import Catalogue, FieldValue, Item
+from tests.conftest import write_catalogue
+from tests.families import FAMILIES, write_family
 
 
 def item(**fields: FieldValue) -> Item:
@@ -258,3 +265,73 @@ def test_class_labels_in_parquet_with_images_are_their_names(tmp_path: Path) -> 
     scan = scan_parquets([Shard(file_name=path.name, path=path)], None)
     assert [candidate.fields["label"] for candidate in scan.candidates] == ["dog", "cat", None]
     assert scan.schema.field("label").type == pa.string()
+
+
+def words_fit(most: int) -> Callable[[str], bool]:
+    return lambda text: len(text.split()) <= most
+
+
+LONG = "A mug for tea. It is made of red clay by hand. Wash it with care."
+
+
+@pytest.mark.parametrize(
+    ("most", "caption"),
+    [
+        (99, f"mug. {LONG[:-1]}. red"),
+        (14, "mug. A mug for tea. It is made of red clay by hand. red"),
+        (6, "mug. A mug for tea. red"),
+        (3, "mug. red"),
+    ],
+)
+def test_short_fields_are_whole_before_the_first_sentences_of_a_long_one(most, caption) -> None:
+    captioner = Captioner(fields=("title", "description", "color"), fits=words_fit(most))
+    assert captioner.caption(item(title="mug", description=LONG, color="red")) == caption
+
+
+def test_a_description_that_would_be_cut_speaks_sentence_by_sentence() -> None:
+    captioner = Captioner(fields=("title", "description"), fits=words_fit(9))
+    rng = np.random.default_rng(0)
+    spoken = {captioner.sample(item(title="mug", description=LONG), rng) for _ in range(300)}
+    assert {"It is made of red clay by hand.", "Wash it with care.", "A mug for tea."} <= spoken
+    assert all(words_fit(9)(text) for text in spoken)
+
+
+def test_texts_that_are_cut_or_become_equal_are_counted(tiny_encoder) -> None:
+    context = Context(load_encoder(str(tiny_encoder)).tokenizer)
+    start = "a very long product description that says nothing at all " * 8
+    items = [item(text=f"{start}number {k}", title="mug") for k in range(60)] + [item(text="a mug", title="red")]
+    captioner, note = shorten(Captioner(fields=("text",)), [context], items)
+    assert note == (
+        "60 of 61 texts are longer than the 16 tokens that the encoder reads: 0 are shortened to whole fields and "
+        "sentences, 60 are cut; 59 become equal to another one. Name short columns first with --text."
+    )
+    both, note = shorten(Captioner(fields=("text", "title")), [context], items)
+    assert both.caption(items[3]) == "mug"
+    assert "60 are shortened to whole fields and sentences, 0 are cut" in note
+    assert shorten(captioner, [context], items[60:])[1] == ""
+
+
+@pytest.mark.parametrize("family", ["ViT", "SigLIP", "text tower of transformers (BERT)"])
+def test_tokens_are_counted_as_the_encoders_tokenizer_makes_them(tmp_path, family) -> None:
+    context = Context(load_encoder(str(write_family(tmp_path / "base", FAMILIES[family]))).tokenizer)
+    assert context.places == 24
+    words = ["a", "red", "mug", "circle"] * 10
+    edge = next(count for count in range(1, 40) if context.count(" ".join(words[:count])) > 24) - 1
+    whole, longer = " ".join(words[:edge]), " ".join(words[: edge + 1])
+    assert context.fits(whole)
+    assert not context.fits(longer)
+    assert context.distinct([whole, longer, f"{longer} red"]) == 1, "what is behind the context is not read"
+    assert context.distinct([whole, " ".join(words[: edge - 1])]) == 2
+
+
+def test_finetune_and_evaluate_tell_of_texts_that_are_cut(cli, tiny_encoder, tmp_path) -> None:
+    data = write_catalogue(tmp_path / "data", views=5)
+    rows = (data / "metadata.csv").read_text(encoding="utf-8").replace("A red", "A very " + "long " * 20 + "red")
+    (data / "metadata.csv").write_text(rows, encoding="utf-8")
+    words = r"2 of 8 texts are longer than the 16 tokens that the encoder reads: .* 2 are cut; 1 become equal"
+    asked = ("--text", "title", "--group", "color")
+    for command in (
+        ("finetune", data, "--base", tiny_encoder, "--out", tmp_path / "o", "--epochs", "1"),
+        ("evaluate", data, "--encoder", tiny_encoder),
+    ):
+        assert re.search(words, cli(*command, *asked).words)

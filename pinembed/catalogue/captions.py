@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from string import Formatter
 
@@ -103,6 +103,7 @@ class Captioner:
         levels: where the columns of quantities are cut into thirds, which are said as low, medium and high.
         classes: columns of class numbers, said with the column's name: `label 3`.
         decided: columns of numbers for which the user decided, by what they are.
+        fits: whether the encoders read the whole of a text; None where all are taken as they are.
     """
 
     fields: tuple[str, ...]
@@ -111,6 +112,7 @@ class Captioner:
     levels: Mapping[str, CutPoints] = field(default_factory=dict)
     classes: frozenset[str] = frozenset()
     decided: Mapping[str, str] = field(default_factory=dict)
+    fits: Callable[[str], bool] | None = None
 
     @property
     def told(self) -> tuple[str, ...]:
@@ -136,10 +138,13 @@ class Captioner:
         ]
 
     def caption(self, item: Item) -> str:
-        """All fields that have a value, in order: the text that evaluation asks with. Empty where all are missing."""
+        """All fields that have a value, in order: the text that evaluation asks with. Empty where all are missing.
+
+        Where the encoder would cut it, sentences and then the whole of the longest field are left out until it fits.
+        """
         if self.template is not None:
             return self.template.filled(self._said(item))
-        return ". ".join(_without_end(part) for part in self._parts(item))
+        return self._within(self._parts(item), ". ")
 
     def sample(self, item: Item, rng: np.random.Generator) -> str:
         """One of many phrasings, so that training learns words rather than one sentence.
@@ -156,7 +161,7 @@ class Captioner:
             return self.caption(item)
         shares = self._shares(said, parts)
         if len(parts) == 1 or draw < FULL_CAPTION_SHARE + SINGLE_FIELD_SHARE:
-            return _some_of(parts[_drawn(rng, len(parts), shares)], rng)
+            return self._some_of(parts[_drawn(rng, len(parts), shares)], rng)
         wanted = int(rng.integers(2, len(parts) + 1))
         chosen = (
             rng.permutation(len(parts))[:wanted] if shares is None else rng.choice(len(parts), wanted, False, shares)
@@ -165,12 +170,40 @@ class Captioner:
             kept = {parts[index] for index in chosen}
             return self.template.filled({name: part for name, part in said.items() if part in kept})
         joint = (". ", ", ", " ")[int(rng.integers(3))]
-        return joint.join(_without_end(_some_of(parts[index], rng)) for index in chosen)
+        return self._within([self._some_of(parts[index], rng) for index in chosen], joint)
 
     def name(self, item: Item, rng: np.random.Generator) -> str:
         """What the item is called: its first field that has a value, of a long text sometimes a sentence."""
         parts = self._parts(item)
-        return _some_of(parts[0], rng) if parts else ""
+        return self._some_of(parts[0], rng) if parts else ""
+
+    def _reads(self, text: str) -> bool:
+        return self.fits is None or self.fits(text)
+
+    def _within(self, parts: Sequence[str], joint: str) -> str:
+        """The parts in one text that is read whole: short fields complete before the first sentences of a long one.
+
+        A single sentence that is too long stays as it is, to be cut.
+        """
+        text = joint.join(map(_without_end, parts))
+        if not parts or self._reads(text):
+            return text
+        longest = max(range(len(parts)), key=lambda index: len(parts[index]))
+        before, after = parts[:longest], parts[longest + 1 :]
+        sentences = _sentences(parts[longest])
+        for kept in range(len(sentences) - 1, 0, -1):
+            shorter = joint.join(map(_without_end, (*before, " ".join(sentences[:kept]), *after)))
+            if self._reads(shorter):
+                return shorter
+        return self._within([*before, *after], joint) if before or after else text
+
+    def _some_of(self, text: str, rng: np.random.Generator) -> str:
+        """The text, or of a long one a sentence half of the time; of one that would be cut, always."""
+        sentences = _sentences(text)
+        is_short = len(text.split()) <= LONG_TEXT_WORDS or len(sentences) == 1
+        if self._reads(text) and (is_short or rng.random() < 0.5):
+            return text
+        return sentences[int(rng.integers(len(sentences)))]
 
     def _parts(self, item: Item) -> list[str]:
         return list(dict.fromkeys(part for part in self._said(item).values() if part))
@@ -292,12 +325,8 @@ def _thinned(value: FieldValue, rng: np.random.Generator) -> FieldValue:
     return [value[index] for index in sorted(kept.tolist())]
 
 
-def _some_of(text: str, rng: np.random.Generator) -> str:
-    """The text, or of a long one a sentence half of the time."""
-    sentences = re.split(r"(?<=[.!?;])\s+", text)
-    if len(text.split()) <= LONG_TEXT_WORDS or len(sentences) == 1 or rng.random() < 0.5:
-        return text
-    return sentences[int(rng.integers(len(sentences)))]
+def _sentences(text: str) -> list[str]:
+    return re.split(r"(?<=[.!?;])\s+", text)
 
 
 def _without_end(text: str) -> str:

@@ -175,7 +175,7 @@ def build_encoder(
     """
     model = build_model(files, tower=tower, seed=seed)
     with explained(files):
-        tokenizer = _no_tokenizer if tower == "image" else _tokenizer(files)
+        tokenizer = _no_tokenizer if tower == "image" else load_tokenizer(files)
     return Encoder(model, tokenizer, files, torch.device(device))
 
 
@@ -183,8 +183,13 @@ def _no_tokenizer(texts: Sequence[str]) -> Tensor:
     raise RuntimeError("this encoder was built without its text tower")
 
 
-def _tokenizer(files: EncoderFiles) -> Tokenizer:
-    """open_clip's own, or Hugging Face's with the files that the encoder's identity covers."""
+def load_tokenizer(files: EncoderFiles) -> Tokenizer:
+    """open_clip's own, or Hugging Face's with the files that the encoder's identity covers.
+
+    Raises:
+        EncoderError: its files are missing.
+        MissingExtraError: it needs transformers.
+    """
     repo = files.model_cfg.get("text_cfg", {}).get("hf_tokenizer_name")
     if repo and find_spec("transformers") is None:
         raise MissingExtraError(f"The tokenizer of {files.reference}", extra="vlm", package="transformers")

@@ -9,10 +9,12 @@ from torch import Tensor
 
 from pinembed.catalogue.captions import make_captioner
 from pinembed.catalogue.folder import read_catalogue
+from pinembed.catalogue.shorten import shorten
 from pinembed.catalogue.slices import make_slices, slice_columns
 from pinembed.catalogue.split_words import ALL, TEST, TRAIN, VALIDATION, split_named
 from pinembed.catalogue.splits import check_group, decide_splits, is_hashed, items_of_split
-from pinembed.encoder.encoder import load_encoder
+from pinembed.encoder.context import Context
+from pinembed.encoder.encoder import load_encoder, load_tokenizer
 from pinembed.encoder.locate import locate_encoder
 from pinembed.evaluation.plot import check_plot, draw_comparisons
 from pinembed.evaluation.questions import Answers, ItemAnswers, Questions, ask, ask_items, compare_items, make_questions
@@ -48,11 +50,13 @@ def evaluate(settings: EvaluateSettings, *, progress: Progress = SILENT) -> Eval
     check_group(catalogue, settings.group)
     columns = slice_columns(catalogue, settings.slices, group=settings.group)
     items, trained = judged_and_trained(catalogue, split, group=settings.group, progress=progress)
+    located = [locate_encoder(name) for name in (settings.encoder, *rivals)]
+    captioner, note = shorten(captioner, [Context(load_tokenizer(files)) for files in located], items)
+    if note:
+        progress.say(note)
     questions = make_questions(items, trained, captioner, group=settings.group, split=split)
     torch_device = choose_device(settings.device)
-    fusions = [
-        found for found in (locate_encoder(name).fusion for name in (settings.encoder, *rivals)) if found is not None
-    ]
+    fusions = [files.fusion for files in located if files.fusion is not None]
     asked = []
     for reference in (settings.encoder, *rivals):  # one at a time in memory
         loaded = load_encoder(reference, dims=settings.dims, device=torch_device)

@@ -19,7 +19,7 @@ from pinembed.reports.finetune import FinetuneReport, RunSettings
 from pinembed.settings.training import FinetuneSettings
 from pinembed.training.card import write_card
 from pinembed.training.checkpoint import Checkpoint, key_of
-from pinembed.training.datasets import SplitDataset, load_split, read_splits, sample_of
+from pinembed.training.datasets import SplitDataset, fit_texts, load_split, read_splits, sample_of
 from pinembed.training.epochs import Epochs, TrainedRun
 from pinembed.training.evaluator import (
     BatchNormRecalibration,
@@ -77,6 +77,7 @@ def finetune(settings: FinetuneSettings, *, progress: Progress = SILENT) -> Fine
     fusion_options = parse_fusion_options(settings.fusion, texts)
     # early: a champion that cannot be read must not cost a run
     in_use = None if settings.champion is None else load_encoder(settings.champion, device=encoder.device)
+    texts = fit_texts(texts, [encoder] if in_use is None else [encoder, in_use], progress)
     train = load_split(texts.train, texts, encoder.preprocessing, split=TRAIN, progress=progress)
     val = load_split(texts.val, texts, encoder.preprocessing, split=VALIDATION, progress=progress)
     image_px = encoder.preprocessing.image_px

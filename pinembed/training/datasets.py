@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,11 @@ from torch import Tensor
 from pinembed.catalogue.captions import Captioner, make_captioner
 from pinembed.catalogue.data_report import report_data, tell_data
 from pinembed.catalogue.folder import read_catalogue
+from pinembed.catalogue.shorten import shorten
 from pinembed.catalogue.slices import slice_columns
 from pinembed.catalogue.split_words import TEST, TRAIN, VALIDATION
 from pinembed.catalogue.splits import HASH, LabelledItems, decide_splits, label_items
+from pinembed.encoder.context import Context
 from pinembed.encoder.encoder import Encoder
 from pinembed.encoder.reload import Sample
 from pinembed.errors import DataError, UsageError
@@ -99,6 +102,16 @@ def read_splits(
     _check_sizes(found, data)
     _check_gate(found, data, has_chosen=decision.decided_by != HASH)
     return found
+
+
+def fit_texts(splits: DatasetSplits, encoders: Sequence[Encoder], progress: Progress) -> DatasetSplits:
+    """The same splits with texts that the encoders read whole, as far as fields and sentences allow; told."""
+    contexts = [Context(encoder.tokenizer) for encoder in encoders]
+    items = (*splits.train, *splits.val, *splits.test)
+    captioner, note = shorten(splits.captioner, contexts, items)
+    if note:
+        progress.say(note)
+    return dataclasses.replace(splits, captioner=captioner)
 
 
 def load_split(
