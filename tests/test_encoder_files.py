@@ -80,6 +80,21 @@ def test_of_two_files_of_weights_all_take_the_safetensors_and_nobody_opens_the_p
 
 
 @pytest.mark.usefixtures("trap")
+def test_table_search_and_figures_are_of_one_and_the_same_file(tmp_path, cli) -> None:
+    data = write_catalogue(tmp_path / "data")
+    found = []
+    for name, pickle in (("two", "open_clip_pytorch_model.bin"), ("one", "removed.bin")):
+        folder = two_weight_files(tmp_path / name, own="model.safetensors", pickle=pickle)
+        (folder / "removed.bin").unlink(missing_ok=True)
+        table = tmp_path / f"{name}-db" / "t"
+        assert cli("encode", data, "--table", table, "--encoder", folder, "--quiet").exit_code == 0
+        hits = cli("search", "--table", table, TEXTS[0], "--json").json["results"]
+        figures = cli("evaluate", data, "--encoder", folder, "--text", "title", "--json").json
+        found.append(([(hit["id"], round(hit["score"], 5)) for hit in hits], figures["fingerprint"]))
+    assert found[0] == found[1]
+
+
+@pytest.mark.usefixtures("trap")
 def test_weights_that_open_clip_converts_are_taken_from_the_same_file(tmp_path) -> None:
     """Its own loading knows older names and sizes; it must not look for the file again."""
     folder = two_weight_files(tmp_path, own="model.safetensors", pickle="open_clip_pytorch_model.bin")
