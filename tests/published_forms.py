@@ -37,7 +37,7 @@ INSTRUCT = (
 )
 REASONED = (
     "{% for m in messages %}{% if m.role == 'user' %}" + USER + "{% else %}"
-    "{%- set reasoning, content = '', m.content %}"
+    "{%- set reasoning, content = '', m.content if m.content is string else m.content|map(attribute='text')|join %}"
     "{%- if '</think>' in content %}"
     "{%- set reasoning = content.split('</think>')[0].rstrip('\n').split('<think>')[-1].lstrip('\n') %}"
     "{%- set content = content.split('</think>')[-1].lstrip('\n') %}{%- endif %}"
@@ -51,6 +51,26 @@ SWITCHED = REASONED + (
     "{%- else %}{{- '<think>\n' }}{%- endif %}{% endif %}"
 )
 GENERATION = {"do_sample": True, "temperature": 0.7, "top_p": 0.8, "top_k": 20, "repetition_penalty": 3.0}
+
+
+PATCHES = {
+    "image_mean": [0.5, 0.5, 0.5],
+    "image_std": [0.5, 0.5, 0.5],
+    "merge_size": 2,
+    "patch_size": 16,
+    "processor_class": "Qwen3VLProcessor",
+    "temporal_patch_size": 2,
+}
+PROCESSORS: dict[str, dict[str, Any]] = {
+    "preprocessor_config.json": {
+        "image_processor_type": "Qwen2VLImageProcessorFast",
+        "size": {"longest_edge": 16_777_216, "shortest_edge": 65_536},
+    },
+    "video_preprocessor_config.json": {
+        "size": {"longest_edge": 25_165_824, "shortest_edge": 4096},
+        "video_processor_type": "Qwen3VLVideoProcessor",
+    },
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,6 +217,8 @@ def write_form(folder: Path, form: Form, *, texts: tuple[str, ...] = ("What colo
     dump(folder / "config.json", config)
     ends = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
     dump(folder / "generation_config.json", {**GENERATION, "eos_token_id": ends, "pad_token_id": ends[1]})
+    for file, of in PROCESSORS.items():
+        dump(folder / file, {**PATCHES, **of})
     plain = {name: value for name, value in config.items() if name != "quantization_config"}
     architecture = getattr(transformers, config["architectures"][0])
     torch.manual_seed(0)
@@ -309,7 +331,7 @@ def aligned(model: Path, shop: Path, source: Path, out: Path, **settings: Any) -
 def served_by_vllm(body: dict[str, Any], model: TrimmedModel) -> str:
     """The prompt that vLLM's chat route writes from a request with the folder's template, its image pads left out."""
     messages = [
-        {**message, "content": message["content"] if isinstance(message["content"], str) else [
+        {**message, "content": [
             {"type": "image"} if part["type"] == "image_embeds" else part for part in message["content"]
         ]}
         for message in body["messages"]

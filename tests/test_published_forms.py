@@ -21,6 +21,7 @@ from pinembed.reports.trimmed import TrimReport
 from pinembed.settings.measuring import BenchVlmSettings
 from pinembed.settings.model import TrimSettings
 from pinembed.trimmed.checkpoint import INDEX_NAME, read_checkpoint
+from pinembed.trimmed.costs import prefill_flops
 from pinembed.trimmed.families import FAMILIES
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.serving import from_base64
@@ -28,7 +29,10 @@ from tests.conftest import CliResult
 from tests.published_forms import (
     FORMS,
     GENERATION,
+    HEAD,
+    HEADS,
     INSTRUCT,
+    LINEAR,
     SWITCHED,
     THINKING,
     Form,
@@ -161,6 +165,31 @@ def test_bench_measures_every_form(made: Made, name: str) -> None:
     assert report.comparisons[0].full.flops > report.comparisons[0].trimmed.flops
 
 
+@pytest.mark.parametrize("linear", [0, 3])
+def test_the_counted_prefill_of_a_hybrid_model_is_what_the_flop_counter_of_torch_counts(
+    tmp_path: Path, linear: int
+) -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+    from transformers import AutoModelForImageTextToText
+
+    tokens, layers = 64, 4
+    kinds = ["linear_attention"] * linear + ["full_attention"] * (layers - linear)
+    form = Form(model_type="qwen3_5", layers=(layers, 1), deepstack=None, text={**LINEAR, "layer_types": kinds})
+    full = write_form(tmp_path / "full", form)
+    model = AutoModelForImageTextToText.from_pretrained(full, dtype=torch.float32, attn_implementation="eager").eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(input_ids=torch.arange(tokens)[None], logits_to_keep=1)
+
+    ours, counted = prefill_flops(model.config.text_config.to_dict(), tokens), counter.get_total_flops()
+
+    dropped_by_the_mask = 2 * tokens**2 * HEADS * HEAD * (layers - linear)
+    if not linear:
+        assert ours + dropped_by_the_mask == counted
+    else:  # torch's reference computes the delta rule in chunks, with more products than the rule has
+        delta_rule = 6 * tokens * 4 * 8 * 8 * linear
+        assert ours + dropped_by_the_mask - delta_rule < counted < 2 * ours
+
+
 @pytest.mark.parametrize("name", FORMS)
 def test_both_server_formats_of_every_form_hold_what_ask_feeds_the_model(
     made: Made, name: str, shop: Path, source: Path, tmp_path: Path
@@ -207,8 +236,15 @@ THOUGHTLESS = "<|im_start|>assistant\n<think>\n\n</think>\n\nplum<|im_end|>"
         (INSTRUCT[: -len("{% endif %}")] + "<think>\n{% endif %}", THOUGHTLESS),
         (INSTRUCT[: -len("{% endif %}")] + "<thoughts>{% endif %}",
          "<|im_start|>assistant\n<thoughts>\n\n</thoughts>\n\nplum<|im_end|>"),
+        (INSTRUCT.replace("assistant\n", "assistant\n<think>\n").replace("{{ m.role }}\n", "{{ m.role }}\n<think>\n"),
+         THOUGHTLESS),
+        (INSTRUCT.replace("assistant\n", "assistant\n<reply>").replace("{{ m.role }}\n", "{{ m.role }}\n<reply>"),
+         "<|im_start|>assistant\n<reply>plum<|im_end|>"),
     ],
-    ids=["instruct", "thinking", "switched", "finished answers without thoughts", "another tag"],
+    ids=[
+        "instruct", "thinking", "switched", "finished answers without thoughts", "another tag",
+        "finished answers within thoughts", "a tag that is no thought",
+    ],
 )  # fmt: skip
 def test_an_answer_is_trained_in_the_form_that_the_chat_template_gives_it(
     tmp_path: Path, template: str, trained: str
@@ -224,6 +260,20 @@ def test_an_answer_is_trained_in_the_form_that_the_chat_template_gives_it(
     assert writer.tokenizer.decode(batch.labels_BT[batch.labels_BT >= 0]) == "plum<|im_end|>"
     asked = writer.write(["?"], [1], tokens=2).input_ids_BT[0].tolist()
     assert batch.input_ids_BT[0, : len(asked)].tolist() == asked
+
+
+def test_a_block_of_thoughts_that_a_chat_request_cannot_close_is_refused_there_alone(
+    tmp_path: Path, shop: Path, source: Path
+) -> None:
+    for_strings = THINKING.replace(
+        "m.content if m.content is string else m.content|map(attribute='text')|join", "m.content"
+    )
+    full = write_form(tmp_path / "full", Form(model_type="qwen3_vl", template=for_strings))
+    out = aligned(trim_of(full, tmp_path), shop, source, tmp_path / "out", train_language_model=False)
+    requests = ServingRequests.open(model=out, source=source)
+    with pytest.raises(ModelError, match="opens a block of thoughts that a chat request cannot close"):
+        requests.vllm(["i0"], "color?")
+    assert requests.writer.tokenizer.decode(requests.sglang(["i0"], "color?")["input_ids"]).endswith("</think>\n\n")
 
 
 def trim_of(full: Path, tmp_path: Path) -> Path:

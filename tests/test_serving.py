@@ -147,6 +147,7 @@ def as_base64(array: np.ndarray) -> str:
         (np.zeros((K, 48), np.float16), [1, 2, 2 * K], "are 48 wide, the server takes 32; it would end for everybody"),
         (np.zeros((K, 32), np.float16), [1, 2, 2], "has 4 soft token.s. and a grid of 1"),
         (np.zeros((K, 32), np.float16), [1, 2, -8], "has 4 soft token.s. and a grid of 0"),
+        (np.zeros((K, 32), np.float16), [1, 1, 4 * K], "has 4 soft token.s. and a grid of 0"),
         (np.zeros((K, 32), np.float16), [2 * K], "has 4 soft token.s. and a grid of 0"),
         (np.full((K, 32), np.nan, np.float16), [1, 2, 2 * K], "or not finite; wanted finite float16"),
         (np.zeros((K, 32), np.float32), [1, 2, 2 * K], "are float32 of shape"),

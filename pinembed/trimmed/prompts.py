@@ -23,6 +23,7 @@ from pinembed.trimmed.checkpoint import read_json
 
 IMAGE_PAD = "<|image_pad|>"
 NO_THOUGHTS = {"enable_thinking": False}  # Qwen3.5's templates ask for it, others pass over it
+TEMPLATE_ERRORS = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError)
 IGNORED = -100  # transformers' label of a token that takes no part in the loss
 
 
@@ -89,7 +90,7 @@ class ChatRequest:
 
 
 ANSWER = "plum"
-OPEN_BLOCK = re.compile(r"<([\w:-]+)>\s*$")  # a tag with nothing behind it: <think> of the Thinking checkpoints
+THOUGHTS = re.compile(r"<(\w*(?:think|thought|reason)\w*)>(?!.*</\1>)", re.DOTALL | re.IGNORECASE)  # a block left open
 
 
 def answer_form(render: Callable[..., str], *, specials: Sequence[str], eos: str) -> AnswerForm:
@@ -103,18 +104,21 @@ def answer_form(render: Callable[..., str], *, specials: Sequence[str], eos: str
     user = {"role": "user", "content": [{"type": "text", "text": "?"}]}
     assistant = {"role": "assistant", "content": ANSWER}
     prompt = render([user], add_generation_prompt=True)
+    begun = prompt.removeprefix(render([user], add_generation_prompt=False))
     try:
         finished = render([user, assistant], add_generation_prompt=False)
-    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError):
+    except TEMPLATE_ERRORS:
         finished = ""  # a template for questions alone
     after = finished.rpartition(ANSWER)[2]
     end = next((token for token in sorted(specials, key=len, reverse=True) if token and after.startswith(token)), eos)
     closing = finished[len(prompt) :].partition(ANSWER)[0] if finished.startswith(prompt) else ""
-    opened = OPEN_BLOCK.search(prompt)
-    if opened and f"</{opened[1]}>" not in closing:
-        gap = "\n" if prompt.endswith("\n") else "\n\n"
-        closing = f"{gap}</{opened[1]}>\n\n"
-    return AnswerForm(closing=closing, block=(opened[0] if opened else "") + closing, end=end)
+    if opened := THOUGHTS.search(begun + closing):
+        closing += f"{'' if begun.endswith(NEWLINE) else NEWLINE}{NEWLINE}</{opened[1]}>{NEWLINE}{NEWLINE}"
+    block = THOUGHTS.search(begun)
+    return AnswerForm(closing=closing, block=begun[block.start() :] + closing if block else closing, end=end)
+
+
+NEWLINE = "\n"
 
 
 class PromptWriter:
@@ -141,7 +145,7 @@ class PromptWriter:
             self.form = answer_form(self.render, specials=tokenizer.all_special_tokens, eos=tokenizer.eos_token)
             self.end_id = int(tokenizer.convert_tokens_to_ids(self.form.end))
             self.prompt_ids("?", items=1, tokens=1)
-        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        except TEMPLATE_ERRORS as error:
             raise ModelError(
                 f"Tokenizer and chat template in {folder} write no prompt: {' '.join(str(error).split())[:240]}",
                 remedy="Copy the tokenizer files and the chat template of the checkpoint into the folder.",
@@ -223,15 +227,22 @@ class PromptWriter:
         if not self.form.closing:
             return ChatRequest(options=options)
         user = {"role": "user", "content": [{"type": "text", "text": "?"}]}
-        begun = {"role": "assistant", "content": self.form.block}
+        begun = {"role": "assistant", "content": [{"type": "text", "text": self.form.block}]}  # as vLLM hands it on
         wanted = self.render([user], add_generation_prompt=True) + self.form.closing
-        if self.render([user, begun], continue_final_message=True) != wanted:
+        if self._continued([user, begun]) != wanted:
             raise ModelError(
                 "The chat template opens a block of thoughts that a chat request cannot close.",
                 remedy="Give a template that writes no thoughts, or ask through SGLang's engine or `pinembed ask`.",
             )
         going_on = {"add_generation_prompt": False, "continue_final_message": True}
         return ChatRequest(messages=(begun,), options={**options, **going_on})
+
+    def _continued(self, messages: Sequence[dict[str, Any]]) -> str | None:
+        """What a chat route writes where the last message is begun; None where the template cannot follow."""
+        try:
+            return self.render(messages, continue_final_message=True)
+        except TEMPLATE_ERRORS:
+            return None
 
     def check_question(self, text: str) -> None:
         """Refuse what would be read as more than words.

@@ -38,7 +38,7 @@ def check_quantisation(config: dict[str, Any], tensors: Sequence[StoredTensor], 
         found = next((name for name in OTHER_CONFIGS if (folder / name).is_file()), None) or _odd(tensors, plain=True)
         if found is not None:
             raise ModelError(wanted.format(f"a method that config.json does not name (see {found})"), remedy=remedy)
-    elif method != FP8 or not isinstance(config.get("quantization_config", {}).get("weight_block_size"), list):
+    elif method != FP8 or not isinstance((config.get("quantization_config") or {}).get("weight_block_size"), list):
         raise ModelError(wanted.format(method if method != FP8 else "fp8 without blocks"), remedy=remedy)
     elif (found := _odd(tensors, plain=False)) is not None:
         raise ModelError(wanted.format(f"fp8, without a scale or of another type in {found}"), remedy=remedy)

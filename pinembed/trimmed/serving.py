@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,8 @@ def checked_rows(stored: Any, grid: Any, *, width: int | None) -> NDArray[Any]:
     soft_mW = from_base64(stored)
     grid_3 = np.asarray(grid)
     whole = grid_3.shape == (3,) and grid_3.dtype.kind == "i" and bool((grid_3 > 0).all())
-    tokens = int(grid_3.prod()) // 4 if whole else 0
+    even = whole and not (grid_3[1:] % 2).any()  # patches merge 2 x 2
+    tokens = math.prod(grid_3.tolist()) // 4 if even else 0
     if soft_mW.ndim != 2 or soft_mW.dtype != np.float16 or not bool(np.isfinite(soft_mW).all()):
         raise ModelError(
             f"An item's soft tokens are {soft_mW.dtype} of shape {soft_mW.shape}, or not finite; "
