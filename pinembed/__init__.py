@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from pinembed.encoder.encoder import load_encoder as load_encoder
     from pinembed.errors import PinembedError as PinembedError
     from pinembed.jobs.align import align as align
+    from pinembed.jobs.appeal import appeal as appeal
     from pinembed.jobs.ask import ask as ask
+    from pinembed.jobs.audit import audit as audit
     from pinembed.jobs.encode import encode as encode
     from pinembed.jobs.evaluate import evaluate as evaluate
     from pinembed.jobs.export import export as export
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from pinembed.settings.model import AlignSettings as AlignSettings
     from pinembed.settings.model import AskSettings as AskSettings
     from pinembed.settings.model import TrimSettings as TrimSettings
+    from pinembed.settings.quality import AppealSettings as AppealSettings
+    from pinembed.settings.quality import AuditSettings as AuditSettings
     from pinembed.settings.source import ExportSettings as ExportSettings
     from pinembed.settings.source import VerifySettings as VerifySettings
     from pinembed.settings.training import EvaluateSettings as EvaluateSettings
@@ -42,7 +46,21 @@ if TYPE_CHECKING:
     from pinembed.trimmed.model import TrimmedModel as TrimmedModel
     from pinembed.trimmed.serving import ServingRequests as ServingRequests
 
-_COMMANDS = ("align", "ask", "encode", "evaluate", "export", "finetune", "fuse", "inspect", "search", "trim", "verify")
+_COMMANDS = (
+    "align",
+    "appeal",
+    "ask",
+    "audit",
+    "encode",
+    "evaluate",
+    "export",
+    "finetune",
+    "fuse",
+    "inspect",
+    "search",
+    "trim",
+    "verify",
+)
 _HOMES = {
     "EmbeddingSource": "source.embedding_source",
     "EmbeddingTable": "table.embedding_table",
@@ -53,6 +71,7 @@ _HOMES = {
     "TrimmedModel": "trimmed.model",
     **{f"{name}Settings": "settings.encoding" for name in ("Encode", "Inspect", "Search")},
     **{f"{name}Settings": "settings.model" for name in ("Align", "Ask", "Trim")},
+    **{f"{name}Settings": "settings.quality" for name in ("Appeal", "Audit")},
     **{f"{name}Settings": "settings.source" for name in ("Export", "Verify")},
     **{f"{name}Settings": "settings.training" for name in ("Evaluate", "Finetune", "Fuse")},
     **{name: f"jobs.{name}" for name in _COMMANDS},

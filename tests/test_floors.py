@@ -11,8 +11,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "pinembed"
 ORDER = (
     *("errors", "version", "outfolder", "machine", "nouns", "settings", "reports"),
-    *("images", "metrics", "encoder", "table", "source", "catalogue"),
-    *("fusion", "evaluation", "encoding", "training", "trimmed"),
+    *("quality", "images", "metrics", "encoder", "table", "source", "catalogue"),
+    *("fusion", "evaluation", "encoding", "flags", "training", "trimmed"),
     *("jobs", "cli", "__init__", "__main__"),
 )
 MODULES = sorted(PACKAGE.rglob("*.py"))

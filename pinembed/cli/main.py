@@ -10,7 +10,9 @@ import typer
 
 from pinembed.cli import (
     align,
+    appeal,
     ask,
+    audit,
     bench,
     demo,
     doctor,
@@ -31,6 +33,7 @@ from pinembed.machine import set_wait_policy
 from pinembed.settings.encoding import EncodeSettings, InspectSettings, SearchSettings
 from pinembed.settings.measuring import DemoSettings, DoctorSettings
 from pinembed.settings.model import AlignSettings, AskSettings, TrimSettings
+from pinembed.settings.quality import AppealSettings, AuditSettings
 from pinembed.settings.source import ExportSettings, VerifySettings
 from pinembed.settings.training import EvaluateSettings, FinetuneSettings, FuseSettings
 from pinembed.version import __version__
@@ -74,6 +77,8 @@ add_command(app, "evaluate", EvaluateSettings, evaluate.run, panel=ENCODER)
 add_command(app, "encode", EncodeSettings, encode.run, panel=TABLE)
 add_command(app, "inspect", InspectSettings, inspect.run, panel=TABLE)
 add_command(app, "search", SearchSettings, search.run, panel=TABLE)
+add_command(app, "audit", AuditSettings, audit.run, panel=TABLE)
+add_command(app, "appeal", AppealSettings, appeal.run, panel=TABLE)
 add_command(app, "export", ExportSettings, export.run, panel=SOURCE)
 add_command(app, "verify", VerifySettings, verify.run, panel=SOURCE)
 add_command(app, "trim", TrimSettings, trim.run, panel=MODEL)

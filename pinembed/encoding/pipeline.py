@@ -218,6 +218,7 @@ class EncodePipeline:
                 fields=candidate.fields,
                 vector_D=vector_D,
                 is_new=stored is None,
+                measures=image.measures,
             )
         )
 

@@ -71,7 +71,7 @@ class Plan:
         """How many items in `load` the table does not have."""
         return len(self.load) - int(self.stored.has(self.load).sum())
 
-    def requests(self) -> Iterator[LoadRequest]:
+    def requests(self, *, is_measured: bool = False) -> Iterator[LoadRequest]:
         """What the loading pool is asked for; `index` is that of the candidate.
 
         A stored content of the same size may be the file's own, or that of a file that was renamed or copied: such a
@@ -83,7 +83,7 @@ class Plan:
             own = self.stored.of(index)
             if own is not None:
                 known.append(own[0])
-            yield LoadRequest(index=index, image=image, known_sha256=tuple(known))
+            yield LoadRequest(index=index, image=image, known_sha256=tuple(known), is_measured=is_measured)
 
     def rewritten(self) -> Iterator[EmbeddingRow]:
         """The rows in `rewrite`, under the items' metadata and indices of today."""

@@ -32,6 +32,7 @@ from pinembed.reports.encode import EncodeReport, EncodeStages
 from pinembed.settings.encoding import EncodeSettings
 from pinembed.table.columns import as_stored, fit_columns
 from pinembed.table.embedding_table import EmbeddingTable
+from pinembed.table.quality_tables import MeasureTable
 from pinembed.table.side_tables import Tables
 from pinembed.table.upkeep import index_if_large, tidy
 from pinembed.table.writer import TableWriter
@@ -203,7 +204,7 @@ class EncodeRun:
             backend = self._backend = self._new_backend(len(plan.load))
             with self._pool() if len(plan.load) else nullcontext() as pool:
                 if pool is not None and not backend.calibration_images:
-                    pool.begin(plan.requests())
+                    pool.begin(plan.requests(is_measured=self.settings.measure))
                     backend.open_ahead()
                 table = self._ready_table(plan, history)
                 self._write(plan, table, pool, backend, stop)
@@ -272,7 +273,12 @@ class EncodeRun:
         """The pipeline, with everything committed at its end, also at an early one."""
         wanted, counters, fuser = self.settings, self.counters, self._fuser()
         writer = TableWriter(
-            table, self.tables.failures, commit_rows=wanted.commit_rows, commit_s=wanted.commit_s, fuse=fuser
+            table,
+            self.tables.failures,
+            commit_rows=wanted.commit_rows,
+            commit_s=wanted.commit_s,
+            measures=MeasureTable(table.address) if wanted.measure else None,
+            fuse=fuser,
         )
         pipeline = EncodePipeline(
             plan, counters=counters, writer=writer, dims=self.target.spec.dim, progress=self.progress
@@ -283,7 +289,7 @@ class EncodeRun:
             pipeline.rewrite()
             if pool is not None and backend.calibration_images:
                 self._calibrate(backend, plan, stop)
-                pool.begin(plan.requests())
+                pool.begin(plan.requests(is_measured=self.settings.measure))
             begun_s, calibrated_s = time.perf_counter(), backend.calibrate_s
             was_stopped = stop.requested and backend.calibration_images > 0  # nothing is chosen
             if pool is not None and not was_stopped:

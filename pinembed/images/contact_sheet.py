@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ COLUMNS = 5
 CELL_PX = 232
 PICTURE_PX = 208
 TEXT_PX = 54
+NOTE_LINES, NOTE_LINE_PX, NOTE_LINE_CHARS = 4, 16, 34
 MARGIN_PX = 28
 HEADING_PX = 74
 GROUND = (250, 249, 247)
@@ -32,12 +34,14 @@ class SheetCell:
     Attributes:
         path: the image file; a grey field stands for one that cannot be read any more.
         title: cut to one line.
-        score: cosine.
+        score: a cosine, or another figure.
+        note: a sentence below; cut to a few lines.
     """
 
     path: Path
     title: str
     score: float
+    note: str = ""
 
 
 def draw_sheet(cells: Sequence[SheetCell], *, heading: str, path: Path) -> None:
@@ -48,14 +52,15 @@ def draw_sheet(cells: Sequence[SheetCell], *, heading: str, path: Path) -> None:
     """
     columns = max(1, min(COLUMNS, len(cells)))
     rows = -(-len(cells) // columns)
+    text_px = TEXT_PX + (NOTE_LINES * NOTE_LINE_PX if any(cell.note for cell in cells) else 0)
     width_px = max(2 * MARGIN_PX + columns * CELL_PX, 520)
-    sheet = Image.new("RGB", (width_px, HEADING_PX + rows * (CELL_PX + TEXT_PX) + MARGIN_PX), GROUND)
+    sheet = Image.new("RGB", (width_px, HEADING_PX + rows * (CELL_PX + text_px) + MARGIN_PX), GROUND)
     draw = ImageDraw.Draw(sheet)
     _write(draw, (MARGIN_PX + 8, 26), heading, size_px=26, ink=INK, width_px=width_px - 2 * MARGIN_PX - 16)
     for index, cell in enumerate(cells):
         left_px = MARGIN_PX + index % columns * CELL_PX + 8
-        top_px = HEADING_PX + index // columns * (CELL_PX + TEXT_PX)
-        _draw_cell(sheet, draw, cell, index + 1, left_px, top_px)
+        top_px = HEADING_PX + index // columns * (CELL_PX + text_px)
+        _draw_cell(sheet, draw, cell, index + 1, left_px, top_px, text_px)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         sheet.save(path, "PNG", optimize=True)
@@ -66,21 +71,31 @@ def draw_sheet(cells: Sequence[SheetCell], *, heading: str, path: Path) -> None:
 
 
 def _draw_cell(
-    sheet: Image.Image, draw: ImageDraw.ImageDraw, cell: SheetCell, rank: int, left_px: int, top_px: int
+    sheet: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    cell: SheetCell,
+    rank: int,
+    left_px: int,
+    top_px: int,
+    text_px: int,
 ) -> None:
     card_px = PICTURE_PX + 8
-    box = (left_px, top_px, left_px + card_px, top_px + card_px + TEXT_PX)
+    box = (left_px, top_px, left_px + card_px, top_px + card_px + text_px)
     draw.rounded_rectangle(box, radius=10, fill=CARD, outline=CARD_EDGE)
     picture = _picture(cell.path)
     corner = (left_px + (card_px - picture.width) // 2, top_px + 5 + (PICTURE_PX - picture.height) // 2)
     sheet.paste(picture, corner)
-    text_px = top_px + PICTURE_PX + 12
-    _write(draw, (left_px + 10, text_px), cell.title, size_px=15, ink=INK, width_px=card_px - 20)
-    _write(draw, (left_px + 10, text_px + 22), f"{rank}", size_px=14, ink=PALE_INK, width_px=60)
+    line_px = top_px + PICTURE_PX + 12
+    _write(draw, (left_px + 10, line_px), cell.title, size_px=15, ink=INK, width_px=card_px - 20)
+    _write(draw, (left_px + 10, line_px + 22), f"{rank}", size_px=14, ink=PALE_INK, width_px=60)
     score = f"{cell.score:.3f}"
     score_px = int(draw.textlength(score, font=ImageFont.load_default(14)))
-    score_place = (left_px + card_px - 10 - score_px, text_px + 22)
+    score_place = (left_px + card_px - 10 - score_px, line_px + 22)
     _write(draw, score_place, score, size_px=14, ink=ACCENT, width_px=80)
+    note = textwrap.wrap(cell.note, NOTE_LINE_CHARS, max_lines=NOTE_LINES, placeholder=" …")
+    for number, line in enumerate(note):
+        place = (left_px + 10, line_px + 44 + number * NOTE_LINE_PX)
+        _write(draw, place, line, size_px=12, ink=PALE_INK, width_px=card_px - 20)
 
 
 def _picture(path: Path) -> Image.Image:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import io
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,13 +33,21 @@ from pinembed.images.decode import (
 from pinembed.images.libtorch import RESIZE, Libtorch
 from pinembed.images.preprocess import INTERPOLATIONS, is_strip, preprocess, resized_size, squared
 from pinembed.nouns.encoder_spec import Preprocessing
+from pinembed.quality.picture import Pixels, Resize, as_pixels, resize_by_pillow
 
 Picture = tuple[NDArray[np.uint8], int, int]  # pixels_CHW, and width and height of the upright picture
-LoadJpeg = Callable[[bytes, Preprocessing], Picture | None]
+See = Callable[[Pixels, Resize], None]
+"""Is shown the upright picture as it was decoded, and what resizes it."""
 
 JPEG_START = b"\xff\xd8\xff"
 SPARE = 2  # times the size that the encoder needs
 TURNED_BY_A_QUARTER = {5, 6, 7, 8}
+
+
+class LoadJpeg(Protocol):
+    """One way to load a JPEG; None for what has to go another way. `see` is shown the picture where it is one."""
+
+    def __call__(self, content: bytes, preprocessing: Preprocessing, see: See | None = None, /) -> Picture | None: ...
 
 
 def jpeg_loaders(*, fast: bool, reduced: bool) -> list[LoadJpeg]:
@@ -48,7 +57,7 @@ def jpeg_loaders(*, fast: bool, reduced: bool) -> list[LoadJpeg]:
     return loaders if loader is None else [*loaders, loader]
 
 
-def load_reduced(content: bytes, preprocessing: Preprocessing) -> Picture | None:
+def load_reduced(content: bytes, preprocessing: Preprocessing, see: See | None = None, /) -> Picture | None:
     """The picture of a JPEG; None for what is not large enough, or has to be looked at by the common way."""
     if not content.startswith(JPEG_START):
         return None
@@ -63,9 +72,12 @@ def load_reduced(content: bytes, preprocessing: Preprocessing) -> Picture | None
                 return None
             image.load()
             orientation = orientation_of(image)
-            pixels_CHW = preprocess(upright(to_rgb(image), orientation), preprocessing)
+            picture = upright(to_rgb(image), orientation)
+            pixels_CHW = preprocess(picture, preprocessing)
     except (*DAMAGE, Image.DecompressionBombError, MemoryError):
         return None  # the common way says what is wrong
+    if see is not None:
+        see(as_pixels(picture), resize_by_pillow)
     if orientation in TURNED_BY_A_QUARTER:
         width_px, height_px = height_px, width_px
     return pixels_CHW, width_px, height_px
@@ -114,7 +126,9 @@ def _largest_difference(ours: NDArray[np.uint8], theirs: NDArray[np.uint8]) -> i
     return 255 if ours.shape != theirs.shape else int(np.abs(ours.astype(int) - theirs.astype(int)).max())
 
 
-def _load_fast(torch: Libtorch, content: bytes, preprocessing: Preprocessing) -> Picture | None:
+def _load_fast(
+    torch: Libtorch, content: bytes, preprocessing: Preprocessing, see: See | None = None, /
+) -> Picture | None:
     """The picture of a JPEG; None for what Pillow has to look at: other formats, CMYK, strips, and anything damaged."""
     orientation = _plain_orientation(content, preprocessing) if content.startswith(JPEG_START) else None
     if orientation is None:
@@ -127,6 +141,8 @@ def _load_fast(torch: Libtorch, content: bytes, preprocessing: Preprocessing) ->
     size = resized_size((width_px, height_px), preprocessing)
     interpolation = preprocessing.interpolation if preprocessing.interpolation in RESIZE else "bicubic"
     resized_CHW = torch.resize(picture_CHW, size, interpolation)
+    if see is not None:
+        see(picture_CHW, torch.resize)
     return squared(resized_CHW, preprocessing).copy(), width_px, height_px
 
 

@@ -20,6 +20,9 @@ from pinembed.images.preprocess import preprocess
 from pinembed.images.read import locate_image, read_content
 from pinembed.nouns.encoder_spec import Preprocessing
 from pinembed.nouns.item import Locator
+from pinembed.nouns.measures import ImageMeasures, PictureMeasures
+from pinembed.quality.measure import measure_image
+from pinembed.quality.picture import Pixels, Resize, as_pixels, measure_picture, resize_by_pillow
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,11 +33,13 @@ class LoadRequest:
         index: the caller's own number of this request.
         image: where its bytes lie.
         known_sha256: hashes of contents whose vector is already stored; an image with one of them is not decoded.
+        is_measured: what is decoded is measured, too.
     """
 
     index: int
     image: Locator
     known_sha256: tuple[str, ...] = ()
+    is_measured: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +53,7 @@ class LoadedImage:
         width_px: of the upright picture; 0 when the content is known.
         height_px: of the upright picture; 0 when the content is known.
         pixels_CHW: uint8, H = W = image_px; None when the content is known.
+        measures: of what was decoded; None where that was not asked for.
         seconds: from opening the file to pixels.
     """
 
@@ -57,6 +63,7 @@ class LoadedImage:
     width_px: int
     height_px: int
     pixels_CHW: NDArray[np.uint8] | None
+    measures: ImageMeasures | None = None
     seconds: float = 0.0
 
 
@@ -87,8 +94,14 @@ def load_image(request: LoadRequest, preprocessing: Preprocessing, shortcuts: Se
     sha256 = hashlib.sha256(content).hexdigest()
     width_px = height_px = 0
     pixels_CHW = None
+    seen: list[PictureMeasures] = []
+
+    def see(picture_CHW: Pixels, resize: Resize) -> None:
+        seen.append(measure_picture(picture_CHW, resize))
+
     if sha256 not in request.known_sha256:
-        answers = (shortcut(content, preprocessing) for shortcut in shortcuts)
+        shown = see if request.is_measured else None
+        answers = (shortcut(content, preprocessing, shown) for shortcut in shortcuts)
         picture = next((answer for answer in answers if answer is not None), None)
         if picture is not None:
             pixels_CHW, width_px, height_px = picture
@@ -96,6 +109,8 @@ def load_image(request: LoadRequest, preprocessing: Preprocessing, shortcuts: Se
             image = decode_image(content, name=str(request.image))
             width_px, height_px = image.size
             pixels_CHW = preprocess(image, preprocessing)
+            if shown is not None:
+                shown(as_pixels(image), resize_by_pillow)
     return LoadedImage(
         sha256=sha256,
         size_bytes=len(content),
@@ -103,6 +118,7 @@ def load_image(request: LoadRequest, preprocessing: Preprocessing, shortcuts: Se
         width_px=width_px,
         height_px=height_px,
         pixels_CHW=pixels_CHW,
+        measures=measure_image(content, seen[0]) if seen else None,
     )
 
 

@@ -143,6 +143,13 @@ class EncodeSettings:
             panel=SPEED,
         ),
     ] = False
+    measure: Annotated[
+        bool,
+        Option(
+            "Measure what `audit` needs while the pictures are decoded anyway; without, `audit` reads them itself.",
+            panel=RUN,
+        ),
+    ] = False
     device: DeviceOption = "auto"
     batch_size: BatchSizeOption = None
     workers: Annotated[int | None, PythonOnly("Processes that decode; None takes one for each CPU core.")] = None

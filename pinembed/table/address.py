@@ -13,6 +13,9 @@ from pinembed.machine import cache_folder
 SUFFIX = ".lance"
 FAILURES = "_failures"
 RUNS = "_runs"
+MEASURES = "_measures"
+FLAGS = "_flags"
+SIDE_TABLES = (FAILURES, RUNS, MEASURES, FLAGS)
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -50,6 +53,16 @@ class TableAddress:
     def runs(self) -> TableAddress:
         """The table of the runs of encode."""
         return TableAddress(database=self.database, name=self.name + RUNS)
+
+    @property
+    def measures(self) -> TableAddress:
+        """The table of what was measured on the contents."""
+        return TableAddress(database=self.database, name=self.name + MEASURES)
+
+    @property
+    def flags(self) -> TableAddress:
+        """The table of the audit's flags."""
+        return TableAddress(database=self.database, name=self.name + FLAGS)
 
     @property
     def lock_path(self) -> Path:

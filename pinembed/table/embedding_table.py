@@ -16,7 +16,7 @@ from lance import dataset as open_dataset
 
 from pinembed.errors import EncoderMismatchError, TableError, UnknownItemError, UsageError
 from pinembed.nouns.encoder_spec import EncoderSpec
-from pinembed.table.address import FAILURES, RUNS, TableAddress, parse_address
+from pinembed.table.address import SIDE_TABLES, TableAddress, parse_address
 from pinembed.table.schema import DTYPES, FP16, IMAGE_VECTOR, REFERENCE_KEY, VECTOR, stored_spec, table_schema
 
 IDS_PER_CONDITION = 500
@@ -305,7 +305,8 @@ def _names(address: TableAddress) -> list[str]:
 
 def _tables_there(address: TableAddress) -> str:
     every = set(_names(address))
-    names = sorted(name for name in every if name.removesuffix(FAILURES).removesuffix(RUNS) not in every - {name})
+    beside = {name + suffix for name in every for suffix in SIDE_TABLES}
+    names = sorted(every - beside)
     return f"{address.database} holds {', '.join(names[:5])}" if names else f"{address.database} holds no table"
 
 

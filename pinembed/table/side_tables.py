@@ -55,13 +55,22 @@ class SideTable:
         Raises:
             TableError: the table cannot be written.
         """
-        if not records:
+        if records:
+            self.upsert_rows(pa.Table.from_pylist(list(records), schema=self.schema))
+
+    def upsert_rows(self, rows: pa.Table) -> None:
+        """As `upsert`, of records in columns.
+
+        Raises:
+            TableError: the table cannot be written.
+        """
+        if not rows.num_rows:
             return
         with writing(self.address):
             if self._dataset is None:
                 self._dataset = write_dataset(self.schema.empty_table(), self.address.uri, schema=self.schema)
             merge = self._dataset.merge_insert(self._key).when_matched_update_all().when_not_matched_insert_all()
-            merge.execute(pa.Table.from_pylist(list(records), schema=self.schema))
+            merge.execute(rows)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Take records out, as far as they are there.

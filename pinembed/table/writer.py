@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from pinembed.errors import TableError
 from pinembed.nouns.failure import Failure
+from pinembed.nouns.measures import ImageMeasures
 from pinembed.table.embedding_table import EmbeddingTable, id_conditions, reading, writing
+from pinembed.table.quality_tables import MeasureTable
 from pinembed.table.schema import IMAGE_VECTOR, OWN_COLUMNS, VECTOR
 from pinembed.table.side_tables import FailureTable
 
@@ -42,6 +44,7 @@ class EmbeddingRow:
         fields: metadata columns, `split` among them.
         vector_D: of the image, float32 of norm 1; None takes that of a stored row with the same content.
         is_new: the table holds no row of this id.
+        measures: of the content; None where it was not measured now.
     """
 
     id: str
@@ -55,6 +58,7 @@ class EmbeddingRow:
     fields: Mapping[str, Any]
     vector_D: NDArray[np.float32] | None
     is_new: bool
+    measures: ImageMeasures | None = None
 
 
 class TableWriter:
@@ -65,6 +69,7 @@ class TableWriter:
         failures: of the same table.
         commit_rows: at most this many rows wait for a commit.
         commit_s: at most this long.
+        measures: of the same table; not needed where no row brings any.
         fuse: makes item vectors; wanted where the table's encoder fuses. It sees image embeddings as they are stored,
             so that an item's vector depends on content and metadata alone, not on the run that met the content first.
     """
@@ -76,6 +81,7 @@ class TableWriter:
         *,
         commit_rows: int,
         commit_s: float,
+        measures: MeasureTable | None = None,
         fuse: Fuse | None = None,
     ) -> None:
         self._fusion = table.spec.fusion
@@ -85,6 +91,7 @@ class TableWriter:
         self._table = table
         self._dtype = NUMPY_DTYPES[table.dtype]
         self._failures = failures
+        self._measures = measures
         self._commit_rows = commit_rows
         self._commit_s = commit_s
         self._rows: list[EmbeddingRow] = []
@@ -111,6 +118,8 @@ class TableWriter:
         failed, self._failed = self._failed, []
         if rows:
             self._store(rows)
+            if self._measures is not None:
+                self._measures.record({row.sha256: row.measures for row in rows if row.measures is not None})
         self._failures.record(failed)
         self.seconds += time.monotonic() - started_s
 

@@ -1,0 +1,64 @@
+"""`pinembed audit`: what is wrong with the pictures of a table, with evidence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from pinembed.cli.console import Console, print_error
+from pinembed.errors import TooManyFailuresError
+from pinembed.settings.quality import AuditSettings
+
+if TYPE_CHECKING:
+    from pinembed.reports.quality import AuditReport
+
+COLUMNS = ("check", "flagged", "confirmed", "appealed", "cleared", "new")
+
+
+def run(settings: AuditSettings, console: Console) -> None:
+    """Flag machine-made, broken, empty and repeated pictures of a table, with evidence; nothing is deleted."""
+    from pinembed.jobs.audit import audit
+
+    report = audit(settings, progress=console.progress, stop=console.stop)
+    _show(console, report)
+    console.report(report)
+    if report.exit_code:
+        print_error(_too_many(report), json_output=False)
+    raise typer.Exit(report.exit_code)
+
+
+def _show(console: Console, report: AuditReport) -> None:
+    rows = [
+        (
+            found.check,
+            *(f"{count}" for count in (found.flagged, found.confirmed, found.appealed, found.cleared, found.new)),
+        )
+        for found in report.checks
+    ]
+    console.table(f"audit of {report.table}", COLUMNS, rows)
+    console.say(
+        f"{report.flagged_rows} of {report.rows} rows ({report.share:.1%}) are flagged; "
+        f"{report.measured} pictures were read, {report.compared} compared, {report.seconds:.1f} s"
+    )
+    if report.unmeasured:
+        console.say(
+            f"{report.unmeasured} picture(s) are gone, broken or changed, and were not measured", style="yellow"
+        )
+    for found in report.checks:
+        if found.reopened:
+            console.say(
+                f"{found.check}: {found.reopened} flag(s) had been cleared under another version of the check",
+                style="yellow",
+            )
+    for what, path in (("contact sheet", report.sheet), ("to be answered", report.appeals)):
+        if path is not None:
+            console.say(f"{what}: {path}")
+
+
+def _too_many(report: AuditReport) -> TooManyFailuresError:
+    return TooManyFailuresError(
+        f"{report.flagged_rows} of {report.rows} rows of table {report.table} are flagged, {report.share:.1%}; "
+        f"--max-share allows {report.max_share:.1%}.",
+        remedy="Look at them with --sheet and --appeals, and answer with `pinembed appeal`.",
+    )

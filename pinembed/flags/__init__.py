@@ -1,0 +1,1 @@
+"""Measures to flags: what an audit says of a content, with evidence, and what people answered."""

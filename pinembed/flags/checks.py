@@ -1,0 +1,221 @@
+"""The checks: each turns what is stored of a content into a score, and flags the contents beyond its threshold.
+
+Every score grows with the damage. Thresholds were set on one half of 5,502 photos of groceries and measured on the
+other (tests/benchmarks/audit_damage.py, docs/audit.md). A check whose rule changes gets a new version: what people
+cleared is then asked about again.
+
+Shape legend: N contents, H = W = LUMA_PX.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pinembed.nouns.measures import CHROMA_PX, LUMA_PX
+
+Scores = NDArray[np.floating[Any]]
+DUPLICATE, NEAR_DUPLICATE, FLOOD = "duplicate", "near_duplicate", "flood"
+PLACEHOLDER, MADE_BY_AI = "placeholder", "made_by_ai"
+MIDDLE = slice(LUMA_PX // 4, LUMA_PX - LUMA_PX // 4)
+GREY_CHROMA = 6  # of 255 from grey
+MOST_PLACEHOLDER_BITS = 2.0
+LEAST_BLURRED_BITS = 3.0  # what has less is of about one colour, and cannot be blurred
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What is stored of N contents, in columns.
+
+    Attributes:
+        measures: the rows of NAME_measures.
+        width_px: (N,) of the upright pictures.
+        height_px: (N,) of the upright pictures.
+        luma_NHW: brightness of the whole pictures.
+        chroma_N: (N, 2, 8, 8) their colours.
+    """
+
+    measures: pa.Table
+    width_px: NDArray[np.int64]
+    height_px: NDArray[np.int64]
+    luma_NHW: NDArray[np.uint8]
+    chroma_N: NDArray[np.uint8]
+
+    def column(self, name: str) -> Scores:
+        """A column of numbers."""
+        column: Scores = self.measures[name].to_numpy().astype(np.float32)
+        return column
+
+    def texts(self, name: str) -> list[str]:
+        """A column of texts."""
+        texts: list[str] = self.measures[name].to_pylist()
+        return texts
+
+
+def contents_of(measures: pa.Table, *, width_px: NDArray[np.int64], height_px: NDArray[np.int64]) -> Contents:
+    """The rows of NAME_measures, with the sizes of their pictures."""
+    luma = np.frombuffer(b"".join(measures["luma"].to_pylist()), dtype=np.uint8)
+    chroma = np.frombuffer(b"".join(measures["chroma"].to_pylist()), dtype=np.uint8)
+    return Contents(
+        measures=measures,
+        width_px=width_px,
+        height_px=height_px,
+        luma_NHW=luma.reshape(-1, LUMA_PX, LUMA_PX),
+        chroma_N=chroma.reshape(-1, 2, CHROMA_PX, CHROMA_PX),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One look at one content.
+
+    Attributes:
+        name: as flags have it.
+        version: of the rule.
+        score: of N contents; more is worse.
+        threshold: the least score that is flagged.
+        evidence: of the content with this index and this score, a sentence.
+    """
+
+    name: str
+    version: int
+    score: Callable[[Contents], Scores]
+    threshold: float
+    evidence: Callable[[Contents, int, float], str]
+
+
+def _quantile(luma_NHW: NDArray[np.uint8], share: float) -> Scores:
+    flat = np.sort(luma_NHW.reshape(len(luma_NHW), -1), axis=1)
+    return flat[:, int(share * flat.shape[1])].astype(np.float32)
+
+
+def _dark(contents: Contents) -> Scores:
+    return np.float32(1) - _quantile(contents.luma_NHW, 0.95) / 255
+
+
+def _light(contents: Contents) -> Scores:
+    """Brightness of the middle, half of it that of its dark parts: a white ground around an object is none."""
+    middle_NHW = contents.luma_NHW[:, MIDDLE, MIDDLE]
+    mean_N = middle_NHW.mean(axis=(1, 2), dtype=np.float32)
+    light: Scores = (_quantile(middle_NHW, 0.1) + mean_N) / 510
+    return light
+
+
+def _blur(contents: Contents) -> Scores:
+    """1 for a picture without any detail, and towards 0 for one with much; nothing of a picture of one colour."""
+    blur = np.clip(1 - (contents.column("sharpness") - 1 / 16), 0, 1)
+    return np.where(contents.column("entropy") < LEAST_BLURRED_BITS, 0, blur).astype(np.float32)
+
+
+def _tiny(contents: Contents) -> Scores:
+    return 1 / np.maximum(np.minimum(contents.width_px, contents.height_px), 1).astype(np.float32)
+
+
+def _odd_shape(contents: Contents) -> Scores:
+    longer, shorter = (side(contents.width_px, contents.height_px) for side in (np.maximum, np.minimum))
+    return (longer / np.maximum(shorter, 1)).astype(np.float32)
+
+
+def _compression(contents: Contents) -> Scores:
+    quality = contents.column("jpeg_quality")
+    return np.where(quality > 0, 1 - quality / 100, 0).astype(np.float32)
+
+
+def _placeholder(contents: Contents) -> Scores:
+    """How much of the picture is one grey ground, where all of it is grey and there is little more."""
+    off_grey = np.abs(contents.chroma_N.astype(np.int16) - 128).reshape(len(contents.chroma_N), -1)
+    grey_share = (off_grey <= GREY_CHROMA).mean(axis=1)
+    is_plain = contents.column("entropy") < MOST_PLACEHOLDER_BITS
+    return np.where(is_plain, contents.column("ground") * grey_share, 0).astype(np.float32)
+
+
+def _says_ai(contents: Contents) -> Scores:
+    return np.array([bool(says) for says in contents.texts("made_by_ai")], dtype=np.float32)
+
+
+CHECKS = (
+    Check(
+        name=MADE_BY_AI,
+        version=1,
+        score=_says_ai,
+        threshold=1.0,
+        evidence=lambda contents, index, _: contents.texts("made_by_ai")[index],
+    ),
+    Check(
+        name=PLACEHOLDER,
+        version=1,
+        score=_placeholder,
+        threshold=0.8,
+        evidence=lambda _, __, score: f"Grey throughout, {score:.0%} of it one ground.",
+    ),
+    Check(
+        name="blurry",
+        version=1,
+        score=_blur,
+        threshold=0.965,
+        evidence=lambda contents, index, _: (
+            f"Neighbouring pixels differ by {contents.column('sharpness')[index]:.3f} of what distant ones do; "
+            "sharp photos by .1 to .3."
+        ),
+    ),
+    Check(
+        name="dark",
+        version=1,
+        score=_dark,
+        threshold=0.75,
+        evidence=lambda _, __, score: f"The brightest parts reach {1 - score:.0%} of white.",
+    ),
+    Check(
+        name="light",
+        version=1,
+        score=_light,
+        threshold=0.8,
+        evidence=lambda _, __, score: f"The middle has {score:.0%} of white, its darkest parts counted half.",
+    ),
+    Check(
+        name="low_information",
+        version=1,
+        score=lambda contents: np.float32(1) - contents.column("entropy") / 8,
+        threshold=0.65,
+        evidence=lambda contents, index, _: (
+            f"{contents.column('entropy')[index]:.1f} bits a pixel; photos have 5 to 8."
+        ),
+    ),
+    Check(
+        name="tiny",
+        version=1,
+        score=_tiny,
+        threshold=1 / 64,
+        evidence=lambda contents, index, _: f"{contents.width_px[index]} x {contents.height_px[index]} pixels.",
+    ),
+    Check(
+        name="odd_shape",
+        version=1,
+        score=_odd_shape,
+        threshold=3.0,
+        evidence=lambda contents, index, score: (
+            f"{contents.width_px[index]} x {contents.height_px[index]} pixels, {score:.1f} times as long as wide."
+        ),
+    ),
+    Check(
+        name="compressed",
+        version=1,
+        score=_compression,
+        threshold=0.75,
+        evidence=lambda _, __, score: f"A JPEG of quality {100 * (1 - score):.0f}.",
+    ),
+    Check(
+        name="cut",
+        version=1,
+        score=lambda contents: contents.column("cut"),
+        threshold=0.02,
+        evidence=lambda _, __, score: f"The lowest {score:.0%} are the grey of a file that was cut off.",
+    ),
+)
+COPY_VERSIONS = {DUPLICATE: 1, NEAR_DUPLICATE: 1, FLOOD: 1}
+VERSIONS = {check.name: check.version for check in CHECKS} | COPY_VERSIONS

@@ -1,0 +1,81 @@
+"""What `audit` and `appeal` are asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pinembed.errors import UsageError
+from pinembed.settings.option import Argument, Option, TableOption, described
+
+ALL_CHECKS = (
+    *("made_by_ai", "placeholder", "blurry", "dark", "light", "low_information", "tiny", "odd_shape", "compressed"),
+    *("cut", "duplicate", "near_duplicate", "flood"),
+)
+
+
+def check_names(given: tuple[str, ...], option: str) -> None:
+    """Let only names of checks pass.
+
+    Raises:
+        UsageError: there is no such check.
+    """
+    for name in given:
+        if name not in ALL_CHECKS:
+            raise UsageError(
+                f"{option} {name}: there is no such check; wanted {', '.join(ALL_CHECKS)}.",
+                remedy="Give one or several of them, separated by commas.",
+            )
+
+
+@described
+@dataclass(frozen=True, kw_only=True)
+class AuditSettings:
+    """A table to look at, and what to do with what is found.
+
+    Raises:
+        UsageError: an unknown check, or a share that is none.
+    """
+
+    table: TableOption
+    check: Annotated[
+        tuple[str, ...],
+        Option(f"Checks to do, separated by commas; default: all of {', '.join(ALL_CHECKS)}.", comma_separated=True),
+    ] = ()
+    seller: Annotated[
+        str | None,
+        Option("Column that tells whose an item is, for floods; default: seller, shop or another of a usual name."),
+    ] = None
+    confirm: Annotated[
+        tuple[str, ...],
+        Option("Checks whose flags count as confirmed without anybody's answer.", comma_separated=True),
+    ] = ()
+    max_share: Annotated[
+        float, Option("Share of flagged rows, 0 to 1, above which the command ends with exit code 3.")
+    ] = 1.0
+    sheet: Annotated[Path | None, Option("Draw what is flagged with its evidence, a PNG.")] = None
+    appeals: Annotated[Path | None, Option("Write the flags as a CSV with places for answers, for `appeal`.")] = None
+    flags_from: Annotated[
+        str | None,
+        Option("Table whose flags and measures are taken over first, as where a new encoder has a table of its own."),
+    ] = None
+
+    def __post_init__(self) -> None:
+        check_names(self.check, "--check")
+        check_names(self.confirm, "--confirm")
+        if not 0 <= self.max_share <= 1:
+            raise UsageError(
+                f"--max-share {self.max_share} is no share; wanted a number from 0 to 1.",
+                remedy="0.05 ends with exit code 3 when more than 5 % of the rows are flagged.",
+            )
+
+
+@described
+@dataclass(frozen=True, kw_only=True)
+class AppealSettings:
+    """Answers, and the table whose flags they are about."""
+
+    file: Annotated[Path, Argument("CSV that `audit --appeals` wrote, with confirm, appeal or clear as answers.")]
+    table: TableOption
+    by: Annotated[str | None, Option("Who answers, where a row does not say; default: the user's name.")] = None
