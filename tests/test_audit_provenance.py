@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import struct
+import sys
 import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from pinembed.quality.blocks import MOST_FILE_BYTES, MOST_TEXT_BYTES, metadata_blocks
 from pinembed.quality.provenance import made_by_ai
+from pinembed.quality.signature import signature_of
 
 PICTURE = Image.new("RGB", (16, 12), (90, 120, 60))
 PARAMETERS = "a red mug\nNegative prompt: text\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 42, Size: 512x512"
@@ -190,3 +194,136 @@ def test_text_is_unpacked_to_its_limit_and_read_as_far() -> None:
     (block,) = metadata_blocks(content)
     assert len(block.content) == MOST_TEXT_BYTES
     assert "Steps: 20" in made_by_ai([block])
+
+
+class FakeC2pa:
+    """The part of c2pa-python that is used, with an answer made beforehand."""
+
+    C2paError = type("C2paError", (Exception,), {})
+
+    def __init__(self, state: str) -> None:
+        self.state = state
+        self.settings: dict[str, dict[str, bool]] = {}
+        self.Settings = self.Context = self
+
+    def from_dict(self, settings: dict[str, dict[str, bool]]) -> str:
+        self.settings = settings
+        return "settings"
+
+    def __call__(self, _: str) -> str:
+        return "context"
+
+    def Reader(self, mime: str, _: io.BytesIO, *, context: str) -> FakeC2pa:
+        assert (mime, context) == ("image/jpeg", "context")
+        if self.state == "broken":
+            raise self.C2paError
+        return self
+
+    def __enter__(self) -> FakeC2pa:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def get_validation_state(self) -> str:
+        return self.state
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("Valid", "whose signature is intact (who signed was not looked up)"),
+        ("Invalid", "whose signature does not fit the file"),
+        ("broken", "whose signature cannot be read"),
+    ],
+)
+def test_the_signature_is_told_where_the_package_is_there_and_its_network_is_off(
+    state: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeC2pa(state)
+    monkeypatch.setitem(sys.modules, "c2pa", fake)
+    content = FORMS["c2pa in jpeg"]()
+    assert words in made_by_ai(metadata_blocks(content), signature=lambda: signature_of(content))
+    assert state == "broken" or not any(fake.settings["verify"].values())
+
+
+def test_the_signature_is_not_checked_where_the_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "c2pa", None)
+    assert signature_of(FORMS["c2pa in jpeg"]()) == "whose signature was not checked"
+
+
+def test_a_photo_without_a_mark_never_asks_for_a_signature() -> None:
+    def never() -> str:
+        raise AssertionError
+
+    assert made_by_ai(metadata_blocks(encoded("JPEG")), signature=never) == ""
+    assert "XMP" in made_by_ai(metadata_blocks(FORMS["iptc in jpeg"]()), signature=never)
+
+
+@pytest.mark.parametrize(("format", "mime"), [("JPEG", "image/jpeg"), ("PNG", "image/png"), ("WEBP", "image/webp")])
+def test_a_signed_picture_is_intact_and_one_flipped_byte_is_told_without_any_network(
+    format: str, mime: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("c2pa")
+    pytest.importorskip("cryptography")
+    content = signed(format, mime)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the network was touched")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    assert "whose signature is intact" in made_by_ai(metadata_blocks(content), signature=lambda: signature_of(content))
+    flipped = bytearray(content)
+    flipped[-30 if format == "PNG" else -5] ^= 1
+    assert "does not fit the file" in signature_of(bytes(flipped))
+
+
+def signed(format: str, mime: str) -> bytes:
+    """A picture signed with a certificate of its own, whose manifest says that a model made it."""
+    import c2pa
+
+    chain, key = certificate()
+    signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(b"es256", chain, key, None))
+    action = {"action": "c2pa.created", "digitalSourceType": SOURCE_TYPE + "trainedAlgorithmicMedia"}
+    manifest = {
+        "claim_generator_info": [{"name": "test", "version": "1"}],
+        "assertions": [{"label": "c2pa.actions", "data": {"actions": [action]}}],
+    }
+    made = io.BytesIO()
+    c2pa.Builder(json.dumps(manifest)).sign(signer, mime, io.BytesIO(encoded(format)), made)
+    return made.getvalue()
+
+
+def certificate() -> tuple[bytes, bytes]:
+    """A signer's certificate below a root of its own, and its key, as PEM."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+    now, root_key, key = datetime.now(timezone.utc), *(ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+
+    def made(name: str, of: ec.EllipticCurvePrivateKey, *, is_root: bool) -> bytes:
+        names = {
+            who: x509.Name(
+                [x509.NameAttribute(NameOID.COMMON_NAME, who), x509.NameAttribute(NameOID.ORGANIZATION_NAME, "test")]
+            )
+            for who in ("root", name)
+        }
+        builder = (
+            x509.CertificateBuilder(names["root"], names[name], of.public_key(), x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=9))
+            .add_extension(x509.BasicConstraints(is_root, None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(of.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()), critical=False)
+            .add_extension(
+                x509.KeyUsage(not is_root, False, False, False, False, is_root, is_root, False, False), critical=True
+            )
+        )
+        if not is_root:
+            usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION])
+            builder = builder.add_extension(usage, critical=False)
+        return builder.sign(root_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    private = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return made("signer", key, is_root=False) + made("root", root_key, is_root=True), key.private_bytes(*private)

@@ -15,5 +15,7 @@ def run(settings: ExportSettings, console: Console) -> None:
         f"{report.out}: {report.items:,} items x {report.dim} floats as {report.format} in {report.shards} file(s), "
         f"{report.size_bytes / 1e6:,.1f} MB, {report.seconds:.2f} s; encoder {report.fingerprint}"
     )
+    if settings.hide:
+        console.say(f"{report.hidden:,} flagged row(s) were left out ({', '.join(settings.hide)})")
     console.say(f"Check it any time with: pinembed verify {report.out}")
     console.report(report)

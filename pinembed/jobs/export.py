@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
+from pinembed.flags.hidden import HiddenRows, hidden_rows
 from pinembed.nouns.manifest import SGLANG_FORMAT, VLLM_FORMAT, Manifest
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import check_output, staged_folder
 from pinembed.reports.source import ExportReport
 from pinembed.settings.source import ExportSettings
 from pinembed.source.formats import Lines, write_json_lines, write_npy, write_parquet
+from pinembed.source.manifest_file import rewrite_manifest
 from pinembed.source.rows import Floats, rows_of_batch
 from pinembed.source.writer import write_source
 from pinembed.table.embedding_table import EmbeddingTable
@@ -40,9 +43,13 @@ def export(settings: ExportSettings, *, progress: Progress = SILENT) -> ExportRe
     check_output(settings.out, overwrite=settings.overwrite)
     opened = EmbeddingTable.open(settings.table)
     lines_of = None if settings.model is None else _lines_of(opened, settings.model, settings)
+    hidden = hidden_rows(opened, settings.hide) if settings.hide else None
     with staged_folder(settings.out, kind=f"export ({settings.format})", overwrite=settings.overwrite) as folder:
         progress.start("exporting", opened.count_rows(), "items")
-        manifest = _write(opened, folder, settings, lines_of, progress)
+        manifest = _write(opened, folder, settings, lines_of, hidden, progress)
+        if hidden is not None:
+            manifest = dataclasses.replace(manifest, hidden=hidden.told)
+            rewrite_manifest(folder, manifest)
         progress.finish()
     return ExportReport(
         out=settings.out,
@@ -52,6 +59,7 @@ def export(settings: ExportSettings, *, progress: Progress = SILENT) -> ExportRe
         shards=len(manifest.shards),
         size_bytes=manifest.size_bytes,
         fingerprint=manifest.encoder.fingerprint,
+        hidden=0 if hidden is None else len(hidden.ids),
         seconds=time.perf_counter() - began,
     )
 
@@ -75,17 +83,24 @@ def _lines_of(table: EmbeddingTable, model: Path, settings: ExportSettings) -> L
 
 
 def _write(
-    table: EmbeddingTable, folder: Path, settings: ExportSettings, lines_of: Lines | None, progress: Progress
+    table: EmbeddingTable,
+    folder: Path,
+    settings: ExportSettings,
+    lines_of: Lines | None,
+    hidden: HiddenRows | None,
+    progress: Progress,
 ) -> Manifest:
-    count, format, shard_bytes = table.count_rows(), settings.format, settings.shard_mib << 20
+    left_out = frozenset() if hidden is None else hidden.ids
+    count = table.count_rows() - len(left_out)
+    format, shard_bytes = settings.format, settings.shard_mib << 20
     if format == "parquet":
         kept = [field for field in table.schema if field.name != IMAGE_VECTOR]  # a part of the vector, not of the item
         schema = pa.schema(kept, metadata=table.schema.metadata)
-        batches = _counted(table, schema.names, PARQUET_GROUP_ROWS, progress)
+        batches = _counted(table, schema.names, PARQUET_GROUP_ROWS, left_out, progress)
         return write_parquet(folder, table.spec, batches, schema=schema, count=count, shard_bytes=shard_bytes)
     dtype = SOURCE_DTYPES[table.dtype]
     batch_rows = BATCH_ROWS if lines_of is None else SERVING_BATCH_ROWS
-    rows = map(rows_of_batch, _counted(table, ("id", "vector"), batch_rows, progress))
+    rows = map(rows_of_batch, _counted(table, ("id", "vector"), batch_rows, left_out, progress))
     if lines_of is not None:
         return write_json_lines(
             folder,
@@ -103,8 +118,12 @@ def _write(
 
 
 def _counted(
-    table: EmbeddingTable, columns: Sequence[str], batch_rows: int, progress: Progress
+    table: EmbeddingTable, columns: Sequence[str], batch_rows: int, left_out: Collection[str], progress: Progress
 ) -> Iterator[pa.RecordBatch]:
     for batch in table.batches(columns, batch_rows):
-        yield batch
+        kept = batch
+        if left_out:
+            kept = batch.filter(pa.array([item_id not in left_out for item_id in batch["id"].to_pylist()]))
+        if kept.num_rows:
+            yield kept
         progress.advance(batch.num_rows)

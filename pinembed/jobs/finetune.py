@@ -12,6 +12,7 @@ from pinembed.catalogue.split_words import TRAIN, VALIDATION
 from pinembed.encoder.encoder import Encoder, load_encoder
 from pinembed.encoder.reload import check_written
 from pinembed.encoder.save import licence_of
+from pinembed.flags.hidden import leave_out
 from pinembed.machine import choose_device
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import check_output, staged_folder
@@ -19,7 +20,14 @@ from pinembed.reports.finetune import FinetuneReport, RunSettings
 from pinembed.settings.training import FinetuneSettings
 from pinembed.training.card import write_card
 from pinembed.training.checkpoint import Checkpoint, key_of
-from pinembed.training.datasets import SplitDataset, fit_texts, load_split, read_splits, sample_of
+from pinembed.training.datasets import (
+    SplitDataset,
+    fit_texts,
+    load_split,
+    read_splits,
+    sample_of,
+    with_training_items,
+)
 from pinembed.training.epochs import Epochs, TrainedRun
 from pinembed.training.evaluator import (
     BatchNormRecalibration,
@@ -74,6 +82,12 @@ def finetune(settings: FinetuneSettings, *, progress: Progress = SILENT) -> Fine
         slices=settings.slices,
         progress=progress,
     )
+    left_out: dict[str, int] = {}
+    if settings.flags_from is not None:
+        kept, left_out = leave_out(texts.train, settings.data, settings.flags_from)
+        texts = with_training_items(texts, kept, settings.data)
+        told = ", ".join(f"{count} {check}" for check, count in left_out.items()) or "nothing"
+        progress.say(f"left out of training, by confirmed flags of {settings.flags_from}: {told}")
     fusion_options = parse_fusion_options(settings.fusion, texts)
     # early: a champion that cannot be read must not cost a run
     in_use = None if settings.champion is None else load_encoder(settings.champion, device=encoder.device)
@@ -158,6 +172,7 @@ def finetune(settings: FinetuneSettings, *, progress: Progress = SILENT) -> Fine
             train_images=len(train.pixels),
             val_images=len(val.pixels),
             texts=len(train.labelled.texts),
+            left_out=left_out,
             pixels=train.pixels.report,
             broken=(*train.pixels.broken, *val.pixels.broken),
             data=texts.report,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +58,34 @@ class ManifestFile:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Hidden:
+    """Rows of the table that an export left out because an audit had flagged them.
+
+    Attributes:
+        rows: how many.
+        states: of the flags that hid them.
+        checks: by name, the version of the check and the rows that it hid; a row may have several flags.
+    """
+
+    rows: int
+    states: tuple[str, ...]
+    checks: Mapping[str, Mapping[str, int]]
+
+    @classmethod
+    def from_json(cls, stored: Any) -> Hidden:
+        """The inverse of `dataclasses.asdict`.
+
+        Raises:
+            KeyError, TypeError, ValueError: a field is missing, or of a value that cannot be.
+        """
+        checks = {
+            str(name): {key: int(found[key]) for key in ("version", "rows")} for name, found in stored["checks"].items()
+        }
+        _whole_number(stored["rows"], "rows hidden")
+        return cls(rows=stored["rows"], states=tuple(map(str, stored["states"])), checks=checks)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
     """What an exported folder holds.
 
@@ -68,6 +97,7 @@ class Manifest:
         dim: D, floats of one embedding.
         dtype: of a float, `float16` or `float32`.
         shards: the files that hold the embeddings, in row order.
+        hidden: rows that were left out; None where nothing was asked to be hidden.
         index: the file that finds an id's row; None for formats that hold the ids beside the vectors.
     """
 
@@ -79,6 +109,7 @@ class Manifest:
     dtype: str = DTYPE
     shards: tuple[ManifestFile, ...]
     index: ManifestFile | None
+    hidden: Hidden | None = None
 
     @property
     def files(self) -> tuple[ManifestFile, ...]:
@@ -107,6 +138,7 @@ class Manifest:
             "dtype": self.dtype,
             "shards": [dataclasses.asdict(shard) for shard in self.shards],
             "index": None if self.index is None else dataclasses.asdict(self.index),
+            **({} if self.hidden is None else {"hidden": dataclasses.asdict(self.hidden)}),
         }
 
     @classmethod
@@ -126,6 +158,7 @@ class Manifest:
             dtype=stored["dtype"],
             shards=tuple(ManifestFile.from_json(shard) for shard in stored["shards"]),
             index=None if index is None else ManifestFile.from_json(index),
+            hidden=Hidden.from_json(stored["hidden"]) if stored.get("hidden") is not None else None,
         )
         if manifest.format not in FORMATS:
             raise ValueError(f"the format is {manifest.format!r}; wanted one of {', '.join(FORMATS)}")

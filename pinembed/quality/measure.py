@@ -9,6 +9,7 @@ import numpy as np
 from pinembed.nouns.measures import ImageMeasures, PictureMeasures
 from pinembed.quality.blocks import TABLES, Block, metadata_blocks
 from pinembed.quality.provenance import made_by_ai
+from pinembed.quality.signature import signature_of
 
 # the coarsest values of a table are cut at 255, so only its first ones tell low qualities apart; these add up to 105 in
 # libjpeg's brightness table of quality 50, ITU-T T.81, table K.1
@@ -18,7 +19,8 @@ VALUES, SUM_AT_50 = 8, 105
 def measure_image(content: bytes, picture: PictureMeasures) -> ImageMeasures:
     """What the file shows of its own quality."""
     blocks = list(metadata_blocks(content))
-    return ImageMeasures(picture=picture, jpeg_quality=_jpeg_quality(blocks), made_by_ai=made_by_ai(blocks))
+    says = made_by_ai(blocks, signature=lambda: signature_of(content))
+    return ImageMeasures(picture=picture, jpeg_quality=_jpeg_quality(blocks), made_by_ai=says)
 
 
 def _jpeg_quality(blocks: list[Block]) -> int:

@@ -18,9 +18,10 @@ https://cv.iptc.org/newscodes/digitalsourcetype/, and the generators' own savers
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from pinembed.quality.blocks import C2PA, EXIF, TEXT, XMP, Block
+from pinembed.quality.blocks import C2PA, EXIF, MOST_BLOCK_BYTES, TEXT, XMP, Block
+from pinembed.quality.signature import NOT_CHECKED
 
 AI_SOURCES = {
     b"trainedAlgorithmicMedia": "trainedAlgorithmicMedia: made by a trained model",
@@ -37,14 +38,19 @@ _FOOOCUS = re.compile(r'"?Fooocus(?: v|\b)', re.IGNORECASE)
 _SHOWN = 80
 
 
-def made_by_ai(blocks: Iterable[Block]) -> str:
-    """What says so, a sentence for each mark; empty where nothing does."""
-    return " ".join(dict.fromkeys(mark for block in blocks for mark in _marks(block)))
+def made_by_ai(blocks: Iterable[Block], *, signature: Callable[[], str] = lambda: NOT_CHECKED) -> str:
+    """What says so, a sentence for each mark; empty where nothing does.
+
+    Args:
+        blocks: of the file.
+        signature: a clause about the signature of its C2PA manifest; asked for only where that is a mark.
+    """
+    return " ".join(dict.fromkeys(mark for block in blocks for mark in _marks(block, signature)))
 
 
-def _marks(block: Block) -> Iterator[str]:
+def _marks(block: Block, signature: Callable[[], str]) -> Iterator[str]:
     if block.kind in (XMP, C2PA):
-        yield from _source_types(block)
+        yield from _source_types(block, signature)
     elif block.kind == TEXT:
         yield from _of_text(block.keyword, block.content.decode("utf-8", "replace"))
     elif block.kind == EXIF:
@@ -57,9 +63,12 @@ def _marks(block: Block) -> Iterator[str]:
                 yield "EXIF names NovelAI."
 
 
-def _source_types(block: Block) -> Iterator[str]:
-    where = "XMP" if block.kind == XMP else "A C2PA manifest, whose signature was not checked,"
-    for found in _SOURCE_TYPE.finditer(block.content):
+def _source_types(block: Block, signature: Callable[[], str]) -> Iterator[str]:
+    for found in {found[1]: found for found in _SOURCE_TYPE.finditer(block.content)}.values():
+        where = "XMP"
+        if block.kind == C2PA:
+            is_whole = len(block.content) < MOST_BLOCK_BYTES
+            where = f"A C2PA manifest, {signature() if is_whole else NOT_CHECKED},"
         yield f"{where} has the digital source type {AI_SOURCES[found[1]]}."
 
 

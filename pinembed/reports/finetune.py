@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,7 @@ class FinetuneReport:
         promoted: it holds tuned weights; False: those of `kept`.
         kept: `tuned`, `base` or `champion`.
         reason: why; a sentence.
+        left_out: training images that were left out because of confirmed flags, by check.
         pixels: what it takes to decode an image and to keep it decoded, and which the run did.
         broken: file names of images that could not be decoded.
         epochs: validation figures, the base first.
@@ -211,6 +213,7 @@ class FinetuneReport:
     train_images: int
     val_images: int
     texts: int
+    left_out: Mapping[str, int]
     pixels: PixelReport
     broken: tuple[str, ...]
     data: DataReport

@@ -16,6 +16,7 @@ class ExportReport:
         dim: D, floats of one embedding.
         shards: files that hold embeddings.
         size_bytes: length of all files that hold embeddings or ids.
+        hidden: rows that were left out because of their flags.
     """
 
     out: Path
@@ -25,6 +26,7 @@ class ExportReport:
     shards: int
     size_bytes: int
     fingerprint: str
+    hidden: int
     seconds: float
 
 

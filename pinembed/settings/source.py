@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pinembed.errors import UsageError
 from pinembed.settings.option import Argument, Option, OutOption, OverwriteOption, TableOption, described
+from pinembed.settings.quality import check_names
 
 PLAIN_FORMATS = ("source", "parquet", "npy")
 SERVING_FORMATS = ("vllm", "sglang")
@@ -45,10 +46,19 @@ class ExportSettings:
             min=0,
         ),
     ] = 0
+    hide: Annotated[
+        tuple[str, ...],
+        Option(
+            "Checks of `audit`, separated by commas: rows that they flagged and nobody cleared or appealed are left "
+            "out; the manifest tells how many.",
+            comma_separated=True,
+        ),
+    ] = ()
     shard_mib: Annotated[int, Option("Most MiB in one file; npy is always one file.", min=1)] = 256
     overwrite: OverwriteOption = False
 
     def __post_init__(self) -> None:
+        check_names(self.hide, "--hide")
         known = (*PLAIN_FORMATS, *SERVING_FORMATS)
         if self.format not in known:
             raise UsageError(

@@ -61,6 +61,13 @@ class FinetuneSettings:
             "image=.9,title=.1."
         ),
     ] = "auto"
+    flags_from: Annotated[
+        str | None,
+        Option(
+            "Table whose `audit` counts: training leaves out pictures that are confirmed to be placeholders, or copies "
+            "of others that it sees."
+        ),
+    ] = None
     epochs: Annotated[
         int | None,
         Option("Passes over the training split; by default as its size wants.", min=1, panel=TRAINING),

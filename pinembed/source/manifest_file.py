@@ -30,6 +30,13 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
             os.fsync(file.fileno())
 
 
+def rewrite_manifest(folder: Path, manifest: Manifest) -> None:
+    """Put another manifest in the place of one, in a folder that nobody reads yet."""
+    for name in (MANIFEST, CHECKSUMS):
+        (folder / name).unlink()
+    write_manifest(folder, manifest)
+
+
 @contextmanager
 def folder_descriptor(folder: Path) -> Iterator[int]:
     """An open folder: files opened by it belong together, even when the folder is replaced meanwhile.

@@ -114,6 +114,17 @@ def fit_texts(splits: DatasetSplits, encoders: Sequence[Encoder], progress: Prog
     return dataclasses.replace(splits, captioner=captioner)
 
 
+def with_training_items(splits: DatasetSplits, items: tuple[Item, ...], data: Path) -> DatasetSplits:
+    """The splits with these in place of all training items.
+
+    Raises:
+        DataError: too little is left to learn from.
+    """
+    found = dataclasses.replace(splits, train=items)
+    _check_sizes(found, data)
+    return found
+
+
 def load_split(
     items: tuple[Item, ...], splits: DatasetSplits, preprocessing: Preprocessing, *, split: str, progress: Progress
 ) -> SplitDataset:
