@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
-import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -26,10 +25,10 @@ from pinembed.reports.trimmed import AlignReport
 from pinembed.settings.model import AlignSettings, TrimSettings
 from pinembed.source.writer import write_source
 from pinembed.trimmed.align_evaluator import correct_answers
-from pinembed.trimmed.align_loop import Alignment, batches_of_like_length
+from pinembed.trimmed.align_loop import Alignment
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.projector import PROJECTOR_NAME, load_projector, new_projector
-from pinembed.trimmed.questions import KIND_WEIGHTS, Dialogue, QuestionMaker
+from pinembed.trimmed.questions import KIND_WEIGHTS, QuestionMaker
 from pinembed.trimmed.tiny import TinyShape, write_tiny_qwen3vl
 from tests.conftest import CliResult
 
@@ -141,22 +140,6 @@ def test_align_falls_to_chance_when_the_rows_are_shuffled(aligned: AlignReport) 
 def test_align_learns_with_fewer_soft_tokens_too(aligned: AlignReport) -> None:
     assert [score.tokens for score in aligned.by_tokens] == [1, 2]
     assert aligned.by_tokens[0].accuracy >= 0.8
-
-
-def test_batches_hold_each_dialogue_once_and_ones_of_like_length() -> None:
-    rng = random.Random(0)
-    dialogues = [
-        Dialogue(rows=(row, 0)[: rng.choice((1, 2))], question="q" * rng.randint(10, 60), answer=str(row))
-        for row in range(500)
-    ]
-    batches = batches_of_like_length(dialogues, 16, random.Random(1))
-    shown = [dialogue for batch in batches for dialogue in batch]
-    assert sorted(shown, key=dialogues.index) == dialogues
-    assert sorted(map(len, batches)) == [4, *[16] * 31]
-    assert batches == batches_of_like_length(dialogues, 16, random.Random(1))
-    in_order = [dialogues[start : start + 16] for start in range(0, 500, 16)]
-    longest = [[max(len(dialogue.question) for dialogue in batch) for batch in cut] for cut in (batches, in_order)]
-    assert sum(longest[0]) < 0.9 * sum(longest[1])
 
 
 def test_align_records_a_falling_loss_and_the_validation_accuracy(aligned: AlignReport) -> None:

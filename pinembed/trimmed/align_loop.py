@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -114,7 +113,6 @@ LOWEST_RATE = 0.02
 CLIP_NORM = 1.0
 WEIGHT_DECAY = 0.05
 BETAS = (0.9, 0.98)
-WINDOW_BATCHES = 8
 
 
 class Alignment:
@@ -170,9 +168,10 @@ class Alignment:
 
     def batches(self) -> list[list[Dialogue]]:
         """The batches of the current epoch that are still to do."""
-        epoch = self.state.epoch
-        rng = random.Random(f"{self.settings.seed} {epoch} batches")
-        return batches_of_like_length(self.questions.epoch(epoch), self.settings.batch_size, rng)[self.state.batch :]
+        drawn = self.questions.epoch(self.state.epoch)
+        size = self.settings.batch_size
+        cut = [drawn[start : start + size] for start in range(0, len(drawn), size)]
+        return cut[self.state.batch :]
 
     def step(self, dialogues: Sequence[Dialogue], *, done: float) -> float:
         """Learn from one batch.
@@ -252,25 +251,6 @@ class Alignment:
         labels_BT, logits_AV = answer_logits(self.model, dialogues, embeddings_ID, tokens)
         loss: Tensor = F.cross_entropy(logits_AV, labels_BT[labels_BT != IGNORED])
         return loss
-
-
-def batches_of_like_length(dialogues: Sequence[Dialogue], size: int, rng: random.Random) -> list[list[Dialogue]]:
-    """Cut a random order into batches with a fifth less padding: within a window of some batches, like goes with like.
-
-    The batches of a window come in random order. The window keeps an epoch's beginning as mixed as its end.
-    """
-    batches = []
-    for start in range(0, len(dialogues), WINDOW_BATCHES * size):
-        window = sorted(dialogues[start : start + WINDOW_BATCHES * size], key=_length)
-        cut = [window[first : first + size] for first in range(0, len(window), size)]
-        rng.shuffle(cut)
-        batches += cut
-    return batches
-
-
-def _length(dialogue: Dialogue) -> tuple[int, int]:
-    """An item takes more tokens than any words about it differ by."""
-    return len(dialogue.rows), len(dialogue.question) + len(dialogue.answer)
 
 
 def _parameters_of(groups: Sequence[dict[str, Any]]) -> list[nn.Parameter]:
