@@ -108,7 +108,7 @@ def test_every_held_out_item_of_a_crowd_of_equal_embeddings_is_named(tmp_path: P
 
 
 def test_copies_across_a_given_split_stay_where_they_are_and_are_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trimmed_qwen3vl: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows_ND = unit_rows(40)
     rows_ND[39] = rows_ND[3]
@@ -120,8 +120,9 @@ def test_copies_across_a_given_split_stay_where_they_are_and_are_told(
 
     said: list[str] = []
     monkeypatch.setattr(Silent, "say", lambda _, text: said.append(text))
+    settings = AlignSettings(data=data, model=trimmed_qwen3vl, source=source, out=tmp_path / "out", fields=("shape",))
     with pytest.raises(UsageError, match="--fields names shape"):  # told before anything takes time
-        run.align(AlignSettings(data=data, model=tmp_path, source=source, out=tmp_path / "out", fields=("shape",)))
+        run.align(settings)
     assert said == [
         "1 test item(s) have nearly the embedding of a training item, e.g. i39 that of i3: positives about such "
         "say little about unseen items."

@@ -27,7 +27,7 @@ from pinembed.settings.source import ExportSettings, VerifySettings
 from pinembed.settings.training import FinetuneSettings
 from pinembed.table.address import parse_address
 from pinembed.table.quality_tables import FlagTable
-from tests.conftest import CliResult
+from tests.conftest import CliResult, write_catalogue
 from tests.test_audit import bordered, photo, placeholder
 
 
@@ -97,16 +97,17 @@ def test_export_says_how_many_rows_it_hid(table: str, tmp_path: Path, cli: Calla
 
 
 @pytest.fixture
-def flagged_catalogue(catalogue_folder: Path, tmp_path: Path, tiny_encoder: Path) -> tuple[Path, str]:
+def flagged_catalogue(tmp_path: Path, tiny_encoder: Path) -> tuple[Path, str]:
     """A DATA folder two of whose training images are one file, and another a placeholder; all of it confirmed."""
-    images = catalogue_folder / "images"
+    data = write_catalogue(tmp_path / "data", views=4)
+    images = data / "images"
     shutil.copyfile(images / "red-circle-0.png", images / "blue-circle-0.png")
     Image.new("RGB", (48, 48), (210, 210, 210)).save(images / "green-square-0.png")
     table = str(tmp_path / "catalog" / "pins")
-    encode(EncodeSettings(images=catalogue_folder, table=table, encoder=str(tiny_encoder), workers=1))
+    encode(EncodeSettings(images=data, table=table, encoder=str(tiny_encoder), workers=1))
     checks = ("duplicate", "placeholder")
     audit(AuditSettings(table=table, check=checks, confirm=checks))
-    return catalogue_folder, table
+    return data, table
 
 
 def test_training_leaves_out_what_is_confirmed_and_says_so(
@@ -124,7 +125,7 @@ def test_training_leaves_out_what_is_confirmed_and_says_so(
         )
     )
     assert report.left_out == {"duplicate": 1, "placeholder": 1}
-    assert report.train_images == 6
+    assert report.train_images == 14
 
 
 def test_flags_without_an_answer_leave_training_as_it_is(flagged_catalogue: tuple[Path, str]) -> None:
@@ -151,3 +152,12 @@ def test_training_by_flags_of_a_table_that_is_not_there_is_refused(flagged_catal
     data, table = flagged_catalogue
     with pytest.raises(TableError, match="There is no table"):
         leave_out(read_catalogue(data).items, data, table + "2")
+
+
+def test_a_copy_is_exported_where_the_picture_that_it_repeats_is_gone(
+    table: str, tmp_path: Path, tiny_encoder: Path
+) -> None:
+    (tmp_path / "photos" / "p1.jpg").unlink()
+    encode(EncodeSettings(images=tmp_path / "photos", table=table, encoder=str(tiny_encoder), workers=1, prune=True))
+    report = export(ExportSettings(table=table, out=tmp_path / "out", hide=("near_duplicate",)))
+    assert (report.items, report.hidden) == (7, 0)

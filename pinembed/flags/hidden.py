@@ -47,16 +47,19 @@ def hidden_rows(table: EmbeddingTable, checks: Sequence[str]) -> HiddenRows:
     """
     flags = FlagTable(table.address).known().values()
     flagged = _by_content(flag for flag in flags if flag.check in checks and flag.state in OPEN_STATES)
-    ids: set[str] = set()
+    contents = {
+        item_id: sha256
+        for batch in table.batches(["id", "sha256"])
+        for item_id, sha256 in zip(batch["id"].to_pylist(), batch["sha256"].to_pylist(), strict=True)
+    }
+    there, ids, seen = set(contents.values()), set(), set()
     counts: Counter[str] = Counter()
-    seen: set[str] = set()
-    for batch in table.batches(["id", "sha256"]):
-        for item_id, sha256 in zip(batch["id"].to_pylist(), batch["sha256"].to_pylist(), strict=True):
-            hiding = _hiding(flagged.get(sha256, {}), is_first=sha256 not in seen)
-            seen.add(sha256)
-            counts.update(hiding)
-            if hiding:
-                ids.add(item_id)
+    for item_id, sha256 in contents.items():
+        hiding = _hiding(flagged.get(sha256, {}), is_first=sha256 not in seen, there=there)
+        seen.add(sha256)
+        counts.update(hiding)
+        if hiding:
+            ids.add(item_id)
     told = Hidden(
         rows=len(ids),
         states=OPEN_STATES,
@@ -85,7 +88,9 @@ def leave_out(items: Sequence[Item], root: Path, table: str) -> tuple[tuple[Item
     remembered = recall_hashes(root)
     contents = {item.id: _content(item, remembered) for item in items} if flagged else {}
     trained = set(contents.values()) - {sha256 for sha256, by in flagged.items() if PLACEHOLDER in by}
-    kept, counts, seen = [], Counter[str](), set[str]()
+    kept: list[Item] = []
+    counts: Counter[str] = Counter()
+    seen: set[str] = set()
     for item in items:
         sha256 = contents.get(item.id, "")
         hiding = _hiding(flagged.get(sha256, {}), is_first=sha256 not in seen, there=trained)
@@ -103,18 +108,18 @@ def _by_content(flags: Iterable[Flag]) -> dict[str, dict[str, Flag]]:
     return found
 
 
-def _hiding(flags: Mapping[str, Flag], *, is_first: bool, there: Collection[str] | None = None) -> list[str]:
+def _hiding(flags: Mapping[str, Flag], *, is_first: bool, there: Collection[str]) -> list[str]:
     """The checks that hide one item with these flags.
 
     Args:
         flags: of its content, by check.
         is_first: no item before it has the content.
-        there: contents of which a near duplicate's original has to be one; None where all are.
+        there: contents of which a near duplicate's original has to be one.
     """
     return [
         check
         for check, flag in flags.items()
-        if (check != DUPLICATE or not is_first) and (check != NEAR_DUPLICATE or there is None or flag.partner in there)
+        if (check != DUPLICATE or not is_first) and (check != NEAR_DUPLICATE or flag.partner in there)
     ]
 
 

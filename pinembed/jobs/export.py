@@ -90,7 +90,7 @@ def _write(
     hidden: HiddenRows | None,
     progress: Progress,
 ) -> Manifest:
-    left_out = frozenset() if hidden is None else hidden.ids
+    left_out: frozenset[str] = frozenset() if hidden is None else hidden.ids
     count = table.count_rows() - len(left_out)
     format, shard_bytes = settings.format, settings.shard_mib << 20
     if format == "parquet":

@@ -139,7 +139,7 @@ def auc(whole: NDArray[np.floating], damaged: NDArray[np.floating]) -> float:
 
 def cleanvision(python: str, folder: Path) -> dict[str, dict[str, dict[str, float]]]:
     found = folder.parent / f"{folder.name}.json"
-    subprocess.run([python, "-c", BY_CLEANVISION, str(folder), str(found)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([python, "-c", BY_CLEANVISION, str(folder), str(found)], check=True, capture_output=True)
     loaded: dict[str, dict[str, dict[str, float]]] = json.loads(found.read_text())
     return loaded
 
