@@ -390,6 +390,19 @@ def test_finetune_refuses_an_output_folder_that_holds_something(
     assert "exists and holds 1 file(s)" in refused.words
 
 
+def test_training_that_gains_nothing_ends_early_unless_the_epochs_were_named(
+    cli: Callable[..., CliResult], catalogue_folder: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    def epochs_of(*options: object) -> int:
+        out = tmp_path / f"out{len(options)}"
+        common = ("finetune", catalogue_folder, "--base", tiny_encoder, "--out", out, "--lr", "0", "--json")
+        return len(cli(*common, *options).json["epochs"]) - 1
+
+    ended = epochs_of()
+    assert 5 < ended < 20
+    assert epochs_of("--epochs", "20") == 20
+
+
 def test_finetune_refuses_a_bare_architecture_without_random_init(
     cli: Callable[..., CliResult], catalogue_folder: Path, tmp_path: Path
 ) -> None:
@@ -469,6 +482,7 @@ def test_micro_batches_give_the_weights_of_the_complete_batch(tiny_encoder: Path
             pixels_BCHW=pixels_BCHW,
             tokens_MT=encoder.tokenizer([f"item {index}" for index in range(10)]),
             text_of_VB=torch.arange(10).view(1, 10),
+            is_true_BM=torch.eye(10, dtype=torch.bool),
             group_B=group_B,
             text_B=text_B,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from pinembed.catalogue.captions import Captioner
 from pinembed.catalogue.folder import read_catalogue
+from pinembed.catalogue.novelty import promises
 from pinembed.catalogue.split_words import SPLIT_OF_WORD, split_named, split_of
 from pinembed.catalogue.splits import check_group, is_hashed, items_of_split, label_items, split_items
 from pinembed.errors import DataError, UsageError
@@ -190,3 +192,49 @@ def test_the_words_are_those_of_hugging_face_datasets() -> None:
     assert split_named("eval") == "test"
     assert split_named("holdout") == "holdout"
     assert split_of("eval-kits/a.png") is None, "only a folder of that very name is a split"
+
+
+def shelves(test_has: str) -> Catalogue:
+    """20 kinds of 10 products of 4 photos; a fifth is test: every fifth photo, product, or kind."""
+    items = []
+    for index in range(800):
+        product, kind = index // 4, index // 40
+        place = {"photos": index, "products": product, "kinds": kind}[test_has]
+        items.append(
+            Item(
+                id=f"i{index}",
+                file_name=f"{index}.png",
+                path=Path(f"{index}.png"),
+                fields={"kind": f"k{kind}", "sku": product, "title": f"photo {index}", "color": f"c{index % 3}"},
+                split="test" if place % 5 == 0 else "train",
+            )
+        )
+    columns = (("kind", pa.string()), ("sku", pa.int64()), ("title", pa.string()), ("color", pa.string()))
+    return Catalogue(root=Path("shop"), items=tuple(items), schema=pa.schema(columns), metadata=None)
+
+
+@pytest.mark.parametrize(
+    ("test_has", "val_has_new"),
+    [("photos", set()), ("products", {"sku"}), ("kinds", {"sku", "kind"})],
+)
+def test_val_taken_from_train_has_new_what_test_has_new(test_has: str, val_has_new: set[str]) -> None:
+    splits = split_items(shelves(test_has), group="kind")
+    trained, selecting = splits["train"], splits["val"]
+    assert 20 <= len(selecting) <= 120
+    for column in ("sku", "kind"):
+        known = {item.fields[column] for item in trained} & {item.fields[column] for item in selecting}
+        assert bool(known) == (column not in val_has_new), column
+
+
+def test_a_given_val_that_is_easier_than_test_is_told() -> None:
+    shop = shelves("products")
+    given = [
+        dataclasses.replace(item, split="val") if item.split == "train" and index % 7 == 0 else item
+        for index, item in enumerate(shop.items)
+    ]
+    trained, selecting, judged = ([item for item in given if item.split == name] for name in ("train", "val", "test"))
+    told = promises(trained, selecting, judged, columns=shop.schema.names, group="kind")
+    assert [sentence[:72] for sentence in told] == [
+        "training knows the sku of 100% of val's images, and of 0% of test's: val"
+    ]
+    assert promises(trained, judged[:40], judged[40:], columns=shop.schema.names, group="kind") == []

@@ -10,10 +10,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from unittest.mock import Mock
 
 import pytest
 import torch
 
+from pinembed.nouns.progress import SILENT
 from pinembed.settings.training import FinetuneSettings
 from tests.conftest import CliResult, make_encoder, write_catalogue
 
@@ -53,6 +55,7 @@ def make_batch(encoder: Encoder) -> Batch:
         pixels_BCHW=torch.randint(256, (IMAGES, 3, 32, 32), dtype=torch.uint8, generator=generator),
         tokens_MT=encoder.tokenizer([f"item {index}" for index in range(IMAGES)]),
         text_of_VB=torch.stack([torch.arange(IMAGES), torch.arange(IMAGES) // 2]),
+        is_true_BM=torch.eye(IMAGES, dtype=torch.bool),
         group_B=torch.arange(IMAGES) // 2,
         text_B=torch.arange(IMAGES),
     )
@@ -316,11 +319,10 @@ def test_statistics_are_the_mean_over_batches_and_leave_the_rest_as_it_was(batch
     assert all(torch.equal(weight, weights[name]) for name, weight in model.named_parameters())
 
 
-@pytest.mark.parametrize("batch_size", [16, 8])
-def test_a_tuned_encoder_has_the_statistics_of_the_training_pictures(
-    batch_norm_encoder: Path, tmp_path: Path, batch_size: int
+@pytest.mark.parametrize("random_init", [False, True])
+def test_batch_norms_keep_a_bases_statistics_and_take_the_catalogues_from_random_weights(
+    batch_norm_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, random_init: bool
 ) -> None:
-    """Or its base's, where batches were too small for statistics of their own."""
     from pinembed.encoder.encoder import load_encoder
     from pinembed.images.decode import read_image
     from pinembed.images.preprocess import preprocess
@@ -332,15 +334,24 @@ def test_a_tuned_encoder_has_the_statistics_of_the_training_pictures(
     metadata = data / "metadata.csv"
     metadata.write_text(metadata.read_text().replace(",test", ",train"))  # no gate that could refuse
     base, out = load_encoder(str(batch_norm_encoder)), tmp_path / "out"
+    # the folder's weights either way: what counts is which kind of base they are said to be
+    monkeypatch.setattr("pinembed.jobs.finetune.load_encoder", lambda *_, **__: load_encoder(str(batch_norm_encoder)))
     report = finetune(
         FinetuneSettings(
-            data=data, base=str(batch_norm_encoder), out=out, epochs=4, batch_size=batch_size, lr=3e-3, heads=False
+            data=data,
+            base=str(batch_norm_encoder),
+            out=out,
+            epochs=4,
+            batch_size=16,
+            lr=3e-3,
+            heads=False,
+            random_init=random_init,
         )
     )
     assert report.alpha > 0
     tuned = load_encoder(str(out))
     found = {name: buffer.clone() for name, buffer in tuned.model.named_buffers() if "running" in name}
-    if batch_size < 16:
+    if not random_init:
         expected = {name: buffer for name, buffer in base.model.named_buffers() if "running" in name}
     else:
         items = [line.split(",")[0] for line in metadata.read_text().splitlines() if "train" in line]
@@ -385,3 +396,47 @@ def test_two_processes_train_as_one(cli: Callable[..., CliResult], tiny_encoder:
     ]
     assert len(losses[0]) == 4
     assert losses[1] == pytest.approx(losses[0], rel=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("measured", "is_flat"),
+    [
+        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8], False),
+        ([0.1, 0.5, 0.6, 0.6, 0.6, 0.5, 0.5, 0.5, 0.4], True),
+        ([0.1, 0.5, 0.6, 0.6, 0.6, 0.5], False),  # patience has not run out
+        ([0.1, 0.9, 0.2, 0.3, 0.4, 0.5, 0.6, 0.6, 0.7], False),  # one lucky epoch is no peak
+    ],
+)
+def test_training_is_flat_once_the_mean_over_epochs_has_not_risen_for_long(
+    measured: list[float], is_flat: bool
+) -> None:
+    from pinembed.training.patience import has_flattened
+
+    assert has_flattened(measured, patience=4) is is_flat
+
+
+@pytest.mark.parametrize(("projections_lead", "kept_epoch"), [(0.01, 3), (0.5, 0)])
+def test_fitted_projections_are_kept_only_where_they_lead_by_more_than_validation_can_err(
+    encoder: Encoder, projections_lead: float, kept_epoch: int
+) -> None:
+    from pinembed.metrics.retrieval import QueryScores
+    from pinembed.metrics.split_metrics import MAP, SplitScores
+    from pinembed.nouns.scores import METRICS
+    from pinembed.training.evaluator import Interpolation, choose_interpolation
+
+    def scores(level: float) -> SplitScores:
+        values = torch.zeros(20, len(METRICS), dtype=torch.float64)
+        values[:, MAP] = level + torch.linspace(-0.2, 0.2, 20)
+        found = QueryScores(values_QM=values, cluster_Q=torch.arange(20), index_Q=torch.arange(20), gallery=20)
+        return SplitScores(text_to_image=found, image_to_text=found, image_to_image=found)
+
+    weights = encoder.model.state_dict()
+    evaluator, recalibration = Mock(), Mock()
+    evaluator.measure_weights.return_value = scores(0.25)
+    candidates = [
+        Interpolation(alpha=alpha, epoch=epoch, weights=weights, scores=scores(level))
+        for alpha, epoch, level in ((0.0, 0, 0.2), (1.0, 0, 0.3 + projections_lead), (1.0, 3, 0.3))
+    ]
+    chosen = choose_interpolation(evaluator, recalibration, candidates, SILENT)
+    recalibration.completed.assert_called()
+    assert (chosen.alpha, chosen.epoch) == (1.0, kept_epoch)

@@ -11,6 +11,14 @@ import numpy as np
 
 from pinembed.catalogue.class_labels import are_class_numbers
 from pinembed.catalogue.files import shown
+from pinembed.catalogue.wording import (
+    entries,
+    path_separators,
+    shortest_names,
+    spoken_value,
+    without_echoes,
+    words_of,
+)
 from pinembed.errors import DataError, UsageError
 from pinembed.nouns.item import Catalogue, CutPoints, FieldValue, Item, cut_points, text_of_value, third_of
 
@@ -104,6 +112,7 @@ class Captioner:
         classes: columns of class numbers, said with the column's name: `label 3`.
         decided: columns of numbers for which the user decided, by what they are.
         fits: whether the encoders read the whole of a text; None where all are taken as they are.
+        paths: columns of category paths, and what separates their levels, which are said from the last to the first.
     """
 
     fields: tuple[str, ...]
@@ -113,6 +122,7 @@ class Captioner:
     classes: frozenset[str] = frozenset()
     decided: Mapping[str, str] = field(default_factory=dict)
     fits: Callable[[str], bool] | None = None
+    paths: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def told(self) -> tuple[str, ...]:
@@ -150,9 +160,10 @@ class Captioner:
         """One of many phrasings, so that training learns words rather than one sentence.
 
         The full caption, a single field, or some of the fields (in random order, or in the template); of a long text
-        sometimes a sentence, of a list sometimes some of its entries. Heavier fields are chosen more often.
+        sometimes a sentence, of a list or path sometimes some of its entries. Heavier fields are chosen more often, and
+        fields that say the same count as one.
         """
-        said = {name: self._field(name, _thinned(item.fields.get(name), rng)) for name in self.fields}
+        said = _alike({name: self._field(name, _thinned(self._value(item, name), rng)) for name in self.fields})
         parts = list(dict.fromkeys(part for part in said.values() if part))
         if len(parts) == 0:
             return ""
@@ -173,9 +184,27 @@ class Captioner:
         return self._within([self._some_of(parts[index], rng) for index in chosen], joint)
 
     def name(self, item: Item, rng: np.random.Generator) -> str:
-        """What the item is called: its first field that has a value, of a long text sometimes a sentence."""
-        parts = self._parts(item)
-        return self._some_of(parts[0], rng) if parts else ""
+        """What the item is called: its first field that has a value, of a long text sometimes a sentence.
+
+        A path is called by its last level.
+        """
+        for name, said in self._said(item).items():
+            if said:
+                return entries(self._value(item, name))[0] if name in self.paths else self._some_of(said, rng)
+        return ""
+
+    def sayings(self, item: Item) -> frozenset[str]:
+        """What is true of the item, piece by piece: its caption, each field, entry of a list or path, and sentence."""
+        numbers = self.levels.keys() | self.classes
+        values = {name: self._value(item, name) for name in self.fields if name not in numbers}
+        pieces = {piece for name, value in values.items() if not isinstance(value, bool) for piece in entries(value)}
+        said = self._said(item).values()
+        sentences = {sentence for text in said for sentence in _sentences(text)}
+        return frozenset({self.caption(item), *said, *pieces, *sentences} - {""})
+
+    def group_names(self, group: str, values: Sequence[str]) -> list[str]:
+        """Groups as they are asked for: category paths by their last level, others as they are."""
+        return shortest_names(values, self.paths[group]) if group in self.paths else list(values)
 
     def _reads(self, text: str) -> bool:
         return self.fits is None or self.fits(text)
@@ -206,11 +235,16 @@ class Captioner:
         return sentences[int(rng.integers(len(sentences)))]
 
     def _parts(self, item: Item) -> list[str]:
-        return list(dict.fromkeys(part for part in self._said(item).values() if part))
+        return without_echoes(self._said(item))
 
     def _said(self, item: Item) -> dict[str, str]:
         """The fields as words; empty where a value is missing."""
-        return {name: self._field(name, item.fields.get(name)) for name in self.fields}
+        return {name: self._field(name, self._value(item, name)) for name in self.fields}
+
+    def _value(self, item: Item, name: str) -> FieldValue:
+        """Without markup; a path as its levels, of which a template's sentence takes the last."""
+        value = spoken_value(item.fields.get(name), self.paths.get(name))
+        return value[:1] if self.template is not None and isinstance(value, list) and name in self.paths else value
 
     def _field(self, name: str, value: FieldValue) -> str:
         """A number as its third of the catalogue's: no text tower reads digits well. Yes is the column's name."""
@@ -279,6 +313,7 @@ def make_captioner(catalogue: Catalogue, fields: Sequence[str] = (), *, template
         levels={name: cuts for name, cuts in numbers.items() if name not in classes},
         classes=classes,
         decided={name: kind for name, kind in decided.items() if name in numbers},
+        paths=path_separators(catalogue.items, columns),
     )
 
 
@@ -323,6 +358,12 @@ def _thinned(value: FieldValue, rng: np.random.Generator) -> FieldValue:
         return value
     kept = rng.permutation(len(value))[: int(rng.integers(1, len(value) + 1))]
     return [value[index] for index in sorted(kept.tolist())]
+
+
+def _alike(said: Mapping[str, str]) -> dict[str, str]:
+    """Texts of the same words, in any case and with any stops, by the first of them."""
+    first: dict[str, str] = {}
+    return {name: first.setdefault(words_of(text) or text, text) for name, text in said.items()}
 
 
 def _sentences(text: str) -> list[str]:

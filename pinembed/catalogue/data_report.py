@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from pinembed.catalogue.captions import Captioner
+from pinembed.catalogue.novelty import promises
 from pinembed.catalogue.split_words import TEST, TRAIN, VALIDATION
 from pinembed.catalogue.splits import group_name
 from pinembed.images.near_duplicates import NearDuplicates
@@ -25,6 +26,7 @@ def report_data(
     near: NearDuplicates,
     captioner: Captioner,
     *,
+    columns: Sequence[str],
     group: str | None,
 ) -> DataReport:
     """Count the three splits.
@@ -34,15 +36,21 @@ def report_data(
         splits: items by split.
         near: near duplicates among them.
         captioner: items to texts.
+        columns: of the metadata.
         group: column of the groups.
     """
+    trained = splits.get(TRAIN, ())
     broken = {items[position].id for position in near.broken}
     counts = tuple(_counts(name, splits[name], broken, captioner, group=group) for name in ORDER if splits.get(name))
     return DataReport(
         splits=counts,
         leaks=_leaks(items, splits, near),
         copies=len({position for pair in near.pairs for position in pair}),
-        warnings=(*_weaknesses(counts), *_crowd(items, near)),
+        warnings=(
+            *_weaknesses(counts),
+            *promises(trained, splits.get(VALIDATION, ()), splits.get(TEST, ()), columns=columns, group=group),
+            *_crowd(items, near),
+        ),
     )
 
 

@@ -21,6 +21,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from pinembed.catalogue.captions import Captioner
+from pinembed.catalogue.novelty import KNOWN, identity_columns, known_share, tied_by
 from pinembed.catalogue.split_words import ALL as ALL
 from pinembed.catalogue.split_words import TEST as TEST
 from pinembed.catalogue.split_words import TRAIN as TRAIN
@@ -121,7 +122,10 @@ def is_hashed(catalogue: Catalogue) -> bool:
 def split_items(
     catalogue: Catalogue, *, group: str | None, near_duplicates: Sequence[tuple[int, int]] = ()
 ) -> dict[str, tuple[Item, ...]]:
-    """Items by split. A catalogue with a train but no val split gives a tenth of train's groups to val.
+    """Items by split. A catalogue with a train but no val split gives a tenth of train to val, as test differs from it.
+
+    Where training knows most of test's groups, items move one by one; what test has new, groups or products, is new in
+    val too, for a split that selects must ask what the gate will ask.
 
     Args:
         catalogue: the items.
@@ -130,7 +134,11 @@ def split_items(
     """
     found: dict[str, list[Item]] = defaultdict(list)
     splits = set(catalogue.splits)
-    for item, key in zip(catalogue, deciding_keys(catalogue.items, group, near_duplicates), strict=True):
+    if TRAIN in splits and VALIDATION not in splits:
+        keys = _mirroring_keys(catalogue, group, near_duplicates)
+    else:
+        keys = deciding_keys(catalogue.items, group, near_duplicates)
+    for item, key in zip(catalogue, keys, strict=True):
         if not splits:
             found[_hashed_split(key)].append(item)
         elif item.split == TRAIN and VALIDATION not in splits:
@@ -139,6 +147,17 @@ def split_items(
         elif item.split is not None:
             found[item.split].append(item)
     return {name: tuple(items) for name, items in found.items()}
+
+
+def _mirroring_keys(catalogue: Catalogue, group: str | None, near_duplicates: Sequence[tuple[int, int]]) -> list[str]:
+    """What is hashed where val is taken from train: what is new in test stays together."""
+    items = catalogue.items
+    indices = [index for index, item in enumerate(items) if item.split == TRAIN]
+    trained, judged = [items[index] for index in indices], [item for item in items if item.split == TEST]
+    if group is not None and (known_share(judged, trained, group) or 0) > KNOWN:
+        group = None
+    columns = identity_columns(trained, judged, catalogue.schema.names)
+    return deciding_keys(items, group, [*near_duplicates, *tied_by(items, indices, columns)])
 
 
 def deciding_keys(items: Sequence[Item], group: str | None, near_duplicates: Sequence[tuple[int, int]]) -> list[str]:

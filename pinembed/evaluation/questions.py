@@ -70,6 +70,7 @@ class Questions:
 
     Attributes:
         labelled: the same items with texts and groups.
+        class_names: the groups of `labelled` as zero-shot asks for them.
         class_N: groups as codes in the order of their names; -1 for an item without one.
         voters: items whose images vote in knn5; empty where those of the split vote for each other.
         voter_class_M: their groups in the same codes.
@@ -78,6 +79,7 @@ class Questions:
 
     items: tuple[Item, ...]
     labelled: LabelledItems
+    class_names: tuple[str, ...]
     class_N: Tensor
     voters: tuple[Item, ...]
     voter_class_M: Tensor
@@ -117,9 +119,11 @@ def make_questions(
         for some in (items, voters)
     )
     is_known = bool(torch.isin(class_N, voter_class_M).double().mean() > 0.5)
+    labelled = label_items(items, captioner, group=group)
     return Questions(
         items=items,
-        labelled=label_items(items, captioner, group=group),
+        labelled=labelled,
+        class_names=tuple(captioner.group_names(group, labelled.groups) if group else ()),
         class_N=class_N,
         voters=voters if is_known else (),
         voter_class_M=voter_class_M,
@@ -142,7 +146,7 @@ def ask(encoder: Encoder, questions: Questions, *, split: str, progress: Progres
     if labelled.groups:
         is_named_N = group_N < len(labelled.groups)
         image_ND, index_N = found.image_ND[is_named_N], found.index_N[is_named_N]
-        zero_shot = zero_shot_is_correct(image_ND, group_N[is_named_N], encoder.embed_texts(labelled.groups))
+        zero_shot = zero_shot_is_correct(image_ND, group_N[is_named_N], encoder.embed_texts(questions.class_names))
         knn5, voters = _knn5(encoder, questions, image_ND, questions.class_N[index_N], progress)
     spec = encoder.spec
     return Answers(

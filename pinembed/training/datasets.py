@@ -96,7 +96,14 @@ def read_splits(
         train=train,
         val=splits.get(VALIDATION, ()),
         test=splits.get(TEST, ()),
-        report=report_data(catalogue.items, splits, decision.near_duplicates, captioner, group=group),
+        report=report_data(
+            catalogue.items,
+            splits,
+            decision.near_duplicates,
+            captioner,
+            columns=catalogue.schema.names,
+            group=group,
+        ),
     )
     tell_data(found.report, progress)
     _check_sizes(found, data)

@@ -22,6 +22,7 @@ from pinembed.training.checkpoint import Checkpoint, RunState
 from pinembed.training.datasets import SplitDataset
 from pinembed.training.evaluator import BatchNormRecalibration, Evaluator, epoch_record, shown_figures
 from pinembed.training.loader import BatchLoader
+from pinembed.training.patience import has_flattened
 from pinembed.training.projections import fitted_projections
 from pinembed.training.recipe import Recipe
 from pinembed.training.trainer import Trainer, choose_bf16
@@ -162,7 +163,7 @@ class Epochs:
         self._validation_s *= 1 + self._recalibration.images / self._evaluator.images
         projections, projections_scores = self._warm_start(base_scores) if self._recipe.heads else (None, None)
         self._start_trainer()
-        while self._trainer.step_count < self._trainer.total_steps and self._stopped is None:
+        while self._trainer.step_count < self._trainer.total_steps and self._stopped is None and not self._is_flat():
             try:
                 self._one_epoch(len(self._records), base_rank)
             except (TrainingError, NonFiniteEmbeddingError) as error:
@@ -186,6 +187,14 @@ class Epochs:
             shown=self._shown,
             stopped=self._stopped,
         )
+
+    def _is_flat(self) -> bool:
+        """Further epochs of the plan would bring nothing that validation can see."""
+        measured = [record.mean_map for record in self._records[1:]]
+        if self._recipe.patience is None or not has_flattened(measured, self._recipe.patience):
+            return False
+        self._progress.say(f"no gain on validation in {self._recipe.patience} epochs; training ends")
+        return True
 
     def _warm_start(self, base_scores: SplitScores) -> tuple[EpochRecord | None, SplitScores | None]:
         """Linear warm start: training begins with the fitted projections where they validate better than the base's."""

@@ -8,7 +8,7 @@ Shape legend: B batch, C channels (3), H = W = image_px.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from pinembed.catalogue.captions import Captioner
 from pinembed.encoder.encoder import Encoder
+from pinembed.nouns.item import Item
 from pinembed.training.datasets import SplitDataset
 from pinembed.training.losses import Batch
 from pinembed.training.recipe import Recipe
@@ -96,19 +97,27 @@ class BatchLoader:
         return [int(index) for index in indices[share.start : share.stop]]
 
     def _batch(self, indices: NDArray[np.int64], rng: np.random.Generator) -> Batch:
-        """Each image comes with two texts: a sampled description, and its name."""
+        """Each image comes with several texts: sampled descriptions, and its name."""
         items = [self._train.labelled.items[index] for index in indices]
         texts: dict[str, int] = {}
-        described = [texts.setdefault(self._captioner.sample(item, rng), len(texts)) for item in items]
+        described = [
+            [texts.setdefault(self._captioner.sample(item, rng), len(texts)) for item in items]
+            for _ in range(self._recipe.phrasings)
+        ]
         called = [texts.setdefault(self._captioner.name(item, rng), len(texts)) for item in items]
         device = self._encoder.device
         return Batch(
             pixels_BCHW=self._train.pixels.batch(self._own(indices)).to(device),
             tokens_MT=self._encoder.tokenizer(list(texts)).to(device),
-            text_of_VB=torch.tensor([described, called], device=device),
+            text_of_VB=torch.tensor([*described, called], device=device),
+            is_true_BM=torch.tensor([self._is_true(item, texts) for item in items], device=device),
             group_B=self._train.labelled.group_of_N[indices],
             text_B=self._train.labelled.text_of_N[indices],
         )
+
+    def _is_true(self, item: Item, texts: Iterable[str]) -> list[bool]:
+        said = self._captioner.sayings(item)
+        return [text in said for text in texts]
 
 
 SMALLEST_AREA = 0.3

@@ -94,7 +94,9 @@ class Objective:
         self._recipe = recipe
         self._bias: Tensor | None = None
 
-    def __call__(self, image_BD: Tensor, text_MD: Tensor, text_of_VB: Tensor, positive_BB: Tensor) -> Tensor:
+    def __call__(
+        self, image_BD: Tensor, text_MD: Tensor, text_of_VB: Tensor, positive_BB: Tensor, is_true_BM: Tensor
+    ) -> Tensor:
         """The loss of a batch.
 
         Args:
@@ -102,16 +104,21 @@ class Objective:
             text_MD: unit rows of the batch's distinct phrasings.
             text_of_VB: indices in text_MD of the phrasings of each image.
             positive_BB: which images belong together, and with each other's texts.
+            is_true_BM: which phrasings are true of an image, whoever they were drawn for.
         """
+        positive_VBB = [positive_BB | is_true_BM[:, text_of_B] for text_of_B in text_of_VB]
         scale = self._model.logit_scale.detach().exp()
         if self._recipe.loss != PAIRWISE:
             scale = scale.clamp(max=LARGEST_SCALE)
         else:
-            self._find_bias(image_BD, text_MD[text_of_VB[0]], positive_BB, scale)
+            self._find_bias(image_BD, text_MD[text_of_VB[0]], positive_VBB[0], scale)
         losses = []
         for dim in prefix_dims(image_BD.shape[1]) if self._recipe.matryoshka else (image_BD.shape[1],):
             image, text = (F.normalize(rows[:, :dim], dim=1) for rows in (image_BD, text_MD))
-            pairs = [self._image_text(image, text[text_of_B], positive_BB, scale) for text_of_B in text_of_VB]
+            pairs = [
+                self._image_text(image, text[text_of_B], pair_BB, scale)
+                for text_of_B, pair_BB in zip(text_of_VB, positive_VBB, strict=True)
+            ]
             losses.append(torch.stack(pairs).mean())
             if self._recipe.image_image_weight:
                 losses[-1] = losses[-1] + self._recipe.image_image_weight * image_image_loss(image, positive_BB, scale)
@@ -157,6 +164,7 @@ class Batch:
         pixels_BCHW: uint8, without augmentation; of several processes, each one's share of the batch.
         tokens_MT: of the distinct phrasings.
         text_of_VB: indices in tokens_MT of the phrasings of each image.
+        is_true_BM: which phrasings are true of an image, so that `red` is no wrong answer for another red mug.
         group_B: codes; equal codes are positives of each other.
         text_B: codes of equal texts; -1 for none.
     """
@@ -164,6 +172,7 @@ class Batch:
     pixels_BCHW: Tensor
     tokens_MT: Tensor
     text_of_VB: Tensor
+    is_true_BM: Tensor
     group_B: Tensor
     text_B: Tensor
 
@@ -242,7 +251,11 @@ class Towers:
         image_RD, image_back = self._embed(self.embed_images, views_BCHW, images)
         text_RD, text_back = self._embed(self.embed_texts, tokens_MT, texts)
         loss = self._objective(
-            self._world.gathered(image_RD, images), self._world.gathered(text_RD, texts), batch.text_of_VB, positive_BB
+            self._world.gathered(image_RD, images),
+            self._world.gathered(text_RD, texts),
+            batch.text_of_VB,
+            positive_BB,
+            batch.is_true_BM,
         )
         loss.backward()  # type: ignore[no-untyped-call]
         image_back()

@@ -18,7 +18,6 @@ from pinembed.training.loader import BatchLoader, augment
 from pinembed.training.losses import Batch, Objective, Towers
 from pinembed.training.low_rank import LowRank, clip_layers
 from pinembed.training.optimiser import (
-    FEWEST_FOR_STATISTICS,
     IMAGE_PREFIX,
     batch_norms,
     cosine_share,
@@ -78,14 +77,11 @@ class Trainer:
         self.step_count = 0
 
     def start_epoch(self, epoch: int) -> None:
-        """Training mode and the epoch's own randomness, so that an epoch is the same whatever ran before it.
-
-        Batch norms keep the base's statistics where a batch is too small for its own.
-        """
+        """Training mode and the epoch's own randomness, so that an epoch is the same whatever ran before it."""
         torch.manual_seed(1_000_003 * self._seed + epoch)
         self._generator.manual_seed(1_000_003 * self._seed + epoch)
         self.model.train()
-        if self.recipe.batch_size < FEWEST_FOR_STATISTICS:
+        if self.recipe.keeps_statistics:
             for norm in batch_norms(self.model):
                 norm.eval()
 
