@@ -70,7 +70,7 @@ class Audit:
             TableError: a table cannot be read or written.
         """
         ours = self._rows.of_content
-        has = set(self._measures.current()["sha256"].to_pylist())
+        has = self._measures.contents()
         theirs = MeasureTable(other).current()
         wanted = [sha256 in ours and sha256 not in has for sha256 in theirs["sha256"].to_pylist()]
         self._measures.mark_compared(theirs.filter(pa.array(wanted, pa.bool_())), 0)
@@ -123,7 +123,7 @@ class Audit:
     def _contents(self) -> Contents:
         """The measured contents of the table: those that were compared already first, then large ones before small."""
         of_content = self._rows.of_content
-        lacking = sorted(of_content.keys() - set(self._measures.current()["sha256"].to_pylist()))
+        lacking = sorted(of_content.keys() - self._measures.contents())
         self.measured = measure_contents(lacking, self._rows, self._measures, progress=self._progress, stop=self._stop)
         stored = self._measures.current()
         stored = stored.filter(pc.is_in(stored["sha256"], value_set=self._rows.columns["sha256"].combine_chunks()))
@@ -180,8 +180,9 @@ class Audit:
         names = [sha256[index] for index in order]
         first = len(names) - int(is_new.sum())
         self.compared = len(names) - first
-        if self.compared:
-            self._progress.start("looking for copies", self.compared, "img")
+        if not self.compared:
+            return [], frozenset()
+        self._progress.start("looking for copies", self.compared, "img")
         copies = find_copies(
             contents.luma_NHW[order], contents.chroma_N[order], first=first, advance=self._progress.advance
         )

@@ -110,14 +110,15 @@ def _candidates(middles: list[Lumas], start: int, end: int) -> NDArray[np.int64]
 
     A few for each way of looking: pictures with the same border look alike as wholes, however many they are.
     """
-    earlier_QN = np.arange(end)[None, :] < np.arange(start, end)[:, None]
     pairs = [np.empty((0, 3), dtype=np.int64)]
     for flip in (False, True):
         queries = [_mirrored(middle[start:end]) if flip else middle[start:end] for middle in middles]
         ways = [(query, middles[0]) for query in queries] + [(queries[0], middle) for middle in middles[1:]]
         for query_QD, stored_ND in ways:
             score_QN = query_QD @ stored_ND[:end].T
-            rows, near = np.nonzero((score_QN >= FIRST_LOOK) & earlier_QN)
+            rows, near = np.divmod(np.flatnonzero(score_QN >= FIRST_LOOK), end)
+            is_earlier = near < start + rows
+            rows, near = rows[is_earlier], near[is_earlier]
             best = np.lexsort((near, -score_QN[rows, near], rows))
             rows, near = rows[best], near[best]
             rank = np.arange(len(rows)) - np.searchsorted(rows, rows)

@@ -43,8 +43,11 @@ class MeasureTable(SideTable):
 
     def current(self) -> pa.Table:
         """All that was measured by this version of the measures; `compared` is the version of the search for copies."""
-        stored = self.read()
-        return stored.filter(pa.compute.equal(stored["version"], MEASURES_VERSION))
+        return self.read(where=f"version = {MEASURES_VERSION}")
+
+    def contents(self) -> set[str]:
+        """sha256 of all that was measured by this version of the measures."""
+        return set(self.read(["sha256"], where=f"version = {MEASURES_VERSION}")["sha256"].to_pylist())
 
     def record(self, measures: Mapping[str, ImageMeasures]) -> None:
         """Store measures by content; such a content is compared with the others at the next audit.

@@ -38,16 +38,17 @@ class SideTable:
         self._key = schema.names[0]
         self._dataset = open_if_there(address)
 
-    def read(self) -> pa.Table:
-        """All records, in no particular order.
+    def read(self, columns: Sequence[str] | None = None, *, where: str | None = None) -> pa.Table:
+        """All records, or those that an SQL condition picks, in no particular order.
 
         Raises:
             TableError: the table cannot be read.
         """
+        names = list(columns or self.schema.names)
         if self._dataset is None:
-            return self.schema.empty_table()
+            return self.schema.empty_table().select(names)
         with reading(self.address):
-            return self._dataset.to_table(columns=self.schema.names)
+            return self._dataset.to_table(columns=names, filter=where)
 
     def upsert(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Store records; one whose key is there takes the place of the older.
