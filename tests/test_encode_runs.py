@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import lance
 import pytest
 
 from pinembed.errors import DataError, EncoderMismatchError, StoppedError, TableLockedError
@@ -14,6 +15,7 @@ from pinembed.nouns.progress import Silent, Stop
 from pinembed.reports.encode import EncodeReport
 from pinembed.table.address import parse_address
 from pinembed.table.lock import run_lock
+from pinembed.table.side_tables import RunTable
 from tests.conftest import CliResult, draw_item
 from tests.encoding import counts, rows_of
 
@@ -148,3 +150,31 @@ def test_encoder_folder_without_configuration_is_explained(cli: Cli, folder: Pat
 
     assert result.exit_code == 1
     assert "has no open_clip_config.json" in result.words
+
+
+def test_what_a_person_is_told_is_in_the_report_of_a_quiet_run(
+    cli: Cli, folder: Path, table: str, tiny_encoder: Path
+) -> None:
+    (folder / "metadata.csv").write_text("file_name,price\nred.png,1.5\nblue.png,2\n")
+    told = cli("encode", folder, "--table", table, "--encoder", tiny_encoder, "--quiet", "--json").json["notes"]
+    assert [note.partition(";")[0] for note in told] == ["4 image(s) have no row in the metadata"]
+
+    (folder / "metadata.csv").write_text("file_name,price\nred.png,cheap\nblue.png,2\n")
+    for dry in ((), ("--dry-run",)):
+        quiet = cli("encode", folder, "--table", table, "--encoder", tiny_encoder, "--quiet", "--json", *dry)
+        assert "are no double" in quiet.json["notes"][1]
+        assert "are no double" not in quiet.stderr
+
+
+def test_runs_of_a_table_that_an_earlier_version_made_are_read_and_go_on(
+    run: Callable[..., EncodeReport], table: str
+) -> None:
+    run()
+    runs = parse_address(table).runs
+    lance.dataset(runs.uri).drop_columns(["folder", "disk"])
+
+    assert RunTable(parse_address(table)).disks() == {}
+    assert [found.folder for found in RunTable(parse_address(table)).latest(1, is_running=False)] == [None]
+    assert counts(run()) == {"unchanged": 6}
+    first, second = RunTable(parse_address(table)).latest(2, is_running=False)
+    assert (first.ending, first.disk is None, second.disk) == ("done", False, None)

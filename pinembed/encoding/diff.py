@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pinembed.catalogue.candidates import NOT_FOUND, UNKNOWN_SIZE, Indices
 from pinembed.catalogue.inputs import Inputs
-from pinembed.encoding.folders import Absence, Folders, absent_link, may_be_there, other_holder
+from pinembed.encoding.folders import Absence, Folders, absent_link, is_of, may_be_there
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.schema import OWN_COLUMNS
 
@@ -134,8 +134,8 @@ def compare(inputs: Inputs, table: EmbeddingTable | None, folders: Folders, *, l
         indices = candidates.find(batch["id"])
         is_here = indices != NOT_FOUND
         ours, at = batch.filter(pa.array(is_here)), indices[is_here]
-        states[at] = _states(ours, inputs, at, columns)
-        _tell_holders(ours, inputs, at, folders, taken, unsure)
+        elsewhere = _tell_holders(ours, inputs, at, folders, taken, unsure)
+        states[at] = _states(ours, inputs, at, columns, elsewhere)
         states[[index for index in at.tolist() if index in taken]] = TAKEN
         kept = states[at] != SAME
         if kept.any():
@@ -180,18 +180,24 @@ def stored_content_hashes(inputs: Inputs, table: EmbeddingTable | None, load: In
     return ContentHashes(parts)
 
 
-def _states(rows: pa.RecordBatch, inputs: Inputs, indices: Indices, columns: Sequence[str]) -> NDArray[np.uint8]:
+def _states(
+    rows: pa.RecordBatch, inputs: Inputs, indices: Indices, columns: Sequence[str], elsewhere: Sequence[int]
+) -> NDArray[np.uint8]:
     """What each of these rows' candidates is to the table.
 
-    Name, size and time tell a file only within the folder that the row came from; elsewhere its content has to.
+    Name, size and time tell a file only within the folder that the row came from, and where the row's own path leads to
+    the very file, as the candidates in `elsewhere` do; for others its content has to.
     """
     candidates = inputs.candidates
     size_bytes = candidates.size_bytes[indices]
     is_same = (
         ((size_bytes == UNKNOWN_SIZE) | (size_bytes == rows["size_bytes"].to_numpy()))
         & (candidates.mtime_ns[indices] == rows["mtime_ns"].to_numpy())
-        & _mask(pc.equal(candidates.names.take(indices), rows["file_name"].cast(pa.large_string())))
-        & _mask(pc.equal(rows["folder"], inputs.folder))
+        & (
+            _mask(pc.equal(candidates.names.take(indices), rows["file_name"].cast(pa.large_string())))
+            & _mask(pc.equal(rows["folder"], inputs.folder))
+            | np.isin(indices, list(elsewhere))
+        )
     )
     states = np.where(is_same, SAME, OTHER).astype(np.uint8)
     here = np.flatnonzero(states == SAME)
@@ -208,16 +214,21 @@ def _tell_holders(
     folders: Folders,
     taken: dict[int, Path],
     unsure: dict[int, Path],
-) -> None:
-    """Sort out the candidates whose id a row of another folder has."""
+) -> list[int]:
+    """Sort out the candidates whose id a row of another folder has; those whose file is the row's own are returned."""
+    own = []
     elsewhere = np.flatnonzero(~_mask(pc.is_in(rows["folder"], pa.array(inputs.folders, pa.string()))))
     named = zip(*(rows[name].take(pa.array(elsewhere)).to_pylist() for name in ("folder", "file_name")), strict=True)
     images = (image for _, image in inputs.candidates.located(indices[elsewhere]))
     for index, (folder, file_name), image in zip(indices[elsewhere].tolist(), named, images, strict=True):
         if folders.absence(folder) or absent_link(folder, file_name):
             unsure[index] = Path(folder) / file_name
-        elif (holder := other_holder(folder, file_name, image)) is not None:
-            taken[index] = holder
+        elif is_of(folder, file_name, image):
+            if isinstance(image, Path) or file_name.endswith(str(image).removeprefix(str(image.path))):
+                own.append(index)
+        elif may_be_there(Path(folder), file_name):
+            taken[index] = Path(folder) / file_name
+    return own
 
 
 def _mask(equal: pa.BooleanArray) -> NDArray[np.bool_]:

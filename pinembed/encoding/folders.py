@@ -115,14 +115,13 @@ def _is_unchanged(folder: Path, file_name: str, size_bytes: int, mtime_ns: int) 
     return False
 
 
-def other_holder(folder: str, file_name: str, image: Locator) -> Path | None:
-    """The file that a row came from, if it is there and is not this very image, found by another path."""
+def is_of(folder: str, file_name: str, image: Locator) -> bool:
+    """Whether a row's file is this very image, found by another path, or lies in the same tar or Parquet file."""
     path = Path(folder) / file_name
     held, ours = (path, image) if isinstance(image, Path) else (shard_of(Path(folder), file_name), image.path)
     with suppress(OSError):  # gone, or not to be looked at
-        if held is not None and held.samefile(ours):
-            return None
-    return path if may_be_there(Path(folder), file_name) else None
+        return held is not None and held.samefile(ours)
+    return False
 
 
 def may_be_there(folder: Path, file_name: str) -> bool:

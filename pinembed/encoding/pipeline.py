@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinembed.encoder.backends.base import Pending, unit_vectors
-from pinembed.encoding.plan import Plan, id_taken
+from pinembed.encoding.plan import Plan, id_held_away
 from pinembed.encoding.run_backend import BackendOfRun
 from pinembed.errors import NonFiniteEmbeddingError
 from pinembed.images.loading import LoadedImage
@@ -146,9 +146,8 @@ class EncodePipeline:
         """Let an image wait for its batch; its pixels join the batch only where nobody has its content's vector."""
         self.counters.decode_s += image.seconds
         if index in self._plan.unsure and self._plan.stored.of(index) != (image.sha256, image.size_bytes):
-            holder = self._plan.unsure[index]
-            who = f"which {holder} had, whose folder or disk is away; --moved-from says that it is this one now"
-            self._note_failure(id_taken(self._inputs, self._inputs.candidates[index], who))
+            candidate = self._inputs.candidates[index]
+            self._note_failure(id_held_away(self._inputs, candidate, self._plan.unsure[index]))
             return
         digest = bytes.fromhex(image.sha256)
         is_new = digest not in self._seen and not self._plan.content_hashes.has(image.sha256, image.size_bytes)

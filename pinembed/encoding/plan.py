@@ -135,6 +135,12 @@ def make_plan(
     if prune and not force:
         _refuse_too_many(compared, inputs.folder)
     failed = {} if retry_failed else _failed_before(inputs, known_failures, compared)
+    if not retry_failed:
+        failed |= {
+            index: failure
+            for index, holder in compared.unsure.items()
+            if _is_known(failure := id_held_away(inputs, inputs.candidates[index], holder), known_failures)
+        }
     load = (
         np.array([index for index in compared.load.tolist() if index not in failed], np.int64)
         if failed
@@ -166,6 +172,12 @@ def _taken(inputs: Inputs, holders: Mapping[int, Path]) -> Iterator[Failure]:
     indices = np.array(sorted(holders), np.int64)
     for index, candidate in zip(indices.tolist(), inputs.candidates.at(indices), strict=True):
         yield id_taken(inputs, candidate, f"which {holders[index]} has")
+
+
+def id_held_away(inputs: Inputs, candidate: Candidate, holder: Path) -> Failure:
+    """A candidate whose content is not that of the row that has its id, whose file nobody can look at."""
+    who = f"which {holder} had, whose folder or disk is away; --moved-from says that it is this one now"
+    return id_taken(inputs, candidate, who)
 
 
 def id_taken(inputs: Inputs, candidate: Candidate, who: str) -> Failure:

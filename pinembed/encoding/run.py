@@ -143,12 +143,18 @@ class EncodeRun:
         self.progress = progress
         self.counters = Counters()
         self.disk: int | None = None
+        self._notes: list[str] = []
         self._backend: BackendOfRun | None = None  # where there is nothing to write, none is looked for
+
+    def _note(self, sentence: str) -> None:
+        """Tell a person, now and in the report."""
+        self._notes.append(sentence)
+        self.progress.say(sentence)
 
     def plan(self) -> Plan:
         """Compare the inputs with the table, after making sure that the table is this encoder's."""
         for note in self.inputs.notes:
-            self.progress.say(note)
+            self._note(note)
         wanted, table = self.settings, self.tables.embeddings
         if table is not None:
             table.check_encoder(self.target.spec)
@@ -158,7 +164,7 @@ class EncodeRun:
             self.inputs, table, known, folders, retry_failed=wanted.retry_failed, prune=wanted.prune, force=wanted.force
         )
         for absence, rows in plan.spared.items():
-            self.progress.say(f"{absence.place} {absence.found}; --prune spares its {rows} row(s). {absence.remedy}")
+            self._note(f"{absence.place} {absence.found}; --prune spares its {rows} row(s). {absence.remedy}")
         return plan
 
     def _folders(self) -> Folders:
@@ -178,7 +184,7 @@ class EncodeRun:
             candidates = dataclasses.replace(candidates, fields=fields)
             self.inputs = dataclasses.replace(self.inputs, candidates=candidates, schema=fields.schema)
             for note in notes:
-                self.progress.say(note)
+                self._note(note)
 
     def foresee(self, plan: Plan) -> None:
         """Count as a dry run does: what the plan says, where nothing fails and no contents are equal."""
@@ -243,6 +249,7 @@ class EncodeRun:
             backend=backend.name if backend else "",
             dry_run=self.settings.dry_run,
             max_failure_rate=self.settings.max_failure_rate,
+            notes=tuple(self._notes),
         )
 
     def _ready_table(self, plan: Plan, history: RunHistory) -> EmbeddingTable:
@@ -265,7 +272,7 @@ class EncodeRun:
         self.tables.failures.compact()
         recall = index_if_large(table)
         if recall is not None:
-            self.progress.say(f"built an IVF_RQ index over {table.count_rows()} rows: recall@10 {recall:.3f}")
+            self._note(f"built an IVF_RQ index over {table.count_rows()} rows: recall@10 {recall:.3f}")
 
     def _write(
         self, plan: Plan, table: EmbeddingTable, pool: LoadingPool | None, backend: BackendOfRun, stop: Stop
@@ -341,10 +348,10 @@ class EncodeRun:
         fusion = self.target.spec.fusion
         if fusion is None:
             return None
-        self.progress.say(f"an item's vector is the mean of {fusion}")
+        self._note(f"an item's vector is the mean of {fusion}")
         lacking = [name for name in fusion.names if name not in self.inputs.schema.names]
         if lacking:
-            self.progress.say(f"the metadata has no column {', '.join(lacking)}; items are fused without.")
+            self._note(f"the metadata has no column {', '.join(lacking)}; items are fused without.")
         return ItemFuser(self.target.files, fusion, device=self.settings.device)
 
     def _forget_obsolete(self, plan: Plan) -> None:

@@ -47,6 +47,8 @@ class EncodeReport:
         backend: what computed the embeddings; empty when nothing was encoded.
         dry_run: nothing was done; the counts are the plan's.
         max_failure_rate: share of failed items above which the run counts as failed.
+        notes: what a person was told beside the counts, a sentence each: values left out, files without a row, rows
+            that --prune spared.
     """
 
     table: str
@@ -62,6 +64,7 @@ class EncodeReport:
     backend: str = ""
     dry_run: bool = False
     max_failure_rate: float = 1.0
+    notes: tuple[str, ...] = ()
 
     @property
     def failure_rate(self) -> float:

@@ -48,7 +48,15 @@ class SideTable:
         if self._dataset is None:
             return self.schema.empty_table().select(names)
         with reading(self.address):
-            return self._dataset.to_table(columns=names, filter=where)
+            lacking = {field.name for field in self._lacking()}
+            held = self._dataset.to_table(columns=[name for name in names if name not in lacking], filter=where)
+        if lacking.isdisjoint(names):
+            return held
+        return pa.concat_tables([self.schema.empty_table().select(names), held], promote_options="default")
+
+    def _lacking(self) -> list[pa.Field]:
+        """Columns that came after the table was made."""
+        return [] if self._dataset is None else [f for f in self.schema if f.name not in self._dataset.schema.names]
 
     def upsert(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Store records; one whose key is there takes the place of the older.
@@ -70,6 +78,8 @@ class SideTable:
         with writing(self.address):
             if self._dataset is None:
                 self._dataset = write_dataset(self.schema.empty_table(), self.address.uri, schema=self.schema)
+            if lacking := self._lacking():
+                self._dataset.add_columns(pa.schema(lacking))
             merge = self._dataset.merge_insert(self._key).when_matched_update_all().when_not_matched_insert_all()
             merge.execute(rows)
 
