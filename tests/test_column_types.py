@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pinembed.catalogue.folder import read_catalogue
+from pinembed.errors import DataError
 from pinembed.table.embedding_table import EmbeddingTable
 from tests.conftest import CliResult
 from tests.encoding import rows_of
@@ -164,6 +166,26 @@ def test_a_later_night_rounds_no_whole_number(first: str, tmp_path: Path, encode
     assert values_of(table) == [json.loads(first), None]
 
 
+@pytest.mark.parametrize(("first", "code"), [("7", "0012"), ("2.5", "10E5"), ("2.5", "007.5")])
+def test_a_later_night_takes_no_code_for_a_number(
+    first: str, code: str, tmp_path: Path, encode: Encode, table: str
+) -> None:
+    encode(with_values(tmp_path / "x", first, ""))
+    found = encode(with_values(tmp_path / "x", first, code))
+    assert f"1 value(s) of the metadata column v are no {type_of(table)}" in found.words
+    assert values_of(table) == [json.loads(first), None]
+
+
+def test_bytes_for_a_column_of_text_are_read_as_text_or_left_out(tmp_path: Path, encode: Encode, table: str) -> None:
+    folder = with_values(tmp_path / "x", "red", "")
+    encode(folder)
+    (folder / "metadata.csv").unlink()
+    pq.write_table(pa.table({"file_name": ["a0.png", "a1.png"], "v": [b"red", b"\xff"]}), folder / "metadata.parquet")
+    found = encode(folder)
+    assert "1 value(s) of the metadata column v are no string" in found.words
+    assert values_of(table) == ["red", None]
+
+
 def test_text_for_a_column_of_text_is_not_taken_for_numbers_on_its_way(
     tmp_path: Path, encode: Encode, table: str
 ) -> None:
@@ -300,3 +322,28 @@ def test_a_header_alone_has_no_rows(end: str, tmp_path: Path, encode: Encode) ->
     found = encode(two_images(tmp_path / "x", csv=f"file_name,v{end}"))
     assert (found.exit_code, found.json["added"]) == (0, 2)
     assert "2 image(s) have no row in the metadata" in found.words
+
+
+@pytest.mark.parametrize("row", ["a0.png,x", "a0.png,x,,,", 'a0.png,"x"'])
+def test_a_row_that_lacks_cells_or_has_empty_ones_too_many_is_read(
+    row: str, tmp_path: Path, encode: Encode, table: str
+) -> None:
+    found = encode(two_images(tmp_path / "x", csv=f"file_name,v,w\n{row}\n\na1.png,y,5\n"))
+    assert (found.exit_code, found.json["notes"]) == (0, [])
+    assert (values_of(table), values_of(table, "w")) == (["x", "y"], [None, 5])
+
+
+def test_a_row_of_too_many_cells_is_left_out_by_its_line_and_the_others_are_read(
+    tmp_path: Path, encode: Encode, table: str
+) -> None:
+    csv = 'file_name,v,w\na1.png,"two\nlines",5\na0.png,red, white and blue,7\n'
+    found = encode(two_images(tmp_path / "x", csv=csv))
+    assert (found.exit_code, values_of(table), values_of(table, "w")) == (0, [None, "two\nlines"], [None, 5])
+    assert "1 row(s) have more cells than the header's 3 and are left out, on line(s) 4." in found.json["notes"][0]
+    assert "1 image(s) have no row" in found.json["notes"][1]
+
+
+def test_what_is_learned_from_has_no_rows_left_out(tmp_path: Path) -> None:
+    folder = two_images(tmp_path / "x", csv="file_name,v\na0.png,x\na1.png,y,z\n")
+    with pytest.raises(DataError, match=r"1 row\(s\) have more cells .* on line\(s\) 3"):
+        read_catalogue(folder)

@@ -57,12 +57,14 @@ class FolderScan:
         failures: rows without a file, and names that are no text.
         metadata: the metadata file, or the first of several; None for a bare folder.
         files_without_row: how many of the candidates no row names; 0 where there is no metadata.
+        notes: sentences about metadata that was left out.
     """
 
     candidates: Candidates
     failures: list[Failure]
     metadata: Path | None
     files_without_row: int
+    notes: tuple[str, ...]
 
 
 def read_catalogue(root: Path, *, metadata: Path | None = None) -> Catalogue:
@@ -81,6 +83,8 @@ def read_catalogue(root: Path, *, metadata: Path | None = None) -> Catalogue:
             f"{root} has no metadata; wanted one of {', '.join(METADATA_NAMES)}.",
             remedy="Write a metadata.csv with a file_name column and at least one column of text.",
         )
+    if scan.notes:
+        raise DataError(scan.notes[0], remedy="Mend the rows; what is learned from needs all of them.")
     _refuse_mismatch(root, scan, scan.metadata)
     items = tuple(_item(root, candidate) for candidate in scan.candidates)
     fields = scan.candidates.fields
@@ -141,12 +145,13 @@ def scan_folder(
         folders = {parent.as_posix() for name in listed.files for parent in PurePosixPath(name).parents}
         names = (f"{folder}/{name}".removeprefix("./") for folder in folders for name in METADATA_NAMES)
         beside += [name for name in names if (root / name).is_file()]
-    found = read_metadata(root, metadata, beside, texts=texts)
+    notes: list[str] = []
+    found = read_metadata(root, metadata, beside, notes, texts=texts)
     if found is None and not (len(files) or failures) and listed is None:
         raise no_image_in(root)
     if found is None:
         bare = replace(files, fields=_with_splits({}, pa.nulls(len(files), pa.string()), files.names))
-        return FolderScan(candidates=bare, failures=failures, metadata=None, files_without_row=0)
+        return FolderScan(candidates=bare, failures=failures, metadata=None, files_without_row=0, notes=())
     path, table = found
     rows = table.combine_chunks()
     candidates, lacking, files_without_row = _joined(files, rows, path, is_whole=listed is None)
@@ -155,7 +160,13 @@ def scan_folder(
             Failure(file_name=name, reason="missing_file", message=f"{name} is in the metadata, but not in the folder.")
             for name in lacking
         ]
-    return FolderScan(candidates=candidates, failures=failures, metadata=path, files_without_row=files_without_row)
+    return FolderScan(
+        candidates=candidates,
+        failures=failures,
+        metadata=path,
+        files_without_row=files_without_row,
+        notes=tuple(notes),
+    )
 
 
 def _sorted(root: Path, scanned: Iterable[ScannedFile]) -> tuple[Candidates, list[Failure]]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import csv
-from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
 
-from pinembed.catalogue.candidates import is_text
 from pinembed.catalogue.class_labels import with_class_names
 from pinembed.catalogue.column_types import may_be_rounded, plain_columns, typed_text, with_text_for_moments
+from pinembed.catalogue.csv_rows import UNTYPED, read_csv, refuse_repeated
 from pinembed.catalogue.json_rows import as_table
 from pinembed.errors import DataError
 
@@ -23,13 +21,11 @@ METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 ITEM_COLUMNS = ("file_name", "id", SPLIT)
 """What says which item a row is; all other columns describe it."""
 
-UNTYPED = {b"untyped": b"1"}
-"""Mark of a column out of a CSV, before its text is looked at."""
 WORDS_OF_ERROR = 300
 
 
 def read_metadata(
-    root: Path, metadata: Path | None, found: Sequence[str], *, texts: Collection[str] = ()
+    root: Path, metadata: Path | None, found: Sequence[str], notes: list[str], *, texts: Collection[str] = ()
 ) -> tuple[Path, pa.Table] | None:
     """The metadata file that was named, or the one at the top, or those of the folders below in one table.
 
@@ -37,6 +33,7 @@ def read_metadata(
         root: the folder.
         metadata: a metadata file elsewhere; its `file_name`s are relative to `root`.
         found: names of the metadata files below `root`, relative to it.
+        notes: gets sentences about what was left out.
         texts: columns whose types are not to be guessed; out of a CSV they come as text.
 
     Returns:
@@ -49,9 +46,9 @@ def read_metadata(
     at_the_top = [root / name for name in METADATA_NAMES if name in found][:1]
     chosen = [metadata] if metadata is not None else at_the_top
     if chosen:
-        tables = {path: _with_names(path, _parsed(path)) for path in chosen}
+        tables = {path: _with_names(path, _parsed(path, notes)) for path in chosen}
     else:
-        parsed = {path: _parsed(path) for path in _one_a_folder(root, found)}
+        parsed = {path: _parsed(path, notes) for path in _one_a_folder(root, found)}
         ours = {path: table for path, table in parsed.items() if "file_name" in table.column_names}
         tables = {path: _relative_to(root, path, _with_names(path, table)) for path, table in ours.items()}
     if not tables:
@@ -106,11 +103,11 @@ def _relative_to(root: Path, metadata: Path, table: pa.Table) -> pa.Table:
     return table.set_column(table.column_names.index("file_name"), "file_name", pa.array(names, pa.string()))
 
 
-def _parsed(path: Path) -> pa.Table:
+def _parsed(path: Path, notes: list[str]) -> pa.Table:
     try:
-        table = _parse(path)
+        table = _parse(path, notes)
         table.validate(full=True)  # Arrow's readers of JSON and Parquet let text pass that is not UTF-8
-        _refuse_repeated(table.column_names)
+        refuse_repeated(table.column_names)
         return with_item_columns_as_text(_without_nameless(path, table))
     except (OSError, pa.ArrowException, UnicodeError, csv.Error, ValueError) as error:
         words = " ".join(str(error).split())[:WORDS_OF_ERROR]
@@ -132,12 +129,6 @@ def _with_names(path: Path, table: pa.Table) -> pa.Table:
             remedy="Fill in the file name or take the rows out.",
         )
     return table
-
-
-def _refuse_repeated(names: Sequence[str]) -> None:
-    repeated = [name for name, count in Counter(names).items() if count > 1 and name]
-    if repeated:
-        raise ValueError(f"it has several columns {repeated[0]}")
 
 
 def _without_nameless(path: Path, table: pa.Table) -> pa.Table:
@@ -170,14 +161,14 @@ def with_item_columns_as_text(table: pa.Table) -> pa.Table:
     return table
 
 
-def _parse(path: Path) -> pa.Table:
+def _parse(path: Path, notes: list[str]) -> pa.Table:
     if path.suffix == ".parquet":
         return plain_columns(_read_parquet(path)) if path.stat().st_size else pa.table({})
     if path.suffix in {".jsonl", ".json"}:
         return plain_columns(_read_json(path))
     if path.suffix not in {".csv", ".tsv"}:
         raise ValueError(f"unknown kind of metadata file: {path.suffix or 'no suffix'}")
-    return _read_csv(path, "\t" if path.suffix == ".tsv" else ",")
+    return read_csv(path, "\t" if path.suffix == ".tsv" else ",", ITEM_COLUMNS, notes)
 
 
 def _read_json(path: Path) -> pa.Table:
@@ -201,41 +192,5 @@ def _read_json(path: Path) -> pa.Table:
 
 def _read_parquet(path: Path) -> pa.Table:
     with pa.parquet.ParquetFile(path) as file:
-        _refuse_repeated(file.schema_arrow.names)
+        refuse_repeated(file.schema_arrow.names)
         return with_class_names(file.read())
-
-
-def _read_csv(path: Path, delimiter: str) -> pa.Table:
-    """Every column as text, marked UNTYPED."""
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        lines = csv.reader(file, delimiter=delimiter)
-        blank = 0
-        while (names := next(lines, None)) == []:
-            blank += 1
-        has_rows = any(line.strip("\r\n") for line in file)
-    if names is None:
-        raise ValueError("Empty CSV file")
-    _refuse_repeated(names)
-    if not all(map(is_text, names)):
-        raise ValueError("the header is not UTF-8")
-    fields = [pa.field(name, pa.string(), metadata=None if name in ITEM_COLUMNS else UNTYPED) for name in names]
-    if not has_rows:
-        return pa.schema(fields).empty_table()
-    nameless = [name or f"\0{index}" for index, name in enumerate(names)]  # Arrow wants names that differ
-    table = pa.csv.read_csv(
-        path,
-        read_options=pa.csv.ReadOptions(column_names=nameless, skip_rows=blank, skip_rows_after_names=1),
-        parse_options=pa.csv.ParseOptions(newlines_in_values=True, delimiter=delimiter),
-        convert_options=pa.csv.ConvertOptions(
-            column_types=dict.fromkeys(nameless, pa.binary()), strings_can_be_null=True, null_values=[""]
-        ),
-    )
-    columns = [_decoded(name, column) for name, column in zip(names, table.columns, strict=True)]
-    return pa.table(columns, schema=pa.schema(fields))
-
-
-def _decoded(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    try:
-        return column.cast(pa.string())
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"column {name} is not UTF-8") from error

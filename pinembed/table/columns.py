@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -26,6 +27,8 @@ STATED_TYPES: Mapping[str, pa.DataType] = {
     "timestamp": pa.timestamp("us"),
 }
 """What --column calls a type."""
+CODE = re.compile(r"[+-]?0\d|\d+[eE]\d")
+"""Text that may be a code although it reads as a number: `0012`, `10E5`."""
 
 
 def refuse_other_types(table: EmbeddingTable, stated: Mapping[str, str]) -> None:
@@ -67,7 +70,7 @@ def as_stated(fields: pa.Table | None, stated: Mapping[str, str]) -> tuple[pa.Ta
         if fields is None or name not in names:
             notes.append(f"--column {name}={kind}: the metadata have no such column; theirs are {_shown(names)}.")
             continue
-        column, odd = converted(fields[name], STATED_TYPES[kind])
+        column, odd = converted(fields[name], STATED_TYPES[kind], with_codes=True)
         if odd:
             notes.append(
                 f"{len(odd)} value(s) of the metadata column {name} are no {kind}, as --column says, and are left "
@@ -96,7 +99,8 @@ def as_stored(table: EmbeddingTable, fields: pa.Table) -> tuple[pa.Table, tuple[
         if field.name not in table.schema.names or pa.types.is_null(field.type) or can_follow(table, field):
             continue
         kind = table.schema.field(field.name).type
-        column, odd = converted(fields[field.name], kind)
+        with_codes = is_stated(table.schema.field(field.name))
+        column, odd = converted(fields[field.name], kind, with_codes=with_codes)
         if odd:
             notes.append(
                 f"{len(odd)} value(s) of the metadata column {field.name} are no {kind}, as which table "
@@ -166,8 +170,14 @@ def _widens_exactly(table: EmbeddingTable, stored: pa.Field, joint: pa.DataType)
     return not table.count_rows(f"`{stored.name}` > {largest} OR `{stored.name}` < -{largest}")
 
 
-def converted(column: pa.ChunkedArray, kind: pa.DataType) -> tuple[pa.ChunkedArray, list[Any]]:
-    """The column as another type, with null for what does not fit it, and those values."""
+def converted(column: pa.ChunkedArray, kind: pa.DataType, *, with_codes: bool) -> tuple[pa.ChunkedArray, list[Any]]:
+    """The column as another type, with null for what does not fit it, and those values.
+
+    Args:
+        column: of any type.
+        kind: to make of it.
+        with_codes: text such as `0012` is a number, as only the user can say.
+    """
     with suppress(pa.ArrowException, ValueError, OverflowError):
         made = column.cast(kind)
         if made.cast(column.type).equals(column):  # else it would change values: the time of a day, 5 to True
@@ -175,17 +185,17 @@ def converted(column: pa.ChunkedArray, kind: pa.DataType) -> tuple[pa.ChunkedArr
                 made.to_pylist()  # which knows the years 1 to 9999 alone
             return made, []
     values = column.to_pylist()
-    fitting = [_converted(value, kind) for value in values]
+    fitting = [_converted(value, kind, with_codes) for value in values]
     odd = [value for value, new in zip(values, fitting, strict=True) if value is not None and new is None]
     return pa.chunked_array([pa.array(fitting, kind)]), odd
 
 
-def _converted(value: Any, kind: pa.DataType) -> Any:
-    if value is None:
+def _converted(value: Any, kind: pa.DataType, with_codes: bool) -> Any:
+    if value is None or (isinstance(value, str) and not with_codes and CODE.match(value)):
         return None
-    if pa.types.is_string(kind):
-        return text_of_value(value)
     try:
+        if pa.types.is_string(kind):
+            return value.decode() if isinstance(value, bytes) else text_of_value(value)
         old = pa.scalar(value)
         new = old.cast(kind)
         is_equal = _stands_for(value, new.as_py()) if isinstance(value, str) else new.cast(old.type).equals(old)
