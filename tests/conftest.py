@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
+from pinembed.nouns.progress import Silent
 from pinembed.settings.model import TrimSettings
 
 COLORS = {"red": (200, 40, 40), "green": (40, 160, 60), "blue": (50, 70, 200), "yellow": (220, 200, 50)}
@@ -169,3 +170,13 @@ def trimmed_qwen3vl(tiny_qwen3vl: Path) -> Path:
     out = tiny_qwen3vl.with_name("trimmed")
     trim(TrimSettings(model=tiny_qwen3vl, out=out))
     return out
+
+
+class Said(Silent):
+    """A Progress that remembers its words."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)

@@ -30,7 +30,7 @@ from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.projector import PROJECTOR_NAME, load_projector, new_projector
 from pinembed.trimmed.questions import KIND_WEIGHTS, QuestionMaker
 from pinembed.trimmed.tiny import TinyShape, write_tiny_qwen3vl
-from tests.conftest import CliResult
+from tests.conftest import CliResult, Said
 
 D = 16
 COLOURS, SHAPES = ("red", "green", "blue"), ("circle", "square")
@@ -275,7 +275,7 @@ def test_align_that_was_stopped_goes_on_to_the_same_weights(
     for name in (PROJECTOR_NAME, "model.safetensors"):
         ours, theirs = load_file(tmp_path / "stopped" / name), load_file(tmp_path / "straight" / name)
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
-    assert not list(tmp_path.glob("*align-state*"))
+    assert not list(tmp_path.glob(".*resume*"))
 
 
 def test_align_with_other_settings_begins_anew(shop: Path, source: Path, model: Path, tmp_path: Path) -> None:
@@ -293,6 +293,25 @@ def test_align_with_other_settings_begins_anew(shop: Path, source: Path, model: 
         AlignSettings(data=shop, model=model, source=source, out=tmp_path / "fresh", epochs=1, seed=7, **SETTINGS)
     )
     assert seeded.epochs[0].loss == fresh.epochs[0].loss
+
+
+def test_align_with_other_flags_tells_of_the_state_and_leaves_it_to_the_run_that_it_belongs_to(
+    shop: Path, source: Path, model: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "place"
+    arguments = {"data": shop, "model": model, "source": source, "out": place / "out", "epochs": 2, **SETTINGS}
+    said = Said()
+    for seed in (0, 7):
+        stop = Stop()
+        stopping = StopAfter(stop, 3)
+        stopping.say = said.say
+        with pytest.raises(StoppedError):
+            align(AlignSettings(**arguments, seed=seed), progress=stopping, stop=stop)
+    assert len(list(place.iterdir())) == 2
+    assert sum("holds an interrupted run with other settings" in line for line in said.lines) == 1
+    align(AlignSettings(**arguments), progress=said)
+    assert any("Going on after step 3" in line for line in said.lines)
+    assert [path.name for path in place.iterdir()] == ["out"]
 
 
 def test_align_within_minutes_ends_early(shop: Path, source: Path, model: Path, tmp_path: Path) -> None:
@@ -398,10 +417,15 @@ def test_align_refuses_an_output_of_somebody_else_before_it_works(
         align(AlignSettings(data=shop, model=model, source=source, out=tmp_path / "out", overwrite=True))
 
 
-def test_align_takes_a_damaged_state_for_none(shop: Path, source: Path, model: Path, tmp_path: Path) -> None:
-    (tmp_path / ".out.align-state.safetensors").write_bytes(b"half a file")
+def test_align_takes_a_damaged_state_for_none(
+    shop: Path, source: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pinembed.jobs.align._key", lambda *decisive: "0123456789abcdef")
+    state = tmp_path / ".out.resume-0123456789ab.safetensors"
+    state.write_bytes(b"half a file")
     report = align(AlignSettings(data=shop, model=model, source=source, out=tmp_path / "out", epochs=1, **SETTINGS))
     assert len(report.epochs) == 1
+    assert not state.exists()
 
 
 def test_a_projector_for_another_encoder_is_begun_anew(

@@ -13,9 +13,8 @@ import open_clip
 import pytest
 import torch
 
-from pinembed.nouns.progress import Silent
 from pinembed.settings.training import FinetuneSettings
-from tests.conftest import CliResult, make_encoder, write_catalogue
+from tests.conftest import CliResult, Said, make_encoder, write_catalogue
 from tests.families import Family, write_family
 
 SHORT_RUN = {"group": "product", "epochs": 12, "batch_size": 16, "lr": 2e-3, "heads": False}
@@ -208,16 +207,6 @@ def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_weights(
     assert "going on after epoch 3 of the run that was interrupted" in said.lines
     assert report.fingerprint == undisturbed["fingerprint"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-
-
-class Said(Silent):
-    """A Progress that remembers its words."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
 
 
 def test_a_state_of_other_settings_is_not_gone_on_with(tiny_encoder: Path, tmp_path: Path) -> None:

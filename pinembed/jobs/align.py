@@ -10,13 +10,13 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from pinembed.machine import choose_device
 from pinembed.nouns.progress import SILENT, Progress, Stop
 from pinembed.outfolder import check_output, staged_folder
 from pinembed.reports.trimmed import AlignReport, RunSettings
 from pinembed.settings.model import AlignSettings
+from pinembed.training.checkpoint import StatePlace
 from pinembed.trimmed.align_dataset import AlignDataset, read_align_dataset
 from pinembed.trimmed.align_evaluator import held_out_scores, own_share, quick_accuracy
 from pinembed.trimmed.align_loop import Alignment, train
@@ -78,8 +78,10 @@ def align(settings: AlignSettings, *, progress: Progress = SILENT, stop: Stop | 
     questions = QuestionMaker(dataset.train.items, chosen, seed=settings.seed, own=about(own, dataset.train.items))
     run = Alignment(trimmed, dataset.train.embeddings_ND, questions, decided)
     trained = sum(parameter.numel() for parameter in run.parameters)
-    state = settings.out.parent / f".{settings.out.name}.align-state.safetensors"
-    earlier_s = _train(run, dataset, state, _key(settings, decided, dataset, own), progress, stop or Stop())
+    key = _key(settings, decided, dataset, own)
+    place = StatePlace(settings.out, key, suffix=".safetensors")
+    place.tell_others(progress)
+    earlier_s = _train(run, dataset, place, key, progress, stop or Stop())
     progress.start("judging on held-out items")
     scores, comparisons, by_tokens = held_out_scores(trimmed, dataset, chosen, seed=settings.seed)
     report = AlignReport(
@@ -102,17 +104,17 @@ def align(settings: AlignSettings, *, progress: Progress = SILENT, stop: Stop | 
     )
     with staged_folder(settings.out, kind="aligned model", overwrite=settings.overwrite) as folder:
         write_model(folder, trimmed, settings.model, report, progress)
-    state.unlink(missing_ok=True)
+    place.remove()
     progress.finish()
     return report
 
 
-def _train(run: Alignment, dataset: AlignDataset, state: Path, key: str, progress: Progress, stop: Stop) -> float:
+def _train(run: Alignment, dataset: AlignDataset, place: StatePlace, key: str, progress: Progress, stop: Stop) -> float:
     """All epochs, watched on the selection items; returns the seconds that earlier parts of the run took."""
     select = QuestionMaker(dataset.select.items, run.settings.fields, seed=run.settings.seed)
     earlier_s = train(
         run,
-        state=state,
+        place=place,
         key=key,
         validate=lambda: quick_accuracy(run.model, dataset.select.embeddings_ND, select),
         progress=progress,

@@ -115,11 +115,7 @@ def finetune(settings: FinetuneSettings, *, progress: Progress = SILENT) -> Fine
         f"validation; {recipe.epochs} epochs of batches of {recipe.batch_size}, rate {recipe.rates.image:.1e}"
     )
     checkpoint = Checkpoint(settings.out, _key(made_with, recipe, encoder, train, val))
-    for state in checkpoint.others():
-        progress.say(
-            f"{state} holds an interrupted run with other settings, data or base; this run starts anew. Call that one "
-            "again as it was to go on with it; its state stays until a run has written the output folder."
-        )
+    checkpoint.place.tell_others(progress)
     evaluator = Evaluator(encoder, val, progress)
     recalibration = BatchNormRecalibration(encoder, recipe, train, seed=settings.seed, progress=progress)
     run = Epochs(
@@ -192,7 +188,7 @@ def finetune(settings: FinetuneSettings, *, progress: Progress = SILENT) -> Fine
         write_run(folder, report, recipe, spec, encoder, run.losses)
         came_from = in_use if decision.kept == CHAMPION and in_use is not None else encoder
         write_card(folder, report, recipe, licence_of(came_from.files))
-    checkpoint.remove()
+    checkpoint.place.remove()
     return world.end(report)
 
 

@@ -1,8 +1,8 @@
 """State of a run between epochs, so that the same command goes on from its last whole epoch.
 
-The folder lies beside the output folder. It is written under another name and renamed, so it is whole or not there, and
+A state lies beside the output folder. It is written under another name and renamed, so it is whole or not there, and
 its name carries a key of everything that decides the weights. Another key starts anew and leaves the other state where
-it is; the run that fills the output folder clears them all.
+it is, which is told; the run that fills the output folder clears them all.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from pinembed.nouns.progress import Progress
 from pinembed.reports.finetune import EpochRecord
 
 KEY_CHARACTERS = 12
@@ -52,26 +53,53 @@ class RunState:
     tensors: dict[str, Tensor]
 
 
-class Checkpoint:
-    """The place where a run keeps its state."""
+class StatePlace:
+    """Where a run keeps its state between its starts, beside the output folder.
 
-    def __init__(self, out: Path, key: str) -> None:
+    Attributes:
+        path: of the state, a file or a folder.
+        fresh: where it is written before it is renamed.
+    """
+
+    def __init__(self, out: Path, key: str, *, suffix: str = "") -> None:
         out = Path(os.path.abspath(out))  # noqa: PTH100  (resolve() would follow a link)
         self._start = f".{out.name}.resume-"
-        self._folder = out.with_name(f"{self._start}{key[:KEY_CHARACTERS]}")
-        self._fresh = out.with_name(f"{self._folder.name}.new")
-        self._key = key
+        self.path = out.with_name(f"{self._start}{key[:KEY_CHARACTERS]}{suffix}")
+        self.fresh = out.with_name(f"{self.path.name}.new")
 
     def others(self) -> tuple[Path, ...]:
         """States of runs into the same output folder with other settings, data or base."""
-        found = self._folder.parent.iterdir() if self._folder.parent.is_dir() else ()
-        return tuple(
-            sorted(path for path in found if path.name.startswith(self._start) and self._folder.name not in path.name)
-        )
+        found = self.path.parent.iterdir() if self.path.parent.is_dir() else ()
+        own = (self.path.name, self.fresh.name)
+        return tuple(sorted(path for path in found if path.name.startswith(self._start) and path.name not in own))
+
+    def tell_others(self, progress: Progress) -> None:
+        """Say of each that it is left as it is, and until when."""
+        for state in self.others():
+            progress.say(
+                f"{state} holds an interrupted run with other settings, data or base; this run starts anew. Call that "
+                "one again as it was to go on with it; its state stays until a run has written the output folder."
+            )
+
+    def remove(self) -> None:
+        """Delete the state, and those of other settings: the output folder is filled."""
+        for state in (self.path, self.fresh, *self.others()):
+            if state.is_dir():
+                shutil.rmtree(state, ignore_errors=True)
+            else:
+                state.unlink(missing_ok=True)
+
+
+class Checkpoint:
+    """The state of `finetune`, in its place."""
+
+    def __init__(self, out: Path, key: str) -> None:
+        self.place = StatePlace(out, key)
+        self._key = key
 
     def save(self, state: RunState) -> None:
         """Replace the state on disk."""
-        fresh = self._fresh
+        fresh = self.place.fresh
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
         save_file({name: tensor.contiguous() for name, tensor in state.tensors.items()}, fresh / TENSORS_NAME)
@@ -81,17 +109,12 @@ class Checkpoint:
             "key": self._key,
         }
         (fresh / STATE_NAME).write_text(json.dumps(plain), encoding="utf-8")
-        shutil.rmtree(self._folder, ignore_errors=True)
-        fresh.rename(self._folder)
+        shutil.rmtree(self.place.path, ignore_errors=True)
+        fresh.rename(self.place.path)
 
     def load(self) -> RunState | None:
         """The state of a run with the same key; None where there is none."""
-        return self._read(self._folder) or self._read(self._fresh)
-
-    def remove(self) -> None:
-        """Delete the state, and those of other settings: the output folder is filled."""
-        for folder in (self._folder, self._fresh, *self.others()):
-            shutil.rmtree(folder, ignore_errors=True)
+        return self._read(self.place.path) or self._read(self.place.fresh)
 
     def _read(self, folder: Path) -> RunState | None:
         try:

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from pinembed.errors import TrainingError
 from pinembed.nouns.progress import Progress, Stop
 from pinembed.reports.trimmed import AlignEpoch, RunSettings
+from pinembed.training.checkpoint import StatePlace
 from pinembed.training.low_rank import LowRank
 from pinembed.trimmed.align_evaluator import answer_logits
 from pinembed.trimmed.model import TrimmedModel
@@ -55,7 +56,7 @@ class TrainerState:
 
 
 def write_state(
-    path: Path,
+    place: StatePlace,
     key: str,
     state: TrainerState,
     parameters: Sequence[nn.Parameter],
@@ -72,9 +73,8 @@ def write_state(
     tensors.update({f"{index}.kept": weight for index, weight in enumerate(kept)})
     contiguous = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {"key": key, "state": json.dumps(dataclasses.asdict(state))}
-    partial = path.with_name(path.name + ".partial")
-    save_file(contiguous, partial, metadata=metadata)
-    partial.replace(path)
+    save_file(contiguous, place.fresh, metadata=metadata)
+    place.fresh.replace(place.path)
 
 
 def read_state(
@@ -235,13 +235,13 @@ class Alignment:
             for parameter, weight in zip(self.parameters, self._kept, strict=False):
                 parameter.copy_(weight)
 
-    def save(self, path: Path, key: str) -> None:
+    def save(self, place: StatePlace, key: str) -> None:
         """Store all that a later run needs to go on, in one file that is either whole or absent."""
-        write_state(path, key, self.state, self.parameters, self._kept, self._optimiser)
+        write_state(place, key, self.state, self.parameters, self._kept, self._optimiser)
 
-    def resume(self, path: Path, key: str) -> bool:
+    def resume(self, place: StatePlace, key: str) -> bool:
         """Go on where `save` was called by a run with the same key; False where there is nothing of the kind."""
-        stored = read_state(path, key, self.parameters, self._optimiser)
+        stored = read_state(place.path, key, self.parameters, self._optimiser)
         if stored is None:
             return False
         self.state, self._kept = stored
@@ -278,7 +278,7 @@ STORE_EVERY_S = 60.0
 def train(
     run: Alignment,
     *,
-    state: Path,
+    place: StatePlace,
     key: str,
     validate: Callable[[], float | None],
     progress: Progress,
@@ -296,9 +296,9 @@ def train(
     settings = run.settings
     per_epoch = len(run.questions.epoch(0)) // settings.batch_size + 1
     total = per_epoch * settings.epochs
-    state.parent.mkdir(parents=True, exist_ok=True)
+    place.path.parent.mkdir(parents=True, exist_ok=True)
     progress.start("aligning", total, "steps")
-    if run.resume(state, key):
+    if run.resume(place, key):
         progress.say(f"Going on after step {run.state.step} of {total}.")
         progress.advance(run.state.step)
     earlier_s = run.state.seconds
@@ -310,7 +310,7 @@ def train(
                 run.state.seconds = clock.seconds
                 progress.advance(1, f"loss {loss:.3f}")
                 if stop.requested or clock.wants_storing:
-                    run.save(state, key)
+                    run.save(place, key)
                 if stop.requested:
                     return earlier_s
                 if clock.is_over:
