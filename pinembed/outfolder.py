@@ -7,6 +7,7 @@ on from one that was killed, whatever its process number and container.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import json
@@ -22,6 +23,7 @@ from pinembed.errors import OutputError, OutputExistsError
 from pinembed.version import __version__
 
 MARKER = "pinembed.json"
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # from linux/fcntl.h and linux/fs.h
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -179,10 +181,36 @@ def _sync(folder: Path) -> None:
 
 
 def _swap(staging: Path, out: Path) -> None:
-    """Rename `staging` to `out`; a folder that stood there takes the staging name, to be removed."""
+    """Rename `staging` to `out`; a folder that stood there takes the staging name, to be removed.
+
+    Where the system can exchange two names (Linux on most file systems), whoever looks sees the old folder or the new
+    one, and so does who comes after a kill. Elsewhere the name is missing for a moment between two renames, and the
+    next run puts the old folder back after a kill there.
+    """
     if not os.path.lexists(out):
         staging.rename(out)
-        return
+    elif not exchange(staging, out):
+        _swap_by_two_renames(staging, out)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Let two files or folders of one file system change their names in one step; False where the system cannot.
+
+    Source: https://man7.org/linux/man-pages/man2/rename.2.html
+    """
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:  # macOS, or an old C library
+        return False
+    names = (ctypes.c_char_p(os.fsencode(one)), ctypes.c_char_p(os.fsencode(other)))
+    if renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], ctypes.c_uint(RENAME_EXCHANGE)) == 0:
+        return True
+    found = ctypes.get_errno()
+    if found in {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}:  # a kernel or file system without it
+        return False
+    raise OSError(found, os.strerror(found), str(other))
+
+
+def _swap_by_two_renames(staging: Path, out: Path) -> None:
     previous = staging.with_name(staging.name.replace(".partial-", ".previous-"))
     out.rename(previous)
     try:

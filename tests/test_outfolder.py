@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pinembed import outfolder
 from pinembed.errors import OutputError, OutputExistsError, StoppedError
 from pinembed.outfolder import check_output, claimed_folder, staged_folder
 
@@ -208,9 +209,45 @@ def test_output_folder_comes_back_when_the_last_rename_fails(tmp_path: Path, mon
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", failing)
+    monkeypatch.setattr(outfolder, "exchange", lambda *_: False)  # a file system that can only rename
     with pytest.raises(OSError, match="the disk went away"):
         write(tmp_path / "out", overwrite=True)
     assert (tmp_path / "out" / "content.txt").read_text() == "old"
+    assert names(tmp_path) == ["out"]
+
+
+POLLS = """
+import pathlib, sys
+out, missing = pathlib.Path(sys.argv[1]), 0
+print("ready", flush=True)
+while not pathlib.Path(sys.argv[2]).exists():
+    missing += not out.is_dir()
+print(missing)
+"""
+
+
+def test_output_folder_is_there_at_every_moment_while_it_is_replaced(tmp_path: Path) -> None:
+    out, stop = tmp_path / "out", tmp_path / "stop"
+    write(out, "old")
+    if not outfolder.exchange(out, out):
+        pytest.skip("this file system cannot exchange two names")
+    poller = subprocess.Popen([sys.executable, "-c", POLLS, str(out), str(stop)], stdout=subprocess.PIPE, text=True)
+    assert poller.stdout is not None
+    assert poller.stdout.readline() == "ready\n"
+    for count in range(300):
+        write(out, f"{count}", overwrite=True)
+    stop.touch()
+    assert poller.communicate()[0] == "0\n"
+    assert names(tmp_path) == ["out", "stop"]
+
+
+def test_output_folder_is_replaced_where_names_cannot_be_exchanged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outfolder, "exchange", lambda *_: False)
+    write(tmp_path / "out", "old")
+    write(tmp_path / "out", overwrite=True)
+    assert (tmp_path / "out" / "content.txt").read_text() == "new"
     assert names(tmp_path) == ["out"]
 
 
