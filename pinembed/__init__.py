@@ -24,13 +24,23 @@ if TYPE_CHECKING:
     from pinembed.jobs.export import export as export
     from pinembed.jobs.finetune import finetune as finetune
     from pinembed.jobs.fuse import fuse as fuse
+    from pinembed.jobs.generations import generations as generations
     from pinembed.jobs.inspect import inspect as inspect
+    from pinembed.jobs.refresh import refresh as refresh
+    from pinembed.jobs.report import report as report
+    from pinembed.jobs.rollback import rollback as rollback
     from pinembed.jobs.search import search as search
+    from pinembed.jobs.switch import switch as switch
     from pinembed.jobs.trim import trim as trim
     from pinembed.jobs.verify import verify as verify
     from pinembed.settings.encoding import EncodeSettings as EncodeSettings
     from pinembed.settings.encoding import InspectSettings as InspectSettings
     from pinembed.settings.encoding import SearchSettings as SearchSettings
+    from pinembed.settings.home import GenerationsSettings as GenerationsSettings
+    from pinembed.settings.home import RefreshSettings as RefreshSettings
+    from pinembed.settings.home import ReportSettings as ReportSettings
+    from pinembed.settings.home import RollbackSettings as RollbackSettings
+    from pinembed.settings.home import SwitchSettings as SwitchSettings
     from pinembed.settings.model import AlignSettings as AlignSettings
     from pinembed.settings.model import AskSettings as AskSettings
     from pinembed.settings.model import TrimSettings as TrimSettings
@@ -47,19 +57,8 @@ if TYPE_CHECKING:
     from pinembed.trimmed.serving import ServingRequests as ServingRequests
 
 _COMMANDS = (
-    "align",
-    "appeal",
-    "ask",
-    "audit",
-    "encode",
-    "evaluate",
-    "export",
-    "finetune",
-    "fuse",
-    "inspect",
-    "search",
-    "trim",
-    "verify",
+    *("align", "appeal", "ask", "audit", "encode", "evaluate", "export", "finetune", "fuse", "generations"),
+    *("inspect", "refresh", "report", "rollback", "search", "switch", "trim", "verify"),
 )
 _HOMES = {
     "EmbeddingSource": "source.embedding_source",
@@ -70,6 +69,7 @@ _HOMES = {
     "ServingRequests": "trimmed.serving",
     "TrimmedModel": "trimmed.model",
     **{f"{name}Settings": "settings.encoding" for name in ("Encode", "Inspect", "Search")},
+    **{f"{name}Settings": "settings.home" for name in ("Generations", "Refresh", "Report", "Rollback", "Switch")},
     **{f"{name}Settings": "settings.model" for name in ("Align", "Ask", "Trim")},
     **{f"{name}Settings": "settings.quality" for name in ("Appeal", "Audit")},
     **{f"{name}Settings": "settings.source" for name in ("Export", "Verify")},

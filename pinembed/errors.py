@@ -84,6 +84,34 @@ class TableLockedError(TableError):
     exit_code = 5
 
 
+class GenerationError(PinembedError):
+    """A home folder or one of its generations is missing, damaged or edited."""
+
+
+class HomeLockedError(PinembedError):
+    """Another refresh works in the home folder."""
+
+    exit_code = 5
+
+
+class ConfigError(PinembedError):
+    """A CONFIG file has a key or a value that cannot be meant."""
+
+    exit_code = 2
+
+
+class OutOfTimeError(PinembedError):
+    """A refresh came to the end of its time between two steps; what was done is kept for the next run."""
+
+    exit_code = 6
+
+
+class CheckError(PinembedError):
+    """A new generation failed a check and does not serve."""
+
+    exit_code = 7
+
+
 class SourceError(PinembedError):
     """An embedding source is missing, damaged or of another format."""
 

@@ -24,7 +24,7 @@ from pinembed.version import __version__
 
 MARKER = "pinembed.json"
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # from linux/fcntl.h and linux/fs.h
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def staged_folder(out: Path, *, kind: str, overwrite: bool = False) -> Iterator[
     out = Path(os.path.abspath(out))  # noqa: PTH100  (resolve() would follow a link and replace its target)
     staging = out.with_name(f".{out.name}.partial-{secrets.token_hex(4)}") if out.name else out
     with _os_errors_as_sentences(out, staging):
-        with _locked(out.parent):
+        with locked(out.parent):
             _remove_abandoned(out)
             check_output(out, overwrite=overwrite)
             out.parent.mkdir(parents=True, exist_ok=True)
@@ -53,8 +53,8 @@ def staged_folder(out: Path, *, kind: str, overwrite: bool = False) -> Iterator[
             yield staging
             _write_marker(staging, kind)
             _share_as_folder(staging)
-            _sync(staging)
-            with _locked(out.parent):
+            sync_tree(staging)
+            with locked(out.parent):
                 check_output(out, overwrite=overwrite)
                 _swap(staging, out)
         finally:
@@ -71,8 +71,7 @@ def claimed_folder(out: Path, *, kind: str, overwrite: bool = False) -> Iterator
     """
     with _os_errors_as_sentences(out, out):
         check_output(out, overwrite=overwrite)
-        if out.is_dir():
-            shutil.rmtree(out)
+        remove_tree(out)
         out.mkdir(parents=True)
         try:
             yield out
@@ -168,16 +167,29 @@ def _share_as_folder(folder: Path) -> None:
             (folder / name).chmod(status.st_mode & 0o777 | mode)
 
 
-def _sync(folder: Path) -> None:
+def remove_tree(folder: Path) -> None:
+    """Remove a folder, where there is one, also with folders in it that may only be read."""
+    for parent, _, _ in os.walk(folder):
+        Path(parent).chmod(stat.S_IMODE(Path(parent).stat().st_mode) | stat.S_IRWXU)
+    if folder.is_dir():
+        shutil.rmtree(folder)
+
+
+def sync_tree(folder: Path) -> None:
     """Bring files and folder entries to the disk: a rename that survives a power cut must not name empty files."""
     for parent, _, names in os.walk(folder):
         for place in (*(Path(parent) / name for name in names), Path(parent)):
             if not place.is_symlink():
-                opened = os.open(place, os.O_RDONLY)
-                try:
-                    os.fsync(opened)
-                finally:
-                    os.close(opened)
+                sync(place)
+
+
+def sync(place: Path) -> None:
+    """Bring one file, or the entries of one folder, to the disk."""
+    opened = os.open(place, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _swap(staging: Path, out: Path) -> None:
@@ -222,7 +234,7 @@ def _swap_by_two_renames(staging: Path, out: Path) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """One process at a time looks at and renames what lies in the folder; where there are no locks, go on without."""
     try:
         opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -230,7 +242,7 @@ def _locked(folder: Path) -> Iterator[None]:
         yield  # it is not there yet, or whoever writes will say what is wrong
         return
     try:
-        _try_lock(opened, fcntl.LOCK_EX)
+        try_lock(opened, fcntl.LOCK_EX)
         yield
     finally:
         os.close(opened)
@@ -239,11 +251,11 @@ def _locked(folder: Path) -> Iterator[None]:
 def _hold(staging: Path) -> int:
     """Lock a staging folder until the descriptor is closed or the process is gone."""
     opened = os.open(staging, os.O_RDONLY | os.O_DIRECTORY)
-    _try_lock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try_lock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return opened
 
 
-def _try_lock(descriptor: int, operation: int) -> bool:
+def try_lock(descriptor: int, operation: int) -> bool:
     try:
         fcntl.flock(descriptor, operation)
     except OSError:  # held by another run, or a network file system without locks
@@ -259,7 +271,7 @@ def _remove_abandoned(out: Path) -> None:
     for leftover in (entry for entry in beside if entry.name.startswith(f".{out.name}.partial-")):
         opened = os.open(leftover, os.O_RDONLY)
         try:
-            if _try_lock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            if try_lock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 shutil.rmtree(leftover, ignore_errors=True)
         finally:
             os.close(opened)
@@ -276,7 +288,7 @@ def _os_errors_as_sentences(out: Path, staging: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in FULL:
             raise OutputError(
                 f"{out} could not be written: {error.strerror or error}.",
                 remedy="Free disk space or give --out on another disk; nothing was left behind.",

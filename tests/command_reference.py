@@ -31,7 +31,9 @@ prints `{"error": {"message", "remedy", "exit_code"}}` instead.
 | 2 | usage: a flag or argument cannot be meant |
 | 3 | too many bad inputs; what was good is stored |
 | 4 | the gate kept the champion |
-| 5 | another run holds the table |
+| 5 | another run holds the table, or the home |
+| 6 | the time of a refresh is over; the next run goes on |
+| 7 | a new generation failed a check; the one in use goes on serving |
 | 130, 143 | interrupted by SIGINT or SIGTERM; what was committed is whole |
 """
 

@@ -52,7 +52,11 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_every_file_of_the_package_and_the_sample_shop(installed: Path) -> None:
     package = REPOSITORY / "pinembed"
     wanted = {path.relative_to(package).as_posix() for path in package.rglob("*.py")}
-    wanted |= {"py.typed", *(f"encoder/architectures/{path.name}" for path in package.rglob("architectures/*.json"))}
+    wanted |= {
+        "py.typed",
+        "nightly/page.html",
+        *(f"encoder/architectures/{path.name}" for path in package.rglob("architectures/*.json")),
+    }
     shop = REPOSITORY / "sample_images"
     wanted |= {path.relative_to(REPOSITORY).as_posix() for path in (shop / "metadata.csv", *shop.glob("images/*.webp"))}
     packed = installed / "pinembed"

@@ -16,32 +16,18 @@ import pinembed
 from pinembed import settings
 from pinembed.cli.main import app
 from pinembed.errors import UsageError
-from pinembed.settings import encoding, measuring, model, quality, source, training
+from pinembed.settings import encoding, home, measuring, model, quality, source, training
 from pinembed.settings.option import Argument, Option, PythonOnly
 from tests.command_reference import commands
 
 PACKAGE = Path(settings.__file__).parent.parent
 SETTINGS = [
     found
-    for module in (encoding, measuring, model, quality, source, training)
+    for module in (encoding, home, measuring, model, quality, source, training)
     for found in vars(module).values()
     if dataclasses.is_dataclass(found) and found.__module__ == module.__name__
 ]
-COMMANDS = (
-    "align",
-    "appeal",
-    "ask",
-    "audit",
-    "encode",
-    "evaluate",
-    "export",
-    "finetune",
-    "fuse",
-    "inspect",
-    "search",
-    "trim",
-    "verify",
-)
+COMMANDS = pinembed._COMMANDS
 
 
 def records(found: type) -> dict[str, Any]:

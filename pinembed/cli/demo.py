@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def run(settings: DemoSettings, console: Console) -> None:
-    """Show the whole way on the sample shop: fine-tune, encode, search, export, trim, align, ask."""
+    """Show the whole way on the sample shop: fine-tune, encode, search, export, trim, align, ask, refresh."""
     from pinembed.jobs.demo import demo
 
     report = demo(settings, progress=console.progress, stop=console.stop)

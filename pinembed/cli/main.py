@@ -21,7 +21,9 @@ from pinembed.cli import (
     export,
     finetune,
     fuse,
+    generations,
     inspect,
+    refresh,
     search,
     trim,
     verify,
@@ -31,6 +33,13 @@ from pinembed.cli.console import print_error
 from pinembed.errors import PinembedError, StoppedError
 from pinembed.machine import set_wait_policy
 from pinembed.settings.encoding import EncodeSettings, InspectSettings, SearchSettings
+from pinembed.settings.home import (
+    GenerationsSettings,
+    RefreshSettings,
+    ReportSettings,
+    RollbackSettings,
+    SwitchSettings,
+)
 from pinembed.settings.measuring import DemoSettings, DoctorSettings
 from pinembed.settings.model import AlignSettings, AskSettings, TrimSettings
 from pinembed.settings.quality import AppealSettings, AuditSettings
@@ -40,7 +49,8 @@ from pinembed.version import __version__
 
 EPILOG = (
     "Exit codes: 0 done, 1 failure, 2 usage, 3 too many bad inputs (what was good is stored), "
-    "4 the gate kept the champion, 5 another run holds the table, 130/143 interrupted."
+    "4 the gate kept the champion, 5 another run holds the table or home, 6 out of time, 7 a check kept a generation "
+    "from serving, 130/143 interrupted."
 )
 
 app = typer.Typer(
@@ -70,7 +80,7 @@ def root(
 
 # in the order in which a newcomer meets them
 ENCODER, TABLE, SOURCE = "From a base to an encoder", "From images to a table", "From a table to files"
-MODEL, MACHINE = "From files to answers", "This machine"
+MODEL, HOME, MACHINE = "From files to answers", "Every night", "This machine"
 add_command(app, "finetune", FinetuneSettings, finetune.run, panel=ENCODER)
 add_command(app, "fuse", FuseSettings, fuse.run, panel=ENCODER)
 add_command(app, "evaluate", EvaluateSettings, evaluate.run, panel=ENCODER)
@@ -84,6 +94,11 @@ add_command(app, "verify", VerifySettings, verify.run, panel=SOURCE)
 add_command(app, "trim", TrimSettings, trim.run, panel=MODEL)
 add_command(app, "align", AlignSettings, align.run, panel=MODEL)
 add_command(app, "ask", AskSettings, ask.run, panel=MODEL)
+add_command(app, "refresh", RefreshSettings, refresh.run, panel=HOME)
+add_command(app, "report", ReportSettings, refresh.run_report, panel=HOME)
+add_command(app, "generations", GenerationsSettings, generations.run, panel=HOME)
+add_command(app, "rollback", RollbackSettings, generations.run_rollback, panel=HOME)
+add_command(app, "switch", SwitchSettings, generations.run_switch, panel=HOME)
 app.add_typer(bench.app, name="bench", rich_help_panel=MACHINE)
 add_command(app, "doctor", DoctorSettings, doctor.run, panel=MACHINE)
 add_command(app, "demo", DemoSettings, demo.run, panel=MACHINE)

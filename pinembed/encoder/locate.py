@@ -19,6 +19,8 @@ from typing import Any
 from pinembed.encoder.files import CONFIG_NAME, bring_by_hand, first_line, tokenizer_files, weights_in
 from pinembed.encoder.fusion import read_fusion
 from pinembed.errors import EncoderError, InstallationError, UsageError
+from pinembed.generation.reading import hold
+from pinembed.generation.record import ENCODER
 from pinembed.machine import recall, remember
 from pinembed.nouns.encoder_spec import EncoderSpec, Fusion, Preprocessing
 
@@ -122,14 +124,16 @@ def locate_encoder(reference: str, *, random_init: bool = False) -> EncoderFiles
     """Find an encoder's configuration and weights.
 
     Args:
-        reference: a folder, `NAME/PRETRAINED`, `hf-hub:OWNER/REPO`, or an architecture name with random_init.
+        reference: a folder, a home of generations, `NAME/PRETRAINED`, `hf-hub:OWNER/REPO`, or an architecture name
+            with random_init.
         random_init: allow an architecture without weights; the caller seeds it.
 
     Raises:
         EncoderError: nothing is found, or what is found cannot be read.
         UsageError: a bare architecture without random_init, or a reference with weights and random_init.
     """
-    folder = Path(reference)
+    held = hold(reference)
+    folder = Path(reference) if held is None else held.part(ENCODER)
     if folder.is_dir():
         files = _in_folder(folder, reference)
     elif reference.startswith("hf-hub:"):

@@ -18,7 +18,6 @@ from pinembed.images.read import read_file
 from pinembed.nouns.flag import CONFIRMED, FLAGGED, Flag
 from pinembed.nouns.item import Item
 from pinembed.nouns.manifest import Hidden
-from pinembed.table.address import parse_address
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.quality_tables import FlagTable
 
@@ -82,8 +81,7 @@ def leave_out(items: Sequence[Item], root: Path, table: str) -> tuple[tuple[Item
     Raises:
         TableError: there is no such table, or it cannot be read.
     """
-    EmbeddingTable.open(table)
-    flags = FlagTable(parse_address(table)).known().values()
+    flags = FlagTable(EmbeddingTable.open(table).address).known().values()
     flagged = _by_content(flag for flag in flags if flag.check in LEFT_OUT_OF_TRAINING and flag.state == CONFIRMED)
     remembered = recall_hashes(root)
     contents = {item.id: _content(item, remembered) for item in items} if flagged else {}

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from pinembed.errors import DataError, UsageError
+from pinembed.generation.reading import pinned
 from pinembed.machine import choose_device
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.reports.trimmed import Answer, AskReport, Question
@@ -110,11 +111,13 @@ def ask(
         SourceError: the source is damaged.
         UsageError: no question, one with a special token in it, or more tokens than the projector has.
         MissingExtraError: the extra `vlm` is missing.
+        GenerationError: a home without the generation that was asked for.
     """
     questions = read_questions(settings) if questions is None else questions
     began = time.perf_counter()
-    rows = EmbeddingSource.open(settings.source)
-    trimmed = TrimmedModel.load(settings.model, device=choose_device(settings.device), dtype=settings.dtype)
+    with pinned(settings.source, settings.model, generation=settings.generation) as (source, model):
+        rows = EmbeddingSource.open(source)
+        trimmed = TrimmedModel.load(model, device=choose_device(settings.device), dtype=settings.dtype)
     trimmed.require_projector().check_source(rows.spec.fingerprint, origin=str(settings.source))
     generate = functools.partial(
         trimmed.generate,

@@ -5,8 +5,9 @@ image file -> pixels -> embedding -> table row -> source shard -> soft tokens ->
 
 from __future__ import annotations
 
+import csv
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,12 +15,15 @@ from pinembed.catalogue.folder import read_catalogue
 from pinembed.encoder.encoder import load_encoder
 from pinembed.encoder.save import save_encoder
 from pinembed.errors import DataError
+from pinembed.generation.build import link_or_copy
 from pinembed.jobs.align import align
 from pinembed.jobs.ask import ask
 from pinembed.jobs.encode import encode
 from pinembed.jobs.evaluate import evaluate
 from pinembed.jobs.export import export
 from pinembed.jobs.finetune import finetune
+from pinembed.jobs.refresh import refresh
+from pinembed.jobs.rollback import rollback
 from pinembed.jobs.search import search
 from pinembed.jobs.trim import trim
 from pinembed.jobs.verify import verify
@@ -30,6 +34,7 @@ from pinembed.reports.demo import DemoReport, DemoStep
 from pinembed.reports.evaluate import EvaluateReport
 from pinembed.reports.trimmed import AlignReport, AskReport, Question
 from pinembed.settings.encoding import EncodeSettings, SearchSettings
+from pinembed.settings.home import RefreshSettings, RollbackSettings
 from pinembed.settings.measuring import DemoSettings
 from pinembed.settings.model import AlignSettings, AskSettings, TrimSettings
 from pinembed.settings.source import ExportSettings, VerifySettings
@@ -54,7 +59,7 @@ def sample_shop() -> Path:
 
 
 def demo(settings: DemoSettings, *, progress: Progress = SILENT, stop: Stop | None = None) -> DemoReport:
-    """Fine-tune, evaluate, encode, search, export, verify, trim, align and ask, and measure each step.
+    """Fine-tune, evaluate, encode, search, export, verify, trim, align, ask and refresh, and measure each step.
 
     Raises:
         DataError: the sample shop is not there.
@@ -101,6 +106,7 @@ class _Demo:
         self._trim()
         alignment = self._align()
         answered = self._ask()
+        self._live_three_nights()
         return DemoReport(
             data=self._data,
             out=self._out,
@@ -265,6 +271,66 @@ class _Demo:
             told = ", ".join(answers[: len(FIELDS)])
             said.append(f"{right} of {len(asked)} answers right; of {first.fields['title']} it says: {told}")
         return report
+
+    def _live_three_nights(self) -> None:
+        """A home of its own, which begins with the untrained encoder so that there is something to win."""
+        nights, rival = self._out / "nights", self._out / "other-base"
+        config, home, shop = nights / "CONFIG.toml", nights / "home", nights / "shop"
+        nights.mkdir()
+        with staged_folder(rival, kind="encoder") as folder:
+            save_encoder(load_encoder(BASE, random_init=True, seed=SEED + 1), folder)
+        rows = _read_metadata(self._data)
+        config.write_text(CONFIG.format(base=self._base.resolve(), group=GROUP, text=list(TEXT)), encoding="utf-8")
+        _write_shop(shop, self._data, rows[:-NEW_IMAGES])
+        self._refresh("begin a home of generations with the untrained encoder", config, home)
+        changed = [{**rows[0], "price": "1.00"}, *rows[1:]]
+        _write_shop(shop, self._data, changed)
+        self._refresh("first night: new products, and another price", config, home)
+        self._refresh("second night: another untrained encoder wants its place", config, home, challenger=rival)
+        self._refresh("third night: so does the fine-tuned one", config, home, challenger=self._encoder)
+        with self._step("go back to the generation before", f"pinembed rollback {home}", home) as said:
+            back = rollback(RollbackSettings(home=home))
+            said.append(f"generation {back.now} is in use again, the link changed in {back.switch_ms:.0f} ms")
+
+    def _refresh(self, name: str, config: Path, home: Path, *, challenger: Path | None = None) -> None:
+        more = "" if challenger is None else f" --challenger {challenger}"
+        with self._step(name, f"pinembed refresh {config}{more}", home) as said:
+            given = None if challenger is None else str(challenger)
+            settings = RefreshSettings(config=config, challenger=given)
+            report = refresh(settings, progress=_WithoutWords(self._progress), stop=self._stop)
+            counts = report.counts
+            made = f"generation {report.serves}: {counts.added} added, {counts.updated} changed, {counts.rows} rows"
+            said.append(f"kept out: {report.reason}" if report.kept else made)
+
+
+NEW_IMAGES = 8  # the last products, four views each
+CONFIG = """home = "home"
+images = "shop"
+encoder = "{base}"
+[encode]
+backend = "torch"
+[finetune]
+group = "{group}"
+text = {text}
+"""
+
+
+def _read_metadata(data: Path) -> list[dict[str, str]]:
+    with (data / "metadata.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _write_shop(shop: Path, data: Path, rows: Sequence[dict[str, str]]) -> None:
+    """A catalogue of these rows; their images are linked."""
+    for row in rows:
+        place = shop / row["file_name"]
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            link_or_copy(data / row["file_name"], place)
+    with (shop / "metadata.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 class _WithoutWords:

@@ -12,7 +12,7 @@ from pinembed.reports.encode import EncodeReport
 from pinembed.settings.encoding import EncodeSettings
 from pinembed.table.address import parse_address
 from pinembed.table.columns import refuse_other_types, text_columns
-from pinembed.table.lock import run_lock
+from pinembed.table.lock import refuse_sealed, run_lock
 from pinembed.table.side_tables import Tables
 
 
@@ -29,6 +29,8 @@ def encode(settings: EncodeSettings, *, progress: Progress = SILENT, stop: Stop 
         StoppedError: `stop` was asked for; what was committed is whole.
     """
     started_s = time.perf_counter()
+    if not settings.dry_run:
+        refuse_sealed(settings.table)
     tables = Tables(parse_address(settings.table))
     target = choose_target(settings, tables)
     if tables.embeddings is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from pinembed.encoder.encoder import load_encoder, load_tokenizer
 from pinembed.encoder.locate import locate_encoder
 from pinembed.evaluation.plot import check_plot, draw_comparisons
 from pinembed.evaluation.questions import Answers, ItemAnswers, Questions, ask, ask_items, compare_items, make_questions
+from pinembed.generation.reading import pinned
 from pinembed.machine import choose_device
 from pinembed.metrics.compression import measure_formats
 from pinembed.metrics.intervals import accuracy, direction_scores
@@ -38,6 +40,11 @@ def evaluate(settings: EvaluateSettings, *, progress: Progress = SILENT) -> Eval
         EncoderError: an encoder cannot be loaded, or gives NaN.
         MissingExtraError: a plot is wanted and matplotlib is not installed.
     """
+    with pinned(settings.encoder, *settings.against, generation=settings.generation) as (encoder, *against):
+        return _evaluated(dataclasses.replace(settings, encoder=encoder, against=tuple(against)), progress)
+
+
+def _evaluated(settings: EvaluateSettings, progress: Progress) -> EvaluateReport:
     rivals = settings.against
     if settings.plot is not None:
         check_plot(settings.plot, has_something=bool(rivals) or settings.storage_formats)

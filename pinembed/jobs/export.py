@@ -41,7 +41,7 @@ def export(settings: ExportSettings, *, progress: Progress = SILENT) -> ExportRe
     """
     began = time.perf_counter()
     check_output(settings.out, overwrite=settings.overwrite)
-    opened = EmbeddingTable.open(settings.table)
+    opened = EmbeddingTable.open(settings.table, generation=settings.generation)
     lines_of = None if settings.model is None else _lines_of(opened, settings.model, settings)
     hidden = hidden_rows(opened, settings.hide) if settings.hide else None
     with staged_folder(settings.out, kind=f"export ({settings.format})", overwrite=settings.overwrite) as folder:

@@ -21,7 +21,7 @@ def inspect(settings: InspectSettings) -> TableReport:
     Raises:
         TableError: no such table, or one that pinembed did not make.
     """
-    opened = EmbeddingTable.open(settings.table)
+    opened = EmbeddingTable.open(settings.table, generation=settings.generation)
     folders: Counter[str] = Counter()
     for batch in opened.batches(["folder"]):
         folders.update(batch.column("folder").to_pylist())

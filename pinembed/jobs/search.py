@@ -28,7 +28,7 @@ def search(settings: SearchSettings, *, progress: Progress = SILENT) -> SearchRe
     """
     queries = {"text": settings.text, "image": settings.image, "item": settings.item}
     kind, query = next((kind, str(value)) for kind, value in queries.items() if value is not None)
-    opened = EmbeddingTable.open(settings.table)
+    opened = EmbeddingTable.open(settings.table, generation=settings.generation)
     if settings.item is not None:
         query_D: Sequence[float] = opened.vector_of(settings.item)
     else:

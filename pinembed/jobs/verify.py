@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from pinembed.generation.reading import hold
+from pinembed.generation.record import SOURCE
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.reports.source import VerifyReport
 from pinembed.settings.source import VerifySettings
@@ -18,16 +20,16 @@ def verify(settings: VerifySettings, *, progress: Progress = SILENT) -> VerifyRe
         SourceError: the folder is no export at all.
     """
     began = time.perf_counter()
-    with folder_descriptor(settings.folder) as descriptor:
-        check = FolderCheck(settings.folder, descriptor, read=progress.advance)
-        progress.start(
-            "verifying", sum(path.stat().st_size for path in settings.folder.iterdir() if path.is_file()), "B"
-        )
+    held = hold(settings.folder, generation=settings.generation)
+    folder = settings.folder if held is None else held.part(SOURCE)
+    with folder_descriptor(folder) as descriptor:
+        check = FolderCheck(folder, descriptor, read=progress.advance)
+        progress.start("verifying", sum(path.stat().st_size for path in folder.iterdir() if path.is_file()), "B")
         check.run()
         progress.finish()
     manifest = check.manifest
     return VerifyReport(
-        folder=settings.folder,
+        folder=folder,
         format=manifest.format if manifest else None,
         items=manifest.count if manifest else None,
         dim=manifest.dim if manifest else None,

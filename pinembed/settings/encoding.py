@@ -16,8 +16,10 @@ from pinembed.settings.option import (
     BatchSizeOption,
     DeviceOption,
     EncoderOption,
+    GenerationOption,
     Option,
     PythonOnly,
+    ReadTableOption,
     TableOption,
     described,
 )
@@ -198,7 +200,8 @@ class EncodeSettings:
 class InspectSettings:
     """A table to look at."""
 
-    table: TableOption
+    table: ReadTableOption
+    generation: GenerationOption = None
 
 
 @described
@@ -211,7 +214,8 @@ class SearchSettings:
     """
 
     text: Annotated[str | None, Argument("Words to search for.")] = None
-    table: TableOption
+    table: ReadTableOption
+    generation: GenerationOption = None
     image: Annotated[Path | None, Option("Picture to search for, an image file.")] = None
     item: Annotated[str | None, Option("Id of a row; finds the items like it.")] = None
     encoder: Annotated[str | None, Option("Encoder of the table; by default the one that it was made with.")] = None

@@ -13,6 +13,7 @@ from pinembed.settings.option import (
     Argument,
     DataArgument,
     DeviceOption,
+    GenerationOption,
     GroupOption,
     Option,
     OutOption,
@@ -143,8 +144,9 @@ class AskSettings:
     """
 
     question: Annotated[str | None, Argument("What to ask; with --jsonl it is for lines without one.")] = None
-    model: Annotated[Path, Option("Folder that `pinembed align` wrote.")]
-    source: SourceOption
+    model: Annotated[Path, Option("Folder that `pinembed align` wrote, or a HOME of generations.")]
+    source: Annotated[Path, Option("Embedding source that `pinembed export` wrote, or a HOME of generations.")]
+    generation: GenerationOption = None
     items: Annotated[
         tuple[str, ...], Option("Item id; give it again for a question about several.", flags=("--item",))
     ] = ()

@@ -80,6 +80,14 @@ OverwriteOption = Annotated[
     bool, Option("Replace an output folder that pinembed wrote; other files are never deleted.")
 ]
 TableOption = Annotated[str, Option("Embedding table, DATABASE/NAME: catalog/pins is catalog/pins.lance.")]
+ReadTableOption = Annotated[
+    str, Option("Embedding table, DATABASE/NAME: catalog/pins is catalog/pins.lance; or a HOME of generations.")
+]
+GenerationOption = Annotated[
+    int | None,
+    Option("Which generation of a HOME to read.", min=1, shown_default="the one in use"),
+]
+HomeArgument = Annotated[Path, Argument("Home of generations, which `pinembed refresh` keeps.", metavar="HOME")]
 EncoderOption = Annotated[
     str, Option("Encoder: a folder in open_clip's local-dir layout, NAME/PRETRAINED, or hf-hub:OWNER/REPO.")
 ]

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Annotated
 
 from pinembed.errors import UsageError
-from pinembed.settings.option import Argument, Option, OutOption, OverwriteOption, TableOption, described
+from pinembed.settings.option import (
+    Argument,
+    GenerationOption,
+    Option,
+    OutOption,
+    OverwriteOption,
+    ReadTableOption,
+    described,
+)
 from pinembed.settings.quality import check_names
 
 PLAIN_FORMATS = ("source", "parquet", "npy")
@@ -23,8 +31,9 @@ class ExportSettings:
         UsageError: an unknown format, or options that do not go with it.
     """
 
-    table: TableOption
+    table: ReadTableOption
     out: OutOption
+    generation: GenerationOption = None
     format: Annotated[
         str,
         Option(
@@ -83,4 +92,5 @@ class ExportSettings:
 class VerifySettings:
     """A folder to check."""
 
-    folder: Annotated[Path, Argument("Folder that `pinembed export` wrote.", metavar="DIR")]
+    folder: Annotated[Path, Argument("Folder that `pinembed export` wrote, or a HOME of generations.", metavar="DIR")]
+    generation: GenerationOption = None

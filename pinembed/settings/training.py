@@ -14,6 +14,7 @@ from pinembed.settings.option import (
     DataArgument,
     DeviceOption,
     EncoderOption,
+    GenerationOption,
     GroupOption,
     Option,
     OutOption,
@@ -152,7 +153,14 @@ class EvaluateSettings:
     """An encoder, alone or beside others, and the split of a catalogue that it is measured on."""
 
     data: DataArgument
-    encoder: EncoderOption
+    encoder: Annotated[
+        str,
+        Option(
+            "Encoder: a folder in open_clip's local-dir layout, NAME/PRETRAINED, hf-hub:OWNER/REPO, or a HOME of "
+            "generations."
+        ),
+    ]
+    generation: GenerationOption = None
     against: Annotated[
         tuple[str, ...],
         Option(

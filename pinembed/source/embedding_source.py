@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinembed.errors import SourceError, UnknownItemError
+from pinembed.generation.reading import Held, hold
+from pinembed.generation.record import SOURCE
 from pinembed.nouns.encoder_spec import EncoderSpec
 from pinembed.nouns.manifest import SOURCE_FORMAT, Manifest
 from pinembed.source.id_index import IdIndex
@@ -32,23 +34,33 @@ class EmbeddingSource:
 
     Attributes:
         ids: all ids in row order, read when they are asked for; `len`, index, slice, `in` and iteration work.
+        held: the generation that it lies in, which stays as long as this source lives; None outside of a home.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, ids: IdIndex, shards: ShardFiles) -> None:
+    def __init__(
+        self, folder: Path, manifest: Manifest, ids: IdIndex, shards: ShardFiles, *, held: Held | None = None
+    ) -> None:
         self.folder = folder
+        self.held = held
         self.manifest = manifest
         self.ids = ids
         self._shards = shards
 
     @classmethod
-    def open(cls, folder: str | Path) -> EmbeddingSource:
+    def open(cls, folder: str | Path, *, generation: int | None = None) -> EmbeddingSource:
         """Open a folder for reading; lengths, headers and the manifest's checksum are checked, contents are not.
 
+        Args:
+            folder: that `export` wrote, or a home of generations.
+            generation: of the home; None for the one in use.
+
         Raises:
+            GenerationError, UsageError: as for `hold`.
             SourceError: no such folder, another format or version, a file that is missing, cut short or no
                 safetensors file, or an edited manifest.
         """
-        folder = Path(folder)
+        held = hold(folder, generation=generation)
+        folder = Path(folder) if held is None else held.part(SOURCE)
         with folder_descriptor(folder) as descriptor:
             manifest = read_manifest(folder, descriptor)
             if manifest.format != SOURCE_FORMAT or manifest.index is None:
@@ -61,7 +73,7 @@ class EmbeddingSource:
                 ids = IdIndex(index, count=manifest.count, file=str(folder / manifest.index.file))
             finally:
                 os.close(index)
-            return cls(folder, manifest, ids, ShardFiles(folder, descriptor, manifest))
+            return cls(folder, manifest, ids, ShardFiles(folder, descriptor, manifest), held=held)
 
     @property
     def spec(self) -> EncoderSpec:

@@ -15,6 +15,8 @@ from lance import LanceDataset, write_dataset
 from lance import dataset as open_dataset
 
 from pinembed.errors import EncoderMismatchError, TableError, UnknownItemError, UsageError
+from pinembed.generation.reading import Held, hold
+from pinembed.generation.record import ENCODER, TABLE, TABLE_NAME
 from pinembed.nouns.encoder_spec import EncoderSpec
 from pinembed.table.address import SIDE_TABLES, TableAddress, parse_address
 from pinembed.table.schema import DTYPES, FP16, IMAGE_VECTOR, REFERENCE_KEY, VECTOR, stored_spec, table_schema
@@ -33,25 +35,30 @@ class EmbeddingTable:
         address: where it lies.
         dataset: the Lance dataset that it is; what a run of encode needs, at a tenth of the start-up of lancedb.
         spec: identity of the encoder that made every vector in it.
+        held: the generation that it lies in, which stays as long as this table lives; None outside of a home.
     """
 
-    def __init__(self, address: TableAddress, dataset: LanceDataset) -> None:
+    def __init__(self, address: TableAddress, dataset: LanceDataset, *, held: Held | None = None) -> None:
         self.address = address
+        self.held = held
         self.dataset = dataset
         self.spec: EncoderSpec = stored_spec(self.schema, table=str(address))
 
     @classmethod
-    def open(cls, table: str) -> EmbeddingTable:
+    def open(cls, table: str, *, generation: int | None = None) -> EmbeddingTable:
         """Open a table that exists.
 
         Args:
-            table: DATABASE/NAME.
+            table: DATABASE/NAME, or a home of generations.
+            generation: of the home; None for the one in use.
 
         Raises:
             TableError: no such table, or one that pinembed did not make.
+            GenerationError, UsageError: as for `hold`.
         """
-        address = parse_address(table)
-        found = cls.find(address)
+        held = hold(table, generation=generation)
+        address = parse_address(table if held is None else str(held.part(f"{TABLE}/{TABLE_NAME}")))
+        found = cls.find(address, held=held)
         if found is None:
             raise TableError(
                 f"There is no table {address}; {_tables_there(address)}.",
@@ -60,7 +67,7 @@ class EmbeddingTable:
         return found
 
     @classmethod
-    def find(cls, address: TableAddress) -> EmbeddingTable | None:
+    def find(cls, address: TableAddress, *, held: Held | None = None) -> EmbeddingTable | None:
         """The table at an address; None where there is none yet.
 
         Raises:
@@ -69,7 +76,7 @@ class EmbeddingTable:
         if not table_exists(address):
             return None
         try:
-            return cls(address, open_dataset(address.uri))
+            return cls(address, open_dataset(address.uri), held=held)
         except LANCE_ERRORS as error:
             raise TableError(
                 f"Table {address} cannot be opened: {first_line(error)}",
@@ -113,7 +120,9 @@ class EmbeddingTable:
 
     @property
     def reference(self) -> str:
-        """How the encoder was named in the run that made the table; empty when that is not known."""
+        """Where the encoder lies: in the table's own generation, or as the run named it that made the table."""
+        if self.held is not None:
+            return str(self.held.folder / ENCODER)
         return str((self.schema.metadata or {}).get(REFERENCE_KEY, b"").decode())
 
     @property

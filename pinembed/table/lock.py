@@ -6,38 +6,71 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pinembed.errors import TableError, TableLockedError
+from pinembed.errors import PinembedError, TableError, TableLockedError, UsageError
+from pinembed.generation.reading import hold
 from pinembed.table.address import TableAddress
 
 
-@contextmanager
-def run_lock(address: TableAddress) -> Iterator[None]:
+def run_lock(address: TableAddress) -> AbstractContextManager[None]:
     """Hold the table for one run; the operating system frees it when the process ends, however it ends.
 
     Raises:
+        UsageError: the table lies in a home of generations.
         TableLockedError: another run holds it; exit code 5.
         TableError: the lock's folder cannot be written.
     """
-    path = address.lock_path
+    refuse_sealed(address.uri)
+    return file_lock(address.lock_path, of=f"table {address}", is_held=TableLockedError)
+
+
+def refuse_sealed(table: str) -> None:
+    """Let nobody write into a generation.
+
+    Args:
+        table: DATABASE/NAME, or a home of generations.
+
+    Raises:
+        UsageError: it lies in one.
+    """
+    if hold(table) is not None:
+        raise UsageError(
+            f"--table {table} lies in a home of generations, which are sealed.",
+            remedy="Run `pinembed refresh` with the home's CONFIG, or give a table outside of it.",
+        )
+
+
+@contextmanager
+def file_lock(path: Path, *, of: str, is_held: type[PinembedError]) -> Iterator[None]:
+    """Hold what a lock file stands for.
+
+    Args:
+        path: of the lock file; who holds it is written beside it.
+        of: what it stands for, for messages.
+        is_held: the error that says who holds it.
+
+    Raises:
+        is_held: somebody else holds it.
+        TableError: the lock's folder cannot be written.
+    """
     lock = FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(blocking=False)
     except Timeout as error:
-        raise TableLockedError(
-            f"Another run holds table {address}: {_holder(path)}.",
+        raise is_held(
+            f"Another run holds {of}: {_holder(path)}.",
             remedy="Wait until it ends, or end it with that process id; then run the same command again.",
         ) from error
     except OSError as error:
         raise TableError(
-            f"The lock {path} of table {address} cannot be written: {error.strerror or error}.",
-            remedy="Check that the database folder may be written.",
+            f"The lock {path} of {of} cannot be written: {error.strerror or error}.",
+            remedy="Check that its folder may be written.",
         ) from error
     try:
         _introduce(path)

@@ -18,6 +18,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from pinembed.errors import ModelError, NonFiniteEmbeddingError, UsageError
+from pinembed.generation.reading import hold
+from pinembed.generation.record import MODEL
 from pinembed.trimmed.checkpoint import import_transformers, read_checkpoint, without_bars
 from pinembed.trimmed.families import Family, family_of
 from pinembed.trimmed.projector import Projector, load_projector, no_projector
@@ -58,7 +60,7 @@ class TrimmedModel:
         """Load a folder that `trim` or `align` wrote, for answering.
 
         Args:
-            folder: of the trimmed checkpoint.
+            folder: of the trimmed checkpoint, or a home of generations.
             device: torch device.
             dtype: `auto` for the type that the weights are stored in, or one of DTYPES.
 
@@ -67,7 +69,8 @@ class TrimmedModel:
             ModelError: not a trimmed checkpoint, or damaged.
             MissingExtraError: the extra `vlm` is missing.
         """
-        folder = Path(folder)
+        held = hold(folder)
+        folder = Path(folder) if held is None else held.part(MODEL)
         if dtype not in DTYPES:
             raise UsageError(f"--dtype {dtype} is not one of {', '.join(DTYPES)}.", remedy="Give one of these.")
         if not read_checkpoint(folder).is_trimmed:

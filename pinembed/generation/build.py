@@ -1,0 +1,192 @@
+"""A generation is begun as a clone of the last one, sealed when it is whole, and removed when nobody reads it."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from pinembed.generation.home import Home
+from pinembed.generation.record import RECORD, Generation, listed
+from pinembed.outfolder import locked, remove_tree, sync, sync_tree, try_lock
+
+NO_LINKS = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS, errno.EACCES}
+LEFT_BEHIND = ("*.lock", "*.holder.json")  # of runs of encode, which have ended
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clone:
+    """What a clone cost.
+
+    Attributes:
+        files: that it has.
+        copied_bytes: of files that the file system could not link.
+    """
+
+    files: int
+    copied_bytes: int
+
+
+def clone_folder(old: Path, new: Path, *, link: bool = True) -> Clone:
+    """A folder of the same files under second names, which takes no space; copies where the file system has no links.
+
+    Only files that are never written again may be cloned: Lance's are, and so is everything in a sealed generation.
+    What is added to the new folder, or removed from it, does not touch the old one. It appears whole or not at all.
+
+    Args:
+        old: the folder.
+        new: must not exist.
+        link: False copies all files, as those of the user, who may write them again.
+    """
+    staging = new.with_name(f".{new.name}.cloning")
+    shutil.rmtree(staging, ignore_errors=True)
+    files = copied_bytes = 0
+    for parent, folders, names in os.walk(old):
+        there = staging / Path(parent).relative_to(old)
+        there.mkdir(parents=True)
+        folders.sort()
+        for name in sorted(names):
+            files += 1
+            copied_bytes += (link_or_copy if link else _copy)(Path(parent) / name, there / name)
+    staging.rename(new)
+    return Clone(files=files, copied_bytes=copied_bytes)
+
+
+def link_or_copy(old: Path, new: Path) -> int:
+    """Give a file a second name; returns the bytes that had to be copied instead."""
+    try:
+        os.link(old, new)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        return _copy(old, new)
+    return 0
+
+
+def _copy(old: Path, new: Path) -> int:
+    shutil.copyfile(old, new)
+    return new.stat().st_size
+
+
+def share_equal_files(new: Path, old: Path) -> int:
+    """Let files of the new folder that are the same in the old one be the old ones; returns the bytes that it saves.
+
+    Raises:
+        OSError: a file cannot be read or renamed.
+    """
+    saved = 0
+    for path in sorted(new.rglob("*")):
+        twin = old / path.relative_to(new)
+        if path.is_file() and twin.is_file() and not path.samefile(twin) and _same_bytes(path, twin):
+            beside = path.with_name(f".{path.name}.shared")
+            beside.unlink(missing_ok=True)
+            if link_or_copy(twin, beside) == 0:
+                saved += path.stat().st_size
+                beside.replace(path)
+            else:
+                beside.unlink()
+    return saved
+
+
+def _same_bytes(one: Path, other: Path) -> bool:
+    if one.stat().st_size != other.stat().st_size:
+        return False
+    with one.open("rb") as ours, other.open("rb") as theirs:
+        while piece := ours.read(1 << 20):
+            if piece != theirs.read(1 << 20):
+                return False
+    return True
+
+
+def seal(home: Home, record: Generation) -> Generation:
+    """Make `next` a generation: its record with the list of its files, on the disk, read-only, renamed.
+
+    The record is written last, so that a folder with one is whole.
+    """
+    folder = home.next_folder
+    for pattern in LEFT_BEHIND:
+        for left in folder.rglob(pattern):
+            left.unlink()
+    sealed = dataclasses.replace(record, files=listed(folder))
+    text = json.dumps(sealed.to_json(), indent=1, ensure_ascii=False)
+    (folder / RECORD).write_text(text + "\n", encoding="utf-8")
+    _make_read_only(folder)
+    sync_tree(folder)
+    folder.rename(home.folder_of(record.number))
+    sync(home.folder)
+    sync(home.folder_of(record.number).parent)
+    return sealed
+
+
+def reopen(home: Home) -> None:
+    """Go on with a `next` whose sealing was killed."""
+    folder = home.next_folder
+    if (folder / RECORD).exists():
+        for parent in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+            parent.chmod(0o755)
+        (folder / RECORD).unlink()
+
+
+def own_bytes(folder: Path) -> int:
+    """Of the files that no other folder has by a hard link."""
+    found = (path.lstat() for path in folder.rglob("*") if path.is_file())
+    return sum(status.st_size for status in found if status.st_nlink == 1)
+
+
+def _make_read_only(folder: Path) -> None:
+    """Take the right to write from everybody; files of several names are as their first folder set them."""
+    for parent, _, names in os.walk(folder):
+        for place in (Path(parent), *(Path(parent) / name for name in names)):
+            found = place.lstat()
+            if stat.S_ISDIR(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_nlink == 1):
+                place.chmod(stat.S_IMODE(found.st_mode) & ~0o222)
+
+
+def prune(home: Home, *, keep: int) -> tuple[list[int], list[int]]:
+    """Remove the oldest generations, but never the one that serves, the latest, or one that somebody reads.
+
+    Args:
+        home: of the generations.
+        keep: how many may stay.
+
+    Returns:
+        The numbers that were removed, and those that were spared for their readers.
+    """
+    _remove_unfinished(home)
+    numbers = home.numbers
+    removed: list[int] = []
+    spared: list[int] = []
+    for number in [number for number in numbers[:-1] if number != home.current][: max(0, len(numbers) - keep)]:
+        (removed if _remove_unread(home, number) else spared).append(number)
+    return removed, spared
+
+
+def _remove_unread(home: Home, number: int) -> bool:
+    folder = home.folder_of(number)
+    descriptor = os.open(folder / RECORD, os.O_RDONLY)
+    try:
+        if not try_lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            return False
+        with locked(home.folder):
+            if home.current == number:  # somebody went back to it just now
+                return False
+            gone = folder.with_name(f".removed-{folder.name}-{secrets.token_hex(4)}")
+            folder.chmod(0o755)
+            folder.rename(gone)
+        remove_tree(gone)
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _remove_unfinished(home: Home) -> None:
+    """What a kill left of an earlier removal."""
+    for left in home.folder_of(0).parent.glob(".removed-*"):
+        remove_tree(left)

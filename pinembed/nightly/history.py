@@ -1,0 +1,159 @@
+"""History: each run and each figure of a home is a row of a Lance table, HOME/history/runs and HOME/history/metrics."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import socket
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pinembed.nouns.run_record import INTERRUPTED
+from pinembed.reports.refresh import MetricRow
+from pinembed.table.address import TableAddress
+from pinembed.table.schema import PRIMARY_KEY
+from pinembed.table.side_tables import SideTable
+from pinembed.version import __version__
+
+HISTORY = "history"
+COUNTED = ("added", "updated", "unchanged", "duplicate", "failed", "removed", "rows")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HomeRun:
+    """One run of refresh. What is only known at its end is None until then, and stays so in a run that was killed.
+
+    Attributes:
+        run: unique id.
+        started_at: ISO 8601 in UTC.
+        ending: `done`, `nothing to do`, `kept the champion`, or the error's class; as read also `interrupted`.
+        generation: that was made.
+        before: that was in use at the start.
+        steps: seconds by name.
+        cost: of its time, at the price under which it ran.
+    """
+
+    run: str
+    started_at: str
+    host: str
+    pid: int
+    version: str
+    ending: str | None = None
+    message: str | None = None
+    generation: int | None = None
+    before: int | None = None
+    fingerprint: str | None = None
+    why: str | None = None
+    seconds: float | None = None
+    cost: float | None = None
+    steps: Mapping[str, float] = field(default_factory=dict)
+    counts: Mapping[str, int | None] = field(default_factory=dict)
+
+    @classmethod
+    def begun(cls, *, before: int | None) -> HomeRun:
+        """A run that begins now, in this process."""
+        return cls(
+            run=uuid.uuid4().hex,
+            started_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=__version__,
+            before=before,
+        )
+
+    def to_row(self) -> dict[str, Any]:
+        """Columns of the runs table."""
+        row = {found.name: getattr(self, found.name) for found in dataclasses.fields(self)}
+        counts = row.pop("counts")
+        return {**row, "steps": json.dumps(dict(self.steps)), **{name: counts.get(name) for name in COUNTED}}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> HomeRun:
+        """The inverse of `to_row`; a run that never told its end counts as interrupted."""
+        own = {name: value for name, value in row.items() if name not in COUNTED}
+        counts = {name: row[name] for name in COUNTED}
+        ending = own["ending"] or INTERRUPTED
+        return cls(**{**own, "ending": ending, "steps": json.loads(own["steps"]), "counts": counts})
+
+
+RUNS_SCHEMA = pa.schema(
+    [
+        pa.field("run", pa.string(), nullable=False, metadata=PRIMARY_KEY),
+        *(pa.field(name, pa.string()) for name in ("started_at", "host", "version", "ending", "message")),
+        *(pa.field(name, pa.int64()) for name in ("pid", "generation", "before")),
+        *(pa.field(name, pa.string()) for name in ("fingerprint", "why", "steps")),
+        *(pa.field(name, pa.float64()) for name in ("seconds", "cost")),
+        *(pa.field(name, pa.int64()) for name in COUNTED),
+    ]
+)
+METRICS_SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False, metadata=PRIMARY_KEY),
+        pa.field("generation", pa.int64()),
+        *(pa.field(name, pa.string()) for name in ("at", "name", "direction", "slice", "data")),
+        *(pa.field(name, pa.float64()) for name in ("value", "low", "high")),
+    ]
+)
+
+
+class History:
+    """Runs and figures of one home; a table is made with its first row.
+
+    Args:
+        home: its folder.
+    """
+
+    def __init__(self, home: Path) -> None:
+        database = str(home / HISTORY)
+        self._runs = SideTable(TableAddress(database=database, name="runs"), RUNS_SCHEMA)
+        self._metrics = SideTable(TableAddress(database=database, name="metrics"), METRICS_SCHEMA)
+
+    def note(self, run: HomeRun) -> None:
+        """Write a run down; again at its end.
+
+        Raises:
+            TableError: the table cannot be written.
+        """
+        self._runs.upsert([run.to_row()])
+        if run.ending:
+            self._runs.compact()
+            self._metrics.compact()
+
+    def record(self, metrics: Iterable[MetricRow]) -> None:
+        """Write figures down; those of a generation that is measured again take the place of the older.
+
+        Raises:
+            TableError: the table cannot be written.
+        """
+        unique = {metric.key: metric for metric in metrics}
+        self._metrics.upsert([{"key": key, **dataclasses.asdict(metric)} for key, metric in unique.items()])
+
+    def runs(self) -> list[HomeRun]:
+        """All runs, the oldest first."""
+        rows = self._runs.read().sort_by("started_at").to_pylist()
+        return [HomeRun.from_row(row) for row in rows]
+
+    def metrics(self) -> list[MetricRow]:
+        """All figures, by generation and name."""
+        rows = self._metrics.read().drop_columns("key").to_pylist()
+        found = [MetricRow(**row) for row in rows]
+        return sorted(found, key=lambda metric: metric.key)
+
+    def last_seconds(self) -> dict[str, float]:
+        """How long each step took the last time that it was done."""
+        return last_seconds(self.runs())
+
+
+def last_seconds(runs: Sequence[HomeRun]) -> dict[str, float]:
+    """Seconds by the name of a step, of the latest run that did it."""
+    found: dict[str, float] = {}
+    for run in runs:
+        found.update(run.steps)
+    return found

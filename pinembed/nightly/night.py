@@ -1,0 +1,343 @@
+"""One night: the steps that make a generation out of the last one, each done once however often the run is killed."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pinembed.errors import CheckError, OutOfTimeError, TooManyFailuresError
+from pinembed.generation.build import clone_folder, share_equal_files
+from pinembed.generation.home import Home
+from pinembed.generation.ledger import Attempt, Ledger
+from pinembed.generation.record import ENCODER, MODEL, SOURCE, TABLE, TABLE_NAME
+from pinembed.nightly.alpha import alpha_of_next, judge, now_utc
+from pinembed.nightly.calls import Jobs
+from pinembed.nightly.challenge import put_encoder, take, tune
+from pinembed.nightly.checks import metrics_of, run_checks
+from pinembed.nightly.config import RefreshConfig, Retrain
+from pinembed.nightly.figures import Figure, plain_figures, retrieval_figures
+from pinembed.nightly.model_step import ModelStep
+from pinembed.nightly.plan import NightPlan
+from pinembed.nightly.steps import StepBook, StepRecord
+from pinembed.nouns.progress import Progress, Stop
+from pinembed.nouns.run_record import Counts
+from pinembed.outfolder import remove_tree
+from pinembed.reports.refresh import CheckResult, StepReport
+from pinembed.settings.encoding import EncodeSettings
+from pinembed.settings.source import ExportSettings, VerifySettings
+from pinembed.settings.training import EvaluateSettings
+
+SHARDS = 64  # of a source, so that a night's items change few of its files
+MIB = 1 << 20
+HOUR_S = 3600.0
+
+
+class Night:
+    """The steps of one generation, in the folder `next` of a home.
+
+    Args:
+        config: what is wanted.
+        home: with the generation that this one begins from.
+        plan: why.
+        ledger: what was tried before.
+        jobs: to call.
+        progress: hears of each step.
+        stop: asks to end between two steps.
+        challenger: encoder that is judged in place of a training.
+
+    Attributes:
+        steps: what was done, in order.
+        checks: of the generation, once they were run.
+    """
+
+    def __init__(
+        self,
+        config: RefreshConfig,
+        home: Home,
+        plan: NightPlan,
+        ledger: Ledger,
+        *,
+        jobs: Jobs,
+        progress: Progress,
+        stop: Stop,
+        challenger: str | None = None,
+    ) -> None:
+        self._config = config
+        self._home = home
+        self._plan = plan
+        self._jobs = jobs
+        self._progress = progress
+        self._stop = stop
+        self._brought = challenger
+        self._started_s = time.monotonic()
+        self._folder = home.next_folder
+        self._base = None if plan.base is None else home.folder_of(plan.base.number)
+        self._ledger = ledger
+        self._begin()
+        self.steps: list[StepReport] = []
+        self.checks: tuple[CheckResult, ...] = ()
+
+    def _begin(self) -> None:
+        """Go on with `next` where it was begun from the same generation; else begin it anew."""
+        number = None if self._plan.base is None else self._plan.base.number
+        self._book = StepBook(self._folder)
+        begun = {"at": now_utc().isoformat(timespec="microseconds"), "attempts": len(self._ledger.attempts)}
+        self._book.run("begin", [number], lambda: begun)
+        self._is_resumed = "begin" in self._book.skipped
+        if not self._is_resumed:
+            remove_tree(self._folder)  # of another base, or none at all
+            self._book.run("begin", [number], lambda: begun)
+
+    @property
+    def begun_at(self) -> str:
+        """When this generation was begun, in the first of its runs; ISO 8601 in UTC."""
+        return str(self._book.done["begin"].result["at"])
+
+    def result_of(self, name: str) -> Mapping[str, Any]:
+        """The figures of a step; empty for one that was not due."""
+        return self._book.done[name].result if name in self._book.done else {}
+
+    def choose_encoder(self) -> Attempt | None:
+        """Train where that is due, and put the encoder of this generation in its place.
+
+        Returns:
+            What was tried; None where no training was due.
+        """
+        attempt = self._train() if self._plan.train else None
+        self._promoted = attempt is not None and attempt.promoted
+        if self._promoted:
+            origin, why = str(self._challenger), "the challenger"
+        elif self._base is not None:
+            origin, why = str(self._base / ENCODER), "the one in use"
+        else:
+            origin, why = self._config.encoder, "as CONFIG names it"
+        place, is_ours = self._folder / ENCODER, self._promoted or self._base is not None
+        what = attempt.fingerprint if attempt is not None and attempt.promoted else origin
+
+        def put() -> dict[str, Any]:
+            put_encoder(origin, place, is_ours=is_ours)
+            return {}
+
+        self._step("encoder", why, [what], put, outputs=(place,))
+        return attempt
+
+    @property
+    def keeps_encoder(self) -> bool:
+        """The table's vectors stay valid."""
+        return self._base is not None and not self._promoted
+
+    @property
+    def _challenger(self) -> Path:
+        return self._folder / "challenger"
+
+    def _train(self) -> Attempt:
+        retrain, begun = self._config.retrain or Retrain(), self._book.done["begin"].result
+        base = self._plan.base
+        alpha = alpha_of_next(self._ledger.attempts, retrain.alpha_per_year, now=now_utc())
+        inputs = [self._config.finetune, base and base.fingerprint, retrain.start, begun["attempts"], self._brought]
+
+        def work() -> dict[str, Any]:
+            called = (self._jobs, self._config, self._base, self._challenger)
+            tried = tune(*called) if self._brought is None else take(*called, self._brought)
+            found = judge(
+                tried.verdicts,
+                promoted=tried.promoted,
+                reason=tried.reason,
+                alpha=alpha,
+                fingerprint=tried.fingerprint,
+                refused=self._ledger.refused,
+            )
+            scores = tried.scores if found.promoted else tried.champion_scores
+            figures = [] if scores is None else list(retrieval_figures(scores, data="gate"))
+            return {**dataclasses.asdict(found), "fingerprint": tried.fingerprint, "alpha": alpha, "figures": figures}
+
+        name = "finetune" if self._brought is None else "judge"
+        found = self._step(name, self._plan.train, inputs, work, outputs=(self._challenger,)).result
+        return Attempt(
+            at=self.begun_at,
+            fingerprint=found["fingerprint"],
+            promoted=found["promoted"],
+            alpha=found["alpha"],
+            p=found["p"],
+            reason=found["reason"],
+            changed=self._ledger.changed + self._plan.counts.added + self._plan.counts.updated,
+        )
+
+    def fill_table(self) -> Counts:
+        """Begin the table as a clone or anew, and encode what is new."""
+        place = self._folder / TABLE
+        keeps = self.keeps_encoder
+        encoder = self._book.done["encoder"].key
+
+        def begin() -> dict[str, Any]:
+            if not keeps or self._base is None:
+                place.mkdir(parents=True)
+                return {"files": 0, "copied_bytes": 0}
+            made = clone_folder(self._base / TABLE, place)
+            if made.copied_bytes:
+                self._progress.say(f"This file system has no hard links: {made.copied_bytes:,} bytes were copied.")
+            return dataclasses.asdict(made)
+
+        why = "a hard-link clone of the last" if keeps else "a new one for the new encoder"
+        origin = self._plan.base and self._plan.base.number
+        begun = self._step("table", why, [keeps, encoder, origin], begin, outputs=(place,))
+        planned = self._plan.counts
+        inputs = [begun.key, self._config.encode, planned.added, planned.updated, planned.removed, planned.unchanged]
+        found = self._step("encode", self._plan.table or "again under the new encoder", inputs, self._encode).result
+        return Counts(**found["counts"])
+
+    @property
+    def _table(self) -> str:
+        return str(self._folder / TABLE / TABLE_NAME)
+
+    def _encode(self) -> dict[str, Any]:
+        report = self._jobs.encode(
+            EncodeSettings(
+                images=self._config.images,
+                table=self._table,
+                encoder=str(self._folder / ENCODER),
+                **self._config.encode,
+            )
+        )
+        if report.exit_code:
+            raise TooManyFailuresError(
+                f"{report.counts.failed} items failed, {report.failure_rate:.0%} of all; max_failure_rate under "
+                f"[encode] allows {report.max_failure_rate:.0%}. The generation in use goes on serving.",
+                remedy="Mend the images, and run the same command again; what was good is kept.",
+            )
+        counts = dataclasses.asdict(report.counts)
+        if self._is_resumed and self.keeps_encoder:  # what a killed run had encoded counts too
+            counts |= {name: getattr(self._plan.counts, name) for name in ("added", "updated", "removed", "unchanged")}
+        speed = {"images_per_s": report.images_per_s} if report.counts.encoded else {}
+        return {"counts": counts, "fingerprint": report.fingerprint, "failures": dict(report.failures), **speed}
+
+    def export(self) -> None:
+        """Write the source, check every byte of it, and share with the last one what is the same."""
+        place = self._folder / SOURCE
+        base_source = None if self._base is None else self._base / SOURCE
+        encoded = self._book.done["encode"]
+        rows = int(encoded.result["counts"]["rows"])
+
+        def work() -> dict[str, Any]:
+            options = {"shard_mib": self._shard_mib(rows), **self._config.export}
+            report = self._jobs.export(ExportSettings(table=self._table, out=place, **options))
+            found = self._jobs.verify(VerifySettings(folder=place))
+            if found.findings:
+                raise CheckError(
+                    f"The exported source is not what was written: {found.findings[0].detail}",
+                    remedy="Check the disk, and run the same command again; the generation in use goes on serving.",
+                )
+            shared = 0 if base_source is None else share_equal_files(place, base_source)
+            return {"items": report.items, "size_bytes": report.size_bytes, "shared_bytes": shared}
+
+        self._step("export", "from the table", [encoded.key, self._config.export], work, outputs=(place,))
+
+    def _shard_mib(self, rows: int) -> int:
+        from pinembed.table.embedding_table import EmbeddingTable
+
+        row_bytes = 2 * EmbeddingTable.open(self._table).spec.dim
+        return max(1, min(256, rows * row_bytes // SHARDS // MIB))
+
+    def make_model(self) -> float | None:
+        """Give the generation its model; returns the share of right answers, None without a model."""
+        if self._config.model is None:
+            return None
+        place, last = self._folder / MODEL, self._plan.base
+        has_model = self._base is not None and (self._base / MODEL).is_dir() and "model" not in self._plan.edited
+        step = ModelStep(
+            jobs=self._jobs,
+            config=self._config,
+            folder=self._folder,
+            base=self._base if has_model else None,
+            answers_before=None if last is None else last.metrics.get("answers"),
+            progress=self._progress,
+        )
+        encoder = self._book.done["encoder"].key
+        inputs = [self._config.model, self._config.align, encoder, has_model and last and last.number]
+        why = "for this encoder"
+        found = self._step(
+            "model", why, inputs, lambda: step.make(keeps_encoder=self.keeps_encoder), outputs=(place,)
+        ).result
+        self._progress.say(f"model: {found['how']}")
+        return None if found["answers"] is None else float(found["answers"])
+
+    def evaluate(self) -> None:
+        """Measure the encoder where CONFIG asks for it."""
+        options = self._config.evaluate
+        if options is None:
+            return
+        given = {"data": self._config.images, **options}
+        encoded = self._book.done["encode"]
+
+        def work() -> dict[str, Any]:
+            report = self._jobs.evaluate(EvaluateSettings(encoder=str(self._folder / ENCODER), **given))
+            told = "" if given["data"] == self._config.images else str(given["data"])
+            figures = retrieval_figures(report.encoder.scores, report.slices, data=told or report.split)
+            return {"figures": list(figures)}
+
+        frozen = given["data"] != self._config.images
+        inputs = [given, self._book.done["encoder"].key, None if frozen else encoded.key]
+        self._step("evaluate", "[evaluate] is given", inputs, work)
+
+    def check(self, answers: float | None) -> None:
+        """Measure what must hold before this generation serves.
+
+        Raises:
+            CheckError: it does not.
+        """
+
+        def work() -> dict[str, Any]:
+            self.checks = run_checks(self._folder, self._config.checks, last=self._plan.base)
+            failed = [found for found in self.checks if not found.passed]
+            if failed:
+                told = ", ".join(f"{found.name} is {found.found:.4g}, wanted {found.wanted}" for found in failed)
+                raise CheckError(
+                    f"The new generation does not serve: {told}.",
+                    remedy="Look into it, or change [checks]; then run the same command again. The generation in use "
+                    "goes on serving.",
+                )
+            return {**metrics_of(self.checks), **({} if answers is None else {"answers": answers})}
+
+        encoded, exported = self._book.done["encode"], self._book.done["export"]
+        self._step("checks", "before it serves", [encoded.key, exported.key, time.time_ns()], work)
+
+    def figures(self) -> list[Figure]:
+        """All that this night measured, for the history."""
+        found: list[Figure] = []
+        for record in self._book.done.values():
+            found += record.result.get("figures", [])
+        encoded = self.result_of("encode")
+        measured = {
+            name: value for name, value in self.result_of("checks").items() if name.endswith("_ms") or name == "golden"
+        }
+        values = {**measured, "images_per_s": encoded.get("images_per_s"), **encoded["counts"]}
+        found += plain_figures(values)
+        for reason, count in encoded["failures"].items():
+            found.append({"name": "failures", "value": float(count), "slice": reason})
+        return found
+
+    def _step(
+        self,
+        name: str,
+        why: str,
+        inputs: Any,
+        work: Callable[[], dict[str, Any]],
+        *,
+        outputs: tuple[Path, ...] = (),
+    ) -> StepRecord:
+        """One step, and after it a look at clock and signals."""
+        self._progress.say(f"{name}: {why}")
+        record = self._book.run(name, inputs, work, outputs=outputs)
+        state = "kept" if name in self._book.skipped else "done"
+        self.steps.append(StepReport(name=name, state=state, why=why, seconds=record.seconds))
+        self._stop.check()
+        hours = self._config.limits.hours
+        if hours is not None and time.monotonic() - self._started_s >= hours * HOUR_S:
+            raise OutOfTimeError(
+                f"{hours:g} hours are over after the step {name}; [limits] hours ends the run here.",
+                remedy="The next run goes on from there; the generation in use goes on serving.",
+            )
+        return record

@@ -1,0 +1,80 @@
+"""CONFIG.toml: what cannot be meant is named with the nearest right one."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+
+from pinembed.errors import ConfigError
+from pinembed.nightly.config import COMMANDS, Checks, Hooks, Keep, Limits, RefreshConfig, Retrain, read_config
+
+START = 'home = "h"\nimages = "i"\nencoder = "e"\n'
+DOCS = Path(__file__).parent.parent / "docs" / "refresh.md"
+
+
+def read(tmp_path: Path, text: str) -> RefreshConfig:
+    (tmp_path / "CONFIG.toml").write_text(text)
+    return read_config(tmp_path / "CONFIG.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "remedy"),
+    [
+        (START + 'hoem = "x"', "has a key hoem, which is unknown", "Did you mean home"),
+        (START + "[checks]\nrow = 1", r"\[checks\] has a key row, which is unknown", "Did you mean rows"),
+        (START + "[encode]\nprun = true", r"\[encode\] has a key prun, which is unknown", "Did you mean prune"),
+        (START + "[encode]\ntable = 'x'", r"\[encode\] sets table, which refresh decides itself", "Leave it out"),
+        (START + "[encode]\nworkers = 3", "has a key workers, which is unknown", "Known are"),
+        (START + "[encode]\nprune = 'yes'", "prune is 'yes'; wanted true or false", "as TOML has it"),
+        (START + "[limits]\nhours = 'two'", "hours is 'two'; wanted a number", "as TOML has it"),
+        (START + "[keep]\ngenerations = 2.5", "generations is 2.5; wanted a whole number", "as TOML has it"),
+        (START + "approve = 1", "approve is 1; wanted true or false", "as TOML has it"),
+        (START + "[finetune]\nloss = 'siglp'", "loss is 'siglp'; wanted one of auto, clip, siglip", "mean siglip"),
+        (START + "[finetune]\ntext = 5", "text is 5; wanted a list", "as TOML has it"),
+        (START + "checks = 5", "checks is 5; wanted a table", r"Write \[checks\]"),
+        ('home = "h"\nimages = "i"', "has no encoder", "Add the line: encoder"),
+        ("home = ", "is no TOML", "docs/refresh.md"),
+    ],
+)
+def test_what_cannot_be_meant_is_named(tmp_path: Path, text: str, message: str, remedy: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        read(tmp_path, text)
+    assert re.search(remedy, caught.value.remedy)
+    assert caught.value.exit_code == 2
+
+
+def test_a_config_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"CONFIG\.toml cannot be read"):
+        read_config(tmp_path / "CONFIG.toml")
+
+
+def test_paths_are_relative_to_the_file_and_options_are_those_of_the_commands(tmp_path: Path) -> None:
+    found = read(tmp_path, START + "[encode]\nmax-failure-rate = 1\n[finetune]\ntext = ['a', 'b']\nlr = 1")
+    assert (found.home, found.images) == (tmp_path / "h", tmp_path / "i")
+    assert found.encode == {"max_failure_rate": 1.0}
+    assert found.finetune == {"text": ("a", "b"), "lr": 1.0}
+    assert (found.retrain, found.keep) == (None, Keep())
+
+
+def test_a_reference_that_is_a_folder_beside_the_file_is_that_folder(tmp_path: Path) -> None:
+    (tmp_path / "e").mkdir()
+    assert read(tmp_path, START).encoder == str(tmp_path / "e")
+    assert read(tmp_path, START.replace('"e"', '"ViT-B-32/openai"')).encoder == "ViT-B-32/openai"
+
+
+def keys_of(kind: type) -> dict[str, Any]:
+    return {name: hint.__metadata__[0] for name, hint in get_type_hints(kind, include_extras=True).items()}
+
+
+@pytest.mark.parametrize("kind", [RefreshConfig, Retrain, Limits, Checks, Keep, Hooks])
+def test_every_key_of_a_config_is_described_in_the_docs(kind: type) -> None:
+    text = " ".join(DOCS.read_text(encoding="utf-8").split())
+    for found in dataclasses.fields(kind):
+        key = f"[{found.name}]" if found.name in COMMANDS else found.name
+        assert f"`{key}`" in text or f"`[{found.name}]`" in text, found.name
+        if found.name not in COMMANDS and not dataclasses.is_dataclass(found.type):
+            assert keys_of(kind)[found.name].help
