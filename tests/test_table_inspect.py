@@ -35,13 +35,13 @@ def table(catalogue_folder: Path, tmp_path: Path, tiny_encoder: Path) -> str:
     return table
 
 
-def test_inspect_tells_rows_encoder_failures_and_generations(table: str, catalogue_folder: Path) -> None:
+def test_inspect_tells_rows_encoder_failures_and_tags(table: str, catalogue_folder: Path) -> None:
     report = inspect(InspectSettings(table=table))
 
     assert (report.rows, report.encoder.dim, report.encoder.architecture) == (24, 16, "tiny")
     assert report.folders == {str(catalogue_folder): 24}
     assert report.failures == {"not_an_image": 1}
-    assert report.generations == {"first": 2}
+    assert report.tags == {"first": 2}
     assert report.columns["price"] == "double"
     assert report.size_bytes > 1000
     assert report.locked_by == ""

@@ -16,7 +16,7 @@ RUN_COLUMNS = ("begun (UTC)", "ended", "added", "updated", "failed", "seconds", 
 
 
 def run(settings: InspectSettings, console: Console) -> None:
-    """Show a table's rows, encoder, generations, failures, fragments and size, and its last runs of encode."""
+    """Show a table's rows, encoder, tags, failures, fragments and size, and its last runs of encode."""
     from pinembed.jobs.inspect import inspect
 
     report = inspect(settings)
@@ -44,7 +44,7 @@ def _lines(report: TableReport) -> list[tuple[str, str]]:
         ("an item is", str(report.encoder.fusion or "")),
         ("images", ", ".join(f"{folder} ({count})" for folder, count in report.folders.items())),
         ("columns", own),
-        ("generations", ", ".join(f"{tag} = version {version}" for tag, version in report.generations.items())),
+        ("tags", ", ".join(f"{tag} = version {version}" for tag, version in report.tags.items())),
         ("version", f"{report.version}, last commit {report.last_commit}"),
         ("size", f"{report.size_bytes / 1e6:.1f} MB in {report.fragments} fragments"),
         ("indices", ", ".join(report.indices)),

@@ -16,7 +16,7 @@ SHOWN_RUNS = 10
 
 
 def inspect(settings: InspectSettings) -> TableReport:
-    """Rows, encoder, generations, failures, fragments, size and last runs of a table.
+    """Rows, encoder, tags, failures, fragments, size and last runs of a table.
 
     Raises:
         TableError: no such table, or one that pinembed did not make.
@@ -41,7 +41,7 @@ def inspect(settings: InspectSettings) -> TableReport:
         reference=opened.reference,
         columns={field.name: str(field.type) for field in opened.schema},
         folders=dict(folders.most_common()),
-        generations={name: int(tag["version"]) for name, tag in sorted(tags.items())},
+        tags={name: int(tag["version"]) for name, tag in sorted(tags.items())},
         version=int(latest["version"]),
         last_commit=latest["timestamp"].astimezone(timezone.utc).isoformat(timespec="seconds"),
         fragments=int(stats["fragment_stats"]["num_fragments"]),

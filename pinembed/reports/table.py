@@ -22,7 +22,7 @@ class TableReport:
         reference: how the encoder was named when the table was made.
         columns: Arrow types by column.
         folders: rows by IMAGES folder.
-        generations: version of the table by tag.
+        tags: version of the table by tag.
         last_commit: time of the last commit, ISO 8601 in UTC.
         fragments: pieces that the rows lie in.
         size_bytes: of the rows' files.
@@ -39,7 +39,7 @@ class TableReport:
     reference: str
     columns: Mapping[str, str]
     folders: Mapping[str, int]
-    generations: Mapping[str, int]
+    tags: Mapping[str, int]
     version: int
     last_commit: str
     fragments: int
