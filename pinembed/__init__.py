@@ -31,6 +31,13 @@ if TYPE_CHECKING:
     from pinembed.jobs.rollback import rollback as rollback
     from pinembed.jobs.search import search as search
     from pinembed.jobs.switch import switch as switch
+    from pinembed.jobs.taste_evaluate import taste_evaluate as taste_evaluate
+    from pinembed.jobs.taste_explain import taste_explain as taste_explain
+    from pinembed.jobs.taste_forget import taste_forget as taste_forget
+    from pinembed.jobs.taste_inspect import taste_inspect as taste_inspect
+    from pinembed.jobs.taste_recommend import taste_recommend as taste_recommend
+    from pinembed.jobs.taste_similar import taste_similar as taste_similar
+    from pinembed.jobs.taste_update import taste_update as taste_update
     from pinembed.jobs.trim import trim as trim
     from pinembed.jobs.verify import verify as verify
     from pinembed.settings.encoding import EncodeSettings as EncodeSettings
@@ -48,17 +55,34 @@ if TYPE_CHECKING:
     from pinembed.settings.quality import AuditSettings as AuditSettings
     from pinembed.settings.source import ExportSettings as ExportSettings
     from pinembed.settings.source import VerifySettings as VerifySettings
+    from pinembed.settings.taste import TasteEvaluateSettings as TasteEvaluateSettings
+    from pinembed.settings.taste import TasteExplainSettings as TasteExplainSettings
+    from pinembed.settings.taste import TasteForgetSettings as TasteForgetSettings
+    from pinembed.settings.taste import TasteInspectSettings as TasteInspectSettings
+    from pinembed.settings.taste import TasteRecommendSettings as TasteRecommendSettings
+    from pinembed.settings.taste import TasteSimilarSettings as TasteSimilarSettings
+    from pinembed.settings.taste import TasteUpdateSettings as TasteUpdateSettings
     from pinembed.settings.training import EvaluateSettings as EvaluateSettings
     from pinembed.settings.training import FinetuneSettings as FinetuneSettings
     from pinembed.settings.training import FuseSettings as FuseSettings
     from pinembed.source.embedding_source import EmbeddingSource as EmbeddingSource
     from pinembed.table.embedding_table import EmbeddingTable as EmbeddingTable
+    from pinembed.taste.user_source import UserSource as UserSource
     from pinembed.trimmed.model import TrimmedModel as TrimmedModel
     from pinembed.trimmed.serving import ServingRequests as ServingRequests
 
 _COMMANDS = (
     *("align", "appeal", "ask", "audit", "encode", "evaluate", "export", "finetune", "fuse", "generations"),
     *("inspect", "refresh", "report", "rollback", "search", "switch", "trim", "verify"),
+)
+_TASTE_COMMANDS = (
+    "taste_evaluate",
+    "taste_explain",
+    "taste_forget",
+    "taste_inspect",
+    "taste_recommend",
+    "taste_similar",
+    "taste_update",
 )
 _HOMES = {
     "EmbeddingSource": "source.embedding_source",
@@ -68,13 +92,18 @@ _HOMES = {
     "PinembedError": "errors",
     "ServingRequests": "trimmed.serving",
     "TrimmedModel": "trimmed.model",
+    "UserSource": "taste.user_source",
     **{f"{name}Settings": "settings.encoding" for name in ("Encode", "Inspect", "Search")},
     **{f"{name}Settings": "settings.home" for name in ("Generations", "Refresh", "Report", "Rollback", "Switch")},
     **{f"{name}Settings": "settings.model" for name in ("Align", "Ask", "Trim")},
     **{f"{name}Settings": "settings.quality" for name in ("Appeal", "Audit")},
     **{f"{name}Settings": "settings.source" for name in ("Export", "Verify")},
+    **{
+        f"Taste{name}Settings": "settings.taste"
+        for name in ("Evaluate", "Explain", "Forget", "Inspect", "Recommend", "Similar", "Update")
+    },
     **{f"{name}Settings": "settings.training" for name in ("Evaluate", "Finetune", "Fuse")},
-    **{name: f"jobs.{name}" for name in _COMMANDS},
+    **{name: f"jobs.{name}" for name in (*_COMMANDS, *_TASTE_COMMANDS)},
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -16,14 +16,14 @@ import pinembed
 from pinembed import settings
 from pinembed.cli.main import app
 from pinembed.errors import UsageError
-from pinembed.settings import encoding, home, measuring, model, quality, source, training
+from pinembed.settings import encoding, home, measuring, model, quality, source, taste, training
 from pinembed.settings.option import Argument, Option, PythonOnly
 from tests.command_reference import commands
 
 PACKAGE = Path(settings.__file__).parent.parent
 SETTINGS = [
     found
-    for module in (encoding, home, measuring, model, quality, source, training)
+    for module in (encoding, home, measuring, model, quality, source, taste, training)
     for found in vars(module).values()
     if dataclasses.is_dataclass(found) and found.__module__ == module.__name__
 ]

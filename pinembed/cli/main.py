@@ -25,6 +25,7 @@ from pinembed.cli import (
     inspect,
     refresh,
     search,
+    taste,
     trim,
     verify,
 )
@@ -80,7 +81,8 @@ def root(
 
 # in the order in which a newcomer meets them
 ENCODER, TABLE, SOURCE = "From a base to an encoder", "From images to a table", "From a table to files"
-MODEL, HOME, MACHINE = "From files to answers", "Every night", "This machine"
+MODEL, TASTE = "From files to answers", "From events to recommendations"
+HOME, MACHINE = "Every night", "This machine"
 add_command(app, "finetune", FinetuneSettings, finetune.run, panel=ENCODER)
 add_command(app, "fuse", FuseSettings, fuse.run, panel=ENCODER)
 add_command(app, "evaluate", EvaluateSettings, evaluate.run, panel=ENCODER)
@@ -94,6 +96,7 @@ add_command(app, "verify", VerifySettings, verify.run, panel=SOURCE)
 add_command(app, "trim", TrimSettings, trim.run, panel=MODEL)
 add_command(app, "align", AlignSettings, align.run, panel=MODEL)
 add_command(app, "ask", AskSettings, ask.run, panel=MODEL)
+app.add_typer(taste.app, name="taste", rich_help_panel=TASTE)
 add_command(app, "refresh", RefreshSettings, refresh.run, panel=HOME)
 add_command(app, "report", ReportSettings, refresh.run_report, panel=HOME)
 add_command(app, "generations", GenerationsSettings, generations.run, panel=HOME)

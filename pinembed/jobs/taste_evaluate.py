@@ -1,0 +1,157 @@
+"""The taste evaluate job: a log cut at a moment; which way of making lists foretells best what users chose after it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+
+from pinembed.errors import DataError, UsageError
+from pinembed.evaluation.dial_plot import draw_dial
+from pinembed.evaluation.plot import check_plot
+from pinembed.nouns.progress import SILENT, Progress
+from pinembed.reports.taste import ArmFigures, DialPoint, TasteEvaluateReport
+from pinembed.settings.taste import BLEND, TasteEvaluateSettings
+from pinembed.table.address import parse_address
+from pinembed.table.embedding_table import EmbeddingTable
+from pinembed.table.lock import run_lock
+from pinembed.taste.blend import Slots
+from pinembed.taste.event import SECOND_US, parse_time_us
+from pinembed.taste.kinds import read_kinds
+from pinembed.taste.log_file import LogReader, log_files
+from pinembed.taste.measure import NEIGHBOURS_ARM, Lists, Measurement
+from pinembed.taste.time_split import measurement, split_at
+from pinembed.taste.update import DEFAULT_ARM, TasteStore
+
+DIAL = (0.0, 0.1, 0.2, 0.3, 0.5)
+
+
+def taste_evaluate(settings: TasteEvaluateSettings, *, progress: Progress = SILENT) -> TasteEvaluateReport:
+    """Judge all arms and the blend.
+
+    Raises:
+        UsageError: a cut that is no time.
+        DataError: nothing to judge on one side of the cut, or a log that cannot be read.
+        TableLockedError: another run holds the store that the default is to be written to.
+        TableError: a table cannot be read.
+        MissingExtraError: a plot is asked for and matplotlib is not installed.
+    """
+    started_s = time.perf_counter()
+    if settings.plot is not None:
+        check_plot(settings.plot, has_something=True)
+    at_us = _cut(settings.at)
+    reader = LogReader(kinds=read_kinds(settings.kinds))
+    progress.start("events", unit="event")
+    logs = log_files(settings.events)
+    events = [event for path in logs for batch in reader.batches(path, []) for event in batch.events]
+    before, after = split_at(events, at_us)
+    table = EmbeddingTable.open(settings.table)
+    progress.start("users and graph")
+    found = measurement(table, before, after, reader.kinds, k=settings.k, seed=settings.seed)
+    if not before or not found.trials:
+        raise DataError(
+            f"{settings.events} has {len(before)} events before {settings.at}, and {len(found.trials)} users who chose "
+            "something new of the table after it; wanted some of each.",
+            remedy="Give another --at, inside of the log's time.",
+        )
+    arms = found.arms(Slots(k=settings.k, fresh=settings.fresh, explore=settings.explore), progress)
+    single = {name: lists for name, lists in arms.items() if name != BLEND}
+    best_arm = max(single, key=lambda name: float(single[name].recall_U.mean()))
+    difference = found.mean(arms[BLEND].recall_U - arms[best_arm].recall_U)
+    assert difference is not None  # there are trials
+    # item-kNN is there to compare with; the graph is what a store can serve in its place
+    servable = max((name for name in single if name != NEIGHBOURS_ARM), key=lambda name: single[name].recall_U.mean())
+    default = BLEND if difference.low > 0 else servable
+    if settings.users is not None:
+        _keep(settings.users, default)
+    dial = _dial(found, settings, progress)
+    progress.finish()
+    if settings.plot is not None:
+        draw_dial(dial, settings.plot)
+    return TasteEvaluateReport(
+        at=_shown(at_us),
+        before=len(before),
+        after=len(after),
+        users=len(found.trials),
+        items=len(found.recommender.items.ids),
+        k=settings.k,
+        arms=tuple(_figures(found, name, lists) for name, lists in arms.items()),
+        best_arm=best_arm,
+        difference=difference,
+        default=default,
+        stored=settings.users is not None,
+        dial=dial,
+        bad=reader.bad.reasons,
+        warning=_warning(table, at_us),
+        plot=settings.plot,
+        seconds=time.perf_counter() - started_s,
+    )
+
+
+def _cut(at: str) -> int:
+    try:
+        return parse_time_us(at)
+    except (ValueError, OverflowError, OSError) as error:
+        raise UsageError(
+            f"--at {at} is no time.", remedy="Write it like 2026-03-01 or 2026-03-01T12:00:00Z."
+        ) from error
+
+
+def _shown(at_us: int) -> str:
+    return datetime.fromtimestamp(at_us / SECOND_US, timezone.utc).isoformat(timespec="seconds")
+
+
+def _figures(found: Measurement, arm: str, lists: Lists) -> ArmFigures:
+    recall = found.mean(lists.recall_U)
+    assert recall is not None  # there are trials
+    strata: Mapping[str, np.ndarray[tuple[int], np.dtype[np.float64]]] = lists.by_stratum
+    return ArmFigures(
+        arm=arm,
+        recall=recall,
+        warm=found.mean(strata["warm"]),
+        thin=found.mean(strata["thin"]),
+        cold=found.mean(strata["cold"]),
+        by_length=found.by_length(lists.recall_U),
+        coverage=found.coverage(lists.rows_UK),
+        novelty=found.novelty(lists.rows_UK),
+        diversity=found.diversity(lists.rows_UK),
+    )
+
+
+def _dial(found: Measurement, settings: TasteEvaluateSettings, progress: Progress) -> tuple[DialPoint, ...]:
+    progress.start("dial", total=len(DIAL), unit="value")
+    points = []
+    for fresh in DIAL:
+        lists = found.lists(Slots(k=settings.k, fresh=fresh))
+        recall = found.mean(lists.recall_U)
+        assert recall is not None  # there are trials
+        warm, cold = (found.mean(lists.by_stratum[name]) for name in ("warm", "cold"))
+        points.append(DialPoint(fresh=fresh, recall=recall, warm=warm, cold=cold))
+        progress.advance()
+    return tuple(points)
+
+
+def _keep(users: str, default: str) -> None:
+    address = parse_address(users)
+    with run_lock(address):
+        store = TasteStore(address)
+        if store.events.dataset is None:
+            raise DataError(f"There is no taste store {address}.", remedy="Make it with `pinembed taste update` first.")
+        store.keep({DEFAULT_ARM: default})
+
+
+def _warning(table: EmbeddingTable, at_us: int) -> str:
+    """Whether the encoder may know what came after the cut."""
+    folder = Path(table.reference) if table.reference else None
+    if folder is None or not folder.is_dir():
+        return ""
+    newest_us = max((path.stat().st_mtime_ns // 1000 for path in folder.glob("*.safetensors")), default=0)
+    if newest_us <= at_us:
+        return ""
+    return (
+        f"The encoder {table.reference} was written on {_shown(newest_us)}, after the cut: if it was trained on what "
+        "users did, the figures of content, interests and blend flatter."
+    )

@@ -1,0 +1,85 @@
+"""The taste inspect job: coverage, staleness and drift of a store, and the interests of a user."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pinembed.nouns.progress import SILENT, Progress
+from pinembed.reports.taste import InterestShown, TasteInspectReport
+from pinembed.settings.taste import TasteInspectSettings
+from pinembed.table.address import parse_address
+from pinembed.table.embedding_table import EmbeddingTable
+from pinembed.taste.drift import drift_of, drift_of_all
+from pinembed.taste.event import SECOND_US
+from pinembed.taste.marks import Marks
+from pinembed.taste.recommender import Recommender
+from pinembed.taste.update import ARRIVED, TasteStore, unknown_items
+from pinembed.taste.user_table import User, find_user
+from pinembed.taste.words import Labels
+
+
+def taste_inspect(settings: TasteInspectSettings, *, progress: Progress = SILENT) -> TasteInspectReport:
+    """Look at a store.
+
+    Raises:
+        DataError: there is no such store, or no such user in it.
+        TableError: a table cannot be read.
+    """
+    progress.start("open the store")
+    address = parse_address(settings.users)
+    recommender = Recommender(EmbeddingTable.open(settings.table), address)
+    store = TasteStore(address)
+    user = find_user(store.users, settings.user) if settings.user is not None else None
+    drift = drift_of_all(store.users.every())
+    lengths = pc.list_value_length(store.users.read(["interests"])["interests"])
+    waiting = store.events.count(f"arrived > {store.facts.get(ARRIVED, 0)}")
+    progress.finish()
+    return TasteInspectReport(
+        store=str(address),
+        events=store.events.count(),
+        users=store.users.count(),
+        newest=_newest(store),
+        waiting=waiting,
+        catalogue=len(recommender.items.ids),
+        touched_share=_share(recommender.users_N > 0),
+        graph_share=_share(~recommender.is_thin_N),
+        unknown_items=unknown_items(store.edges, recommender.items),
+        interests=float(pc.mean(lengths).as_py() or 0.0),
+        drift_users=drift.users,
+        drift=drift.mean,
+        moved_share=drift.moved,
+        forgotten=Marks(address).count,
+        user=settings.user,
+        user_events=user.history.events if user else 0,
+        user_drift=drift_of(user) if user else None,
+        user_interests=_interests(recommender.table, user) if user else (),
+    )
+
+
+def _newest(store: TasteStore) -> str:
+    newest_us = pc.max(store.events.read(["time"])["time"].cast(pa.int64())).as_py()
+    if newest_us is None:
+        return ""
+    return datetime.fromtimestamp(newest_us / SECOND_US, timezone.utc).isoformat(timespec="seconds")
+
+
+def _share(is_so_N: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> float:
+    return float(is_so_N.mean()) if len(is_so_N) else 0.0
+
+
+def _interests(table: EmbeddingTable, user: User) -> tuple[InterestShown, ...]:
+    labels = Labels.read(table, [interest.item for interest in user.interests])
+    return tuple(
+        InterestShown(
+            item=interest.item,
+            title=labels.title_of[interest.item],
+            weight=interest.weight,
+            items=len(interest.members),
+            stage=interest.stage,
+        )
+        for interest in user.interests
+    )

@@ -1,0 +1,123 @@
+"""The taste recommend job: a list of items for a user, each with its reason, or lists for all."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pinembed.errors import OutputError
+from pinembed.images.contact_sheet import SheetCell, draw_sheet
+from pinembed.nouns.progress import SILENT, Progress
+from pinembed.reports.taste import Recommendation, TasteRecommendReport
+from pinembed.settings.taste import BLEND, TasteRecommendSettings
+from pinembed.table.address import parse_address
+from pinembed.table.embedding_table import EmbeddingTable
+from pinembed.taste.blend import Slots
+from pinembed.taste.recommender import Pick, Recommender
+from pinembed.taste.store import State
+from pinembed.taste.update import DEFAULT_ARM
+from pinembed.taste.words import Labels
+
+
+def taste_recommend(settings: TasteRecommendSettings, *, progress: Progress = SILENT) -> TasteRecommendReport:
+    """Recommend to one user, to somebody new, or to all.
+
+    Raises:
+        DataError: there is no such store.
+        UnknownItemError: an item of --like is not in the table.
+        UsageError: a condition that the table does not understand.
+        TableError: a table cannot be read.
+        OutputError: the file of lists cannot be written.
+    """
+    progress.start("open the store")
+    recommender = Recommender(EmbeddingTable.open(settings.table), parse_address(settings.users))
+    recommender.open_arms(fresh=settings.fresh > 0)
+    allowed_N = recommender.allowed(settings.where)
+    arm = settings.arm or State(recommender.store).read().get(DEFAULT_ARM, BLEND)
+    slots = Slots(k=settings.k, fresh=settings.fresh, explore=settings.explore, diversity=settings.diversity)
+    if settings.out is not None:
+        progress.start("lists", unit="user")
+        lines = (
+            _line(user.name, recommender.recommend(user, slots, allowed_N, arm=arm))
+            for user in recommender.users.every()
+        )
+        started_s = time.perf_counter()
+        count = _write(settings.out, lines, progress)
+        return _report(settings, recommender, count=count, seconds=time.perf_counter() - started_s)
+    stored = recommender.users.find(settings.user) if settings.user is not None else None
+    user = stored if stored is not None and not settings.like else recommender.with_likes(stored, settings.like)
+    started_s = time.perf_counter()
+    picks = recommender.recommend(user, slots, allowed_N, arm=arm)
+    seconds = time.perf_counter() - started_s
+    progress.finish()
+    labels = Labels.read(recommender.table, [name for pick in picks for name in (pick.id, pick.because, pick.via)])
+    results = tuple(_result(rank, pick, labels) for rank, pick in enumerate(picks, start=1))
+    if settings.sheet is not None:
+        cells = [
+            SheetCell(path=labels.path_of[found.id], title=found.title, score=found.score, note=found.reason)
+            for found in results
+        ]
+        draw_sheet(cells, heading=f"for {settings.user or 'somebody new'}", path=settings.sheet)
+    return _report(settings, recommender, known_user=stored is not None, results=results, seconds=seconds)
+
+
+def _result(rank: int, pick: Pick, labels: Labels) -> Recommendation:
+    return Recommendation(
+        rank=rank,
+        id=pick.id,
+        title=labels.title_of[pick.id],
+        slot=pick.slot,
+        score=pick.score,
+        because=pick.because,
+        via=pick.via,
+        reason=labels.reason(pick),
+    )
+
+
+def _line(user: str, picks: list[Pick]) -> str:
+    items: list[dict[str, Any]] = [
+        {"id": pick.id, "slot": pick.slot, "score": round(pick.score, 6), "because": pick.because} for pick in picks
+    ]
+    return json.dumps({"user": user, "items": items}, ensure_ascii=False)
+
+
+def _write(out: Path, lines: Iterator[str], progress: Progress) -> int:
+    """The file appears whole or not at all."""
+    partial = out.with_name(f".{out.name}.partial")
+    count = 0
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            for line in lines:
+                file.write(line + "\n")
+                count += 1
+                progress.advance()
+        partial.replace(out)
+    except OSError as error:
+        raise OutputError(
+            f"--out {out} cannot be written: {error.strerror or error}.", remedy="Give another file."
+        ) from error
+    return count
+
+
+def _report(
+    settings: TasteRecommendSettings,
+    recommender: Recommender,
+    *,
+    known_user: bool = False,
+    count: int = 1,
+    results: tuple[Recommendation, ...] = (),
+    seconds: float,
+) -> TasteRecommendReport:
+    return TasteRecommendReport(
+        store=str(recommender.store),
+        user=settings.user,
+        known_user=known_user,
+        lists=count,
+        results=results,
+        out=settings.out,
+        sheet=settings.sheet,
+        seconds=seconds,
+    )

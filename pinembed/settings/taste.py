@@ -1,0 +1,213 @@
+"""What the commands of `pinembed taste` are asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pinembed.errors import UsageError
+from pinembed.settings.option import Argument, Option, SeedOption, TableOption, described
+
+UsersOption = Annotated[
+    str, Option("Taste store, DATABASE/NAME: the table of users and, beside it, those of events and edges.")
+]
+
+
+@described
+@dataclass(frozen=True, kw_only=True)
+class TasteUpdateSettings:
+    """A log of events, and the store that it goes into.
+
+    Raises:
+        UsageError: a share that cannot be meant.
+    """
+
+    events: Annotated[
+        Path,
+        Argument(
+            "Log with the columns user, item, kind and time, and optionally board and id: .csv, .jsonl (also .gz) or "
+            ".parquet; or a folder of them."
+        ),
+    ]
+    table: TableOption
+    users: UsersOption
+    kinds: Annotated[
+        Path | None,
+        Option(
+            'JSON of kinds and weights, such as {"wishlist": 1.0}, beside view .25, click .5, save 1, purchase 1.5 '
+            "and hide -1. It is remembered for later runs."
+        ),
+    ] = None
+    max_failure_rate: Annotated[
+        float, Option("Share of rows that are no events, 0 to 1, above which the run ends with exit code 3.")
+    ] = 0.5
+    serve: Annotated[
+        Path | None,
+        Option(
+            "Folder to serve from, written anew: every user's interests and latest items, mapped, read by "
+            "pinembed.UserSource."
+        ),
+    ] = None
+    prune: Annotated[bool, Option("Remove the events of items that the table does not hold.")] = False
+    force: Annotated[bool, Option("Let --prune remove more than a fifth of the events.")] = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_failure_rate <= 1:
+            raise UsageError(
+                f"--max-failure-rate {self.max_failure_rate} is no share; wanted a number from 0 to 1.",
+                remedy="0.05 ends the run with exit code 3 when more than 5 % of the rows are no events.",
+            )
+
+
+UserOption = Annotated[str | None, Option("Name of the user, as the events give it.")]
+FRESH, EXPLORE = 0.2, 0.1
+BLEND, GRAPH, CONTENT, INTERESTS, POPULAR = ARMS = ("blend", "graph", "content", "interests", "popular")
+"""Ways to make a list: all slots together, or one way of scoring alone."""
+
+
+def _check_shares(**shares: float) -> None:
+    for name, share in shares.items():
+        if not 0 <= share <= 1:
+            raise UsageError(
+                f"--{name} {share} is no share; wanted a number from 0 to 1.", remedy=f"Give --{name} 0.2."
+            )
+    if shares.get("fresh", 0) + shares.get("explore", 0) > 1:
+        raise UsageError(
+            f"--fresh {shares['fresh']} and --explore {shares['explore']} are more than the whole list.",
+            remedy="Give shares that add up to 1 or less.",
+        )
+
+
+@described
+@dataclass(frozen=True, kw_only=True)
+class TasteRecommendSettings:
+    """A user, or all, and the make of the list that they get.
+
+    Raises:
+        UsageError: nobody to recommend to, or shares that cannot be meant.
+    """
+
+    table: TableOption
+    users: UsersOption
+    user: UserOption = None
+    like: Annotated[
+        tuple[str, ...],
+        Option(
+            "Items that a new user chose, separated by commas; beside --user they count as chosen just now.",
+            comma_separated=True,
+        ),
+    ] = ()
+    everyone: Annotated[bool, Option("A list for every user, written to --out.", flags=("--all",))] = False
+    out: Annotated[Path | None, Option("File of the lists of --all, JSON Lines, a user a line.")] = None
+    k: Annotated[int, Option("Length of the list.", flags=("-k",), min=1)] = 20
+    fresh: Annotated[
+        float,
+        Option(
+            "Share of the slots for items with under five users, by likeness; half of them for certain, the others "
+            "where the item promises more than the last one that the graph knows."
+        ),
+    ] = FRESH
+    explore: Annotated[
+        float, Option("Share of the slots for items to the side: a step or two away over boards, not more of the same.")
+    ] = EXPLORE
+    arm: Annotated[
+        str | None,
+        Option(
+            "blend, or one arm for the whole list: graph, content, interests or popular.",
+            shown_default="what `taste evaluate --users` found best, else blend",
+        ),
+    ] = None
+    diversity: Annotated[
+        float, Option("0 to 1: how much likeness to items before it costs an item (maximal marginal relevance).")
+    ] = 0.0
+    where: Annotated[str | None, Option('SQL condition, such as "price < 20".')] = None
+    sheet: Annotated[Path | None, Option("Draw the list as a contact sheet with reasons, a PNG.")] = None
+
+    def __post_init__(self) -> None:
+        _check_shares(fresh=self.fresh, explore=self.explore)
+        _check_shares(diversity=self.diversity)
+        if self.arm is not None and self.arm not in ARMS:
+            raise UsageError(
+                f"--arm {self.arm} is unknown; wanted one of {', '.join(ARMS)}.", remedy="Give one of them."
+            )
+        if self.everyone == (self.user is not None or bool(self.like)):
+            raise UsageError(
+                "taste recommend needs one of --user, --like and --all.",
+                remedy="Give --user NAME, --like ITEM,ITEM for somebody new, or --all --out FILE.",
+            )
+        if self.everyone != (self.out is not None):
+            raise UsageError("--all and --out go together.", remedy="Give both: --all --out lists.jsonl")
+
+
+@described
+@dataclass(frozen=True, kw_only=True)
+class TasteExplainSettings:
+    """A user and an item."""
+
+    user: Annotated[str, Option("Name of the user, as the events give it.")]
+    item: Annotated[str, Option("Id of the item to explain.")]
+    table: TableOption
+    users: UsersOption
+
+
+@described
+@dataclass(frozen=True, kw_only=True)
+class TasteSimilarSettings:
+    """A user, to find others like them."""
+
+    user: Annotated[str, Option("Name of the user, as the events give it.")]
+    users: UsersOption
+    k: Annotated[int, Option("Number of users.", flags=("-k",), min=1)] = 10
+
+
+@described
+@dataclass(frozen=True, kw_only=True)
+class TasteInspectSettings:
+    """A store to look at, or one user of it."""
+
+    table: TableOption
+    users: UsersOption
+    user: UserOption = None
+
+
+@described
+@dataclass(frozen=True, kw_only=True)
+class TasteEvaluateSettings:
+    """A log, and the moment that cuts it into what is known and what is to be foretold.
+
+    Raises:
+        UsageError: shares that cannot be meant.
+    """
+
+    events: Annotated[Path, Argument("Log, or a folder of logs, as for `taste update`.")]
+    at: Annotated[str, Option("The cut: ISO 8601, or seconds since 1970.", metavar="TIME")]
+    table: TableOption
+    users: Annotated[
+        str | None,
+        Option("Taste store that keeps the better of blend and best arm as the default of `taste recommend`."),
+    ] = None
+    kinds: Annotated[Path | None, Option("JSON of kinds and weights, as for `taste update`.")] = None
+    k: Annotated[int, Option("Length of the lists.", flags=("-k",), min=1)] = 20
+    fresh: Annotated[float, Option("Share of the blend's slots for items with under five users.")] = FRESH
+    explore: Annotated[
+        float,
+        Option("Share of the blend's slots for items to the side; they cost recall, which is not what they are for."),
+    ] = 0.0
+    plot: Annotated[Path | None, Option("PNG of recall over --fresh.")] = None
+    seed: SeedOption = 0
+
+    def __post_init__(self) -> None:
+        _check_shares(fresh=self.fresh, explore=self.explore)
+
+
+@described
+@dataclass(frozen=True, kw_only=True)
+class TasteForgetSettings:
+    """A user to forget."""
+
+    user: Annotated[str, Argument("Name of the user, as the events give it.")]
+    users: UsersOption
+    verify: Annotated[
+        bool, Option("Open every version of every table, and search the files for the name, after forgetting.")
+    ] = False

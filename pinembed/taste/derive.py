@@ -1,0 +1,137 @@
+"""Events -> users: who is touched by new events or a changed catalogue is worked out anew, from all of their events.
+
+Nothing is added to what was known of a user, so that logs that come late, twice or out of order give the same users as
+one that came in order, and whatever a killed run left is put right by the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pinembed.nouns.progress import Progress, Stop
+from pinembed.table.embedding_table import id_conditions
+from pinembed.taste.event_table import HISTORY, PARTS, EventTable
+from pinembed.taste.history import History, Told, history_of
+from pinembed.taste.item_vectors import ItemVectors
+from pinembed.taste.kinds import Kinds
+from pinembed.taste.user_table import UserTable, describe
+
+EVENTS_AT_ONCE = 1_000_000
+USERS_AT_ONCE = 5_000
+FEW_USERS = 2_000
+"""So many are looked up by the index; for more of them whole parts are read."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Derived:
+    """What a pass over the touched users did.
+
+    Attributes:
+        users: that were worked out anew.
+        capped: events beyond the cap, of these users.
+        bots: names of users that have such events.
+    """
+
+    users: int
+    capped: int
+    bots: tuple[str, ...]
+
+
+class Derivation:
+    """Brings users in line with events.
+
+    Args:
+        events: the truth.
+        users: what is derived.
+        items: of the catalogue.
+        kinds: weights by kind.
+        progress: is told.
+    """
+
+    def __init__(
+        self, events: EventTable, users: UserTable, items: ItemVectors, kinds: Kinds, progress: Progress
+    ) -> None:
+        self._events, self._users, self._items, self._kinds = events, users, items, kinds
+        self._progress = progress
+        self._count = self._capped = 0
+        self._bots: list[str] = []
+
+    def rebuild(self) -> Derived:
+        """Every user anew, in one commit."""
+        self._progress.start("users", unit="user")
+        batches = (batch for table in self._tables(None) for batch in table.to_batches())
+        self._users.replace(batches, purge=True)
+        return self._derived()
+
+    def bring_up_to_date(self, arrived_before: int, stop: Stop, *, have_items_changed: bool) -> Derived:
+        """Users of events that arrived later, and of items that changed."""
+        self._progress.start("users", unit="user")
+        touched = self._arrived_after(arrived_before)
+        if have_items_changed:
+            touched |= self._users.changed_by(self._items)
+        if touched:
+            left = set(touched)
+            for table in self._tables(touched):
+                self._users.store(table)
+                left.difference_update(table["user"].to_pylist())
+                stop.check()
+            self._users.remove(sorted(left))
+        return self._derived()
+
+    def _derived(self) -> Derived:
+        self._users.index("user")
+        self._users.compact()
+        return Derived(users=self._count, capped=self._capped, bots=tuple(sorted(self._bots)))
+
+    def _arrived_after(self, arrived: int) -> set[str]:
+        if arrived >= self._events.arrived:
+            return set()
+        return set(pc.unique(self._events.read(["user"], f"arrived > {arrived}")["user"]).to_pylist())
+
+    def _tables(self, users: set[str] | None) -> Iterator[pa.Table]:
+        """Rows of these users, or of all, some thousands at a time."""
+        waiting: list[History] = []
+        for history in self._histories(users):
+            waiting.append(history)
+            if len(waiting) >= USERS_AT_ONCE:
+                yield self._table(waiting)
+                waiting = []
+        if waiting:
+            yield self._table(waiting)
+
+    def _table(self, histories: Sequence[History]) -> pa.Table:
+        self._count += len(histories)
+        self._capped += sum(history.capped for history in histories)
+        self._bots += [history.user for history in histories if history.capped]
+        self._progress.advance(len(histories))
+        return describe(histories, self._items)
+
+    def _histories(self, users: set[str] | None) -> Iterator[History]:
+        for condition in self._conditions(users):
+            told = self._events.read(HISTORY, condition)
+            if users is not None:
+                told = told.filter(pc.is_in(told["user"], pa.array(sorted(users), pa.string())))
+            for user, events in sorted(_by_user(told).items()):
+                yield history_of(user, events, self._kinds)
+
+    def _conditions(self, users: set[str] | None) -> list[str]:
+        """Conditions on events that together reach these users, each of them in one alone."""
+        if users is not None and len(users) <= FEW_USERS:
+            return id_conditions(sorted(users), "user")
+        events = max(self._events.count(), 1)
+        parts_at_once = max(1, min(PARTS, PARTS * EVENTS_AT_ONCE // events))
+        return [f"part >= {first} AND part < {first + parts_at_once}" for first in range(0, PARTS, parts_at_once)]
+
+
+def _by_user(told: pa.Table) -> dict[str, list[Told]]:
+    columns = [told[name].to_pylist() for name in HISTORY if name != "time"]
+    users, items, kinds, boards, keys = columns
+    times_us = told["time"].cast(pa.int64()).to_pylist()
+    found: dict[str, list[Told]] = {}
+    for user, time_us, key, item, kind, board in zip(users, times_us, keys, items, kinds, boards, strict=True):
+        found.setdefault(user, []).append((time_us, key, item, kind, board))
+    return found

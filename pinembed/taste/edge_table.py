@@ -1,0 +1,214 @@
+"""EdgeTable: the items that users did something with, and the neighbours of each; derived from the users.
+
+Legend: U users, I items, B boards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from scipy import sparse
+
+from pinembed.table.address import TableAddress
+from pinembed.taste.event import DAY_US
+from pinembed.taste.graph import NEIGHBOURS, SEEN, Neighbours, by_cosine, co_engagement
+from pinembed.taste.kinds import ENGAGED
+from pinembed.taste.store import EDGES, StoreTable, beside
+from pinembed.taste.user_table import UserTable
+
+RECENT_DAYS = 30
+MOST_PER_USER = 1000
+EDGE_SCHEMA = pa.schema(
+    [
+        pa.field("item", pa.string(), nullable=False),
+        pa.field("users", pa.int64()),
+        pa.field("recent", pa.int64()),
+        pa.field("neighbours", pa.list_(pa.string())),
+        pa.field("weights", pa.list_(pa.float32())),
+        pa.field("board_neighbours", pa.list_(pa.string())),
+        pa.field("board_weights", pa.list_(pa.float32())),
+    ]
+)
+Ints = NDArray[np.int64]
+
+
+@dataclass(kw_only=True)
+class Engagement:
+    """All histories as arrays, an entry for each item of a user.
+
+    Attributes:
+        items: ids, sorted.
+        user_E: number of the user.
+        item_E: number of the item.
+        weight_E: of the item in the history; below 0 where it is hidden.
+        time_us_E: of the last event.
+        board_E: number of the user's board, -1 for none.
+        users: how many.
+    """
+
+    items: tuple[str, ...]
+    user_E: Ints
+    item_E: Ints
+    weight_E: NDArray[np.float64]
+    time_us_E: Ints
+    board_E: Ints
+    users: int
+
+    @property
+    def strength_UI(self) -> sparse.csr_array:
+        """1 for what a user chose, `SEEN` for what they only saw, of the latest thousand items of each."""
+        is_in_E = (self.weight_E >= 0) & (_rank_from_end(self.user_E) < MOST_PER_USER)
+        strength_E = np.where(self.weight_E >= ENGAGED, 1.0, SEEN)[is_in_E]
+        shape = (self.users, len(self.items))
+        return sparse.csr_array((strength_E, (self.user_E[is_in_E], self.item_E[is_in_E])), shape=shape)
+
+    @property
+    def member_BI(self) -> sparse.csr_array:
+        """1 where a board holds an item."""
+        is_in_E = (self.board_E >= 0) & (self.weight_E >= ENGAGED)
+        boards = int(self.board_E.max(initial=-1)) + 1
+        pairs = (self.board_E[is_in_E], self.item_E[is_in_E])
+        return sparse.csr_array((np.ones(int(is_in_E.sum())), pairs), shape=(boards, len(self.items)))
+
+    def popularity(self) -> tuple[Ints, Ints]:
+        """Users of each item who did not hide it, and those of the last 30 days of the log."""
+        count = len(self.items)
+        is_in_E = self.weight_E >= 0
+        since_us = int(self.time_us_E.max(initial=0)) - RECENT_DAYS * DAY_US
+        is_recent_E = is_in_E & (self.time_us_E >= since_us) & (self.weight_E >= ENGAGED)
+        users_I = np.bincount(self.item_E[is_in_E], minlength=count)
+        return users_I, np.bincount(self.item_E[is_recent_E], minlength=count)
+
+
+@dataclass(kw_only=True)
+class _Columns:
+    """Collects histories batch by batch."""
+
+    item: list[pa.Array] = field(default_factory=list)
+    board: list[pa.Array] = field(default_factory=list)
+    user: list[pa.Array] = field(default_factory=list)
+    numbers: dict[str, list[NDArray[Any]]] = field(default_factory=lambda: {"user": [], "weight": [], "time_us": []})
+    users: int = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        lists = batch.column("touched")
+        touched = lists.flatten()
+        self.user.append(batch.column("user"))
+        self.item.append(touched.field("item"))
+        self.board.append(touched.field("board"))
+        owner_E = self.users + np.repeat(np.arange(len(lists)), np.diff(lists.offsets.to_numpy()))
+        self.numbers["user"].append(owner_E)
+        for name in ("weight", "time_us"):
+            self.numbers[name].append(touched.field(name).to_numpy(zero_copy_only=False))
+        self.users += len(lists)
+
+
+def read_engagement(users: UserTable) -> Engagement:
+    """The histories of all users of a store."""
+    return engagement_of(users.batches(["user", "touched"]))
+
+
+def engagement_of(batches: Iterable[pa.RecordBatch]) -> Engagement:
+    """Histories as arrays; some 50 bytes an item of a user.
+
+    Args:
+        batches: of the user table, with the columns `user` and `touched`.
+    """
+    columns = _Columns()
+    for batch in batches:
+        columns.add(batch)
+    items, item_E = _sorted_codes(pa.chunked_array(columns.item, pa.string()))
+    boards, board_E = _sorted_codes(pa.chunked_array(columns.board, pa.string()))
+    user_E, weight_E, time_us_E = (
+        np.concatenate(found) if found else np.empty(0, np.int64) for found in columns.numbers.values()
+    )
+    # by name, so that sums of fractions do not depend on the order in which users were stored
+    user_E = _sorted_codes(pa.chunked_array(columns.user, pa.string()))[1][user_E]
+    own_E = user_E * max(len(boards), 1) + board_E  # boards of two users are two, whatever their names
+    named_E = np.array([bool(name) for name in boards], bool)[board_E] if len(boards) else np.zeros(0, bool)
+    number_E = np.full(len(user_E), -1, np.int64)
+    number_E[named_E] = np.unique(own_E[named_E], return_inverse=True)[1]
+    return Engagement(
+        items=tuple(items),
+        user_E=user_E.astype(np.int64),
+        item_E=item_E,
+        weight_E=weight_E.astype(np.float64),
+        time_us_E=time_us_E.astype(np.int64),
+        board_E=number_E,
+        users=columns.users,
+    )
+
+
+class EdgeTable(StoreTable):
+    """The graph of one store.
+
+    Args:
+        address: of the store.
+    """
+
+    def __init__(self, address: TableAddress) -> None:
+        super().__init__(beside(address, EDGES), EDGE_SCHEMA)
+
+    def rebuild(self, engagement: Engagement) -> int:
+        """Count the graph anew; how many edges it has.
+
+        Raises:
+            TableError: the table cannot be written.
+        """
+        rows = edges_of(engagement)
+        self.replace(rows.to_batches(max_chunksize=8192), purge=True)
+        return int(pc.sum(pc.list_value_length(rows["neighbours"])).as_py() or 0)
+
+
+def edges_of(engagement: Engagement, *, cosine: bool = False) -> pa.Table:
+    """Rows of the edge table.
+
+    Args:
+        engagement: all histories.
+        cosine: neighbours by plain cosine, to compare with.
+    """
+    users_I, recent_I = engagement.popularity()
+    strength_UI = engagement.strength_UI
+    chosen = by_cosine(strength_UI, count=NEIGHBOURS) if cosine else co_engagement(strength_UI)
+    boards = by_cosine(engagement.member_BI)
+    count = len(engagement.items)
+    columns: list[Any] = [pa.array(engagement.items, pa.string()), pa.array(users_I), pa.array(recent_I)]
+    for found in (chosen, boards):
+        columns += _lists(found, engagement.items, count)
+    return pa.Table.from_arrays(columns, schema=EDGE_SCHEMA)
+
+
+def _lists(found: Neighbours, items: tuple[str, ...], count: int) -> list[pa.Array]:
+    """Neighbours and weights as a list for each item; empty for one without."""
+    lengths_I = np.zeros(count, np.int64)
+    lengths_I[found.items] = np.diff(found.start_N)
+    offsets = pa.array(np.r_[0, np.cumsum(lengths_I)].astype(np.int32))
+    names = pa.array(items, pa.string()).take(pa.array(found.neighbour))
+    return [pa.ListArray.from_arrays(offsets, names), pa.ListArray.from_arrays(offsets, pa.array(found.weight))]
+
+
+def _sorted_codes(values: pa.ChunkedArray) -> tuple[list[str], Ints]:
+    """Distinct values in order, and the number of each."""
+    if not len(values):
+        return [], np.empty(0, np.int64)
+    encoded = values.combine_chunks().dictionary_encode()
+    names = encoded.dictionary.to_pylist()
+    order = np.array(sorted(range(len(names)), key=names.__getitem__), np.int64)
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    return [names[index] for index in order.tolist()], place[encoded.indices.to_numpy()]
+
+
+def _rank_from_end(user_E: Ints) -> Ints:
+    """How many entries of the same user follow; entries of a user stand together."""
+    if not len(user_E):
+        return np.empty(0, np.int64)
+    is_last_E = np.r_[user_E[1:] != user_E[:-1], True]
+    end_E = np.flatnonzero(is_last_E)
+    return end_E[np.searchsorted(end_E, np.arange(len(user_E)))] - np.arange(len(user_E))

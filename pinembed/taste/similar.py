@@ -1,0 +1,57 @@
+"""Users who chose the same items.
+
+Legend: U users, I items.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from pinembed.taste.edge_table import read_engagement
+from pinembed.taste.user_table import UserTable
+
+SHOWN_ITEMS = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Alike:
+    """Another user.
+
+    Attributes:
+        score: cosine of what both chose and saw, rare items louder than common ones.
+        shared: items that both chose, the rarest first.
+    """
+
+    user: str
+    score: float
+    shared: tuple[str, ...]
+
+
+def similar_users(users: UserTable, user: str, k: int) -> list[Alike]:
+    """The k users most alike to one, best first."""
+    names = sorted(users.read(["user"])["user"].to_pylist())
+    engagement = read_engagement(users)  # numbers users by name
+    strength_UI = engagement.strength_UI
+    rarity_I = np.log(len(names) / np.maximum(np.diff(strength_UI.tocsc().indptr), 1))
+    weighted_UI = (strength_UI @ sparse.diags_array(rarity_I)).tocsr()
+    norm_U = np.sqrt(weighted_UI.multiply(weighted_UI).sum(axis=1))
+    own = names.index(user)
+    score_U = (weighted_UI @ weighted_UI[[own]].T).toarray()[:, 0] / np.maximum(norm_U * norm_U[own], 1e-12)
+    score_U[own] = 0
+    best = np.lexsort((np.arange(len(names)), -score_U))[:k]
+    found = []
+    for number in best[score_U[best] > 0].tolist():
+        shared = np.intersect1d(_liked(strength_UI, own), _liked(strength_UI, number))
+        rarest = shared[np.argsort(-rarity_I[shared], kind="stable")][:SHOWN_ITEMS]
+        items = tuple(engagement.items[item] for item in rarest.tolist())
+        found.append(Alike(user=names[number], score=float(score_U[number]), shared=items))
+    return found
+
+
+def _liked(strength_UI: sparse.csr_array, user: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    row = strength_UI[[user]].tocoo()
+    chosen: np.ndarray[tuple[int], np.dtype[np.int64]] = np.sort(row.coords[1][row.data >= 1]).astype(np.int64)
+    return chosen

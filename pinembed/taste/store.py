@@ -1,0 +1,199 @@
+"""The tables of one taste store, DATABASE/NAME: NAME_events is the truth, all others are derived from it.
+
+| table          | a row is                                                                                      |
+|----------------|-----------------------------------------------------------------------------------------------|
+| NAME_events    | an event; append-only, with the logs' cursors in the properties of each commit                |
+| NAME           | a user: history, interests, boards                                                            |
+| NAME_edges     | an item: its neighbours by what users chose together, and by boards                           |
+| NAME_state     | what the derived tables were made of; written last, so that a killed run is repaired          |
+| NAME_forgotten | the salted mark of a user who was forgotten                                                   |
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from lance import LanceDataset, write_dataset
+
+from pinembed.errors import TableError
+from pinembed.table.address import TableAddress
+from pinembed.table.embedding_table import open_if_there, reading, writing
+from pinembed.table.upkeep import compact
+
+EVENTS, EDGES, STATE, FORGOTTEN = "_events", "_edges", "_state", "_forgotten"
+NAMES = ("", EVENTS, EDGES, STATE, FORGOTTEN)
+
+
+def beside(address: TableAddress, suffix: str) -> TableAddress:
+    """The table of a store with this suffix."""
+    return TableAddress(database=address.database, name=address.name + suffix)
+
+
+class StoreTable:
+    """One table of a store; made when the first row is written. Whoever writes holds the store's run lock.
+
+    Args:
+        address: of the table.
+        schema: of its columns.
+    """
+
+    def __init__(self, address: TableAddress, schema: pa.Schema) -> None:
+        self.address = address
+        self.schema = schema
+        self.dataset: LanceDataset | None = open_if_there(address)
+
+    def count(self, where: str | None = None) -> int:
+        """Rows, or those of a condition."""
+        if self.dataset is None:
+            return 0
+        with reading(self.address):
+            return int(self.dataset.count_rows(where))
+
+    def read(self, columns: list[str] | None = None, where: str | None = None) -> pa.Table:
+        """Rows of a condition, in no particular order.
+
+        Raises:
+            TableError: the table cannot be read.
+        """
+        wanted = columns or self.schema.names
+        if self.dataset is None:
+            return self.schema.empty_table().select(wanted)
+        with reading(self.address):
+            return self.dataset.to_table(columns=wanted, filter=where)
+
+    def batches(self, columns: list[str] | None = None, batch_rows: int = 8192) -> Iterator[pa.RecordBatch]:
+        """All rows, a batch at a time.
+
+        Raises:
+            TableError: the table cannot be read.
+        """
+        if self.dataset is not None:
+            with reading(self.address):
+                yield from self.dataset.to_batches(columns=columns or self.schema.names, batch_size=batch_rows)
+
+    def append(self, rows: pa.Table, *, properties: Mapping[str, str] | None = None) -> None:
+        """Add rows in one commit.
+
+        Args:
+            rows: of the table's schema; none of them for a commit of properties alone.
+            properties: of the commit.
+
+        Raises:
+            TableError: the table cannot be written.
+        """
+        with writing(self.address):
+            given = {"transaction_properties": dict(properties)} if properties else {}
+            if self.dataset is None:
+                self._make_folder()
+                self.dataset = write_dataset(rows, self.address.uri, schema=self.schema, **given)
+            else:
+                self.dataset.insert(rows, **given)
+
+    def upsert(self, rows: pa.Table, key: str) -> None:
+        """Store rows; one whose key is there takes the place of the older.
+
+        Raises:
+            TableError: the table cannot be written.
+        """
+        if self.dataset is None:
+            self.append(rows)
+            return
+        with writing(self.address):
+            merge = self.dataset.merge_insert(key).when_matched_update_all().when_not_matched_insert_all()
+            merge.execute(rows)
+
+    def replace(self, batches: Iterable[pa.RecordBatch], *, purge: bool = False) -> None:
+        """Put these rows in the place of all.
+
+        Args:
+            batches: the rows; read while they are written.
+            purge: take every older version off the disk; a reader of one of them fails.
+
+        Raises:
+            TableError: the table cannot be written.
+        """
+        reader = pa.RecordBatchReader.from_batches(self.schema, batches)
+        with writing(self.address):
+            self._make_folder()
+            mode = "create" if self.dataset is None else "overwrite"
+            self.dataset = write_dataset(reader, self.address.uri, schema=self.schema, mode=mode)
+            if purge:
+                self.purge()
+
+    def purge(self) -> None:
+        """Take every version but the latest off the disk, and what killed commits left."""
+        if self.dataset is not None:
+            with writing(self.address):
+                self.dataset.cleanup_old_versions(
+                    older_than=timedelta(0), delete_unverified=True, error_if_tagged_old_versions=False
+                )
+
+    def index(self, column: str) -> None:
+        """See that lookups by this column are fast.
+
+        Raises:
+            TableError: the table cannot be written.
+        """
+        if self.dataset is None:
+            return
+        with writing(self.address):
+            if any(column in index.field_names for index in self.dataset.describe_indices()):
+                self.dataset.optimize.optimize_indices()
+            else:
+                self.dataset.create_scalar_index(column, "BTREE")
+
+    def compact(self) -> bool:
+        """Join what many runs have left in pieces; whether there was anything to join."""
+        return self.dataset is not None and compact(self.address, self.dataset)
+
+    def latest_property(self, name: str) -> str | None:
+        """What the newest commit that has this property says."""
+        if self.dataset is None:
+            return None
+        with reading(self.address):
+            for version in range(self.dataset.version, 0, -1):
+                try:
+                    transaction = self.dataset.read_transaction(version)
+                except (OSError, ValueError):  # cleaned up: no older ones are there
+                    return None
+                found = dict((transaction.transaction_properties if transaction else None) or {})
+                if name in found:
+                    return str(found[name])
+        return None
+
+    def _make_folder(self) -> None:
+        if self.address.folder is not None:
+            try:
+                Path(self.address.database).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise TableError(
+                    f"The folder {self.address.database} cannot be made: {error.strerror or error}.",
+                    remedy="Check the path of --users.",
+                ) from error
+
+
+STATE_SCHEMA = pa.schema([pa.field("name", pa.string(), nullable=False), pa.field("value", pa.string())])
+
+
+class State:
+    """Small facts about the derived tables, as JSON by name.
+
+    Args:
+        address: of the store.
+    """
+
+    def __init__(self, address: TableAddress) -> None:
+        self._table = StoreTable(beside(address, STATE), STATE_SCHEMA)
+
+    def read(self) -> dict[str, Any]:
+        return {row["name"]: json.loads(row["value"]) for row in self._table.read().to_pylist()}
+
+    def write(self, facts: Mapping[str, Any]) -> None:
+        """Put these facts in the place of all."""
+        rows = [{"name": name, "value": json.dumps(value, sort_keys=True)} for name, value in sorted(facts.items())]
+        self._table.replace(pa.Table.from_pylist(rows, schema=STATE_SCHEMA).to_batches(), purge=True)
