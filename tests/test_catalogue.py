@@ -169,10 +169,21 @@ def test_row_without_a_file_name_is_refused(two_images) -> None:
     ("content", "reason"),
     [
         (b"file_name,title\na.png,\xff\xfe\n", "column title is not UTF-8"),
+        (
+            b'file_name,title\na.png,"two\nlines"\nb.png,"one\nc.png,two\n',
+            "the quote that opens on line 4 is never closed",
+        ),
+        (b'file_name,title\na.png\nb.png,"one\nc.png,two\n', "the quote that opens on line 3 is never closed"),
         (b"", "Empty CSV file"),
     ],
 )
 def test_unreadable_metadata_is_refused(two_images, content, reason) -> None:
     (two_images / "metadata.csv").write_bytes(content)
     with pytest.raises(DataError, match=rf"metadata\.csv cannot be read as metadata: .*{reason}"):
+        read_catalogue(two_images)
+
+
+def test_json_that_is_nested_without_end_is_refused(two_images) -> None:
+    (two_images / "metadata.jsonl").write_text('{"file_name":"a.png","t":' + "[" * 5000 + "]" * 5000 + "}\n")
+    with pytest.raises(DataError, match=r"metadata\.jsonl cannot be read as metadata: .*recursion"):
         read_catalogue(two_images)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -271,6 +272,9 @@ ODD_COLUMNS = {
     "object-of-nothing": (pa.array([{"k": None}, {"k": None}]), {"k": None}),
     "list-of-nothing": (pa.array([[None], []]), [None]),
     "large-list": (pa.array([[1], None], pa.large_list(pa.int64())), [1]),
+    "uuid": (pa.array([b"0123456789abcdef", None], pa.uuid()), "30313233-3435-3637-3839-616263646566"),
+    "tensor": (pa.FixedShapeTensorArray.from_numpy_ndarray(np.ones((2, 2), np.float32)), [1.0, 1.0]),
+    "bool8": (pa.ExtensionArray.from_storage(pa.bool8(), pa.array([1, None], pa.int8())), 1),
     "decimal": (pa.array([None, None], pa.decimal256(50, 2)), None),
 }
 

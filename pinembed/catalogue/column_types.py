@@ -70,15 +70,25 @@ def plain_columns(table: pa.Table) -> pa.Table:
         pa.ArrowException: a type for which there is no other.
     """
     for index, field in enumerate(table.schema):
-        column = table.column(index)
-        if _has_empty_object(field.type):
+        column = _without_extension(table.column(index))
+        if _has_empty_object(column.type):
             column = _without_empty_objects(column)
-        if pa.types.is_list_view(field.type):  # which Arrow's own cast leaves with too few offsets
-            column = pa.chunked_array([pa.array(column.to_pylist(), pa.list_(field.type.value_type))])
+        if pa.types.is_list_view(column.type):  # which Arrow's own cast leaves with too few offsets
+            column = pa.chunked_array([pa.array(column.to_pylist(), pa.list_(column.type.value_type))])
         column = _plain(column)
         if column.type != field.type:
             table = table.set_column(index, field.name, column)
     return table
+
+
+def _without_extension(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """What a type is built on: lists of tensors, numbers of 8-bit booleans; UUIDs as text."""
+    if not isinstance(column.type, pa.BaseExtensionType):
+        return column
+    if column.type.extension_name == "arrow.uuid":
+        texts = [None if value is None else str(value) for value in column.to_pylist()]
+        return pa.chunked_array([pa.array(texts, pa.string())])
+    return pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

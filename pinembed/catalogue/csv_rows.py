@@ -30,7 +30,7 @@ def read_csv(path: Path, delimiter: str, typed: Collection[str], notes: list[str
         notes: gets a sentence about the rows that are left out.
 
     Raises:
-        ValueError: no header, a name twice in it, or bytes that are not UTF-8.
+        ValueError: no header, a name twice in it, bytes that are not UTF-8, or a quote that is never closed.
         pa.ArrowException: no CSV.
     """
     names, blank, has_rows = _header(path, delimiter)
@@ -58,6 +58,8 @@ def read_csv(path: Path, delimiter: str, typed: Collection[str], notes: list[str
     if ragged:
         return _by_rows(path, delimiter, schema, notes)
     columns = [_decoded(name, column) for name, column in zip(names, table.columns, strict=True)]
+    if any("\n" in (column[-1].as_py() or "") for column in columns):
+        _refuse_open_quote(path, delimiter)
     return pa.table(columns, schema=schema)
 
 
@@ -86,6 +88,7 @@ def _header(path: Path, delimiter: str) -> tuple[list[str], int, bool]:
 
 def _by_rows(path: Path, delimiter: str, schema: pa.Schema, notes: list[str]) -> pa.Table:
     """A file whose rows are not all as long as its header, by Python's reader: Arrow's knows no lines of rows."""
+    _refuse_open_quote(path, delimiter)
     too_long: list[int] = []
     rows = list(_padded(path, delimiter, len(schema), too_long))
     if too_long:
@@ -96,6 +99,19 @@ def _by_rows(path: Path, delimiter: str, schema: pa.Schema, notes: list[str]) ->
         )
     columns = [pa.array([row[index] or None for row in rows], pa.string()) for index in range(len(schema))]
     return pa.table(columns, schema=schema)
+
+
+def _refuse_open_quote(path: Path, delimiter: str) -> None:
+    """Let no rows be read as the text of a cell whose quote is never closed, as Arrow's reader does."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        lines = csv.reader(file, delimiter=delimiter, strict=True)
+        last = 0
+        try:
+            for _ in lines:
+                last = lines.line_num
+        except csv.Error as error:
+            if "end of data" in str(error):
+                raise ValueError(f"the quote that opens on line {last + 1} is never closed") from error
 
 
 def _padded(path: Path, delimiter: str, wanted: int, too_long: list[int]) -> Iterator[list[str]]:

@@ -109,7 +109,7 @@ def _parsed(path: Path, notes: list[str]) -> pa.Table:
         table.validate(full=True)  # Arrow's readers of JSON and Parquet let text pass that is not UTF-8
         refuse_repeated(table.column_names)
         return with_item_columns_as_text(_without_nameless(path, table))
-    except (OSError, pa.ArrowException, UnicodeError, csv.Error, ValueError) as error:
+    except (OSError, pa.ArrowException, UnicodeError, csv.Error, ValueError, RecursionError) as error:
         words = " ".join(str(error).split())[:WORDS_OF_ERROR]
         raise DataError(
             f"{path} cannot be read as metadata: {words or type(error).__name__}",
