@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -335,3 +336,32 @@ def test_finetune_and_evaluate_tell_of_texts_that_are_cut(cli, tiny_encoder, tmp
         ("evaluate", data, "--encoder", tiny_encoder),
     ):
         assert re.search(words, cli(*command, *asked).words)
+
+
+def test_a_template_is_shortened_and_counted_as_joined_fields_are(tiny_encoder) -> None:
+    captioner = Captioner(
+        fields=("color", "title", "description"),
+        template=parse_template("a {color} {title}: {description}"),
+        fits=words_fit(9),
+    )
+    mug = item(color="red", title="mug", description=LONG)
+    assert captioner.caption(mug) == "a red mug: A mug for tea."
+    assert dataclasses.replace(captioner, fits=words_fit(5)).caption(mug) == "a red mug"
+    rng = np.random.default_rng(0)
+    assert all(words_fit(9)(captioner.sample(mug, rng)) for _ in range(100))
+    context = Context(load_encoder(str(tiny_encoder)).tokenizer)
+    _, note = shorten(dataclasses.replace(captioner, fits=None), [context], [mug])
+    assert note.startswith("1 of 1 texts are longer than the 16 tokens that the encoder reads: 1 are shortened")
+
+
+def test_cut_texts_are_counted_over_batches(tiny_encoder) -> None:
+    from pinembed.encoder.context import CutCount
+
+    count = CutCount(context=Context(load_encoder(str(tiny_encoder)).tokenizer))
+    start = "a very long product description that says nothing at all " * 8
+    for batch in range(2):
+        count.add([*(f"{start}number {k}" for k in range(3 * batch, 3 * batch + 3)), "mug"])
+    assert count.told("Do so.") == (
+        "6 of 8 texts are longer than the 16 tokens that the encoder reads: 0 are shortened to whole fields and "
+        "sentences, 6 are cut; 5 become equal to another one. Do so."
+    )

@@ -26,6 +26,7 @@ from pinembed.nouns.progress import SILENT, Progress
 from pinembed.reports.encode import EncodeReport
 from pinembed.settings.encoding import EncodeSettings, SearchSettings
 from pinembed.settings.source import ExportSettings
+from tests.conftest import Said
 from tests.encoding import counts, rows_of, touch
 
 WEIGHTS = {"image": 0.6, "title": 0.3, "color": 0.1}
@@ -216,3 +217,17 @@ def test_export_hands_on_the_items_vectors_only(run: Callable[..., EncodeReport]
     assert "image_vector" not in exported.column_names
     vectors = dict(zip(exported["id"].to_pylist(), exported["vector"].to_pylist(), strict=True))
     assert vectors == {item: row["vector"] for item, row in rows_of(table).items()}
+
+
+def test_encode_tells_of_fused_texts_that_are_cut(run: Callable[..., EncodeReport], catalogue_folder: Path) -> None:
+    said = Said()
+    run(progress=said)
+    assert not any("are cut" in line for line in said.lines)
+    for item_id in (ONE, "blue-square-1"):
+        change_metadata(catalogue_folder, item_id, title="a very long description that says nothing " * 4 + item_id)
+    run(progress=said)
+    assert (
+        "texts in items' vectors: 2 of 4 texts are longer than the 16 tokens that the encoder reads: 0 are shortened "
+        "to whole fields and sentences, 2 are cut; 1 become equal to another one. Fuse columns of shorter texts with "
+        "`pinembed fuse --fusion`."
+    ) in said.lines

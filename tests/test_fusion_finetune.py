@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -168,6 +169,17 @@ def test_fuse_gives_an_encoder_a_fusion_and_leaves_its_weights(
     assert before.weights_sha256 == after.weights_sha256
     assert (result.json["encoder_fingerprint"], result.json["fingerprint"]) == (before.fingerprint, after.fingerprint)
     assert "text > item mAP" in result.words
+
+
+def test_fuse_tells_of_texts_that_would_be_cut_in_items(
+    cli: Callable[..., CliResult], catalogue_folder: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    metadata = catalogue_folder / "metadata.csv"
+    rows = metadata.read_text(encoding="utf-8").replace("A red", "A very " + "long " * 20 + "red")
+    metadata.write_text(rows, encoding="utf-8")
+    result = cli("fuse", catalogue_folder, "--encoder", tiny_encoder, "--out", tmp_path / "out", "--json")
+    told = r"texts in items' vectors: (\d+) of \d+ texts are longer than the 16 tokens.* \1 are cut"
+    assert re.search(told, result.words)
 
 
 def test_fuse_ends_with_the_gates_exit_code_where_items_stay_images(

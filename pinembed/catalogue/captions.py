@@ -153,8 +153,8 @@ class Captioner:
         Where the encoder would cut it, sentences and then the whole of the longest field are left out until it fits.
         """
         if self.template is not None:
-            return self.template.filled(self._said(item))
-        return self._within(self._parts(item), ". ")
+            return self._filled(self._said(item))
+        return self._within(self._parts(item), lambda parts: _joined(parts, ". "))
 
     def sample(self, item: Item, rng: np.random.Generator) -> str:
         """One of many phrasings, so that training learns words rather than one sentence.
@@ -179,9 +179,10 @@ class Captioner:
         )
         if self.template is not None:
             kept = {parts[index] for index in chosen}
-            return self.template.filled({name: part for name, part in said.items() if part in kept})
+            return self._filled({name: part for name, part in said.items() if part in kept})
         joint = (". ", ", ", " ")[int(rng.integers(3))]
-        return self._within([self._some_of(parts[index], rng) for index in chosen], joint)
+        some = [self._some_of(parts[index], rng) for index in chosen]
+        return self._within(some, lambda parts: _joined(parts, joint))
 
     def name(self, item: Item, rng: np.random.Generator) -> str:
         """What the item is called: its first field that has a value, of a long text sometimes a sentence.
@@ -209,22 +210,31 @@ class Captioner:
     def _reads(self, text: str) -> bool:
         return self.fits is None or self.fits(text)
 
-    def _within(self, parts: Sequence[str], joint: str) -> str:
+    def _filled(self, said: Mapping[str, str]) -> str:
+        template = self.template
+        assert template is not None  # both callers looked
+        return self._within(list(said.values()), lambda parts: template.filled(dict(zip(said, parts, strict=True))))
+
+    def _within(self, parts: Sequence[str], join: Callable[[Sequence[str]], str]) -> str:
         """The parts in one text that is read whole: short fields complete before the first sentences of a long one.
 
         A single sentence that is too long stays as it is, to be cut.
+
+        Args:
+            parts: an empty one is left out.
+            join: makes the text of as many parts.
         """
-        text = joint.join(map(_without_end, parts))
-        if not parts or self._reads(text):
+        text = join(parts)
+        if self._reads(text):
             return text
         longest = max(range(len(parts)), key=lambda index: len(parts[index]))
         before, after = parts[:longest], parts[longest + 1 :]
         sentences = _sentences(parts[longest])
         for kept in range(len(sentences) - 1, 0, -1):
-            shorter = joint.join(map(_without_end, (*before, " ".join(sentences[:kept]), *after)))
+            shorter = join((*before, " ".join(sentences[:kept]), *after))
             if self._reads(shorter):
                 return shorter
-        return self._within([*before, *after], joint) if before or after else text
+        return self._within((*before, "", *after), join) if any((*before, *after)) else text
 
     def _some_of(self, text: str, rng: np.random.Generator) -> str:
         """The text, or of a long one a sentence half of the time; of one that would be cut, always."""
@@ -368,6 +378,10 @@ def _alike(said: Mapping[str, str]) -> dict[str, str]:
 
 def _sentences(text: str) -> list[str]:
     return re.split(r"(?<=[.!?;])\s+", text)
+
+
+def _joined(parts: Sequence[str], joint: str) -> str:
+    return joint.join(_without_end(part) for part in parts if part)
 
 
 def _without_end(text: str) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 from pinembed.catalogue.captions import Captioner
-from pinembed.encoder.context import Context
+from pinembed.encoder.context import Context, told_lengths
 from pinembed.nouns.item import Item
 
 
@@ -17,14 +17,15 @@ def shorten(captioner: Captioner, contexts: Sequence[Context], items: Iterable[I
     long = [text for text in texts if not _fit(text, contexts)]
     if not long:
         return within, ""
-    said = [texts[text] for text in long]
-    cut = [text for text in said if not _fit(text, contexts)]
+    cut = [texts[text] for text in long if not _fit(texts[text], contexts)]
     narrow = min(contexts, key=lambda context: context.places)
-    equal = len(texts) - narrow.distinct(list(texts.values()))
-    return within, (
-        f"{len(long):,} of {len(texts):,} texts are longer than the {narrow.places} tokens that the encoder reads: "
-        f"{len(long) - len(cut):,} are shortened to whole fields and sentences, {len(cut):,} are cut"
-        + (f"; {equal:,} become equal to another one. Name short columns first with --text." if equal else ".")
+    return within, told_lengths(
+        len(texts),
+        narrow,
+        shortened=len(long) - len(cut),
+        cut=len(cut),
+        equal=len(texts) - narrow.distinct(list(texts.values())),
+        remedy="Name short columns first with --text.",
     )
 
 

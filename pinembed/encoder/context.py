@@ -5,7 +5,8 @@ Shape legend: M texts, T context length.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from pinembed.encoder.encoder import Tokenizer
@@ -28,12 +29,14 @@ class Context:
 
     def fits(self, text: str) -> bool:
         """Whether the whole text is read."""
-        if len(text) + SPECIAL <= self.places and text.isascii():
-            return True
         found = self._known.get(text)
         if found is None:
-            found = self._known[text] = self.count(text) <= self.places
+            found = self._known[text] = self.reads(text)
         return found
+
+    def reads(self, text: str) -> bool:
+        """The same of a text that is asked for once, and not remembered."""
+        return (len(text) + SPECIAL <= self.places and text.isascii()) or self.count(text) <= self.places
 
     def count(self, text: str) -> int:
         """Tokens of the whole text, begin and end included."""
@@ -44,4 +47,48 @@ class Context:
 
     def distinct(self, texts: Sequence[str]) -> int:
         """How many of the texts the tower can tell apart, once they are cut."""
-        return len({tuple(row) for row in self._tokenizer(list(texts)).tolist()}) if texts else 0
+        return len(set(self.beginnings(texts)))
+
+    def beginnings(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """What the tower reads of each text."""
+        return [tuple(row) for row in self._tokenizer(list(texts)).tolist()] if texts else []
+
+
+@dataclass(kw_only=True)
+class CutCount:
+    """Texts that the text tower reads only the beginning of, counted as they come.
+
+    Attributes:
+        texts: that were looked at.
+    """
+
+    context: Context
+    texts: int = 0
+    _cut: set[int] = field(default_factory=set)
+    _beginnings: set[int] = field(default_factory=set)
+
+    def add(self, texts: Iterable[str]) -> None:
+        """Count distinct texts."""
+        ordered = list(texts)
+        self.texts += len(ordered)
+        cut = [text for text in ordered if not self.context.reads(text)]
+        self._cut |= set(map(hash, cut))
+        self._beginnings |= set(map(hash, self.context.beginnings(cut)))
+
+    def told(self, remedy: str) -> str:
+        """A sentence about them; empty where all are read whole."""
+        cut = len(self._cut)
+        return told_lengths(self.texts, self.context, cut=cut, equal=cut - len(self._beginnings), remedy=remedy)
+
+
+def told_lengths(
+    texts: int, context: Context, *, shortened: int = 0, cut: int = 0, equal: int = 0, remedy: str = ""
+) -> str:
+    """What became of texts that are longer than the context, for people; empty where there are none."""
+    if not shortened + cut:
+        return ""
+    return (
+        f"{shortened + cut:,} of {texts:,} texts are longer than the {context.places} tokens that the encoder reads: "
+        f"{shortened:,} are shortened to whole fields and sentences, {cut:,} are cut"
+        + (f"; {equal:,} become equal to another one. {remedy}" if equal else ".")
+    )

@@ -303,7 +303,11 @@ class EncodeRun:
                 pipeline.load_and_encode(pool, backend, stop)
         finally:
             writer.flush()
-        text_s = fuser.seconds if fuser is not None else 0.0  # the text tower works while the writer waits
+        text_s = 0.0
+        if fuser is not None:
+            text_s = fuser.seconds  # the text tower works while the writer waits
+            if fuser.note:
+                self.progress.say(f"texts in items' vectors: {fuser.note}")
         counters.encode_s += text_s
         counters.write_s = writer.seconds - text_s
         # without what the first batch waited for: opening the encoder, and measuring again one that opens no more

@@ -29,6 +29,10 @@ COPIED_SHARE = 0.5
 FEWEST_PHRASE_WORDS = 3
 LEAST_WEIGHT = 0.01  # a word that every item has still tells equal texts from others
 WORD = re.compile(r"\w+")
+EmbedTexts = Callable[[Sequence[str]], Tensor]
+"""Texts to (T, D) unit rows."""
+Phrases = Mapping[str, Callable[[str], str]]
+"""By field, what makes a text of its value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +67,11 @@ def field_texts(items: Sequence[Item], name: str, phrase: Callable[[str], str] =
     values = (text_of_value(item.fields.get(name)) for item in items)
     texts, text_of_N = codes_of(phrase(value) if value else "" for value in values)
     return FieldTexts(texts=texts, text_of_N=text_of_N)
+
+
+def fused_texts(items: Sequence[Item], phrases: Phrases) -> set[str]:
+    """All texts that are embedded to become part of these items' vectors."""
+    return {text for name, phrase in phrases.items() for text in field_texts(items, name, phrase).texts}
 
 
 def copied_texts(queries: FieldTexts, fused: Sequence[FieldTexts], group_of_N: Tensor) -> set[int]:
@@ -119,12 +128,6 @@ def _is_copy(one: Sequence[str], other: Sequence[str], weigh: Mapping[str, float
     ours, theirs = set(one), set(other)
     shared, all_of_them = (sum(weigh[word] for word in some) for some in (ours & theirs, ours | theirs))
     return shared >= COPIED_SHARE * all_of_them
-
-
-EmbedTexts = Callable[[Sequence[str]], Tensor]
-"""Texts to (T, D) unit rows."""
-Phrases = Mapping[str, Callable[[str], str]]
-"""By field, what makes a text of its value."""
 
 
 @dataclass(frozen=True, kw_only=True)

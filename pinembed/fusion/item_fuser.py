@@ -18,11 +18,13 @@ from pinembed.nouns.encoder_spec import Fusion
 from pinembed.nouns.item import text_of_value
 
 if TYPE_CHECKING:
+    from pinembed.encoder.context import CutCount
     from pinembed.encoder.encoder import Encoder
 
 
 Floats = NDArray[np.float32]
 
+FUSE_LESS = "Fuse columns of shorter texts with `pinembed fuse --fusion`."
 MOST_REMEMBERED = 50_000  # texts; at 512 floats they are 100 MB
 
 
@@ -43,6 +45,12 @@ class ItemFuser:
         self._device = device
         self._encoder: Encoder | None = None
         self._known: dict[str, Floats] = {}
+        self._count: CutCount | None = None
+
+    @property
+    def note(self) -> str:
+        """A sentence about texts that the tower read only the beginning of; empty where there were none."""
+        return "" if self._count is None else self._count.told(FUSE_LESS)
 
     def __call__(self, fields: Sequence[Mapping[str, Any]], image_ND: Floats) -> Floats:
         """Item vectors of images and their metadata.
@@ -75,12 +83,16 @@ class ItemFuser:
     def _embed(self, texts: set[str]) -> None:
         if texts:
             ordered = sorted(texts, key=lambda text: (len(text), text))  # alike in length, so that batches are short
-            self._known |= dict(zip(ordered, self._text_tower().embed_texts(ordered).numpy(), strict=True))
+            tower, count = self._text_tower()
+            self._known |= dict(zip(ordered, tower.embed_texts(ordered).numpy(), strict=True))
+            count.add(ordered)
 
-    def _text_tower(self) -> Encoder:
-        if self._encoder is None:
+    def _text_tower(self) -> tuple[Encoder, CutCount]:
+        if self._encoder is None or self._count is None:
+            from pinembed.encoder.context import Context, CutCount
             from pinembed.encoder.encoder import build_encoder
             from pinembed.machine import choose_device
 
             self._encoder = build_encoder(self._files, tower="text", device=choose_device(self._device))
-        return self._encoder
+            self._count = CutCount(context=Context(self._encoder.tokenizer))
+        return self._encoder, self._count
