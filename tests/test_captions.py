@@ -14,6 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from pinembed.catalogue.captions import Captioner, make_captioner, parse_template
+from pinembed.catalogue.class_labels import are_class_numbers
 from pinembed.catalogue.folder import read_catalogue
 from pinembed.catalogue.parquet_shards import scan_parquets
 from pinembed.catalogue.shards import Shard
@@ -365,3 +366,11 @@ def test_cut_texts_are_counted_over_batches(tiny_encoder) -> None:
         "6 of 8 texts are longer than the 16 tokens that the encoder reads: 0 are shortened to whole fields and "
         "sentences, 6 are cut; 5 become equal to another one. Do so."
     )
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "is_class"),
+    [("zip", [10115, 20095, 80331] * 5, True), ("PostCode", [1010, 8001] * 5, True), ("n_items", [1, 2, 3] * 5, False)],
+)
+def test_postal_codes_are_names_and_counts_are_quantities(column, values, is_class) -> None:
+    assert are_class_numbers(column, values) is is_class

@@ -15,10 +15,13 @@ from pinembed.nouns.item import FieldValue, is_missing
 HUGGING_FACE = b"huggingface"
 MOST_CLASSES = 1000
 FEWEST_REPEATS = 2
-CLASS_WORDS = re.compile(r"(?<![a-z])(label|class|category|target|code|kind|type|cluster|group|product|id)(?![a-z])")
+CLASS_WORDS = re.compile(
+    r"(?<![a-z])(label|class|category|target|code|kind|type|cluster|group|product|id|"
+    r"zip|zipcode|postcode|postal|sku)(?![a-z])"
+)
 QUANTITY_WORDS = re.compile(
     r"(?<![a-z])(price|cost|weight|width|height|length|depth|size|volume|area|year|age|amount|quantity|count|number|"
-    r"stock|rating|score|stars|views|likes|temperature|percent)(?![a-z])"
+    r"stock|rating|score|stars|views|likes|temperature|percent|n|num|total)(?![a-z])"
 )
 
 
