@@ -232,6 +232,15 @@ def test_trim_refuses_pickled_weights(broken: Path, tmp_path: Path) -> None:
     assert "pickled weights only (pytorch_model.bin)" in refused(broken, tmp_path)
 
 
+def test_trim_refuses_weights_in_gguf_and_takes_no_notice_of_them_beside_safetensors(
+    broken: Path, tmp_path: Path
+) -> None:
+    (broken / "model-q4.gguf").write_bytes(b"GGUF")
+    trim(TrimSettings(model=broken, out=tmp_path / "beside"))
+    (broken / "model.safetensors").unlink()
+    assert "holds weights in GGUF only (model-q4.gguf)" in refused(broken, tmp_path)
+
+
 def test_trim_refuses_a_folder_without_weights(broken: Path, tmp_path: Path) -> None:
     (broken / "model.safetensors").unlink()
     assert "holds no weights; wanted model.safetensors" in refused(broken, tmp_path)

@@ -321,6 +321,12 @@ def _weight_files(folder: Path) -> list[Path]:
             "Reading a pickle can run code, so pinembed never does.",
             remedy="Give the checkpoint in safetensors, as Qwen publishes it.",
         )
+    converted = sorted(path.name for path in folder.glob("*.gguf"))
+    if converted:
+        raise ModelError(
+            f"{folder} holds weights in GGUF only ({', '.join(converted[:3])}); wanted {SINGLE_NAME}.",
+            remedy="Give the checkpoint that they were converted from, in safetensors.",
+        )
     raise ModelError(f"{folder} holds no weights; wanted {SINGLE_NAME} or {INDEX_NAME}.", remedy="Check the path.")
 
 
