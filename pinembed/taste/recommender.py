@@ -32,6 +32,7 @@ from pinembed.taste.user_table import User, UserTable
 MIDDLE = (0.25, 0.75)
 """Quantiles of the catalogue's likeness to a taste between which an item lies to its side: neither more of the same nor
 far from all of it."""
+SPREAD_ITEMS = 4096
 SECOND_STEP = 0.5
 MOST_STEPS_FROM = 50
 
@@ -278,10 +279,23 @@ class Recommender:
         medoids = self.items.rows(interest.item for interest in user.interests)
         if not len(medoids):
             return np.zeros_like(scores_N)
-        likeness_N = (self.items.vectors_ND @ self.items.vectors_ND[medoids].T).max(axis=1)
-        low, high = np.quantile(likeness_N, MIDDLE)
-        scores_N[(likeness_N < low) | (likeness_N > high) | ~allowed_N] = 0
-        return scores_N
+        low, high = np.quantile(self._likeness(self._spread, medoids), MIDDLE)
+        reached = np.flatnonzero((scores_N > 0) & allowed_N)
+        likeness = self._likeness(reached, medoids)
+        kept = reached[(likeness >= low) & (likeness <= high)]
+        lateral_N = np.zeros_like(scores_N)
+        lateral_N[kept] = scores_N[kept]
+        return lateral_N
+
+    @cached_property
+    def _spread(self) -> Ints:
+        """Some thousand items that stand for the catalogue."""
+        return np.arange(0, len(self.items.ids), max(1, len(self.items.ids) // SPREAD_ITEMS))
+
+    def _likeness(self, rows: Ints, medoids: Ints) -> Floats:
+        """Cosine of these items to the nearest medoid."""
+        likeness: Floats = (self.items.vectors_ND[rows] @ self.items.vectors_ND[medoids].T).max(axis=1)
+        return likeness
 
     def _path(self, user: User, row: int) -> tuple[str, str]:
         """The user's item that a lateral path begins at, and the one that it leads over."""
