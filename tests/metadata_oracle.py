@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime
 import io
+import itertools
 import json
 import math
 import re
@@ -35,8 +36,12 @@ def rows_in(content: bytes, kind: str) -> list[dict[str, Any]]:
     text = content.decode("utf-8-sig")
     if kind == "jsonl":
         return [json.loads(line) for line in text.split("\n") if line.strip()]
-    rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
-    return [{name: cell for name, cell in zip(rows[0], row, strict=True) if name} for row in rows[1:]]
+    header, *rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+    whole = [row for row in rows if not any(row[len(header) :])]  # longer ones are left out, told by their lines
+    return [
+        {name: cell for name, cell in itertools.zip_longest(header, row[: len(header)], fillvalue="") if name}
+        for row in whole
+    ]
 
 
 def _values(column: pa.ChunkedArray) -> list[Any]:
@@ -100,7 +105,7 @@ def _is_text_of(text: str, stored: Any) -> bool:
     if isinstance(stored, bool):
         return text.lower() in ({"true", "1"} if stored else {"false", "0"})
     if isinstance(stored, int):
-        return text == str(stored)
+        return text == str(stored) or (text == "-0" and stored == 0)
     if isinstance(stored, float):
         return bool(NUMBER.fullmatch(text)) and float(text) == stored and ("." in text or int(float(text)) == stored)
     if isinstance(stored, datetime.datetime):

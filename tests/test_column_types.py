@@ -351,3 +351,20 @@ def test_what_is_learned_from_has_no_rows_left_out(tmp_path: Path) -> None:
     folder = two_images(tmp_path / "x", csv="file_name,v\na0.png,x\na1.png,y,z\n")
     with pytest.raises(DataError, match=r"1 row\(s\) have more cells .* on line\(s\) 3"):
         read_catalogue(folder)
+
+
+def test_a_later_night_takes_no_yes_or_no_for_a_number(tmp_path: Path, encode: Encode, table: str) -> None:
+    encode(with_values(tmp_path / "x", "1", "2"))
+    found = encode(with_values(tmp_path / "x", "true", "false"))
+    assert "2 value(s) of the metadata column v are no int64" in found.words
+    assert values_of(table) == [None, None]
+
+
+def test_a_row_of_too_many_cells_with_bytes_that_are_no_text_is_a_sentence(
+    tmp_path: Path, encode: Encode, recwarn: pytest.WarningsRecorder
+) -> None:
+    folder = with_values(tmp_path / "x", "1", "2")
+    (folder / "metadata.csv").write_bytes(b"file_name,v\na0.png,1,\xff\na1.png,2\n")
+    found = encode(folder)
+    assert (found.exit_code, "metadata.csv" in found.words) == (1, True)
+    assert not recwarn.list

@@ -41,21 +41,16 @@ def read_csv(path: Path, delimiter: str, typed: Collection[str], notes: list[str
     if not has_rows:
         return schema.empty_table()
     nameless = [name or f"\0{index}" for index, name in enumerate(names)]  # Arrow wants names that differ
-    ragged: list[int] = []
-
-    def skip(row: pa.csv.InvalidRow) -> str:
-        ragged.append(row.actual_columns)
-        return "skip"
-
-    table = pa.csv.read_csv(
-        path,
-        read_options=pa.csv.ReadOptions(column_names=nameless, skip_rows=blank, skip_rows_after_names=1),
-        parse_options=pa.csv.ParseOptions(newlines_in_values=True, delimiter=delimiter, invalid_row_handler=skip),
-        convert_options=pa.csv.ConvertOptions(
-            column_types=dict.fromkeys(nameless, pa.binary()), strings_can_be_null=True, null_values=[""]
-        ),
-    )
-    if ragged:
+    try:
+        table = pa.csv.read_csv(
+            path,
+            read_options=pa.csv.ReadOptions(column_names=nameless, skip_rows=blank, skip_rows_after_names=1),
+            parse_options=pa.csv.ParseOptions(newlines_in_values=True, delimiter=delimiter),
+            convert_options=pa.csv.ConvertOptions(
+                column_types=dict.fromkeys(nameless, pa.binary()), strings_can_be_null=True, null_values=[""]
+            ),
+        )
+    except pa.ArrowInvalid:  # not all rows are as long as the header; Arrow's handler of such rows wants UTF-8
         return _by_rows(path, delimiter, schema, notes)
     columns = [_decoded(name, column) for name, column in zip(names, table.columns, strict=True)]
     if any("\n" in (column[-1].as_py() or "") for column in columns):

@@ -180,7 +180,8 @@ def converted(column: pa.ChunkedArray, kind: pa.DataType, *, with_codes: bool) -
     """
     with suppress(pa.ArrowException, ValueError, OverflowError):
         made = column.cast(kind)
-        if made.cast(column.type).equals(column):  # else it would change values: the time of a day, 5 to True
+        # else it would change values: the time of a day, 5 to True, False to 0
+        if made.cast(column.type).equals(column) and not (pa.types.is_boolean(column.type) and _is_number(kind)):
             if pa.types.is_temporal(kind):
                 made.to_pylist()  # which knows the years 1 to 9999 alone
             return made, []
@@ -190,12 +191,18 @@ def converted(column: pa.ChunkedArray, kind: pa.DataType, *, with_codes: bool) -
     return pa.chunked_array([pa.array(fitting, kind)]), odd
 
 
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
 def _converted(value: Any, kind: pa.DataType, with_codes: bool) -> Any:
     if value is None or (isinstance(value, str) and not with_codes and CODE.match(value)):
         return None
     try:
         if pa.types.is_string(kind):
             return value.decode() if isinstance(value, bytes) else text_of_value(value)
+        if isinstance(value, bool) and _is_number(kind):
+            return None
         old = pa.scalar(value)
         new = old.cast(kind)
         is_equal = _stands_for(value, new.as_py()) if isinstance(value, str) else new.cast(old.type).equals(old)
