@@ -167,7 +167,7 @@ def test_a_later_night_rounds_no_whole_number(first: str, tmp_path: Path, encode
     assert values_of(table) == [json.loads(first), None]
 
 
-@pytest.mark.parametrize(("first", "code"), [("7", "0012"), ("2.5", "10E5"), ("2.5", "007.5")])
+@pytest.mark.parametrize(("first", "code"), [("7", "0012"), ("2.5", "10E5"), ("2.5", "007.5"), ("2.5", "+49")])
 def test_a_later_night_takes_no_code_for_a_number(
     first: str, code: str, tmp_path: Path, encode: Encode, table: str
 ) -> None:
@@ -358,6 +358,26 @@ def test_a_later_night_takes_no_yes_or_no_for_a_number(tmp_path: Path, encode: E
     found = encode(with_values(tmp_path / "x", "true", "false"))
     assert "2 value(s) of the metadata column v are no int64" in found.words
     assert values_of(table) == [None, None]
+
+
+def test_a_later_night_takes_no_duration_for_a_number(tmp_path: Path, encode: Encode, table: str) -> None:
+    encode(with_values(tmp_path / "x", "1.5", "2.5"))
+    (tmp_path / "x/metadata.csv").unlink()
+    durations = pa.table({"file_name": ["a0.png", "a1.png"], "v": pa.array([1, 2], pa.duration("us"))})
+    pq.write_table(durations, tmp_path / "x/metadata.parquet")
+    assert "2 value(s) of the metadata column v are no double" in encode(tmp_path / "x").words
+    assert values_of(table) == [None, None]
+
+
+def test_a_signed_number_of_a_phone_stays_text(tmp_path: Path, encode: Encode, table: str) -> None:
+    encode(with_values(tmp_path / "x", "+4917", "+491"))
+    assert values_of(table) == ["+4917", "+491"]
+
+
+def test_a_column_with_a_zero_byte_in_its_name_is_refused(tmp_path: Path, encode: Encode) -> None:
+    folder = two_images(tmp_path / "x", csv="file_name,pri\0ce\na0.png,1\na1.png,2\n")
+    found = encode(folder)
+    assert (found.exit_code, "zero byte" in found.words) == (1, True)
 
 
 def test_a_row_of_too_many_cells_with_bytes_that_are_no_text_is_a_sentence(

@@ -27,7 +27,7 @@ STATED_TYPES: Mapping[str, pa.DataType] = {
     "timestamp": pa.timestamp("us"),
 }
 """What --column calls a type."""
-CODE = re.compile(r"[+-]?0\d|\d+[eE]\d")
+CODE = re.compile(r"\+|-?0\d|\d+[eE]\d")
 """Text that may be a code although it reads as a number: `0012`, `10E5`."""
 
 
@@ -180,8 +180,8 @@ def converted(column: pa.ChunkedArray, kind: pa.DataType, *, with_codes: bool) -
     """
     with suppress(pa.ArrowException, ValueError, OverflowError):
         made = column.cast(kind)
-        # else it would change values: the time of a day, 5 to True, False to 0
-        if made.cast(column.type).equals(column) and not (pa.types.is_boolean(column.type) and _is_number(kind)):
+        # else it would change values: the time of a day, 5 to True, False to 0, a duration to a number
+        if made.cast(column.type).equals(column) and not (_is_no_number(column.type) and _is_number(kind)):
             if pa.types.is_temporal(kind):
                 made.to_pylist()  # which knows the years 1 to 9999 alone
             return made, []
@@ -189,6 +189,11 @@ def converted(column: pa.ChunkedArray, kind: pa.DataType, *, with_codes: bool) -
     fitting = [_converted(value, kind, with_codes) for value in values]
     odd = [value for value, new in zip(values, fitting, strict=True) if value is not None and new is None]
     return pa.chunked_array([pa.array(fitting, kind)]), odd
+
+
+def _is_no_number(kind: pa.DataType) -> bool:
+    """Of what Arrow casts to numbers."""
+    return bool(pa.types.is_boolean(kind) or pa.types.is_temporal(kind))
 
 
 def _is_number(kind: pa.DataType) -> bool:
@@ -201,9 +206,9 @@ def _converted(value: Any, kind: pa.DataType, with_codes: bool) -> Any:
     try:
         if pa.types.is_string(kind):
             return value.decode() if isinstance(value, bytes) else text_of_value(value)
-        if isinstance(value, bool) and _is_number(kind):
-            return None
         old = pa.scalar(value)
+        if _is_no_number(old.type) and _is_number(kind):
+            return None
         new = old.cast(kind)
         is_equal = _stands_for(value, new.as_py()) if isinstance(value, str) else new.cast(old.type).equals(old)
         return new.as_py() if is_equal else None

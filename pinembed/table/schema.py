@@ -81,7 +81,9 @@ def name_obstacle(name: str) -> str:
     """Why no metadata column can have this name in the table; empty where it can."""
     if name in OWN_COLUMNS or name in LANCE_COLUMNS:
         return "the name is taken"
-    return "a name must not be empty or hold a dot or a backtick" if not name or set(name) & set(".`") else ""
+    if not name or set(name) & set(".`\0"):
+        return "a name must not be empty or hold a dot, a backtick or a zero byte"
+    return ""
 
 
 def metadata_fields(metadata_schema: pa.Schema) -> list[pa.Field]:
