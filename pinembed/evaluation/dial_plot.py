@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pinembed.errors import OutputError
-from pinembed.evaluation.plot import figure_class
+from pinembed.evaluation.plot import figure_class, save_plot
 from pinembed.reports.taste import DialPoint
 
 
@@ -31,9 +30,4 @@ def draw_dial(points: Sequence[DialPoint], path: Path) -> None:
     axes.set_ylim(bottom=0)
     axes.grid(color="0.9")
     axes.legend(frameon=False)
-    try:
-        figure.savefig(path, dpi=120, format="png")
-    except OSError as error:
-        raise OutputError(
-            f"{path} could not be written: {error.strerror or error}.", remedy="Give --plot another place."
-        ) from error
+    save_plot(figure, path)

@@ -69,12 +69,7 @@ def draw_comparisons(
         _draw(axes, name, verdict)
     if forms:
         _draw_forms(all_axes[-1], forms)
-    try:
-        figure.savefig(path, dpi=120, format="png")
-    except OSError as error:
-        raise OutputError(
-            f"{path} could not be written: {error.strerror or error}.", remedy="Give --plot another place."
-        ) from error
+    save_plot(figure, path)
 
 
 def _draw(axes: Axes, name: str, verdict: Verdict) -> None:
@@ -145,3 +140,17 @@ def figure_class(feature: str) -> type[Figure]:
     except ImportError as error:
         raise MissingExtraError(feature, extra="report", package="matplotlib") from error
     return Figure
+
+
+def save_plot(figure: Figure, path: Path) -> None:
+    """Write the PNG of --plot.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    try:
+        figure.savefig(path, dpi=120, format="png")
+    except OSError as error:
+        raise OutputError(
+            f"{path} could not be written: {error.strerror or error}.", remedy="Give --plot another place."
+        ) from error

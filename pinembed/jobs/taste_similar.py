@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pinembed.nouns.progress import SILENT, Progress
-from pinembed.reports.taste import SimilarUser, TasteSimilarReport
+from pinembed.reports.taste import TasteSimilarReport
 from pinembed.settings.taste import TasteSimilarSettings
 from pinembed.table.address import parse_address
 from pinembed.taste.similar import similar_users
@@ -23,5 +23,4 @@ def taste_similar(settings: TasteSimilarSettings, *, progress: Progress = SILENT
     find_user(users, settings.user)
     found = similar_users(users, settings.user, settings.k)
     progress.finish()
-    results = tuple(SimilarUser(user=one.user, score=one.score, shared=one.shared) for one in found)
-    return TasteSimilarReport(store=str(address), user=settings.user, results=results)
+    return TasteSimilarReport(store=str(address), user=settings.user, results=tuple(found))

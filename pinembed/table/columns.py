@@ -229,7 +229,7 @@ def _joint_type(stored: pa.DataType, wanted: pa.DataType) -> pa.DataType | None:
     """The type that holds numbers of both, where Lance can widen to it; None where there is none."""
     if stored == wanted:
         return stored
-    if not all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in (stored, wanted)):
+    if not (_is_number(stored) and _is_number(wanted)):
         return None
     schemas = [pa.schema([pa.field("both", kind)]) for kind in (stored, wanted)]
     joint = pa.unify_schemas(schemas, promote_options="permissive").field(0).type

@@ -5,32 +5,17 @@ Legend: U users, I items.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy import sparse
 
+from pinembed.reports.taste import SimilarUser
 from pinembed.taste.edge_table import read_engagement
 from pinembed.taste.user_table import UserTable
 
 SHOWN_ITEMS = 5
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Alike:
-    """Another user.
-
-    Attributes:
-        score: cosine of what both chose and saw, rare items louder than common ones.
-        shared: items that both chose, the rarest first.
-    """
-
-    user: str
-    score: float
-    shared: tuple[str, ...]
-
-
-def similar_users(users: UserTable, user: str, k: int) -> list[Alike]:
+def similar_users(users: UserTable, user: str, k: int) -> list[SimilarUser]:
     """The k users most alike to one, best first."""
     names = sorted(users.read(["user"])["user"].to_pylist())
     engagement = read_engagement(users)  # numbers users by name
@@ -47,7 +32,7 @@ def similar_users(users: UserTable, user: str, k: int) -> list[Alike]:
         shared = np.intersect1d(_liked(strength_UI, own), _liked(strength_UI, number))
         rarest = shared[np.argsort(-rarity_I[shared], kind="stable")][:SHOWN_ITEMS]
         items = tuple(engagement.items[item] for item in rarest.tolist())
-        found.append(Alike(user=names[number], score=float(score_U[number]), shared=items))
+        found.append(SimilarUser(user=names[number], score=float(score_U[number]), shared=items))
     return found
 
 
