@@ -103,9 +103,9 @@ def test_encode_measures_each_new_content_once_in_the_decoders_pass(
     stored = MeasureTable(parse_address(table)).current()
     assert stored.num_rows == 7  # contents, of eight files
     assert set(stored["jpeg_quality"].to_pylist()) == {0, 75, 85}
-    version = MeasureTable(parse_address(table))._dataset.version  # type: ignore[union-attr]
+    version = MeasureTable(parse_address(table)).dataset.version  # type: ignore[union-attr]
     run(measure=True)
-    assert MeasureTable(parse_address(table))._dataset.version == version  # type: ignore[union-attr]
+    assert MeasureTable(parse_address(table)).dataset.version == version  # type: ignore[union-attr]
 
 
 def test_encode_measures_nothing_unless_asked(run: Callable[..., EncodeReport], table: str) -> None:

@@ -72,10 +72,10 @@ def test_file_that_could_not_be_read_for_the_moment_is_read_by_the_next_run(
     (folder / "on-disk.png").symlink_to(disk)
     run()
     assert failures_of(table) == {"on-disk.png": "missing_file"}
-    before = version_of(table), FailureTable(parse_address(table))._dataset.version
+    before = version_of(table), FailureTable(parse_address(table)).dataset.version
 
     again = run()
-    after = version_of(table), FailureTable(parse_address(table))._dataset.version
+    after = version_of(table), FailureTable(parse_address(table)).dataset.version
     draw_item("yellow", "circle", 2).save(disk)
 
     assert (counts(again), again.not_retried) == ({"unchanged": 6, "failed": 1}, 0)

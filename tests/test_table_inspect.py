@@ -148,7 +148,7 @@ def test_runs_of_many_nights_stay_in_few_pieces(table: str) -> None:
         runs.begin(dataclasses.replace(run, ending=None))
         runs.end(run)
 
-    assert runs._dataset.stats.dataset_stats()["num_fragments"] < 16
+    assert runs.dataset.stats.dataset_stats()["num_fragments"] < 16
     latest = RunTable(address).latest(30, is_running=False)
     assert [run.run for run in latest[:20]] == [f"{night}" for night in reversed(range(20))]
     assert {run.ending for run in latest} == {"done"}

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
-from lance import write_dataset
+from lance import LanceDataset, write_dataset
 
 from pinembed.nouns.failure import Failure
 from pinembed.nouns.run_record import COUNTS, INTERRUPTED, RUNNING, RunRecord
@@ -36,7 +36,7 @@ class SideTable:
         self.address = address
         self.schema = schema
         self._key = schema.names[0]
-        self._dataset = open_if_there(address)
+        self.dataset: LanceDataset | None = open_if_there(address)
 
     def read(self, columns: Sequence[str] | None = None, *, where: str | None = None) -> pa.Table:
         """All records, or those that an SQL condition picks, in no particular order.
@@ -45,18 +45,18 @@ class SideTable:
             TableError: the table cannot be read.
         """
         names = list(columns or self.schema.names)
-        if self._dataset is None:
+        if self.dataset is None:
             return self.schema.empty_table().select(names)
         with reading(self.address):
             lacking = {field.name for field in self._lacking()}
-            held = self._dataset.to_table(columns=[name for name in names if name not in lacking], filter=where)
+            held = self.dataset.to_table(columns=[name for name in names if name not in lacking], filter=where)
         if lacking.isdisjoint(names):
             return held
         return pa.concat_tables([self.schema.empty_table().select(names), held], promote_options="default")
 
     def _lacking(self) -> list[pa.Field]:
         """Columns that came after the table was made."""
-        return [] if self._dataset is None else [f for f in self.schema if f.name not in self._dataset.schema.names]
+        return [] if self.dataset is None else [f for f in self.schema if f.name not in self.dataset.schema.names]
 
     def upsert(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Store records; one whose key is there takes the place of the older.
@@ -76,11 +76,11 @@ class SideTable:
         if not rows.num_rows:
             return
         with writing(self.address):
-            if self._dataset is None:
-                self._dataset = write_dataset(self.schema.empty_table(), self.address.uri, schema=self.schema)
+            if self.dataset is None:
+                self.dataset = write_dataset(self.schema.empty_table(), self.address.uri, schema=self.schema)
             if lacking := self._lacking():
-                self._dataset.add_columns(pa.schema(lacking))
-            merge = self._dataset.merge_insert(self._key).when_matched_update_all().when_not_matched_insert_all()
+                self.dataset.add_columns(pa.schema(lacking))
+            merge = self.dataset.merge_insert(self._key).when_matched_update_all().when_not_matched_insert_all()
             merge.execute(rows)
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -89,19 +89,18 @@ class SideTable:
         Raises:
             TableError: the table cannot be written.
         """
-        if self._dataset is not None:
+        if self.dataset is not None:
             with writing(self.address):
                 for condition in id_conditions(sorted(keys), self._key):
-                    self._dataset.delete(condition)
+                    self.dataset.delete(condition)
 
-    def compact(self) -> None:
-        """Join what many runs have left in pieces.
+    def compact(self) -> bool:
+        """Join what many runs have left in pieces; whether there was anything to join.
 
         Raises:
             TableError: the table cannot be written.
         """
-        if self._dataset is not None:
-            compact(self.address, self._dataset)
+        return self.dataset is not None and compact(self.address, self.dataset)
 
 
 FAILURES_SCHEMA = pa.schema(

@@ -76,10 +76,10 @@ class Derivation:
         if touched:
             left = set(touched)
             for table in self._tables(touched):
-                self._users.store(table)
+                self._users.upsert_rows(table)
                 left.difference_update(table["user"].to_pylist())
                 stop.check()
-            self._users.remove(sorted(left))
+            self._users.delete(left)
         return self._derived()
 
     def _derived(self) -> Derived:
@@ -90,7 +90,7 @@ class Derivation:
     def _arrived_after(self, arrived: int) -> set[str]:
         if arrived >= self._events.arrived:
             return set()
-        return set(pc.unique(self._events.read(["user"], f"arrived > {arrived}")["user"]).to_pylist())
+        return set(pc.unique(self._events.read(["user"], where=f"arrived > {arrived}")["user"]).to_pylist())
 
     def _tables(self, users: set[str] | None) -> Iterator[pa.Table]:
         """Rows of these users, or of all, some thousands at a time."""
@@ -112,7 +112,7 @@ class Derivation:
 
     def _histories(self, users: set[str] | None) -> Iterator[History]:
         for condition in self._conditions(users):
-            told = self._events.read(HISTORY, condition)
+            told = self._events.read(HISTORY, where=condition)
             if users is not None:
                 told = told.filter(pc.is_in(told["user"], pa.array(sorted(users), pa.string())))
             for user, events in sorted(_by_user(told).items()):

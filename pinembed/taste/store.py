@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from lance import LanceDataset, write_dataset
+from lance import write_dataset
 
 from pinembed.errors import TableError
 from pinembed.table.address import TableAddress
-from pinembed.table.embedding_table import open_if_there, reading, writing
-from pinembed.table.upkeep import compact
+from pinembed.table.embedding_table import reading, writing
+from pinembed.table.side_tables import SideTable
 
 EVENTS, EDGES, STATE, FORGOTTEN = "_events", "_edges", "_state", "_forgotten"
 NAMES = ("", EVENTS, EDGES, STATE, FORGOTTEN)
@@ -34,18 +34,8 @@ def beside(address: TableAddress, suffix: str) -> TableAddress:
     return TableAddress(database=address.database, name=address.name + suffix)
 
 
-class StoreTable:
-    """One table of a store; made when the first row is written. Whoever writes holds the store's run lock.
-
-    Args:
-        address: of the table.
-        schema: of its columns.
-    """
-
-    def __init__(self, address: TableAddress, schema: pa.Schema) -> None:
-        self.address = address
-        self.schema = schema
-        self.dataset: LanceDataset | None = open_if_there(address)
+class StoreTable(SideTable):
+    """One table of a store, which also takes rows that no key holds apart, and forgets what it was."""
 
     def count(self, where: str | None = None) -> int:
         """Rows, or those of a condition."""
@@ -53,18 +43,6 @@ class StoreTable:
             return 0
         with reading(self.address):
             return int(self.dataset.count_rows(where))
-
-    def read(self, columns: list[str] | None = None, where: str | None = None) -> pa.Table:
-        """Rows of a condition, in no particular order.
-
-        Raises:
-            TableError: the table cannot be read.
-        """
-        wanted = columns or self.schema.names
-        if self.dataset is None:
-            return self.schema.empty_table().select(wanted)
-        with reading(self.address):
-            return self.dataset.to_table(columns=wanted, filter=where)
 
     def batches(self, columns: list[str] | None = None, batch_rows: int = 8192) -> Iterator[pa.RecordBatch]:
         """All rows, a batch at a time.
@@ -94,18 +72,16 @@ class StoreTable:
             else:
                 self.dataset.insert(rows, **given)
 
-    def upsert(self, rows: pa.Table, key: str) -> None:
-        """Store rows; one whose key is there takes the place of the older.
+    def upsert_rows(self, rows: pa.Table) -> None:
+        """As of every side table; the first rows make the table's folder too.
 
         Raises:
             TableError: the table cannot be written.
         """
         if self.dataset is None:
             self.append(rows)
-            return
-        with writing(self.address):
-            merge = self.dataset.merge_insert(key).when_matched_update_all().when_not_matched_insert_all()
-            merge.execute(rows)
+        else:
+            super().upsert_rows(rows)
 
     def replace(self, batches: Iterable[pa.RecordBatch], *, purge: bool = False) -> None:
         """Put these rows in the place of all.
@@ -146,10 +122,6 @@ class StoreTable:
                 self.dataset.optimize.optimize_indices()
             else:
                 self.dataset.create_scalar_index(column, "BTREE")
-
-    def compact(self) -> bool:
-        """Join what many runs have left in pieces; whether there was anything to join."""
-        return self.dataset is not None and compact(self.address, self.dataset)
 
     def latest_property(self, name: str) -> str | None:
         """What the newest commit that has this property says."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pinembed.errors import DataError
 from pinembed.table.address import TableAddress
-from pinembed.table.embedding_table import id_conditions, writing
+from pinembed.table.embedding_table import id_conditions
 from pinembed.table.schema import PRIMARY_KEY
 from pinembed.taste.history import History, Touched
 from pinembed.taste.interests import Interest, find_interests
@@ -89,21 +89,6 @@ class UserTable(StoreTable):
         """All users, in no particular order."""
         for batch in self.batches():
             yield from map(user_of_row, batch.to_pylist())
-
-    def store(self, rows: pa.Table) -> None:
-        """Put users in the place of what was known of them.
-
-        Raises:
-            TableError: the table cannot be written.
-        """
-        self.upsert(rows, "user")
-
-    def remove(self, users: Sequence[str]) -> None:
-        """Take users out of whom no event is left."""
-        if self.dataset is not None and users:
-            with writing(self.address):
-                for condition in id_conditions(sorted(users), "user"):
-                    self.dataset.delete(condition)
 
     def changed_by(self, items: ItemVectors) -> set[str]:
         """Users who liked an item that came to the catalogue, left it or changed its image since."""
