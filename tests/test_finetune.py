@@ -195,6 +195,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_weights(
         return step(trainer, batch)
 
     monkeypatch.setattr(Trainer, "step", killed)
+    monkeypatch.setattr("pinembed.training.epochs.STATE_EVERY_S", 0)
     arguments = {"data": tuned / "data", "base": str(tuned / "base"), "out": tmp_path / "out", **SHORT_RUN}
     with pytest.raises(KeyboardInterrupt):
         finetune(FinetuneSettings(**arguments))
@@ -246,6 +247,7 @@ def test_a_run_with_other_flags_tells_of_the_state_and_leaves_it_to_the_run_that
         honest(self, epoch, rank)
 
     monkeypatch.setattr(Epochs, "_one_epoch", interrupted)
+    monkeypatch.setattr("pinembed.training.epochs.STATE_EVERY_S", 0)
     said = Said()
     for lr in (1e-4, 2e-4):
         with pytest.raises(KeyboardInterrupt):
@@ -492,6 +494,35 @@ def test_a_convolutional_tower_trains_at_a_smaller_side_and_a_transformer_at_its
     transformer = load_encoder(str(tiny_encoder)).model
     assert smaller_side(transformer, 224) is None
     assert activation_bytes(convolutional, 128) > 3 * activation_bytes(convolutional, 64)
+
+
+def test_random_weights_see_smaller_views_first() -> None:
+    from pinembed.encoder.encoder import load_encoder
+    from pinembed.training.recipe import EARLY_SHARE, make_recipe
+
+    convolutional = load_encoder("pinembed-tiny", random_init=True).model
+    settings = {"data": Path("data"), "base": "pinembed-tiny", "out": Path("out")}
+    scratch = make_recipe(convolutional, FinetuneSettings(**settings, random_init=True), train_images=900, image_px=96)
+    assert [scratch.side_px(done) for done in (0.0, EARLY_SHARE - 0.01, EARLY_SHARE, 1.0)] == [64, 64, None, None]
+    tuned = make_recipe(convolutional, FinetuneSettings(**settings), train_images=900, image_px=96)
+    assert tuned.side_px(0.0) is None
+
+
+def test_the_state_of_short_epochs_is_written_once(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pinembed.jobs.finetune import finetune
+    from pinembed.training.checkpoint import Checkpoint
+
+    steps = []
+    save = Checkpoint.save
+    monkeypatch.setattr(Checkpoint, "save", lambda self, state: (steps.append(state.step_count), save(self, state)))
+    data = write_catalogue(tmp_path / "data", views=5)
+    report = finetune(
+        FinetuneSettings(data=data, base=str(tiny_encoder), out=tmp_path / "out", group="color", epochs=3, heads=False)
+    )
+    assert len(report.epochs) == 4
+    assert len(steps) == 1  # after the last epoch: what follows may be killed too
 
 
 SMALL_TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}

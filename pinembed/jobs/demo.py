@@ -47,7 +47,7 @@ TEXT = ("category", "color", "pattern")
 GROUP = "product"
 FIELDS = TEXT
 EPOCHS = 40
-ALIGN_EPOCHS = 8
+ALIGN_EPOCHS = 6
 SEARCH_TEXT = "a teal mug"
 SEED = 0
 

@@ -64,6 +64,8 @@ class Budget:
         return steps
 
 
+STATE_EVERY_S = 30.0
+"""Epochs of a second would spend more on writing their state than on learning."""
 SENTINEL_SHARE = 0.5
 """Training that loses this much of the base's validation mAP has gone wrong and will not come back."""
 
@@ -99,7 +101,8 @@ class Epochs:
     """One run over the training split.
 
     Each epoch validates the running average of the weights, not the weights themselves: the average is what is kept.
-    The state goes to disk after validation, so a killed run repeats at most one epoch and ends with the same weights.
+    The state goes to disk after validation, so a killed run repeats at most one epoch, or half a minute of shorter
+    ones, and ends with the same weights.
     All processes step together; the first one alone validates and writes, and tells the others what it found.
 
     Args:
@@ -151,6 +154,8 @@ class Epochs:
         self._training_s = 0.0
         self._shown = 0
         self._started_s = time.monotonic()
+        self._kept_s = time.monotonic()
+        self._kept_step = 0
         self._validation_s = 0.0
 
     def run(self) -> TrainedRun:
@@ -168,8 +173,8 @@ class Epochs:
                 self._one_epoch(len(self._records), base_rank)
             except (TrainingError, NonFiniteEmbeddingError) as error:
                 self._stopped = error.message
-            if self._world.is_first:
-                self._checkpoint.save(self._state())
+            self._keep_state(every_s=STATE_EVERY_S)
+        self._keep_state(every_s=0)
         self._trainer.finish()
         if self._stopped is not None:
             self._progress.say(f"training ended early: {self._stopped}")
@@ -187,6 +192,13 @@ class Epochs:
             shown=self._shown,
             stopped=self._stopped,
         )
+
+    def _keep_state(self, *, every_s: float) -> None:
+        """Write the state where it was last written so long ago, and an epoch was trained since."""
+        is_due = time.monotonic() - self._kept_s >= every_s
+        if self._world.is_first and is_due and self._kept_step != self._trainer.step_count:
+            self._checkpoint.save(self._state())
+            self._kept_s, self._kept_step = time.monotonic(), self._trainer.step_count
 
     def _is_flat(self) -> bool:
         """Further epochs of the plan would bring nothing that validation can see."""
@@ -341,6 +353,7 @@ class Epochs:
             _under(state.tensors, "trainer."), step_count=state.step_count, total_steps=state.total_steps
         )
         self._trainer.towers.micro_batch, self._trainer.towers.bf16 = state.micro_batch, state.bf16
+        self._kept_step = state.step_count
         self._progress.say(f"going on after epoch {len(self._records) - 1} of the run that was interrupted")
         return True
 

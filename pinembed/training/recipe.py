@@ -29,6 +29,11 @@ Source: Touvron et al. 2019, Fixing the train-test resolution discrepancy, arXiv
 """
 SIDE_STEP_PX = 32
 SMALLEST_SIDE_PX = 128
+EARLY_SHARE, SMALLEST_EARLY_PX = 0.6, 64
+"""Random weights learn the coarse of small pictures first, at still fewer pixels.
+
+Source: Tan and Le 2021, EfficientNetV2, arXiv:2104.00298 (progressive learning).
+"""
 ACTIVATION_BYTES = 3 << 30
 """Memory for what the towers keep of a batch until the backward pass."""
 TUNED_AVERAGE, RATE_FLOOR = 0.3, 0.3
@@ -54,6 +59,7 @@ class Recipe:
     Attributes:
         samples_per_group: images of one group that go into a batch together.
         train_px: side of the views that training shows; None for the encoder's own.
+        early_px: their side in the first part of the run; None for the same all along.
         micro_batch: images that go through the towers at once; None for the complete batch.
         warm_up: share of all steps with a rising rate.
         clip_norm: largest norm of a step's gradient.
@@ -91,6 +97,11 @@ class Recipe:
     patience: int | None = None
     keeps_statistics: bool = False
     phrasings: int = 1
+    early_px: int | None = None
+
+    def side_px(self, done: float) -> int | None:
+        """Side of the views after this share of the run; None for the encoder's own."""
+        return self.early_px if self.early_px is not None and done < EARLY_SHARE else self.train_px
 
 
 def make_recipe(model: nn.Module, settings: FinetuneSettings, *, train_images: int, image_px: int) -> Recipe:
@@ -120,6 +131,7 @@ def make_recipe(model: nn.Module, settings: FinetuneSettings, *, train_images: i
         rates = Rates(image=rate, text=rate, first_layer=0.3, weight_decay=0.02)
         shown = min(max(round(IMAGES_SHOWN / max(train_images, 1)), FEWEST_EPOCHS), MOST_EPOCHS)
     train_px = smaller_side(model, image_px)
+    starts_small = settings.random_init and train_px is None
     batch = min(settings.batch_size or default_batch_size(train_images), train_images)
     fitting = max(1, ACTIVATION_BYTES // activation_bytes(model, train_px or image_px))
     may_end_early = settings.epochs is None and not settings.random_init
@@ -131,6 +143,7 @@ def make_recipe(model: nn.Module, settings: FinetuneSettings, *, train_images: i
         batch_size=batch,
         samples_per_group=2,
         train_px=train_px,
+        early_px=smaller_side(model, image_px, smallest_px=SMALLEST_EARLY_PX) if starts_small else None,
         micro_batch=fitting if fitting < batch else None,
         rates=rates,
         rate_floor=0.0 if settings.random_init else RATE_FLOOR,
@@ -154,14 +167,14 @@ def default_batch_size(train_images: int) -> int:
 
 
 @torch.no_grad()
-def smaller_side(model: nn.Module, image_px: int) -> int | None:
+def smaller_side(model: nn.Module, image_px: int, *, smallest_px: int = SMALLEST_SIDE_PX) -> int | None:
     """A side below the encoder's own that its image tower takes too; None where it is tied to its own.
 
     Towers with position embeddings are; towers of convolutions and global pooling are not.
     """
     side_px = round(image_px * TRAIN_SIDE / SIDE_STEP_PX) * SIDE_STEP_PX
     tower = [name for name, _ in model.named_parameters() if name.startswith(IMAGE_PREFIX)]
-    if side_px < SMALLEST_SIDE_PX or side_px >= image_px or any("pos" in name for name in tower):
+    if side_px < smallest_px or side_px >= image_px or any("pos" in name for name in tower):
         return None
     first = next(model.parameters())
     was_training = model.training
