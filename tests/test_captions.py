@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,10 +22,12 @@ from pinembed.catalogue.shards import Shard
 from pinembed.catalogue.shorten import shorten
 from pinembed.encoder.context import Context
 from pinembed.encoder.encoder import load_encoder
+from pinembed.encoder.fusion import write_fusion
 from pinembed.errors import DataError, UsageError
+from pinembed.nouns.encoder_spec import make_fusion
 from pinembed.nouns.item import Catalogue, FieldValue, Item
 from tests.conftest import write_catalogue
-from tests.families import FAMILIES, write_family
+from tests.families import FAMILIES, VIT, Family, clip, write_bert_tokenizer, write_family
 
 
 def item(**fields: FieldValue) -> Item:
@@ -313,9 +316,23 @@ def test_texts_that_are_cut_or_become_equal_are_counted(tiny_encoder) -> None:
     assert shorten(captioner, [context], items[60:])[1] == ""
 
 
-@pytest.mark.parametrize("family", ["ViT", "SigLIP", "text tower of transformers (BERT)"])
+def write_tokenizer_with_ends(folder: Path) -> None:
+    write_bert_tokenizer(folder)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**config, "bos_token": "[CLS]", "eos_token": "[SEP]"}))
+
+
+META_CLIP_2 = Family(
+    model_cfg=clip(VIT, {"hf_tokenizer_name": "{folder}", "tokenizer_mode": "clips"}), write=write_tokenizer_with_ends
+)
+"""open_clip adds the tokens of begin, end and class itself."""
+
+
+@pytest.mark.parametrize(
+    "family", [*(FAMILIES[name] for name in ("ViT", "SigLIP", "text tower of transformers (BERT)")), META_CLIP_2]
+)
 def test_tokens_are_counted_as_the_encoders_tokenizer_makes_them(tmp_path, family) -> None:
-    context = Context(load_encoder(str(write_family(tmp_path / "base", FAMILIES[family]))).tokenizer)
+    context = Context(load_encoder(str(write_family(tmp_path / "base", family))).tokenizer)
     assert context.places == 24
     words = ["a", "red", "mug", "circle"] * 10
     edge = next(count for count in range(1, 40) if context.count(" ".join(words[:count])) > 24) - 1
@@ -337,6 +354,27 @@ def test_finetune_and_evaluate_tell_of_texts_that_are_cut(cli, tiny_encoder, tmp
         ("evaluate", data, "--encoder", tiny_encoder),
     ):
         assert re.search(words, cli(*command, *asked).words)
+
+
+def test_evaluate_tells_of_texts_in_items_that_are_cut(cli, tiny_encoder, tmp_path) -> None:
+    """Those of a fused encoder stand alone, and no caption is shortened on their behalf."""
+    data = write_catalogue(tmp_path / "data")
+    rows = (data / "metadata.csv").read_text(encoding="utf-8").replace("A red", "A very " + "long " * 20 + "red")
+    (data / "metadata.csv").write_text(rows, encoding="utf-8")
+    fused = shutil.copytree(tiny_encoder, tmp_path / "fused")
+    write_fusion(fused, make_fusion({"image": 0.9, "title": 0.1}))
+    found = cli("evaluate", data, "--encoder", tiny_encoder, "--against", fused, "--text", "color")
+    told = r"fused: texts in items' vectors: 2 of 8 texts are longer than the 16 tokens .* 2 are cut; 1 become equal"
+    assert re.search(told, found.words)
+    assert found.words.count("are cut") == 1
+
+
+def test_search_tells_of_a_query_that_is_cut(cli, tiny_encoder, tmp_path) -> None:
+    data, table = write_catalogue(tmp_path / "data"), tmp_path / "db/t"
+    assert cli("encode", data, "--table", table, "--encoder", tiny_encoder, "--quiet").exit_code == 0
+    found = cli("search", "--table", table, "a very " + "long " * 20 + "query")
+    assert "The query is 25 tokens long; the encoder reads the first 16." in found.words
+    assert "tokens" not in cli("search", "--table", table, "a mug").words
 
 
 def test_a_template_is_shortened_and_counted_as_joined_fields_are(tiny_encoder) -> None:

@@ -43,7 +43,10 @@ class Context:
         of_transformers = getattr(self._tokenizer, "tokenizer", None)
         if of_transformers is None:
             return len(self._tokenizer.encode(text)) + 2
-        return len(of_transformers(self._tokenizer.clean_fn(text), verbose=False).input_ids)
+        cleaned = self._tokenizer.clean_fn(text)
+        if self._tokenizer.tokenizer_mode == "clips":  # which adds begin, end and class itself
+            return len(of_transformers(cleaned, add_special_tokens=False, verbose=False).input_ids) + SPECIAL
+        return len(of_transformers(cleaned, verbose=False).input_ids)
 
     def distinct(self, texts: Sequence[str]) -> int:
         """How many of the texts the tower can tell apart, once they are cut."""

@@ -215,8 +215,8 @@ def ask_items(
         embedded.image_ND,
         embedded.group_of_N,
         embedded.text_of_N,
-        phrases={field.name: field.text for field in own.fields} if own else {},
-        carried={field.name: field.text for fusion in fusions for field in fusion.fields},
+        phrases=own.phrases if own else {},
+        carried={name: phrase for fusion in fusions for name, phrase in fusion.phrases.items()},
         query_fields=text_fields(answers.items, captioner.fields),
         embed_texts=encoder.embed_texts,
     )

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pinembed.catalogue.splits import codes_of
+from pinembed.encoder.context import Context, CutCount
 from pinembed.encoder.fusion import fuse
 from pinembed.metrics.retrieval import DirectionScores, QueryScores
 from pinembed.metrics.split_metrics import TextQueries, images_to_items, pooled, texts_to_items
@@ -72,6 +73,17 @@ def field_texts(items: Sequence[Item], name: str, phrase: Callable[[str], str] =
 def fused_texts(items: Sequence[Item], phrases: Phrases) -> set[str]:
     """All texts that are embedded to become part of these items' vectors."""
     return {text for name, phrase in phrases.items() for text in field_texts(items, name, phrase).texts}
+
+
+def cut_note(items: Sequence[Item], phrases: Phrases, context: Context, *, remedy: str) -> str:
+    """A sentence about texts in these items' vectors that the tower reads only the beginning of; empty for none.
+
+    Each stands alone, as `encode` embeds it.
+    """
+    count = CutCount(context=context)
+    count.add(fused_texts(items, phrases))
+    told = count.told(remedy)
+    return told and f"texts in items' vectors: {told}"
 
 
 def copied_texts(queries: FieldTexts, fused: Sequence[FieldTexts], group_of_N: Tensor) -> set[int]:

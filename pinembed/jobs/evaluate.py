@@ -19,6 +19,8 @@ from pinembed.encoder.encoder import load_encoder, load_tokenizer
 from pinembed.encoder.locate import locate_encoder
 from pinembed.evaluation.plot import check_plot, draw_comparisons
 from pinembed.evaluation.questions import Answers, ItemAnswers, Questions, ask, ask_items, compare_items, make_questions
+from pinembed.fusion.eval_set import cut_note
+from pinembed.fusion.item_fuser import FUSE_LESS
 from pinembed.generation.reading import pinned
 from pinembed.machine import choose_device
 from pinembed.metrics.compression import measure_formats
@@ -58,9 +60,13 @@ def _evaluated(settings: EvaluateSettings, progress: Progress) -> EvaluateReport
     columns = slice_columns(catalogue, settings.slices, group=settings.group)
     items, trained = judged_and_trained(catalogue, split, group=settings.group, progress=progress)
     located = [locate_encoder(name) for name in (settings.encoder, *rivals)]
-    captioner, note = shorten(captioner, [Context(load_tokenizer(files)) for files in located], items)
+    contexts = [Context(load_tokenizer(files)) for files in located]
+    captioner, note = shorten(captioner, contexts, items)
     if note:
         progress.say(note)
+    for files, context in zip(located, contexts, strict=True):
+        if files.fusion is not None and (note := cut_note(items, files.fusion.phrases, context, remedy=FUSE_LESS)):
+            progress.say(f"{files.reference}: {note}")
     questions = make_questions(items, trained, captioner, group=settings.group, split=split)
     torch_device = choose_device(settings.device)
     fusions = [files.fusion for files in located if files.fusion is not None]

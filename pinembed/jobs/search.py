@@ -75,6 +75,7 @@ def _embedded(table: EmbeddingTable, settings: SearchSettings, progress: Progres
 
     import torch
 
+    from pinembed.encoder.context import Context
     from pinembed.encoder.encoder import build_encoder
     from pinembed.encoder.towers import Tower
     from pinembed.images.loading import load_pixels
@@ -84,6 +85,10 @@ def _embedded(table: EmbeddingTable, settings: SearchSettings, progress: Progres
     tower: Tower = "image" if settings.text is None else "text"
     loaded = build_encoder(keep_dims(files, stored.dim), tower=tower, device=choose_device(settings.device))
     if settings.text is not None:
+        context = Context(loaded.tokenizer)
+        if not context.fits(settings.text):
+            tokens = context.count(settings.text)
+            progress.say(f"The query is {tokens} tokens long; the encoder reads the first {context.places}.")
         vector_1D = loaded.embed_texts([settings.text])
     else:
         assert settings.image is not None  # of text and image, one was given

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,11 @@ class Fusion:
     def names(self) -> tuple[str, ...]:
         """Of the fused columns."""
         return tuple(field.name for field in self.fields)
+
+    @property
+    def phrases(self) -> dict[str, Callable[[str], str]]:
+        """By column, what makes a text of its value."""
+        return {field.name: field.text for field in self.fields}
 
     @property
     def weights(self) -> dict[str, float]:

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from pinembed.catalogue.slices import make_slices
 from pinembed.catalogue.split_words import TEST
-from pinembed.encoder.context import Context, CutCount
+from pinembed.encoder.context import Context
 from pinembed.encoder.encoder import Encoder
 from pinembed.encoder.fusion import parse_fusion
 from pinembed.errors import UsageError
 from pinembed.fusion.choose import choose_fusion, find_loss, item_scores
-from pinembed.fusion.eval_set import FusionEvalSet, Phrases, fused_texts, make_eval_set, text_fields
+from pinembed.fusion.eval_set import FusionEvalSet, Phrases, cut_note, make_eval_set, text_fields
 from pinembed.metrics.intervals import direction_scores
 from pinembed.metrics.split_metrics import SplitScores
 from pinembed.metrics.verdict import SplitPart, decide, split_parts
@@ -265,16 +265,15 @@ class FusionStep:
     def _phrases(self, val: SplitDataset, by_hand: Fusion | None) -> Phrases:
         """Columns that may be fused: those of text, but for the group's own, which would give the positives away."""
         if by_hand is not None:
-            return {field.name: field.text for field in by_hand.fields}
+            return by_hand.phrases
         names = [name for name in self._splits.captioner.fields if name not in {self._splits.group, IMAGE}]
         return dict.fromkeys(text_fields(val.labelled.items, names), str)
 
     def _tell_cut(self, phrases: Phrases) -> None:
-        """Of texts that may be fused each stands alone, as `encode` embeds it."""
-        splits, count = self._splits, CutCount(context=Context(self._encoder.tokenizer))
-        count.add(fused_texts((*splits.train, *splits.val, *splits.test), phrases))
-        if note := count.told("Name columns of shorter texts with --fusion."):
-            self._progress.say(f"texts in items' vectors: {note}")
+        splits, context = self._splits, Context(self._encoder.tokenizer)
+        items = (*splits.train, *splits.val, *splits.test)
+        if note := cut_note(items, phrases, context, remedy="Name columns of shorter texts with --fusion."):
+            self._progress.say(note)
 
     def _eval_set(self, split: SplitDataset, phrases: Phrases, name: str) -> FusionEvalSet:
         image_ND = Evaluator(self._encoder, split, self._progress).embed_images(f"fusion: {name} images")
