@@ -15,7 +15,7 @@ from pinembed.encoder.encoder import load_encoder
 from pinembed.encoder.locate import encoder_spec, locate_encoder
 from pinembed.encoder.reload import Sample, check_written
 from pinembed.encoder.save import copy_encoder, save_encoder
-from pinembed.errors import EncoderError
+from pinembed.errors import EncoderError, InstallationError
 from pinembed.jobs.finetune import finetune
 from pinembed.jobs.fuse import fuse
 from pinembed.settings.training import FinetuneSettings, FuseSettings
@@ -111,6 +111,7 @@ def test_weights_that_open_clip_converts_are_taken_from_the_same_file(tmp_path) 
         (("pytorch_model.bin.index.json", "pytorch_model-00001-of-00002.bin"), "only pickled weights"),
         (("a.safetensors", "b.safetensors"), r"2 files of weights \(a.safetensors, b.safetensors\)"),
         (("adapter_model.safetensors", "adapter_config.json"), "an adapter without its base"),
+        (("fp16/model.safetensors",), "no weights but fp16/model.safetensors in a folder of their own"),
         ((), "no weights"),
     ],
 )
@@ -118,6 +119,7 @@ def test_a_folder_without_one_file_of_weights_is_refused_with_what_it_holds(tmp_
     folder = make_encoder(tmp_path)
     (folder / "open_clip_model.safetensors").unlink()
     for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"{}")
     with pytest.raises(EncoderError, match=f"holds {text}.*; wanted open_clip_model.safetensors"):
         locate_encoder(str(folder))
@@ -136,6 +138,45 @@ def test_the_model_in_transformers_form_is_named(tmp_path) -> None:
     save_file({"text_model.embeddings.position_ids": torch.zeros(1)}, folder / "model.safetensors")
     with pytest.raises(EncoderError, match=r"model.safetensors holds the model in transformers' form"):
         load_encoder(str(folder))
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module._orig_mod.", "state_dict."])
+def test_names_that_a_wrapper_has_lengthened_are_told(tmp_path, prefix) -> None:
+    weights = make_encoder(tmp_path) / "open_clip_model.safetensors"
+    save_file({f"{prefix}{name}": tensor for name, tensor in load_file(weights).items()}, weights)
+    with pytest.raises(EncoderError, match=rf"the names of all tensors in {weights.name} begin with {prefix}"):
+        load_encoder(str(tmp_path))
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.float8_e4m3fn])
+def test_quantised_weights_are_refused_and_never_taken_for_floats(tmp_path, dtype) -> None:
+    weights = make_encoder(tmp_path) / "open_clip_model.safetensors"
+    tensors = load_file(weights)
+    save_file({**tensors, "visual.proj": (50 * tensors["visual.proj"]).to(dtype)}, weights)
+    with pytest.raises(EncoderError, match=r"holds quantised weights \(see visual.proj\); wanted FP32, FP16 or BF16"):
+        load_encoder(str(tmp_path))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_of_half_the_width_are_read_by_stock_open_clip_alike(tmp_path, dtype) -> None:
+    weights = make_encoder(tmp_path) / "open_clip_model.safetensors"
+    save_file({name: t.to(dtype) if t.ndim else t for name, t in load_file(weights).items()}, weights)
+    assert largest_difference(tmp_path, [draw_item("red", "circle", 0)], TEXTS) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("snapshots/abc/open_clip_config.json", r"found snapshots/abc/open_clip_config.json"),
+        ("encoder/open_clip_config.json", r"found encoder/open_clip_config.json"),
+        ("config.json", "found a siglip model in transformers' form"),
+    ],
+)
+def test_a_folder_around_or_beside_the_encoder_is_told_from_it(tmp_path, place, told) -> None:
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / place).write_text(json.dumps({"model_type": "siglip"}))
+    with pytest.raises(EncoderError, match=f"has no open_clip_config.json; {told}"):
+        locate_encoder(str(tmp_path))
 
 
 def test_a_champion_is_copied_with_the_weights_that_were_loaded_alone(tmp_path) -> None:
@@ -174,18 +215,62 @@ def test_another_vocabulary_is_another_fingerprint(tmp_path) -> None:
     assert type(before).from_json(json.loads(json.dumps(before.to_json()))) == before
 
 
-def test_a_tokenizer_on_the_hub_has_the_fingerprint_of_its_files_in_a_folder(tmp_path, monkeypatch) -> None:
+def test_an_encoder_does_without_the_place_that_its_text_tower_came_from(tmp_path) -> None:
+    """Its configuration names that place: a folder of the base, which may be gone by now."""
+    folder = write_family(tmp_path / "base", BERT)
+    (folder / "config.json").unlink()  # it lies in the other place alone
+    encoder = load_encoder(str(folder))
+    (tmp_path / "out").mkdir()
+    save_encoder(encoder, tmp_path / "out")
+    copy_encoder(encoder, tmp_path / "copy")
+    tokenizer = encoder.spec.tokenizer_sha256
+    (tmp_path / "base-text").rename(tmp_path / "gone")
+    for name in ("out", "copy"):
+        again = load_encoder(str(tmp_path / name))
+        assert torch.equal(again.embed_texts(TEXTS), encoder.embed_texts(TEXTS))
+        assert again.spec.tokenizer_sha256 == tokenizer
+    with pytest.raises(EncoderError, match=r"has its text tower's configuration in .*base-text, which does not exist"):
+        load_encoder(str(folder))
+
+
+def test_a_tokenizer_that_needs_a_package_names_it(tmp_path, monkeypatch) -> None:
+    folder = write_family(tmp_path / "base", FAMILIES["SigLIP"])
+    (folder / "vocab.txt").unlink()
+    (folder / "spiece.model").write_bytes(b"sentencepiece's")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "T5Tokenizer"}))
+    monkeypatch.setattr("pinembed.encoder.encoder.find_spec", lambda name: None if name == "sentencepiece" else name)
+    with pytest.raises(InstallationError, match=r"spiece.model, needs the package sentencepiece"):
+        load_encoder(str(folder))
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch) -> Path:
+    """The folder of a repository's snapshot, somebody/siglip, in a cache without a network."""
+    for where in ("HF_HUB_CACHE", "HF_HUB_OFFLINE"):
+        monkeypatch.setattr(f"huggingface_hub.constants.{where}", str(tmp_path / "hub") if "CACHE" in where else True)
+    monkeypatch.setattr("huggingface_hub._snapshot_download.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    cached = tmp_path / "hub/models--somebody--siglip"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs/main").write_text("abc")
+    return cached / "snapshots/abc"
+
+
+@pytest.mark.usefixtures("trap")
+@pytest.mark.parametrize("own", ["open_clip_pytorch_model.safetensors", "model.safetensors"])
+def test_of_a_repository_on_the_hub_the_same_file_is_taken_as_of_its_folder(hub, own) -> None:
+    hub.mkdir(parents=True)
+    two_weight_files(hub, own=own, pickle="open_clip_pytorch_model.bin")
+    of_hub, of_folder = locate_encoder("hf-hub:somebody/siglip"), locate_encoder(str(hub))
+    assert of_hub.weights == of_folder.weights
+    assert encoder_spec(of_hub).fingerprint == encoder_spec(of_folder).fingerprint
+
+
+def test_a_tokenizer_on_the_hub_has_the_fingerprint_of_its_files_in_a_folder(tmp_path, hub) -> None:
     folder = write_family(tmp_path / "base", FAMILIES["SigLIP 2 (Gemma's tokenizer)"])
     config = json.loads((folder / "open_clip_config.json").read_text())
     config["model_cfg"]["text_cfg"]["hf_tokenizer_name"] = "somebody/siglip"
     (folder / "open_clip_config.json").write_text(json.dumps(config))
-    cached = tmp_path / "hub/models--somebody--siglip"
-    shutil.copytree(folder, cached / "snapshots/abc")
-    (cached / "refs").mkdir()
-    (cached / "refs/main").write_text("abc")
-    for where in ("HF_HUB_CACHE", "HF_HUB_OFFLINE"):
-        monkeypatch.setattr(f"huggingface_hub.constants.{where}", str(tmp_path / "hub") if "CACHE" in where else True)
-    monkeypatch.setattr("huggingface_hub._snapshot_download.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    shutil.copytree(folder, hub)
     of_folder, of_hub = (locate_encoder(name) for name in (str(folder), "hf-hub:somebody/siglip"))
     assert [path.name for path in of_hub.tokenizer] == [path.name for path in of_folder.tokenizer]
     assert encoder_spec(of_hub).fingerprint == encoder_spec(of_folder).fingerprint

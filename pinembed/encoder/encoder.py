@@ -24,7 +24,7 @@ from pinembed.encoder.locate import (
     preprocessing_of,
 )
 from pinembed.encoder.towers import Tower, as_local_dir, build_model, encode_texts, explained, standardisation
-from pinembed.errors import EncoderError, MissingExtraError
+from pinembed.errors import EncoderError, InstallationError, MissingExtraError
 from pinembed.machine import keep_freed_memory
 from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
 
@@ -174,8 +174,7 @@ def build_encoder(
     Where a tower is named, it alone is built, in a part of the time and memory.
     """
     model = build_model(files, tower=tower, seed=seed)
-    with explained(files):
-        tokenizer = _no_tokenizer if tower == "image" else load_tokenizer(files)
+    tokenizer = _no_tokenizer if tower == "image" else load_tokenizer(files)
     return Encoder(model, tokenizer, files, torch.device(device))
 
 
@@ -193,13 +192,28 @@ def load_tokenizer(files: EncoderFiles) -> Tokenizer:
     repo = files.model_cfg.get("text_cfg", {}).get("hf_tokenizer_name")
     if repo and find_spec("transformers") is None:
         raise MissingExtraError(f"The tokenizer of {files.reference}", extra="vlm", package="transformers")
-    try:
-        with as_local_dir(files) as local_dir:
-            return cast(Tokenizer, import_open_clip().get_tokenizer(f"local-dir:{local_dir}"))
-    except OSError as error:
-        if not repo:
-            raise
-        raise EncoderError(
-            f"The tokenizer of {files.reference}, {repo}, is not in the local cache and cannot be fetched.",
-            remedy=bring_by_hand(repo if files.folder is None else f"{repo} ({files.folder} lacks the tokenizer's)"),
-        ) from error
+    with explained(files):
+        try:
+            with as_local_dir(files) as local_dir:
+                return cast(Tokenizer, import_open_clip().get_tokenizer(f"local-dir:{local_dir}"))
+        except (OSError, ImportError, ValueError) as error:
+            if lacking := _lacks_sentencepiece(files):
+                raise InstallationError(
+                    f"The tokenizer of {files.reference}, {lacking}, needs the package sentencepiece.",
+                    remedy="Run: pip install sentencepiece; or bring the tokenizer's tokenizer.json into the folder.",
+                ) from error
+            if not repo or not isinstance(error, OSError):
+                raise
+            lacks = repo if files.folder is None else f"{repo} ({files.folder} lacks the tokenizer's)"
+            raise EncoderError(
+                f"The tokenizer of {files.reference}, {repo}, is not in the local cache and cannot be fetched.",
+                remedy=bring_by_hand(lacks),
+            ) from error
+
+
+def _lacks_sentencepiece(files: EncoderFiles) -> str:
+    """Name of a tokenizer's file that only a package which is not installed can read; empty for none."""
+    names = {path.name for path in files.tokenizer}
+    if "tokenizer.json" in names or find_spec("sentencepiece") is not None:
+        return ""
+    return next((path.name for path in files.tokenizer if path.suffix in {".model", ".spm"}), "")

@@ -11,12 +11,21 @@ import hashlib
 import importlib
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pinembed.encoder.files import CONFIG_NAME, bring_by_hand, first_line, tokenizer_files, weights_in
+from pinembed.encoder.files import (
+    CONFIG_NAME,
+    WEIGHTS_NAMES,
+    bring_by_hand,
+    first_line,
+    instead_of_config,
+    tokenizer_files,
+    weights_in,
+)
 from pinembed.encoder.fusion import read_fusion
 from pinembed.errors import EncoderError, InstallationError, UsageError
 from pinembed.generation.reading import hold
@@ -244,10 +253,8 @@ def _read_config(path: Path, reference: str) -> dict[str, Any]:
         if not isinstance(config["model_cfg"]["embed_dim"], int):
             raise TypeError("embed_dim is not a whole number")
     except FileNotFoundError as error:
-        raise EncoderError(
-            f"Encoder folder {reference} has no {CONFIG_NAME}.",
-            remedy="Give a folder in open_clip's local-dir layout, such as the one that `pinembed finetune` writes.",
-        ) from error
+        found, remedy = instead_of_config(path.parent)
+        raise EncoderError(f"Encoder folder {reference} has no {CONFIG_NAME}{found}.", remedy=remedy) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EncoderError(
             f"{path} is not an open_clip configuration: {type(error).__name__}: {error}.",
@@ -263,7 +270,7 @@ def _on_hub(reference: str) -> EncoderFiles:
     repo = reference.removeprefix("hf-hub:")
     try:
         config_path = Path(hf_hub_download(repo, CONFIG_NAME))
-        weights = Path(hf_hub_download(repo, "open_clip_model.safetensors"))
+        weights = _weights_on_hub(repo)
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
         raise EncoderError(
             f"{reference} is not in the local cache and cannot be fetched: {first_line(error)}",
@@ -278,6 +285,20 @@ def _on_hub(reference: str) -> EncoderFiles:
         weights=weights,
         tokenizer=tokenizer_files(config["model_cfg"], None),
     )
+
+
+def _weights_on_hub(repo: str) -> Path:
+    """The first of WEIGHTS_NAMES; the last is taken from the cache alone, as it is mostly in transformers' form."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    *named, last = WEIGHTS_NAMES
+    for name in named:
+        with suppress(EntryNotFoundError):
+            return Path(hf_hub_download(repo, name))
+    with suppress(EntryNotFoundError):
+        return Path(hf_hub_download(repo, last, local_files_only=True))
+    return Path(hf_hub_download(repo, WEIGHTS_NAMES[0]))
 
 
 def _in_open_clip_list(reference: str) -> EncoderFiles:

@@ -130,3 +130,6 @@ def copy_encoder(encoder: Encoder, folder: Path, *, without: Collection[str] = (
     assert weights is not None  # a folder without is refused
     left = {*without, *(path.name for path in held.iterdir() if is_other_weights(path, weights))}
     shutil.copytree(held, folder, ignore=lambda inside, _: left if Path(inside) == held else set(), dirs_exist_ok=True)
+    for path in encoder.files.tokenizer:
+        if path.parent != held:
+            shutil.copyfile(path, folder / path.name)

@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from pinembed.encoder.files import CONFIG_NAME, WEIGHTS_NAMES
+from pinembed.encoder.files import CONFIG_NAME, MODEL_CONFIG, WEIGHTS_NAMES, model_type
 from pinembed.encoder.locate import EncoderFiles, import_open_clip
 from pinembed.errors import EncoderError
 from pinembed.nouns.encoder_spec import Preprocessing
@@ -36,6 +36,9 @@ SMALLEST: Mapping[Tower | None, Mapping[str, Any]] = {
     "text": {"vision_cfg": {"image_size": 1, "patch_size": 1, "width": 1, "head_width": 1, "layers": 1}},
 }
 DRAWING = {"normal_", "uniform_", "erfinv_", "kaiming_normal_", "kaiming_uniform_"}
+TEXT_TOWERS = {"bert", "roberta", "xlm-roberta", "mt5", "m2m_100"}  # open_clip's hf_configs.arch_dict
+PLAIN = {"F64", "F32", "F16", "BF16", "I64", "I32", "BOOL"}
+KNOWN_WRAPPERS = ("", "module.")  # open_clip takes the second off
 POOLED_AT_THE_END = ("argmax", "eos")
 PARTS = 2
 """Texts are taken shorter and longer ones apart; more parts would each be too small to fill the processor."""
@@ -52,9 +55,12 @@ def build_model(files: EncoderFiles, *, tower: Tower | None = None, seed: int = 
     """
     with explained(files), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = None if files.weights is None else _filled(files, files.weights, tower)
+        model = None
+        if files.weights is not None:
+            _refuse_quantised(files, files.weights)
+            model = _filled(files, files.weights, tower)
         if model is None and files.weights is not None:
-            _refuse_transformers_names(files, files.weights)
+            _refuse_other_names(files, files.weights)
         if model is None:  # its own loading knows older names and other shapes, but reads both towers at once
             model = _without_the_other(_created(files, load_weights=files.weights is not None), tower)
     return model.float()
@@ -68,15 +74,34 @@ def _filled(files: EncoderFiles, weights: Path, tower: Tower | None) -> nn.Modul
     return model if _fill(model, weights, tower) else None
 
 
-def _refuse_transformers_names(files: EncoderFiles, weights: Path) -> None:
-    """Snapshots of the hub hold the model twice, in open_clip's form often as a pickle alone."""
+def _refuse_quantised(files: EncoderFiles, weights: Path) -> None:
+    """Copied into a model's floats as they are, they would be other weights; counters and places are whole numbers."""
     with safe_open(weights, framework="pt") as file:
-        names = file.keys()
+        parts = ((name, file.get_slice(name)) for name in file.keys())  # noqa: SIM118
+        odd = next((name for name, part in parts if part.get_dtype() not in PLAIN and len(part.get_shape()) > 1), None)
+    if odd is not None:
+        raise EncoderError(
+            f"{files.reference}: {weights.name} holds quantised weights (see {odd}); wanted FP32, FP16 or BF16 ones.",
+            remedy="Give the weights that they were made from; `encode` measures faster backends by itself.",
+        )
+
+
+def _refuse_other_names(files: EncoderFiles, weights: Path) -> None:
+    """Snapshots of the hub hold the model twice, in open_clip's form often as a pickle alone; wrappers add to names."""
+    with safe_open(weights, framework="pt") as file:
+        names = list(file.keys())
     if any(name.startswith(("text_model.", "vision_model.")) for name in names):
         raise EncoderError(
             f"{files.reference}: {weights.name} holds the model in transformers' form; wanted open_clip's.",
             remedy=f"Bring {WEIGHTS_NAMES[0]} of the same model, or save open_clip's pickle under that name with "
             "safetensors.torch.save_file, in a place where you trust it.",
+        )
+    before = next((name.partition("visual.")[0] for name in names if "visual." in name), "")
+    if before not in KNOWN_WRAPPERS and all(name.startswith(before) for name in names):
+        raise EncoderError(
+            f"{files.reference}: the names of all tensors in {weights.name} begin with {before}, as torch.compile and "
+            "other wrappers add it; wanted open_clip's names.",
+            remedy="Save the state dict of the model inside of the wrapper, or take the beginning off each name.",
         )
 
 
@@ -163,13 +188,32 @@ def as_local_dir(files: EncoderFiles) -> Iterator[Path]:
     """A folder in open_clip's local-dir layout that links to these files and to no other, so that none is mistaken."""
     with tempfile.TemporaryDirectory(prefix="pinembed-") as made:
         folder = Path(made)
-        config = {"model_cfg": files.model_cfg, "preprocess_cfg": files.preprocess_cfg}
+        config = {"model_cfg": _with_own_text_tower(files, folder), "preprocess_cfg": files.preprocess_cfg}
         (folder / CONFIG_NAME).write_text(json.dumps(config), encoding="utf-8")
         if files.weights is not None:
             (folder / WEIGHTS_NAMES[0]).symlink_to(files.weights.absolute())
         for path in files.tokenizer:
             (folder / path.name).symlink_to(path.absolute())
         yield folder
+
+
+def _with_own_text_tower(files: EncoderFiles, folder: Path) -> dict[str, Any]:
+    """model_cfg that finds the configuration of transformers' text tower beside the weights, not where it once lay.
+
+    Raises:
+        EncoderError: it is neither there nor here.
+    """
+    text_cfg = files.model_cfg.get("text_cfg", {})
+    name = text_cfg.get("hf_model_name")
+    own = next((path for path in files.tokenizer if path.name == MODEL_CONFIG), None)
+    if name and own is not None and model_type(own) in TEXT_TOWERS:
+        return {**files.model_cfg, "text_cfg": {**text_cfg, "hf_model_name": str(folder)}}
+    if name and Path(name).is_absolute() and not Path(name).exists():
+        raise EncoderError(
+            f"{files.reference} has its text tower's configuration in {name}, which does not exist.",
+            remedy=f"Put the {MODEL_CONFIG} of that text tower into the encoder's folder.",
+        )
+    return files.model_cfg
 
 
 def encode_texts(model: nn.Module, tokens_MT: Tensor) -> Tensor:
