@@ -262,6 +262,54 @@ def test_an_answer_is_trained_in_the_form_that_the_chat_template_gives_it(
     assert batch.input_ids_BT[0, : len(asked)].tolist() == asked
 
 
+def begun_with(mark: str, *, history: str = "") -> str:
+    """A template whose prompt begins the answer with a mark that finished answers do not have, or have closed."""
+    return f"{{# {history} #}}" + INSTRUCT[: -len("{% endif %}")] + mark + "\n{% endif %}"
+
+
+@pytest.mark.parametrize(
+    ("mark", "closing"),
+    [
+        ("[THINK]", "[/THINK]"),
+        ("<|thinking|>", "<|/thinking|>"),
+        ("<|begin_of_thought|>", "<|end_of_thought|>"),
+        ("<|think_start|>", "<|think_end|>"),
+        ("◁think▷", "◁/think▷"),
+    ],
+)
+def test_a_mark_of_thoughts_is_closed_where_the_template_tells_how_and_refused_elsewhere(
+    tmp_path: Path, mark: str, closing: str
+) -> None:
+    told = Form(model_type="qwen3_vl", template=begun_with(mark, history=closing))
+    folder = trim_of(write_form(tmp_path / "full", told), tmp_path)
+    assert TrimmedModel.load(folder).writer.form.closing == f"\n{closing}\n\n"
+    (folder / "chat_template.jinja").write_text(begun_with(mark), encoding="utf-8")
+    with pytest.raises(ModelError, match=r"begins an answer with thoughts .* and does not tell how they end"):
+        TrimmedModel.load(folder)
+
+
+def test_thoughts_without_a_mark_are_refused_and_those_of_a_system_prompt_are_none(tmp_path: Path) -> None:
+    system = "<|im_start|>system\nPut thoughts between <think> and its end.<|im_end|>\n"
+    folder = trim_of(write_form(tmp_path / "full", Form(model_type="qwen3_vl", template=system + INSTRUCT)), tmp_path)
+    assert TrimmedModel.load(folder).writer.form.closing == ""
+    (folder / "chat_template.jinja").write_text(begun_with("<|channel|>analysis<|message|>"), encoding="utf-8")
+    with pytest.raises(ModelError, match=r"begins an answer with thoughts \(analysis"):
+        TrimmedModel.load(folder)
+
+
+def test_of_several_chat_templates_the_default_one_is_taken(tmp_path: Path) -> None:
+    folder = trim_of(write_form(tmp_path / "full", FORMS["Qwen3-VL-2B-Instruct"]), tmp_path)
+    (folder / "chat_template.jinja").unlink()
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    for name in ("default", "rag"):
+        named = [{"name": "tool_use", "template": "{{ 0 }}"}, {"name": name, "template": THINKING}]
+        dump(folder / "tokenizer_config.json", {**settings, "chat_template": named})
+        if name == "default":
+            assert TrimmedModel.load(folder).writer.form.closing == "\n</think>\n\n"
+    with pytest.raises(ModelError, match="has chat templates of the names tool_use, rag; wanted one"):
+        TrimmedModel.load(folder)
+
+
 def test_a_block_of_thoughts_that_a_chat_request_cannot_close_is_refused_there_alone(
     tmp_path: Path, shop: Path, source: Path
 ) -> None:

@@ -8,6 +8,7 @@ which M-RoPE reads as one row of m positions.
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -90,21 +91,32 @@ class ChatRequest:
 
 
 ANSWER = "plum"
-THOUGHTS = re.compile(r"<(\w*(?:think|thought|reason)\w*)>(?!.*</\1>)", re.DOTALL | re.IGNORECASE)  # a block left open
+NEWLINE = "\n"
+OF_THOUGHTS = r"think|thought|reason|analysis"
+MARK = re.compile(
+    rf"(?P<left>[<\[({{|◁]+)(?P<end>/|end)?(?P<name>[\w:]*(?:{OF_THOUGHTS})[\w:]*)(?P<right>[>\])}}|▷]+)", re.IGNORECASE
+)
+"""Where a block of thoughts begins or ends: <think>, [/THINK], <|begin_of_thought|> ..."""
 
 
-def answer_form(render: Callable[..., str], *, specials: Sequence[str], eos: str) -> AnswerForm:
+def answer_form(render: Callable[..., str], *, template: str, specials: Sequence[str], eos: str) -> AnswerForm:
     """Read the form off what the template writes for a finished answer.
 
     Args:
         render: messages to text, as `apply_chat_template`.
+        template: that it fills.
         specials: special tokens, one of which may end the turn.
         eos: ends it where none does.
+
+    Raises:
+        ModelError: the template begins an answer with thoughts and does not tell how they end.
     """
     user = {"role": "user", "content": [{"type": "text", "text": "?"}]}
     assistant = {"role": "assistant", "content": ANSWER}
     prompt = render([user], add_generation_prompt=True)
-    begun = prompt.removeprefix(render([user], add_generation_prompt=False))
+    asked = render([user], add_generation_prompt=False)
+    same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(prompt, asked, strict=False))
+    begun = prompt[sum(1 for _ in same) :]
     try:
         finished = render([user, assistant], add_generation_prompt=False)
     except TEMPLATE_ERRORS:
@@ -112,13 +124,43 @@ def answer_form(render: Callable[..., str], *, specials: Sequence[str], eos: str
     after = finished.rpartition(ANSWER)[2]
     end = next((token for token in sorted(specials, key=len, reverse=True) if token and after.startswith(token)), eos)
     closing = finished[len(prompt) :].partition(ANSWER)[0] if finished.startswith(prompt) else ""
-    if opened := THOUGHTS.search(begun + closing):
-        closing += f"{'' if begun.endswith(NEWLINE) else NEWLINE}{NEWLINE}</{opened[1]}>{NEWLINE}{NEWLINE}"
-    block = THOUGHTS.search(begun)
-    return AnswerForm(closing=closing, block=begun[block.start() :] + closing if block else closing, end=end)
+    if (opened := _opened(begun + closing)) is not None:
+        between = NEWLINE if begun.endswith(NEWLINE) else 2 * NEWLINE
+        closing += f"{between}{_closing_mark(begun[opened:], template)}{2 * NEWLINE}"
+    start = _opened(begun)
+    return AnswerForm(closing=closing, block=closing if start is None else begun[start:] + closing, end=end)
 
 
-NEWLINE = "\n"
+def _opened(text: str) -> int | None:
+    """Place of the block of thoughts that the text leaves open; None where it leaves none."""
+    marks = list(MARK.finditer(text))
+    if marks:
+        return None if marks[-1]["end"] else marks[-1].start()
+    word = re.search(OF_THOUGHTS, text, re.IGNORECASE)
+    return None if word is None else word.start()
+
+
+def _closing_mark(opening: str, template: str) -> str:
+    """What ends the block of thoughts that a mark opens.
+
+    Raises:
+        ModelError: neither a convention nor the template tells.
+    """
+    mark = MARK.match(opening)
+    if mark is not None:
+        left, name, right = mark["left"], mark["name"], mark["right"]
+        if (left, right) == ("<", ">"):
+            return f"</{name}>"
+        names = (f"/{name}", re.sub("begin|start", "end", name), f"end_{name}")
+        ends = [f"{left}{end}{right}" for end in names if end != name]
+        known = next((end for end in ends if end in template), None)
+        if known is not None:
+            return known
+    raise ModelError(
+        f"The chat template begins an answer with thoughts ({' '.join(opening.split())[:40]}) and does not tell how "
+        "they end.",
+        remedy="Give a chat template that begins the answer itself, such as that of the Instruct checkpoint.",
+    )
 
 
 class PromptWriter:
@@ -140,9 +182,11 @@ class PromptWriter:
                 f"The tokenizer in {folder} has no {IMAGE_PAD}; wanted that of a Qwen checkpoint.",
                 remedy="Copy the tokenizer files of the checkpoint into the folder.",
             )
-        self.template = tokenizer.chat_template or _older_template(folder)
+        self.template = _template(tokenizer, folder)
         try:
-            self.form = answer_form(self.render, specials=tokenizer.all_special_tokens, eos=tokenizer.eos_token)
+            self.form = answer_form(
+                self.render, template=self.template, specials=tokenizer.all_special_tokens, eos=tokenizer.eos_token
+            )
             self.end_id = int(tokenizer.convert_tokens_to_ids(self.form.end))
             self.prompt_ids("?", items=1, tokens=1)
         except TEMPLATE_ERRORS as error:
@@ -261,6 +305,21 @@ class PromptWriter:
         """Token ids of an answer and of the end of the turn, behind those of `prompt_ids`."""
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return [*ids, self.end_id]
+
+
+def _template(tokenizer: Any, folder: Path) -> str:
+    """The tokenizer's chat template, the default one of several by name, or that of the older file.
+
+    Raises:
+        ModelError: there is none.
+    """
+    stored = tokenizer.chat_template
+    if isinstance(stored, dict) and "default" not in stored:
+        raise ModelError(
+            f"{folder} has chat templates of the names {', '.join(stored)}; wanted one that is called default.",
+            remedy="Write the one that is meant into chat_template.jinja.",
+        )
+    return str(stored["default"] if isinstance(stored, dict) else stored or _older_template(folder))
 
 
 def _older_template(folder: Path) -> str:
