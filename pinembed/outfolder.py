@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pinembed.errors import OutputError, OutputExistsError
+from pinembed.errors import OutputError, OutputExistsError, UsageError
 from pinembed.version import __version__
 
 MARKER = "pinembed.json"
@@ -106,6 +106,33 @@ def check_writable(folder: Path) -> None:
     probe = folder / f".pinembed.partial-{secrets.token_hex(4)}"
     probe.mkdir()
     probe.rmdir()
+
+
+def check_file(path: Path, *, option: str, makes_folder: bool = False) -> None:
+    """Fail early where a single file could not be written at the end.
+
+    Args:
+        path: an existing file is replaced.
+        option: that named it.
+        makes_folder: whether the writer makes the file's folder.
+
+    Raises:
+        UsageError: the place is none for a file.
+        OutputError: nothing can be written there.
+    """
+    target = path.resolve() if path.is_symlink() else path  # what gets written
+    folder = next(place for place in target.parents if place.exists() or not makes_folder)
+    if target.is_dir() or not folder.is_dir():
+        found = "is a folder" if target.is_dir() else f"lies in {target.parent}, which is no folder"
+        raise UsageError(f"{option} {path} {found}; wanted a file to write.", remedy="Give the name of a new file.")
+    try:
+        check_writable(folder)
+        if target.exists():
+            target.open("ab").close()
+    except OSError as error:
+        raise OutputError(
+            f"{option} {path} could not be written: {error.strerror}.", remedy="Give a file in another folder."
+        ) from error
 
 
 def _check_free(out: Path, *, overwrite: bool) -> None:

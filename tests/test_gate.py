@@ -485,6 +485,6 @@ def test_a_place_for_the_plot_where_nothing_can_be_written_is_refused_before_the
     def refused(folder: Path) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr("pinembed.evaluation.plot.check_writable", refused)
+    monkeypatch.setattr("pinembed.outfolder.check_writable", refused)
     with pytest.raises(OutputError, match=r"could not be written: Operation not permitted"):
         check_plot(tmp_path / "x.png", has_something=True)

@@ -14,7 +14,7 @@ import pytest
 
 from pinembed import outfolder
 from pinembed.errors import OutputError, OutputExistsError, StoppedError
-from pinembed.outfolder import check_output, claimed_folder, staged_folder
+from pinembed.outfolder import check_file, check_output, claimed_folder, staged_folder
 
 
 def write(out: Path, text: str = "new", *, overwrite: bool = False) -> None:
@@ -330,6 +330,60 @@ def test_a_place_where_nothing_can_be_written_is_refused_before_the_work(command
     found = cli(command, *WRITERS[command], "--out", tmp_path / "locked" / "deep" / "out")
     assert found.exit_code == 1
     assert "could not be written: Operation not permitted" in found.words
+
+
+FILE_WRITERS = {
+    "evaluate": ("sample", "--encoder", "tiny", "--against", "other", "--plot"),
+    "bench": ("vlm", "model", "--plot"),
+    "search": ("--table", "db/t", "a mug", "--sheet"),
+    "audit": ("--table", "db/t", "--sheet"),
+    "audit ": ("--table", "db/t", "--appeals"),
+    "taste": ("recommend", "--table", "db/t", "--users", "db/u", "--user", "ann", "--sheet"),
+    "taste ": ("recommend", "--table", "db/t", "--users", "db/u", "--all", "--out"),
+    "report": ("home", "--html"),
+    "report ": ("home", "--atlas"),
+}
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("locked/x.png", "could not be written: Operation not permitted"),
+        ("folder", "is a folder; wanted a file to write"),
+        ("file/x.png", "lies in"),
+        ("link", "lies in"),
+    ],
+)
+@pytest.mark.parametrize("command", FILE_WRITERS)
+def test_a_place_where_no_file_can_be_written_is_refused_before_the_work(
+    command, place, told, cli, tmp_path, monkeypatch
+) -> None:
+    honest = Path.mkdir
+
+    def refused(self: Path, *args: object, **options: object) -> None:
+        if self.parent == tmp_path / "locked":
+            raise PermissionError(errno.EPERM, "Operation not permitted", str(self))
+        honest(self, *args, **options)
+
+    for name in ("locked", "folder"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to("file/x.png")
+    monkeypatch.setattr(Path, "mkdir", refused)
+    found = cli(command.strip(), *FILE_WRITERS[command], tmp_path / place)
+    assert found.exit_code in (1, 2)
+    assert told in found.words
+
+
+def test_a_file_that_cannot_be_replaced_is_refused_before_the_work(tmp_path, monkeypatch) -> None:
+    (tmp_path / "x.png").write_text("mine")
+
+    def refused(self: Path, *args: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(self))
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(OutputError, match=r"--plot .*x.png could not be written: Operation not permitted"):
+        check_file(tmp_path / "x.png", option="--plot")
 
 
 def test_the_root_of_a_file_system_is_refused_before_the_work(tmp_path, monkeypatch) -> None:

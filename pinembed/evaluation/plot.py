@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pinembed.errors import MissingExtraError, OutputError, UsageError
 from pinembed.nouns.scores import Estimate, SliceChange, Verdict
-from pinembed.outfolder import check_writable
+from pinembed.outfolder import check_file
 from pinembed.reports.evaluate import StorageFormat
 
 if TYPE_CHECKING:
@@ -33,15 +33,7 @@ def check_plot(path: Path, *, has_something: bool) -> None:
             "--plot shows differences between encoders, and there is only one.",
             remedy="Name another with --against, or ask for recall against bytes with --storage-formats.",
         )
-    if path.is_dir() or not path.parent.is_dir():
-        found = "is a folder" if path.is_dir() else f"lies in {path.parent}, which is no folder"
-        raise UsageError(f"--plot {path} {found}; wanted a file to write.", remedy="Give the name of a new PNG file.")
-    try:
-        check_writable(path.parent)
-    except OSError as error:
-        raise OutputError(
-            f"--plot {path} could not be written: {error.strerror}.", remedy="Give a file in another folder."
-        ) from error
+    check_file(path, option="--plot")
     figure_class("The plot of a comparison")
 
 

@@ -12,11 +12,18 @@ from pathlib import Path
 from pinembed.errors import DataError, OutputExistsError, UsageError
 from pinembed.flags.stored import StoredRows
 from pinembed.nouns.flag import APPEALED, CLEARED, CONFIRMED, Flag, flag_key
+from pinembed.outfolder import check_file
 
 COLUMNS = ("answer", "by", "check", "id", "file", "evidence", "score", "state", "version", "sha256")
 NEEDED = ("answer", "check", "sha256")
 STATE_OF = {"confirm": CONFIRMED, "appeal": APPEALED, "clear": CLEARED}
 MOST_CELL_CHARS = 1 << 20
+
+
+def check_answer_file(path: Path) -> None:
+    """Refuse a file that `write_answer_file` would refuse at the end; errors as there."""
+    check_file(path, option="--appeals", makes_folder=True)
+    _refuse_to_lose_answers(path)
 
 
 def write_answer_file(path: Path, flags: Iterable[Flag], rows: StoredRows) -> None:

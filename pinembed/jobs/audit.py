@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 
-from pinembed.flags.answer_file import write_answer_file
+from pinembed.flags.answer_file import check_answer_file, write_answer_file
 from pinembed.flags.audit import Audit
 from pinembed.flags.stored import StoredRows, read_rows
 from pinembed.images.contact_sheet import SheetCell, draw_sheet
 from pinembed.nouns.flag import CONFIRMED, FLAGGED, Flag
 from pinembed.nouns.progress import SILENT, Progress, Stop
+from pinembed.outfolder import check_file
 from pinembed.reports.quality import AuditReport
 from pinembed.settings.quality import ALL_CHECKS, AuditSettings
 from pinembed.table.address import parse_address
@@ -25,10 +26,14 @@ def audit(settings: AuditSettings, *, progress: Progress = SILENT, stop: Stop | 
     Raises:
         TableError: no such table, or one that cannot be read or written.
         TableLockedError: another run holds it.
-        UsageError, OutputExistsError: the sheet or the file for answers cannot be written.
+        UsageError, OutputError, OutputExistsError: the sheet or the file for answers cannot be written.
         StoppedError: `stop` was asked for; what was measured is stored.
     """
     started_s = time.perf_counter()
+    if settings.sheet is not None:
+        check_file(settings.sheet, option="--sheet", makes_folder=True)
+    if settings.appeals is not None:
+        check_answer_file(settings.appeals)
     table = EmbeddingTable.open(settings.table)
     checks = settings.check or ALL_CHECKS
     with run_lock(table.address):

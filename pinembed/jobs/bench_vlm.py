@@ -13,6 +13,7 @@ import torch
 from pinembed.errors import MissingExtraError, ModelError, StoppedError
 from pinembed.machine import choose_device
 from pinembed.nouns.progress import SILENT, Progress
+from pinembed.outfolder import check_file
 from pinembed.reports.bench import BenchVlmReport, RequestComparison, RequestCost
 from pinembed.settings.measuring import SMALLEST_PX, BenchVlmSettings
 from pinembed.trimmed.checkpoint import read_checkpoint
@@ -21,8 +22,9 @@ from pinembed.trimmed.model import load_parts
 from pinembed.trimmed.projector import new_projector
 
 
-def check_plot() -> None:
-    """Fail before minutes of measuring where matplotlib is not installed."""
+def check_plot(path: Path) -> None:
+    """Fail before minutes of measuring where the plot cannot be written, or matplotlib is not installed."""
+    check_file(path, option="--plot")
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -85,14 +87,15 @@ def bench_vlm(settings: BenchVlmSettings, *, progress: Progress = SILENT) -> Ben
     those that it made.
 
     Raises:
-        UsageError: an unknown shape.
+        UsageError: an unknown shape, or a place for the plot that is none for a file.
+        OutputError: the plot cannot be written.
         ModelError: no checkpoint of a known family, or a trimmed one.
         StoppedError: a signal before anything was measured.
         MissingExtraError: the extra `vlm`, or for the plot `report`, is missing.
     """
     counts = sorted(set(settings.images or IMAGES))
     if settings.plot is not None:
-        check_plot()
+        check_plot(settings.plot)
     limit_s = 60 * (settings.minutes if settings.minutes is not None else math.inf if settings.images else MINUTES)
     began = time.perf_counter()
     chosen = choose_device(settings.device)

@@ -11,6 +11,7 @@ from pinembed.generation.reading import hold
 from pinembed.generation.record import REPORT, read_record
 from pinembed.nightly.atlas import read_atlas, write_parquet
 from pinembed.nightly.page import HTML, JSON, MARKDOWN
+from pinembed.outfolder import check_file
 from pinembed.reports.refresh import HomeReport
 from pinembed.settings.home import ReportSettings
 
@@ -20,8 +21,13 @@ def report(settings: ReportSettings) -> HomeReport:
 
     Raises:
         GenerationError: no home, or no such generation.
+        UsageError: a place is none for a file.
         OutputError: a file cannot be written.
     """
+    places = {"--html": settings.html, "--markdown": settings.markdown, "--atlas": settings.atlas}
+    for option, place in places.items():
+        if place is not None:
+            check_file(place, option=option)
     home = Home.open(settings.home)
     held = hold(settings.home, generation=settings.generation)
     assert held is not None  # a home is one

@@ -10,6 +10,7 @@ from pinembed.encoder.locate import encoder_spec, keep_dims, locate_encoder
 from pinembed.errors import EncoderMismatchError, UsageError
 from pinembed.images.contact_sheet import SheetCell, draw_sheet
 from pinembed.nouns.progress import SILENT, Progress
+from pinembed.outfolder import check_file
 from pinembed.reports.table import SearchReport, SearchResult
 from pinembed.settings.encoding import SearchSettings
 from pinembed.table.embedding_table import SCORE, EmbeddingTable
@@ -20,7 +21,8 @@ def search(settings: SearchSettings, *, progress: Progress = SILENT) -> SearchRe
     """Find the rows nearest to one text, one image file or one item of the table.
 
     Raises:
-        UsageError: a condition that the table does not understand.
+        UsageError: a condition that the table does not understand, or a place for the sheet that is none for a file.
+        OutputError: the sheet cannot be written.
         TableError: no such table.
         EncoderMismatchError: the encoder is not the table's.
         ImageError: the image cannot be read.
@@ -28,6 +30,8 @@ def search(settings: SearchSettings, *, progress: Progress = SILENT) -> SearchRe
     """
     queries = {"text": settings.text, "image": settings.image, "item": settings.item}
     kind, query = next((kind, str(value)) for kind, value in queries.items() if value is not None)
+    if settings.sheet is not None:
+        check_file(settings.sheet, option="--sheet", makes_folder=True)
     opened = EmbeddingTable.open(settings.table, generation=settings.generation)
     if settings.item is not None:
         query_D: Sequence[float] = opened.vector_of(settings.item)

@@ -11,6 +11,7 @@ from typing import Any
 from pinembed.errors import OutputError
 from pinembed.images.contact_sheet import SheetCell, draw_sheet
 from pinembed.nouns.progress import SILENT, Progress
+from pinembed.outfolder import check_file
 from pinembed.reports.taste import Recommendation, TasteRecommendReport
 from pinembed.settings.taste import BLEND, TasteRecommendSettings
 from pinembed.table.address import parse_address
@@ -28,10 +29,14 @@ def taste_recommend(settings: TasteRecommendSettings, *, progress: Progress = SI
     Raises:
         DataError: there is no such store.
         UnknownItemError: an item of --like is not in the table.
-        UsageError: a condition that the table does not understand.
+        UsageError: a condition that the table does not understand, or a place that is none for a file.
         TableError: a table cannot be read.
-        OutputError: the file of lists cannot be written.
+        OutputError: the file of lists or the sheet cannot be written.
     """
+    if settings.out is not None:
+        check_file(settings.out, option="--out")
+    if settings.sheet is not None:
+        check_file(settings.sheet, option="--sheet", makes_folder=True)
     progress.start("open the store")
     recommender = Recommender(EmbeddingTable.open(settings.table), parse_address(settings.users))
     recommender.open_arms(fresh=settings.fresh > 0)
