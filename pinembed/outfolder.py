@@ -84,7 +84,9 @@ def check_output(out: Path, *, overwrite: bool) -> None:
 
     Raises:
         OutputExistsError, OutputError: as for `staged_folder`.
+        UsageError: it begins with a home that nobody has.
     """
+    refuse_unknown_home(out)
     out = Path(os.path.abspath(out))  # noqa: PTH100  (resolve() would follow a link and replace its target)
     _check_free(out, overwrite=overwrite)
     if os.path.ismount(out):
@@ -95,6 +97,17 @@ def check_output(out: Path, *, overwrite: bool) -> None:
     place = next((folder for folder in out.parents if folder.exists()), out)
     with _os_errors_as_sentences(out, place):
         check_writable(place)
+
+
+def refuse_unknown_home(place: Path | str) -> None:
+    """Let no folder of the name `~nobody` be made where a home was meant.
+
+    Raises:
+        UsageError: the place begins with `~`, so that no home was found for it.
+    """
+    home = str(place).partition("/")[0]
+    if home.startswith("~"):
+        raise UsageError(f"{place}: {home} is no user's home here.", remedy="Write the path out, from / on.")
 
 
 def check_writable(folder: Path) -> None:

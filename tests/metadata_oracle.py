@@ -59,8 +59,9 @@ def stands_for(stored: Any, value: Any) -> bool:
         return stored in (None, "")
     if isinstance(value, float) and math.isnan(value):
         return stored is None or stored != stored or stored in ("", "NaN", "nan")
-    if value == {}:  # which a table cannot have
-        return stored in (None, "{}") or (isinstance(stored, dict) and not any(stored.values()))
+    if value == {}:  # which a table cannot have: it is an object whose fields are all missing, or nothing
+        known = json.loads(stored) if isinstance(stored, str) and stored.startswith("{") else stored
+        return known is None or (isinstance(known, dict) and not any(known.values()))
     if stored is None:
         return False
     if isinstance(value, Moment):
@@ -81,7 +82,7 @@ def _is_moment(stored: Any, moment: Moment) -> bool:
         return not rest and stored == duration
     if isinstance(stored, datetime.datetime):
         return not rest and stored.replace(tzinfo=None) == datetime.datetime(1970, 1, 1) + duration
-    if isinstance(stored, np.timedelta64 | int):
+    if isinstance(stored, np.timedelta64 | int | float):  # a duration that Python does not know is its nanoseconds
         return bool(stored == moment.nanoseconds)
     in_python = {str(duration), str(datetime.datetime(1970, 1, 1) + duration)} if not rest else set()
     return stored in {moment.words, *in_python}
@@ -91,10 +92,9 @@ def _texts_of(value: Any) -> set[str]:
     """All ways in which a text column may hold a value."""
     if isinstance(value, bytes):
         return {value.decode("utf-8", "replace")} - {"\ufffd"}
-    texts = {str(value), " ".join(str(value).split())}
-    if isinstance(value, list):
-        texts.add(", ".join(map(str, value)))
-    texts.add(json.dumps(value, ensure_ascii=False))
+    texts = {json.dumps(value, ensure_ascii=False)}
+    if not isinstance(value, list | dict):
+        texts |= {str(value), " ".join(str(value).split())}
     return {text.encode("utf-8", "backslashreplace").decode() for text in texts}
 
 
@@ -107,6 +107,8 @@ def _is_text_of(text: str, stored: Any) -> bool:
     if isinstance(stored, int):
         return text == str(stored) or (text == "-0" and stored == 0)
     if isinstance(stored, float):
+        if math.isnan(stored):
+            return text.lower() == "nan"
         return bool(NUMBER.fullmatch(text)) and float(text) == stored and ("." in text or int(float(text)) == stored)
     if isinstance(stored, datetime.datetime):
         return datetime.datetime.fromisoformat(text) == stored

@@ -412,3 +412,9 @@ def test_cut_texts_are_counted_over_batches(tiny_encoder) -> None:
 )
 def test_postal_codes_are_names_and_counts_are_quantities(column, values, is_class) -> None:
     assert are_class_numbers(column, values) is is_class
+
+
+def test_a_fraction_among_class_numbers_is_said_whole() -> None:
+    found = numbered([38.0, 38.5, 39.0])
+    captioner = make_captioner(found, ["label:name"])
+    assert [captioner.caption(one) for one in found] == ["label 38", "label 38.5", "label 39"]

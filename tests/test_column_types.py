@@ -388,3 +388,43 @@ def test_a_row_of_too_many_cells_with_bytes_that_are_no_text_is_a_sentence(
     found = encode(folder)
     assert (found.exit_code, "metadata.csv" in found.words) == (1, True)
     assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("line", "stored"),
+    [
+        ('{"v":1e999}', "1e999"),
+        ('{"v":-1e-999}', "-1e-999"),
+        ('{"v":0e-999}', 0.0),
+        ('{"v":[9007199254740993,0.5]}', "[9007199254740993, 0.5]"),
+        ('{"v":[18446744073709551620]}', "[18446744073709551620]"),
+        ('{"v":{"k":[12345678901234567890]}}', '{"k": [12345678901234567890]}'),
+        ('{"v":[1e999]}', ["1e999"]),
+    ],
+)
+def test_a_number_of_json_that_no_float_holds_stays_as_it_is_written(
+    line: str, stored: object, tmp_path: Path, encode: Encode, table: str
+) -> None:
+    folder = two_images(tmp_path / "x", jsonl=line.replace("{", '{"file_name":"a0.png",', 1))
+    assert encode(folder).exit_code == 0
+    assert rows_of(table)["a0.png"]["v"] == stored
+
+
+def test_a_gap_in_numbers_of_parquet_is_nothing_to_tell(tmp_path: Path, encode: Encode, table: str) -> None:
+    folder = with_values(tmp_path / "x", "3", "4")
+    encode(folder, "--column", "v=int")
+    (folder / "metadata.csv").unlink()
+    rows = {"file_name": ["a0.png", "a1.png"], "v": pa.array([3.0, float("nan")])}
+    pq.write_table(pa.table(rows), folder / "metadata.parquet")
+    assert "left out" not in encode(folder).words
+    assert values_of(table) == [3, None]
+
+
+def test_lists_and_objects_for_a_column_of_text_are_json(tmp_path: Path, encode: Encode, table: str) -> None:
+    folder = with_values(tmp_path / "x", "red", "blue")
+    encode(folder)
+    (folder / "metadata.csv").unlink()
+    encode(jsonl(folder, ["red", "ü"], ["blue"]))
+    assert values_of(table) == ['["red", "ü"]', '["blue"]']
+    encode(jsonl(folder, {"k": 1}, {"k": None}))
+    assert values_of(table) == ['{"k": 1}', '{"k": null}']

@@ -15,7 +15,7 @@ import pytest
 from pinembed.catalogue import candidates as id_index
 from pinembed.catalogue import folder
 from pinembed.catalogue.candidates import NOT_FOUND, IdIndex
-from pinembed.catalogue.files import ScannedFile
+from pinembed.catalogue.files import Beside, ScannedFile
 from pinembed.encoding.diff import ContentHashes, digests_of
 
 FILES = 20_000
@@ -64,7 +64,7 @@ def test_stored_contents_are_found_by_their_size_and_hash() -> None:
 
 
 def test_scan_of_many_files_keeps_a_few_bytes_of_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def scanned(root: Path, metadata: list[str]) -> Iterator[ScannedFile]:
+    def scanned(root: Path, beside: Beside) -> Iterator[ScannedFile]:
         for number in reversed(range(FILES)):
             name = f"some/folder/photo-{number:08}.jpg"
             yield ScannedFile(file_name=name, path=root / name, size_bytes=number, mtime_ns=2 * number)

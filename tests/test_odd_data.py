@@ -437,6 +437,28 @@ def test_a_tilde_in_the_tables_name_is_the_users_home(
     assert failures_of(f"{tmp_path}/home/cat/pins") == {}
 
 
+def test_a_home_that_nobody_has_becomes_no_folder(
+    tmp_path: Path, cli: Cli, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = two_images(tmp_path / "x")
+    encoded = cli("encode", folder, "--table=~no-such-user/pins", "--encoder", tiny_encoder)
+    exported = cli("export", "--table", f"{tmp_path}/db/pins", "--out=~no-such-user/source")
+    for found in (encoded, exported):
+        assert found.exit_code == 2
+        assert "~no-such-user is no user's home here" in found.words
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_tilde_is_the_users_home_in_options_that_come_several_times(
+    tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    found = cli("evaluate", tmp_path, "--encoder=~/one", "--against=~/other")
+    assert found.exit_code == 1
+    assert "~" not in found.words
+
+
 # found by reading the change once more
 
 

@@ -238,3 +238,17 @@ def test_a_given_val_that_is_easier_than_test_is_told() -> None:
         "training knows the sku of 100% of val's images, and of 0% of test's: val"
     ]
     assert promises(trained, judged[:40], judged[40:], columns=shop.schema.names, group="kind") == []
+
+
+def test_a_group_that_became_whole_floats_changes_no_side() -> None:
+    sides = []
+    for kind in (int, float):
+        shop = catalogue(400)
+        items = [dataclasses.replace(one, fields={"product": kind(one.fields["product"][1:])}) for one in shop]
+        sides.append(split_items(dataclasses.replace(shop, items=tuple(items)), group="product"))
+    assert [[one.id for one in found["val"]] for found in sides] == [[one.id for one in sides[0]["val"]]] * 2
+
+
+@pytest.mark.parametrize(("word", "split"), [("Train ", "train"), (" gate ", "gate"), (" ", None)])
+def test_spaces_around_a_split_count_for_nothing(word: str, split: str | None) -> None:
+    assert split_of("a.png", word) == split

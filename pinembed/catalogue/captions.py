@@ -10,7 +10,7 @@ from string import Formatter
 import numpy as np
 
 from pinembed.catalogue.class_labels import are_class_numbers
-from pinembed.catalogue.files import shown
+from pinembed.catalogue.names import shown
 from pinembed.catalogue.wording import (
     entries,
     path_separators,
@@ -261,7 +261,7 @@ class Captioner:
         if isinstance(value, bool):
             return name.replace("_", " ") if value else ""
         if name in self.classes and text_of_value(value):
-            return f"{name.replace('_', ' ')} {int(value)}"
+            return f"{name.replace('_', ' ')} {int(value) if value % 1 == 0 else value}"
         if name not in self.levels or not text_of_value(value):
             return text_of_value(value)
         return f"{third_of(value, self.levels[name])} {name.replace('_', ' ')}"

@@ -44,7 +44,11 @@ def typed_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def may_be_rounded(column: pa.ChunkedArray) -> bool:
-    """Whether a column of floats has values so large that they were whole numbers of more digits."""
+    """Whether floats, also inside of lists and objects, are so large that they were whole numbers of more digits."""
+    if pa.types.is_list(column.type):
+        return may_be_rounded(pc.list_flatten(column))
+    if pa.types.is_struct(column.type):
+        return any(may_be_rounded(pc.struct_field(column, [index])) for index in range(column.type.num_fields))
     if not pa.types.is_floating(column.type):
         return False
     return bool(pc.any(pc.greater_equal(pc.abs(column), LARGEST_OF_FLOAT)).as_py())

@@ -9,17 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinembed.catalogue.metadata import METADATA_NAMES
+from pinembed.catalogue.beside import Beside
+from pinembed.catalogue.names import has_image_suffix
 from pinembed.errors import DataError
 from pinembed.machine import mtime_ns_of
 from pinembed.nouns.failure import Failure
-
-IMAGE_SUFFIXES = frozenset(
-    {
-        *("jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "gif", "avif", "heic", "heif", "bmp", "dib"),
-        *("tif", "tiff", "jp2", "tga", "pbm", "pgm", "ppm", "pnm"),
-    }
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,11 +33,6 @@ class ScannedFile:
     mtime_ns: int
 
 
-def shown(names: Sequence[str], limit: int = 3) -> str:
-    """The first few names for a message."""
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
-
-
 def require_folder(root: Path) -> None:
     """Let only a folder pass.
 
@@ -55,21 +44,22 @@ def require_folder(root: Path) -> None:
         raise DataError(f"{root} {found}; wanted a folder of images.", remedy="Check the path.")
 
 
-def no_image_in(root: Path) -> DataError:
-    """The error for a folder without images."""
-    return DataError(f"{root} holds no image file.", remedy="Check the path; images lie in it or in folders below it.")
+def no_image_in(root: Path, unread: Sequence[str] = ()) -> DataError:
+    """The error for a folder without images; `unread` are sentences about what it holds instead."""
+    found = " ".join([f"{root} holds no image file.", *unread])
+    return DataError(found, remedy="Check the path; images lie in it or in folders below it.")
 
 
-def scan_images(root: Path, metadata: list[str] | None = None) -> Iterator[ScannedFile]:
+def scan_images(root: Path, beside: Beside | None = None) -> Iterator[ScannedFile]:
     """Every file below `root` with the suffix of an image or without a suffix, in no particular order.
 
     Links to files are followed, links to folders are not, so loops cannot happen. Hidden files and folders are passed
-    over. What bears an image's suffix and is no regular file (a FIFO, a link that leads nowhere) is a candidate too:
-    whoever reads it says what is wrong, instead of nobody.
+    over without a word; `beside` hears of the rest. What bears an image's suffix and is no regular file (a FIFO, a link
+    that leads nowhere) is a candidate too: whoever reads it says what is wrong, instead of nobody.
 
     Args:
         root: the folder.
-        metadata: takes the names of the metadata files that lie below it.
+        beside: takes what else lies below it.
 
     Raises:
         DataError: a folder cannot be listed; half a listing would look as if files were gone.
@@ -77,6 +67,8 @@ def scan_images(root: Path, metadata: list[str] | None = None) -> Iterator[Scann
     pending = [(str(root), "")]
     while pending:
         folder, prefix = pending.pop()
+        others: list[str] = []
+        linked: list[str] = []
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
@@ -86,8 +78,11 @@ def scan_images(root: Path, metadata: list[str] | None = None) -> Iterator[Scann
                         pending.append((entry.path, f"{prefix}{entry.name}/"))
                     elif _is_candidate(entry):
                         yield _scanned(entry, prefix)
-                    elif metadata is not None and entry.name in METADATA_NAMES:
-                        metadata.append(prefix + entry.name)
+                    else:
+                        (linked if _is_linked_folder(entry) else others).append(entry.name)
+            if beside is not None:
+                beside.take(folder, prefix, others)
+                beside.linked_folders.take(prefix, linked)
         except OSError as error:
             raise DataError(
                 f"The folder {folder} cannot be listed: {error.strerror or error}.",
@@ -109,10 +104,13 @@ def _scanned(entry: os.DirEntry[str], prefix: str) -> ScannedFile:
 
 
 def _is_candidate(entry: os.DirEntry[str]) -> bool:
-    _, dot, suffix = entry.name.rpartition(".")
-    if dot:
-        return suffix.lower() in IMAGE_SUFFIXES and not (entry.is_symlink() and os.path.isdir(entry.path))  # noqa: PTH112
+    if "." in entry.name:
+        return has_image_suffix(entry.name) and not _is_linked_folder(entry)
     return _is_regular(entry)
+
+
+def _is_linked_folder(entry: os.DirEntry[str]) -> bool:
+    return entry.is_symlink() and os.path.isdir(entry.path)  # noqa: PTH112  (a scan makes no Path of every entry)
 
 
 def _is_regular(entry: os.DirEntry[str]) -> bool:

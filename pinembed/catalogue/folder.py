@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pinembed.catalogue.beside import Beside
 from pinembed.catalogue.candidates import (
     NOT_FOUND,
     Candidates,
@@ -37,13 +38,14 @@ from pinembed.catalogue.files import (
     no_image_in,
     require_folder,
     scan_images,
-    shown,
 )
 from pinembed.catalogue.metadata import ITEM_COLUMNS, METADATA_NAMES, SPLIT, read_metadata
+from pinembed.catalogue.names import shown
 from pinembed.catalogue.split_words import split_of
 from pinembed.errors import DataError
 from pinembed.nouns.failure import Failure
 from pinembed.nouns.item import Candidate, Catalogue, Item
+from pinembed.nouns.progress import SILENT, Progress
 
 _ROWS_AT_ONCE = 1 << 14
 
@@ -58,6 +60,7 @@ class FolderScan:
         metadata: the metadata file, or the first of several; None for a bare folder.
         files_without_row: how many of the candidates no row names; 0 where there is no metadata.
         notes: sentences about metadata that was left out.
+        unread: sentences about files beside the images that say something of them and are not read.
     """
 
     candidates: Candidates
@@ -65,14 +68,16 @@ class FolderScan:
     metadata: Path | None
     files_without_row: int
     notes: tuple[str, ...]
+    unread: tuple[str, ...]
 
 
-def read_catalogue(root: Path, *, metadata: Path | None = None) -> Catalogue:
+def read_catalogue(root: Path, *, metadata: Path | None = None, progress: Progress = SILENT) -> Catalogue:
     """A catalogue in which every metadata row has its file and every file has its row.
 
     Args:
         root: the DATA folder.
         metadata: a metadata file elsewhere; its `file_name`s are relative to `root`.
+        progress: told what is not read.
 
     Raises:
         DataError: the folder is missing, empty or without metadata, or rows and files do not match.
@@ -86,6 +91,8 @@ def read_catalogue(root: Path, *, metadata: Path | None = None) -> Catalogue:
     if scan.notes:
         raise DataError(scan.notes[0], remedy="Mend the rows; what is learned from needs all of them.")
     _refuse_mismatch(root, scan, scan.metadata)
+    for sentence in scan.unread:
+        progress.say(sentence)
     items = tuple(_item(root, candidate) for candidate in scan.candidates)
     fields = scan.candidates.fields
     schema = pa.schema([] if fields is None else [field for field in fields.schema if field.name != SPLIT])
@@ -138,20 +145,25 @@ def scan_folder(
         DataError: no such folder, no image in it, unreadable metadata, no `file_name` column, an id that occurs twice.
     """
     require_folder(root)
-    beside: list[str] = []
+    beside = Beside()
     scanned = scan_images(root, beside) if listed is None else listed.files.values()
     files, failures = _sorted(root, scanned)
     if listed is not None:
         folders = {parent.as_posix() for name in listed.files for parent in PurePosixPath(name).parents}
         names = (f"{folder}/{name}".removeprefix("./") for folder in folders for name in METADATA_NAMES)
-        beside += [name for name in names if (root / name).is_file()]
+        beside.metadata += [name for name in names if (root / name).is_file()]
+    if metadata is not None:  # which says that no other is wanted
+        beside = replace(beside, metadata=[], other_metadata=[])
+    unread = tuple(map(as_text, beside.unread(str(root))))
     notes: list[str] = []
-    found = read_metadata(root, metadata, beside, notes, texts=texts)
+    found = read_metadata(root, metadata, beside.metadata, notes, texts=texts)
     if found is None and not (len(files) or failures) and listed is None:
-        raise no_image_in(root)
+        raise no_image_in(root, unread)
     if found is None:
         bare = replace(files, fields=_with_splits({}, pa.nulls(len(files), pa.string()), files.names))
-        return FolderScan(candidates=bare, failures=failures, metadata=None, files_without_row=0, notes=())
+        return FolderScan(
+            candidates=bare, failures=failures, metadata=None, files_without_row=0, notes=(), unread=unread
+        )
     path, table = found
     rows = table.combine_chunks()
     candidates, lacking, files_without_row = _joined(files, rows, path, is_whole=listed is None)
@@ -166,6 +178,7 @@ def scan_folder(
         metadata=path,
         files_without_row=files_without_row,
         notes=tuple(notes),
+        unread=unread,
     )
 
 

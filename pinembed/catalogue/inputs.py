@@ -266,7 +266,7 @@ def _needless(option: str, images: Path, wanted: str, reason: str = "") -> Usage
 
 
 def _notes(scan: FolderScan, listed: ListedFiles | None) -> tuple[str, ...]:
-    notes = [*scan.notes]
+    notes = [*scan.notes, *scan.unread]
     if listed is not None and not (listed.files or listed.failures):
         notes.append("The list names no file; there is nothing to do.")
     if listed is not None and listed.repeated:

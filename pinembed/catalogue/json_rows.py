@@ -38,12 +38,23 @@ def as_table(content: bytes) -> pa.Table:
 
 def _object(number: int, line: str) -> dict[str, Any]:
     try:
-        row = json.loads(line, object_pairs_hook=_without_repeated)
+        row = json.loads(line, object_pairs_hook=_without_repeated, parse_float=float_or_text)
     except ValueError as error:
         raise ValueError(f"line {number} is no JSON: {error}") from error
     if not isinstance(row, dict):
         raise ValueError(f"line {number} holds {type(row).__name__}; wanted a JSON object")
     return row
+
+
+def float_or_text(written: str) -> float | str:
+    """A number of JSON; the text of one that no float holds, such as 1e999 or 1e-999."""
+    number = float(written)
+    is_lost = math.isinf(number) or (number == 0 and any(digit in "123456789" for digit in _mantissa(written)))
+    return written if is_lost else number
+
+
+def _mantissa(written: str) -> str:
+    return written.lower().partition("e")[0]
 
 
 def _without_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

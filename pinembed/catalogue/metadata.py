@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json
 import pyarrow.parquet
 
@@ -22,6 +24,8 @@ ITEM_COLUMNS = ("file_name", "id", SPLIT)
 """What says which item a row is; all other columns describe it."""
 
 WORDS_OF_ERROR = 300
+TINY = re.compile(rb"\d[eE]-\d{3}")
+"""A fraction that a float may hold as 0 alone."""
 
 
 def read_metadata(
@@ -43,12 +47,13 @@ def read_metadata(
     Raises:
         DataError: unreadable, no `file_name` column, a row without one, or files whose columns do not go together.
     """
-    at_the_top = [root / name for name in METADATA_NAMES if name in found][:1]
-    chosen = [metadata] if metadata is not None else at_the_top
-    if chosen:
-        tables = {path: _with_names(path, _parsed(path, notes)) for path in chosen}
+    if metadata is not None:
+        tables = {metadata: _with_names(metadata, _parsed(metadata, notes))}
+    elif (chosen := read_of(found)) and "/" not in chosen[0]:
+        path = root / chosen[0]
+        tables = {path: _with_names(path, _parsed(path, notes))}
     else:
-        parsed = {path: _parsed(path, notes) for path in _one_a_folder(root, found)}
+        parsed = {root / name: _parsed(root / name, notes) for name in chosen}
         ours = {path: table for path, table in parsed.items() if "file_name" in table.column_names}
         tables = {path: _relative_to(root, path, _with_names(path, table)) for path, table in ours.items()}
     if not tables:
@@ -57,12 +62,12 @@ def read_metadata(
     return first, _as_one(first, list(tables.values()), texts)
 
 
-def _one_a_folder(root: Path, found: Sequence[str]) -> list[Path]:
-    """The metadata file of each folder, the first kind where it has several."""
+def read_of(found: Sequence[str]) -> list[str]:
+    """Which metadata files count: the one at the top, else one a folder; the first kind where there are several."""
     folders: dict[str, str] = {}
     for name in sorted(found, key=lambda name: METADATA_NAMES.index(name.rpartition("/")[2])):
         folders.setdefault(name.rpartition("/")[0], name)
-    return [root / name for name in sorted(folders.values())]
+    return [folders[""]] if "" in folders else sorted(folders.values())
 
 
 def _as_one(first: Path, tables: Sequence[pa.Table], texts: Collection[str]) -> pa.Table:
@@ -146,7 +151,7 @@ def _without_nameless(path: Path, table: pa.Table) -> pa.Table:
 
 
 def with_item_columns_as_text(table: pa.Table) -> pa.Table:
-    """The table with names, ids and splits as text.
+    """The table with names, ids and splits as text; an empty one is none, as in a CSV.
 
     Raises:
         ValueError: lists, objects or bytes in one of them.
@@ -157,7 +162,8 @@ def with_item_columns_as_text(table: pa.Table) -> pa.Table:
         kind = table.schema.field(index).type
         if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
             raise ValueError(f"its column {name} holds {kind}; wanted text or numbers")
-        table = table.set_column(index, name, table[name].cast(pa.string()))
+        text = table[name].cast(pa.string())
+        table = table.set_column(index, name, pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text))
     return table
 
 
@@ -174,20 +180,25 @@ def _parse(path: Path, notes: list[str]) -> pa.Table:
 def _read_json(path: Path) -> pa.Table:
     """Text stays text, as it is written: Arrow would take some for moments.
 
-    What Arrow refuses, types that differ, or would round, large whole numbers, is read without it.
+    What Arrow refuses, types that differ, or would round, large whole numbers and the least fractions, is read without
+    it.
     """
+    content = path.read_bytes()
+    if TINY.search(content):
+        return as_table(content)
     try:
-        table = pa.json.read_json(path)
+        table = pa.json.read_json(pa.BufferReader(content))
         texts = [
             field
             for field in map(with_text_for_moments, table.schema)
             if field.type != table.schema.field(field.name).type
         ]
         if texts:
-            table = pa.json.read_json(path, parse_options=pa.json.ParseOptions(explicit_schema=pa.schema(texts)))
+            options = pa.json.ParseOptions(explicit_schema=pa.schema(texts))
+            table = pa.json.read_json(pa.BufferReader(content), parse_options=options)
     except pa.ArrowInvalid:
-        return as_table(path.read_bytes())
-    return as_table(path.read_bytes()) if any(map(may_be_rounded, table.columns)) else table
+        return as_table(content)
+    return as_table(content) if any(map(may_be_rounded, table.columns)) else table
 
 
 def _read_parquet(path: Path) -> pa.Table:

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from pinembed.catalogue.candidates import UNKNOWN_SIZE, Candidates, TextColumn, is_text, name_failure
-from pinembed.catalogue.metadata import METADATA_NAMES
+from pinembed.catalogue.metadata import METADATA_NAMES, SPLIT
+from pinembed.catalogue.split_words import split_named
 from pinembed.errors import DataError
 from pinembed.machine import mtime_ns_of
 from pinembed.nouns.failure import Failure
@@ -181,8 +182,11 @@ def in_columns(found: Iterable[Candidate], schema: pa.Schema) -> tuple[Candidate
 
 
 def _column(candidates: Sequence[Candidate], field: pa.Field) -> pa.Array:
+    values = [candidate.fields.get(field.name) for candidate in candidates]
+    if field.name == SPLIT:
+        values = [split_named(value) if isinstance(value, str) else value for value in values]
     try:
-        return pa.array([candidate.fields.get(field.name) for candidate in candidates], field.type)
+        return pa.array(values, field.type)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise DataError(
             f"The metadata column {field.name} has values that are no {field.type}: {error}.",

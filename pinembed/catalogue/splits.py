@@ -230,8 +230,12 @@ def codes_of(words: Iterable[str]) -> tuple[tuple[str, ...], Tensor]:
 
 
 def group_name(item: Item, group: str | None) -> str:
-    """The item's value of the group column as words; empty where it is missing or there is no such column."""
-    return text_of_value(item.fields.get(group)) if group else ""
+    """The item's value of the group column as words; empty where it is missing or there is no such column.
+
+    3.0 is 3: whole numbers become floats where one is missing, and no item may change sides by that.
+    """
+    value = item.fields.get(group) if group else None
+    return text_of_value(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _decided_by(catalogue: Catalogue) -> str:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import tarfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pinembed.catalogue.files import IMAGE_SUFFIXES, shown
-from pinembed.catalogue.json_rows import with_one_type_each
+from pinembed.catalogue.beside import Kind, pictures_not_read
+from pinembed.catalogue.json_rows import float_or_text, with_one_type_each
+from pinembed.catalogue.names import IMAGE_SUFFIXES, is_other_picture, shown
 from pinembed.catalogue.shards import Shard, ShardScan
 from pinembed.machine import mtime_ns_of
 from pinembed.nouns.failure import Failure
@@ -33,12 +35,39 @@ class _Members:
         fields: metadata by key.
         unusable: what is wrong with the metadata of a key.
         used: keys of the metadata that belong to a picture.
+        other_pictures: of formats that are not read.
+        others: what is neither picture nor metadata, by suffix.
+        said_twice: metadata that say something else of what metadata before them said.
     """
 
     pictures: list[tuple[str, tarfile.TarInfo]] = field(default_factory=list)
     fields: dict[str, dict[str, Any]] = field(default_factory=dict)
     unusable: dict[str, str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
+    other_pictures: Kind = field(default_factory=Kind)
+    others: Counter[str] = field(default_factory=Counter)
+    said_twice: Kind = field(default_factory=Kind)
+
+    def take(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        """Sort a member."""
+        key, suffix = _key_and_suffix(member)
+        if suffix in IMAGE_SUFFIXES:
+            self.pictures.append((key, member))
+        elif suffix in {"json", "txt"} and member.isreg():
+            try:
+                self._describe(key, _sidecar(tar, member, suffix), member)
+            except ValueError as error:
+                self.unusable[key] = f"{tar_name(member.name)} {error}"
+        elif is_other_picture(member.name):
+            self.other_pictures.take("", [tar_name(member.name)])
+        elif member.isreg() and not _is_hidden(member):
+            self.others[f".{suffix}" if suffix else "without a suffix"] += 1
+
+    def _describe(self, key: str, fields: dict[str, Any], member: tarfile.TarInfo) -> None:
+        known = self.fields.setdefault(key, {})
+        if any(known.get(name, value) != value for name, value in fields.items()):
+            self.said_twice.take("", [tar_name(member.name)])
+        known.update(fields)
 
 
 def scan_tars(shards: Sequence[Shard]) -> ShardScan:
@@ -62,13 +91,28 @@ def scan_tars(shards: Sequence[Shard]) -> ShardScan:
                 scan.failures.append(found)
             else:
                 scan.candidates.append(found)
-        if stray := sorted(members.fields.keys() - members.used - members.unusable.keys()):
-            scan.notes.append(
-                f"{shard.path}: the metadata of {shown(stray)} belong to no picture; "
-                "wanted the picture's name, or that up to its first dot."
-            )
+        scan.notes += [f"{shard.path}: {sentence}" for sentence in _left_out(members)]
     scan.schema = with_one_type_each(candidate.fields for candidate in scan.candidates)
     return scan
+
+
+def _left_out(members: _Members) -> Iterator[str]:
+    """Sentences about what a tar holds beside its items."""
+    if stray := sorted((members.fields.keys() | members.unusable.keys()) - members.used):
+        yield (
+            f"the metadata of {shown(stray)} belong to no picture; "
+            "wanted the picture's name, or that up to its first dot."
+        )
+    if members.other_pictures.count:
+        yield pictures_not_read(members.other_pictures)
+    if members.said_twice.count:
+        yield (
+            f"{members.said_twice.count} file(s) of metadata, such as {members.said_twice.first}, say something else "
+            "of a name than those before them; theirs counts."
+        )
+    if members.others:
+        counts = [f"{count} {suffix}" for suffix, count in sorted(members.others.items())]
+        yield f"not read are {shown(counts)}; wanted metadata as .json and .txt."
 
 
 def _item(shard: Shard, key: str, picture: tarfile.TarInfo, members: _Members, mtime_ns: int) -> Candidate | Failure:
@@ -78,6 +122,7 @@ def _item(shard: Shard, key: str, picture: tarfile.TarInfo, members: _Members, m
         message = f"{file_name} is a link or another special member of its tar; wanted a regular file."
         return Failure(file_name=file_name, reason="not_a_file", message=message, mtime_ns=mtime_ns)
     keys = [known for known in (_first_part(key), key) if known in members.unusable or known in members.fields]
+    members.used.update(keys)
     if unusable := [members.unusable[known] for known in keys if known in members.unusable]:
         return Failure(
             file_name=file_name,
@@ -89,10 +134,9 @@ def _item(shard: Shard, key: str, picture: tarfile.TarInfo, members: _Members, m
     fields: dict[str, Any] = {}
     for known in keys:  # an id is of the picture of the very same name; other pictures of the key would share it
         fields |= {name: value for name, value in members.fields[known].items() if known == key or name != "id"}
-    members.used.update(keys)
     given_id = fields.pop("id", None)
     return Candidate(
-        id=key if given_id is None else str(given_id),
+        id=key if given_id in (None, "") else str(given_id),
         file_name=file_name,
         image=FileRange(
             path=shard.path, name=name, offset=picture.offset_data, size_bytes=size_bytes, mtime_ns=mtime_ns
@@ -108,14 +152,7 @@ def _members(shard: Shard, scan: ShardScan) -> _Members:
     try:
         with tarfile.open(shard.path, "r:") as tar:
             for member in _headers(tar):
-                key, suffix = _key_and_suffix(member)
-                if suffix in IMAGE_SUFFIXES:
-                    found.pictures.append((key, member))
-                elif suffix in {"json", "txt"} and member.isreg():
-                    try:
-                        found.fields.setdefault(key, {}).update(_sidecar(tar, member, suffix))
-                    except ValueError as error:
-                        found.unusable[key] = f"{tar_name(member.name)} {error}"
+                found.take(tar, member)
     except tarfile.TarError as error:
         scan.give_up(shard, "broken_shard", f"is cut or damaged ({error}); the images before that place are used")
     return found
@@ -147,16 +184,20 @@ def _key_and_suffix(member: tarfile.TarInfo) -> tuple[str, str]:
     """Name without its last suffix, and that suffix; no suffix for what is hidden or a folder."""
     name = tar_name(member.name)
     stem, _, suffix = name.rpartition(".")
-    if not stem or stem.endswith("/") or name.rpartition("/")[2].startswith(".") or "/" in suffix or member.isdir():
+    if not stem or stem.endswith("/") or _is_hidden(member) or "/" in suffix or member.isdir():
         return name, ""
     return stem, suffix.lower()
+
+
+def _is_hidden(member: tarfile.TarInfo) -> bool:
+    return tar_name(member.name).rpartition("/")[2].startswith(".")
 
 
 def _sidecar(tar: tarfile.TarFile, member: tarfile.TarInfo, suffix: str) -> dict[str, Any]:
     """Metadata of one item.
 
     Raises:
-        ValueError: too large, not UTF-8, or no JSON object.
+        ValueError: too large, not UTF-8, no JSON object, or an id that is neither text nor number.
     """
     if member.size > MAX_SIDECAR_BYTES:
         raise ValueError(f"has {member.size} bytes; at most {MAX_SIDECAR_BYTES} are read")
@@ -166,9 +207,11 @@ def _sidecar(tar: tarfile.TarFile, member: tarfile.TarInfo, suffix: str) -> dict
         text = file.read().decode("utf-8-sig")
         if suffix == "txt":
             return {TEXT_COLUMN: text.strip()}
-        fields = json.loads(text)
-    except ValueError as error:
+        fields = json.loads(text, parse_float=float_or_text)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"is no {'UTF-8' if isinstance(error, UnicodeError) else 'JSON'}: {error}") from error
     if not isinstance(fields, dict):
         raise ValueError(f"holds {type(fields).__name__}; wanted a JSON object")
+    if isinstance(fields.get("id"), list | dict):
+        raise ValueError("has a list or an object for an id; wanted text or a number")
     return fields

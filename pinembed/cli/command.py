@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
@@ -72,10 +73,11 @@ def _keyword(name: str, annotation: Any, *, default: Any) -> inspect.Parameter:
 
 
 def _at_home(given: Any) -> Any:
-    """A path or an address with the home that `~` means at its beginning, which no shell sees in `--table=~/x`."""
-    if not isinstance(given, str | Path) or not (str(given) == "~" or str(given).startswith("~/")):
-        return given
-    return type(given)(Path(given).expanduser())
+    """A path or an address with the home that `~` or `~user` means at its beginning; no shell sees it in `--table=~/x`.
+
+    A user who does not exist has none: what takes the path refuses it.
+    """
+    return type(given)(os.path.expanduser(given)) if isinstance(given, str | Path) else given  # noqa: PTH111
 
 
 class _Field:
@@ -122,7 +124,7 @@ class _Field:
         if not self._is_tuple:
             return _at_home(given)
         if not self._is_list:
-            return tuple(given or ())
+            return tuple(map(_at_home, given or ()))
         element = get_args(self._type)[0]
         try:
             return tuple(element(part.strip()) for part in (given or "").split(",") if part.strip())

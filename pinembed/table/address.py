@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pinembed.errors import TableError, UsageError
 from pinembed.machine import cache_folder
+from pinembed.outfolder import refuse_unknown_home
 
 SUFFIX = ".lance"
 FAILURES = "_failures"
@@ -76,7 +77,7 @@ def parse_address(table: str) -> TableAddress:
     """DATABASE/NAME, with or without `.lance` at the end.
 
     Raises:
-        UsageError: no name, or one that LanceDB does not take.
+        UsageError: no name, or one that LanceDB does not take; a home that nobody has.
         TableError: the path is a file.
     """
     database, slash, name = table.rstrip("/").rpartition("/")
@@ -86,6 +87,7 @@ def parse_address(table: str) -> TableAddress:
             f"--table {table!r} names no table; wanted DATABASE/NAME, the name in letters, digits, `_`, `-` and `.`.",
             remedy="Write it like catalog/pins: the folder catalog is the database, pins the table.",
         )
+    refuse_unknown_home(table)
     address = TableAddress(database=database if database else "/" if slash else ".", name=name)
     if address.folder is not None:
         for path in (Path(table), address.folder, Path(address.database)):

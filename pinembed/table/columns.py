@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ import pyarrow as pa
 
 from pinembed.errors import UsageError
 from pinembed.machine import LARGEST_OF_FLOAT
-from pinembed.nouns.item import text_of_value
+from pinembed.nouns.item import is_missing, text_of_value
 from pinembed.table.embedding_table import EmbeddingTable, reading, writing
 from pinembed.table.schema import OWN_COLUMNS, STATED, is_stated, metadata_fields
 
@@ -171,7 +172,7 @@ def _widens_exactly(table: EmbeddingTable, stored: pa.Field, joint: pa.DataType)
 
 
 def converted(column: pa.ChunkedArray, kind: pa.DataType, *, with_codes: bool) -> tuple[pa.ChunkedArray, list[Any]]:
-    """The column as another type, with null for what does not fit it, and those values.
+    """The column as another type, with null for what does not fit it, and those values; NaN is a gap and no value.
 
     Args:
         column: of any type.
@@ -187,7 +188,7 @@ def converted(column: pa.ChunkedArray, kind: pa.DataType, *, with_codes: bool) -
             return made, []
     values = column.to_pylist()
     fitting = [_converted(value, kind, with_codes) for value in values]
-    odd = [value for value, new in zip(values, fitting, strict=True) if value is not None and new is None]
+    odd = [value for value, new in zip(values, fitting, strict=True) if new is None and not is_missing(value)]
     return pa.chunked_array([pa.array(fitting, kind)]), odd
 
 
@@ -205,7 +206,7 @@ def _converted(value: Any, kind: pa.DataType, with_codes: bool) -> Any:
         return None
     try:
         if pa.types.is_string(kind):
-            return value.decode() if isinstance(value, bytes) else text_of_value(value)
+            return _text(value)
         old = pa.scalar(value)
         if _is_no_number(old.type) and _is_number(kind):
             return None
@@ -214,6 +215,13 @@ def _converted(value: Any, kind: pa.DataType, with_codes: bool) -> Any:
         return new.as_py() if is_equal else None
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         return None
+
+
+def _text(value: Any) -> str:
+    """Lists and objects in JSON, as where JSON lines hold them beside text."""
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False, default=_text)
+    return value.decode() if isinstance(value, bytes) else text_of_value(value)
 
 
 def _stands_for(text: str, value: Any) -> bool:

@@ -77,7 +77,7 @@ def read_splits(
         DataError: no metadata, an empty split, or too little to learn from or to judge by.
         UsageError: an unknown column, or a split column without `train`.
     """
-    catalogue = read_catalogue(data)
+    catalogue = read_catalogue(data, progress=progress)
     captioner = make_captioner(catalogue, text, template=template)
     for note in captioner.notes():
         progress.say(note)

@@ -105,7 +105,7 @@ def read_align_dataset(data: Path, source: Path, *, group: str | None, progress:
         UsageError: no such group column.
         SourceError: the source is damaged.
     """
-    catalogue = read_catalogue(data)
+    catalogue = read_catalogue(data, progress=progress)
     splits = decide_splits(catalogue, group=group, progress=progress).items
     rows = EmbeddingSource.open(source)
     known = [index for index, item in enumerate(catalogue) if item.id in rows]
