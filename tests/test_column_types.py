@@ -428,3 +428,17 @@ def test_lists_and_objects_for_a_column_of_text_are_json(tmp_path: Path, encode:
     assert values_of(table) == ['["red", "ü"]', '["blue"]']
     encode(jsonl(folder, {"k": 1}, {"k": None}))
     assert values_of(table) == ['{"k": 1}', '{"k": null}']
+
+
+def test_a_cell_of_any_length_is_read(tmp_path: Path, encode: Encode, table: str) -> None:
+    text = "x" * 2_000_000
+    encode(two_images(tmp_path / "x", csv=f"file_name,v,w\na0.png,{text},1\na1.png,short\n"))
+    assert values_of(table) == [text, "short"]
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_another_separator_than_the_comma_is_named(separator: str, tmp_path: Path, encode: Encode) -> None:
+    csv = "file_name,v\na0.png,1\na1.png,2\n".replace(",", separator)
+    found = encode(two_images(tmp_path / "x", csv=csv))
+    assert found.exit_code == 1
+    assert f"separates its columns by {separator!r}; wanted commas" in found.words

@@ -493,3 +493,13 @@ def test_picture_in_a_shard_is_found_again_by_the_name_that_its_row_has(
 
     for row in rows_of(table).values():
         assert read_image(Path(row["folder"], row["file_name"])).size == (48, 48)
+
+
+def test_parquet_that_names_a_column_twice_is_explained(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(
+        pa.table([pa.array([picture("red")]), pa.array([1]), pa.array([2])], names=["image", "t", "t"]), path
+    )
+
+    with pytest.raises(DataError, match="it has several columns t"):
+        run(path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -124,3 +126,87 @@ def test_a_folder_in_a_tar_is_nothing_to_tell(tmp_path: Path, encode: Encode) ->
         folder.type = tarfile.DIRTYPE
         tar.addfile(folder)
     assert "not read" not in encode(path).words
+
+
+def test_archives_beside_images_and_tars_are_told(tmp_path: Path, encode: Encode) -> None:
+    folder = two_images(tmp_path / "x")
+    write_tar(folder / "more.tar", {"0.png": png("red")})
+    (folder / "some.zip").write_bytes(b"PK")
+    found = encode(folder)
+    assert found.json["added"] == 2
+    assert "2 tar, Parquet or packed file(s), such as more.tar: not read with image files" in found.words
+    for name in ("a0.png", "a1.png"):
+        (folder / name).unlink()
+    found = encode(folder)
+    assert found.json["added"] == 1
+    assert f"some.zip in {folder}: packed, and not read" in found.words
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("lfs.jpg", "lfs.jpg is what Git LFS keeps in the place of a file"),
+        ("socket.jpg", "socket.jpg is not a regular file"),
+    ],
+)
+def test_what_stands_in_the_place_of_an_image_is_called_by_its_name(
+    name: str, words: str, tmp_path: Path, encode: Encode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = two_images(tmp_path / "x")
+    if name == "lfs.jpg":
+        (folder / name).write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 12\n")
+    else:
+        monkeypatch.chdir(folder)  # the name of a socket is short
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(name)
+    found = encode(folder)
+    assert (found.exit_code, found.json["failed"]) == (0, 1)
+    assert words in found.json["failed_images"][0]["message"]
+
+
+def test_a_name_cannot_colour_the_terminal(tmp_path: Path, encode: Encode) -> None:
+    folder = two_images(tmp_path / "x")
+    (folder / "\x1b[31mred\u202e.png").write_bytes(b"no image")
+    found = encode(folder)
+    assert "\x1b" not in found.stderr
+    assert "\\x1b[31mred\\u202e.png is not an image" in found.words
+    assert found.json["failed_images"][0]["id"] == "\x1b[31mred\u202e.png"
+
+
+NOT_UTF8 = os.fsdecode(b"dir\xff")
+
+
+@pytest.mark.parametrize("json_output", [(), ("--json",)])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("encode", NOT_UTF8, "--table", "db/t", "--encoder", "e"),
+        ("encode", "x", "--table", f"{NOT_UTF8}/t", "--encoder", "e"),
+        ("encode", "x", "--table", "db/t", "--encoder", "e", "--id-prefix", NOT_UTF8),
+        ("encode", "x", "--table", "db/t", "--encoder", "e", "--column", f"{NOT_UTF8}=int"),
+        ("export", "--table", "db/t", "--out", NOT_UTF8),
+        ("search", NOT_UTF8, "--table", "db/t"),
+        ("finetune", NOT_UTF8, "--base", "e", "--out", "o", "--text", NOT_UTF8),
+        ("verify", NOT_UTF8),
+    ],
+)
+def test_an_argument_that_is_no_utf_8_is_refused(
+    command: tuple[str, ...], json_output: tuple[str, ...], cli: Callable[..., CliResult]
+) -> None:
+    found = cli(*command, *json_output)
+    assert found.exit_code == 2
+    assert "dir\\xff" in found.words
+    assert "is no UTF-8" in found.words
+
+
+def test_a_folder_whose_name_is_no_utf_8_is_told_in_json_too(
+    tmp_path: Path, encode: Encode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = two_images(tmp_path / NOT_UTF8 / "x")
+    monkeypatch.chdir(tmp_path / NOT_UTF8)
+    found = encode("x")
+    assert found.exit_code == 1
+    assert "dir\\xff/x is no UTF-8" in found.json["error"]["message"]
+    found = encode(tmp_path, "--metadata", "none.csv")
+    assert found.exit_code == 1
+    assert folder.is_dir()

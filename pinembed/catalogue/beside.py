@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pinembed.catalogue.metadata import METADATA_NAMES, read_of
-from pinembed.catalogue.names import has_image_suffix, is_other_picture, shown
+from pinembed.catalogue.names import ARCHIVES, has_image_suffix, is_other_picture, shown
 
 TEXT_SUFFIXES = (".txt", ".json")
 
@@ -39,6 +39,7 @@ class Beside:
         other_metadata: files that are called metadata and are of another kind.
         texts: texts and JSON files with the name of an image beside them.
         pictures: of a format, or with a name, that is not read.
+        archives: tars and the like, Parquet files too.
         linked_folders: links that are not followed.
     """
 
@@ -46,6 +47,7 @@ class Beside:
     other_metadata: list[str] = field(default_factory=list)
     texts: Kind = field(default_factory=Kind)
     pictures: Kind = field(default_factory=Kind)
+    archives: Kind = field(default_factory=Kind)
     linked_folders: Kind = field(default_factory=Kind)
 
     def take(self, folder: str, prefix: str, names: Sequence[str]) -> None:
@@ -60,6 +62,8 @@ class Beside:
         others = (name for name in names if name.partition(".")[0].lower() == "metadata")
         self.other_metadata += [prefix + name for name in others if name not in METADATA_NAMES]
         self.pictures.take(prefix, list(filter(is_other_picture, names)))
+        archives = [name for name in names if name.lower().endswith(ARCHIVES) and name not in METADATA_NAMES]
+        self.archives.take(prefix, archives)
         texts = {name.rpartition(".")[0]: name for name in names if name.lower().endswith(TEXT_SUFFIXES)}
         if texts:  # else the names of a folder's images need not be kept
             self.texts.take(prefix, [texts[stem] for stem in texts.keys() & _stems_of_images(folder)])
@@ -84,6 +88,11 @@ class Beside:
             yield (
                 f"{root}: {self.texts.count} text or JSON file(s) beside the images, such as {self.texts.first}: not "
                 "read; wanted what they say in columns of a metadata file, or the files in tars."
+            )
+        if self.archives.count:
+            yield (
+                f"{root}: {self.archives.count} tar, Parquet or packed file(s), such as {self.archives.first}: not "
+                "read with image files; a .tar or .parquet can be IMAGES of its own."
             )
         if self.linked_folders.count:
             yield (

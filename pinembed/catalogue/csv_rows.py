@@ -15,6 +15,7 @@ from pinembed.catalogue.candidates import is_text
 UNTYPED = {b"untyped": b"1"}
 """Mark of a column out of a CSV, before its text is looked at."""
 SHOWN_LINES = 5
+csv.field_size_limit(2**31 - 1)  # of Python's reader, for the process; by default 128 KiB are too many for a text
 
 
 def read_csv(path: Path, delimiter: str, typed: Collection[str], notes: list[str]) -> pa.Table:

@@ -11,16 +11,18 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pinembed.catalogue.candidates import Candidates, as_text
+from pinembed.catalogue.candidates import Candidates, as_text, is_text
 from pinembed.catalogue.files import ListedFiles, listed_files, scan_images
 from pinembed.catalogue.folder import FolderScan, scan_folder
 from pinembed.catalogue.metadata import METADATA_NAMES
+from pinembed.catalogue.names import shown
 from pinembed.catalogue.parquet_shards import are_records_of_tars, scan_parquets
 from pinembed.catalogue.shards import (
     PARQUET,
     TAR,
     Shard,
     in_columns,
+    packed_below,
     refuse_nothing,
     rename_reserved_columns,
     shard_kind,
@@ -139,7 +141,13 @@ def _holds_pictures(folder: Path) -> bool:
 
 
 def _absolute(path: Path) -> str:
-    return os.path.abspath(path)  # noqa: PTH100  (resolve() would follow the mount's links)
+    folder = os.path.abspath(path)  # noqa: PTH100  (resolve() would follow the mount's links)
+    if not is_text(folder):
+        raise DataError(
+            f"{as_text(folder)} is no UTF-8, in which the table keeps where its rows are from.",
+            remedy="Rename the folder, or give a link to it.",
+        )
+    return folder
 
 
 def _disk(folder: str) -> int:
@@ -191,6 +199,8 @@ def _from_shards(
     notes = [*scan.notes, *rename_reserved_columns(scan)]
     if ignored := [name for name in METADATA_NAMES if Path(folder, name).is_file()]:
         notes.append(f"{', '.join(ignored)} in {folder}: not read; {what} bring their own metadata.")
+    if packed := packed_below(settings.images):
+        notes.append(f"{as_text(shown(packed))} in {folder}: packed, and not read; unpack it to a .tar.")
     found, unnamed = in_columns(scan.candidates, scan.schema)
     candidates, repeated = drop_duplicate_ids(_with_prefix(settings, found))
     return Inputs(

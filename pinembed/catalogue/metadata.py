@@ -124,6 +124,12 @@ def _parsed(path: Path, notes: list[str]) -> pa.Table:
 
 def _with_names(path: Path, table: pa.Table) -> pa.Table:
     if "file_name" not in table.column_names:
+        joined = next((name for name in table.column_names if re.search(r"\bfile_name\b", name)), "")
+        if separator := re.search(r"[;\t|]", joined):
+            raise DataError(
+                f"{path} separates its columns by {separator.group()!r}; wanted commas, or tabs in a .tsv.",
+                remedy="Write it with commas, or give it as --metadata NAME.tsv where it has tabs.",
+            )
         raise DataError(
             f"{path} has no file_name column; found {', '.join(table.column_names) or 'no column'}.",
             remedy="Name the column that holds the image's path relative to the folder file_name.",

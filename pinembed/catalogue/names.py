@@ -20,6 +20,8 @@ OTHER_PICTURES = frozenset(
         *("raw", "dng", "cr2", "cr3", "crw", "nef", "nrw", "arw", "srf", "sr2", "orf", "rw2", "raf", "pef", "3fr"),
     }
 )
+PACKED = (".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz", ".zip")
+ARCHIVES = (*PACKED, ".tar", ".parquet", ".rar", ".7z")
 MARKED = re.compile(r"(jpe?g|png|webp|gif|bmp|tiff?|avif|heic)[^a-z0-9]")
 """An image's suffix with something behind it, as in `a.jpg_large`, `a.jpg~` and `a.jpg?width=300`."""
 

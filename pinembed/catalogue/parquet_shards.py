@@ -16,6 +16,7 @@ import pyarrow.parquet
 
 from pinembed.catalogue.class_labels import with_class_names
 from pinembed.catalogue.column_types import plain_columns
+from pinembed.catalogue.csv_rows import refuse_repeated
 from pinembed.catalogue.metadata import with_item_columns_as_text
 from pinembed.catalogue.shards import PARQUET, TAR, Shard, ShardScan
 from pinembed.errors import DataError
@@ -93,6 +94,7 @@ def _scan_one(shard: Shard, image_column: str | None, scan: ShardScan) -> tuple[
     try:
         mtime_ns = mtime_ns_of(shard.path.stat())
         with pa.parquet.ParquetFile(shard.path) as file:
+            refuse_repeated(file.schema_arrow.names)
             layout = _layout(shard, file.schema_arrow, image_column)
             if layout is None:
                 columns = ", ".join(file.schema_arrow.names) or "none"

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from pinembed.catalogue.candidates import UNKNOWN_SIZE, Candidates, TextColumn, is_text, name_failure
 from pinembed.catalogue.metadata import METADATA_NAMES, SPLIT
+from pinembed.catalogue.names import PACKED
 from pinembed.catalogue.split_words import split_named
 from pinembed.errors import DataError
 from pinembed.machine import mtime_ns_of
@@ -21,7 +22,6 @@ from pinembed.table.schema import metadata_fields, name_obstacle
 
 TAKEN_PREFIX = "source_"
 TAR, PARQUET = ".tar", ".parquet"
-PACKED = (".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz", ".zip")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,6 +102,12 @@ def shards_of_folder(root: Path) -> dict[str, list[Shard]]:
                 path = Path(folder, name)
                 found.setdefault(kind, []).append(Shard(path=path, file_name=path.relative_to(root).as_posix()))
     return {kind: sorted(shards, key=lambda shard: shard.file_name) for kind, shards in found.items()}
+
+
+def packed_below(root: Path) -> list[str]:
+    """Names of the packed archives below a folder, whose members cannot be read where they lie; sorted."""
+    paths = (Path(folder, name) for folder, _, names in os.walk(root) for name in names)
+    return sorted(path.relative_to(root).as_posix() for path in paths if path.name.lower().endswith(PACKED))
 
 
 def _refuse_unlisted(error: OSError) -> None:

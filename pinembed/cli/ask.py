@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import json
 import sys
 from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from pinembed.cli.console import Console, plain
+from pinembed.cli.console import Console, json_line
 from pinembed.nouns.progress import SILENT
 from pinembed.settings.model import AskSettings
 
@@ -57,7 +56,7 @@ def _write(text: str) -> None:
 
 def _write_answer(form: Form, answer: Answer) -> None:
     if form == "lines":
-        _write(json.dumps(plain(answer), ensure_ascii=False) + "\n")
+        _write(json_line(answer))
     elif form == "table":
         _write(f"{answer.id}\t{answer.answer or ''}\n")
     elif form == "stream":

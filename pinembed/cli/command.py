@@ -76,8 +76,16 @@ def _at_home(given: Any) -> Any:
     """A path or an address with the home that `~` or `~user` means at its beginning; no shell sees it in `--table=~/x`.
 
     A user who does not exist has none: what takes the path refuses it.
+
+    Raises:
+        UsageError: no UTF-8, in which tables, manifests and reports keep what they were made of.
     """
-    return type(given)(os.path.expanduser(given)) if isinstance(given, str | Path) else given  # noqa: PTH111
+    if not isinstance(given, str | Path):
+        return given
+    text = os.path.expanduser(given)  # noqa: PTH111
+    if (seen := os.fsencode(text).decode("utf-8", "backslashreplace")) != text:
+        raise UsageError(f"{seen} is no UTF-8.", remedy="Rename what it names, or give a link to it.")
+    return type(given)(text)
 
 
 class _Field:

@@ -8,6 +8,7 @@ import datetime
 import json
 import math
 import os
+import re
 import signal
 import sys
 import time
@@ -24,6 +25,8 @@ from pinembed.errors import PinembedError, StoppedError
 from pinembed.nouns.progress import SILENT, Progress, Stop
 
 CRON_LINE_EVERY_S = 60.0
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""All but tab and line break; those that turn the direction of a text too."""
 
 
 class Console:
@@ -51,7 +54,7 @@ class Console:
     def say(self, text: str = "", *, style: str | None = None) -> None:
         """A line of the command's answer for a person."""
         if not self.quiet:
-            self._words.print(Text(text, style=style or ""))
+            self._words.print(Text(visible(text), style=style or ""))
 
     def table(
         self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, numeric_from: int = 1
@@ -69,24 +72,35 @@ class Console:
                 min_width=max(map(len, ("", *name.split(), *(row[index] for row in rows)))) if numeric else None,
             )
         for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
+            table.add_row(*(Text(visible(cell)) for cell in row))
         self._words.print(table)
 
     def report(self, report: Any) -> None:
         """The JSON object of the run, when --json asks for it."""
         if self.json_output:
-            sys.stdout.write(json.dumps(plain(report), ensure_ascii=False, allow_nan=False) + "\n")
+            sys.stdout.write(json_line(report))
             sys.stdout.flush()
 
 
 def print_error(error: PinembedError, *, json_output: bool) -> None:
     """Message and remedy on standard error; under --json the same as an object on standard output."""
     console = RichConsole(stderr=True, highlight=False, soft_wrap=True)
-    console.print(Text.assemble(("error: ", "bold red"), error.message))
-    console.print(Text.assemble(("remedy: ", "bold"), error.remedy))
+    console.print(Text.assemble(("error: ", "bold red"), visible(error.message)))
+    console.print(Text.assemble(("remedy: ", "bold"), visible(error.remedy)))
     if json_output:
         shown = {"message": error.message, "remedy": error.remedy, "exit_code": error.exit_code}
-        sys.stdout.write(json.dumps({"error": shown}, ensure_ascii=False) + "\n")
+        sys.stdout.write(json_line({"error": shown}))
+
+
+def json_line(value: Any) -> str:
+    """A line of JSON, with an escape for what is no UTF-8 in a file's name."""
+    line = json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
+    return line.encode("utf-8", "backslashreplace").decode() + "\n"
+
+
+def visible(text: str) -> str:
+    """A text without the characters by which a file's name could move the cursor or colour the terminal."""
+    return CONTROLS.sub(lambda found: repr(found.group())[1:-1], text)
 
 
 def plain(value: Any) -> Any:
@@ -141,7 +155,7 @@ class _Bars:
     def say(self, text: str) -> None:
         from tqdm import tqdm
 
-        tqdm.write(text, file=sys.stderr)
+        tqdm.write(visible(text), file=sys.stderr)
 
 
 class _Lines:
@@ -171,7 +185,7 @@ class _Lines:
         self._stage = ""
 
     def say(self, text: str) -> None:
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(visible(text) + "\n")
         sys.stderr.flush()
 
     def _line(self) -> str:

@@ -22,6 +22,7 @@ FORMATS = frozenset(
 )
 MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs: 512 MiB of RGB
 PNG_START = b"\x89PNG\r\n\x1a\n"
+LFS_START = b"version https://git-lfs"
 TEXT_CHUNKS = {b"tEXt", b"zTXt", b"iTXt", b"iCCP"}
 TRANSPARENT_SHOWS = (255, 255, 255)
 ORIENTATION_TAG, PHOTOMETRIC_TAG = 0x0112, 262
@@ -105,6 +106,12 @@ def _opened(content: bytes, name: str) -> Image.Image:
     try:
         return Image.open(io.BytesIO(content), formats=sorted(FORMATS & Image.OPEN.keys()))
     except UnidentifiedImageError as error:
+        if content.startswith(LFS_START):
+            raise ImageError(
+                f"{name} is what Git LFS keeps in the place of a file.",
+                remedy="Bring the file itself: git lfs pull",
+                reason="not_an_image",
+            ) from error
         raise ImageError(
             f"{name} is not an image: its first bytes are {content[:8]!r}.",
             remedy="Take the file out or replace it.",

@@ -6,6 +6,7 @@ Parquet, so that a worker process starts without it.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tarfile
@@ -80,9 +81,7 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, os.stat_result]]:
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise ImageError(
-                    f"{path} is not a regular file.", remedy="Take it out of the folder.", reason="not_a_file"
-                )
+                raise _irregular(path)
             yield file, status
     except OSError as error:
         raise _unreadable(path, error) from error
@@ -230,11 +229,17 @@ def _unreadable(image: Locator, error: OSError) -> ImageError:
     """The ImageError of what the system says about a file."""
     if isinstance(error, FileNotFoundError):
         return ImageError(f"{image} is missing.", remedy="Bring the file back.", reason="missing_file")
+    if error.errno == errno.ENXIO:  # what a socket answers
+        return _irregular(image)
     return ImageError(
         f"{image} cannot be read: {error.strerror or error}.",
         remedy="Check the permissions and the disk.",
         reason="unreadable",
     )
+
+
+def _irregular(image: Locator) -> ImageError:
+    return ImageError(f"{image} is not a regular file.", remedy="Take it out of the folder.", reason="not_a_file")
 
 
 def _changed_while_read(image: Locator) -> ImageError:
