@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Sequence
 
-from pinembed.encoder.locate import encoder_spec, keep_dims, locate_encoder
-from pinembed.errors import EncoderMismatchError, UsageError
 from pinembed.images.contact_sheet import SheetCell, draw_sheet
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import check_file
-from pinembed.reports.table import SearchReport, SearchResult
+from pinembed.reports.table import SearchReport
 from pinembed.settings.encoding import SearchSettings
-from pinembed.table.embedding_table import SCORE, EmbeddingTable
-from pinembed.table.schema import OWN_COLUMNS
+from pinembed.table.embedding_table import EmbeddingTable
+from pinembed.table.queries import query_encoder, result_of
 
 
 def search(settings: SearchSettings, *, progress: Progress = SILENT) -> SearchReport:
@@ -41,7 +38,7 @@ def search(settings: SearchSettings, *, progress: Progress = SILENT) -> SearchRe
     found = opened.nearest(query_D, settings.k + (settings.item is not None), where=settings.where)
     seconds = time.perf_counter() - started_s
     rows = [row for row in found.to_pylist() if row["id"] != settings.item][: settings.k]
-    results = tuple(_result(rank, row) for rank, row in enumerate(rows, start=1))
+    results = tuple(result_of(row, rank) for rank, row in enumerate(rows, start=1))
     if settings.sheet is not None:
         cells = [SheetCell(path=hit.path, title=hit.title, score=hit.score) for hit in results]
         draw_sheet(cells, heading=query, path=settings.sheet)
@@ -58,36 +55,19 @@ def search(settings: SearchSettings, *, progress: Progress = SILENT) -> SearchRe
 
 def _embedded(table: EmbeddingTable, settings: SearchSettings, progress: Progress) -> Sequence[float]:
     """The query as a vector of the table's own encoder."""
-    reference = settings.encoder or table.reference
-    if not reference:
-        raise UsageError(
-            f"Table {table.address} does not say where its encoder lies.", remedy="Give it with --encoder."
-        )
-    files = locate_encoder(reference)
-    # a query by the fp32 towers is near enough to vectors of the same encoder in int8
-    stored = table.spec
-    spec = dataclasses.replace(encoder_spec(files), quantisation=stored.quantisation, dim=stored.dim)
-    if settings.encoder is not None:
-        table.check_encoder(spec)
-    elif spec.fingerprint != stored.fingerprint:
-        raise EncoderMismatchError(
-            f"Table {table.address} was made with {reference} as it was then ({stored.fingerprint}); "
-            f"what lies there now is another encoder ({spec.fingerprint}).",
-            remedy="Give the encoder that made the table with --encoder.",
-        )
     progress.start("load encoder")
 
     import torch
 
     from pinembed.encoder.context import Context
-    from pinembed.encoder.encoder import build_encoder
-    from pinembed.encoder.towers import Tower
     from pinembed.images.loading import load_pixels
-    from pinembed.machine import choose_device
 
-    # only the tower that the query needs: the other one is the larger part of the time and memory of a search
-    tower: Tower = "image" if settings.text is None else "text"
-    loaded = build_encoder(keep_dims(files, stored.dim), tower=tower, device=choose_device(settings.device))
+    loaded = query_encoder(
+        table,
+        tower="image" if settings.text is None else "text",
+        reference=settings.encoder,
+        device=settings.device,
+    )
     if settings.text is not None:
         context = Context(loaded.tokenizer)
         if not context.fits(settings.text):
@@ -100,14 +80,3 @@ def _embedded(table: EmbeddingTable, settings: SearchSettings, progress: Progres
         vector_1D = loaded.embed_images(torch.from_numpy(pixels_CHW)[None])
     progress.finish()
     return [float(value) for value in vector_1D[0]]
-
-
-def _result(rank: int, row: dict[str, object]) -> SearchResult:
-    return SearchResult(
-        rank=rank,
-        score=float(str(row[SCORE])),
-        id=str(row["id"]),
-        file_name=str(row["file_name"]),
-        folder=str(row["folder"]),
-        fields={name: value for name, value in row.items() if name not in OWN_COLUMNS and name != SCORE},
-    )

@@ -197,15 +197,24 @@ class EmbeddingTable:
         Raises:
             UnknownItemError: no such item.
         """
+        return [float(value) for value in self.row_of(item_id, [VECTOR])[VECTOR]]
+
+    def row_of(self, item_id: str, columns: Sequence[str]) -> dict[str, Any]:
+        """Some columns of one item.
+
+        Raises:
+            UnknownItemError: no such item.
+        """
         quoted = item_id.replace("'", "''")
         with reading(self.address):
-            rows = self.dataset.to_table(columns=[VECTOR], filter=f"id = '{quoted}'", limit=1)
+            rows = self.dataset.to_table(columns=list(columns), filter=f"id = '{quoted}'", limit=1)
         if not rows.num_rows:
             raise UnknownItemError(
                 f"Table {self.address} holds no item {item_id!r} among its {self.count_rows()} rows.",
                 remedy="Check the id; it is the `id` column of the metadata, or the file name where there is none.",
             )
-        return [float(value) for value in rows[VECTOR][0].as_py()]
+        row: dict[str, Any] = rows.to_pylist()[0]
+        return row
 
     def nearest(self, vector: Sequence[float], k: int, *, where: str | None = None) -> pa.Table:
         """The k rows with the greatest cosine to a vector of norm 1, best first, with the column SCORE.

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinembed.reports.table import SearchResult
 from pinembed.table.embedding_table import EmbeddingTable, id_conditions, reading
+from pinembed.table.queries import result_of
 from pinembed.table.schema import OWN_COLUMNS
 from pinembed.taste.blend import FRESH, KNOWN, LATERAL
 from pinembed.taste.recommender import Pick
@@ -34,14 +34,7 @@ class Labels:
             with reading(table.address):
                 found = table.dataset.to_table(columns=["id", "folder", "file_name", *fields], filter=condition)
             for row in found.to_pylist():
-                result = SearchResult(
-                    rank=0,
-                    score=0.0,
-                    id=row["id"],
-                    file_name=row["file_name"],
-                    folder=row["folder"],
-                    fields={name: row[name] for name in fields},
-                )
+                result = result_of(row, rank=0)
                 titles[result.id], paths[result.id] = result.title, result.path
         return cls(title_of=titles, path_of=paths)
 
