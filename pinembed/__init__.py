@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pinembed.version import __version__
 
 if TYPE_CHECKING:
+    from pinembed.assistant.says import Say as Say
     from pinembed.encoder.encoder import Encoder as Encoder
     from pinembed.encoder.encoder import load_encoder as load_encoder
     from pinembed.errors import PinembedError as PinembedError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pinembed.jobs.appeal import appeal as appeal
     from pinembed.jobs.ask import ask as ask
     from pinembed.jobs.audit import audit as audit
+    from pinembed.jobs.chat import chat as chat
     from pinembed.jobs.encode import encode as encode
     from pinembed.jobs.evaluate import evaluate as evaluate
     from pinembed.jobs.export import export as export
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from pinembed.jobs.taste_update import taste_update as taste_update
     from pinembed.jobs.trim import trim as trim
     from pinembed.jobs.verify import verify as verify
+    from pinembed.settings.assistant import ChatSettings as ChatSettings
     from pinembed.settings.encoding import EncodeSettings as EncodeSettings
     from pinembed.settings.encoding import InspectSettings as InspectSettings
     from pinembed.settings.encoding import SearchSettings as SearchSettings
@@ -72,7 +75,7 @@ if TYPE_CHECKING:
     from pinembed.trimmed.serving import ServingRequests as ServingRequests
 
 _COMMANDS = (
-    *("align", "appeal", "ask", "audit", "encode", "evaluate", "export", "finetune", "fuse", "generations"),
+    *("align", "appeal", "ask", "audit", "chat", "encode", "evaluate", "export", "finetune", "fuse", "generations"),
     *("inspect", "refresh", "report", "rollback", "search", "switch", "trim", "verify"),
 )
 _TASTE_COMMANDS = (
@@ -90,9 +93,11 @@ _HOMES = {
     "Encoder": "encoder.encoder",
     "load_encoder": "encoder.encoder",
     "PinembedError": "errors",
+    "Say": "assistant.says",
     "ServingRequests": "trimmed.serving",
     "TrimmedModel": "trimmed.model",
     "UserSource": "taste.user_source",
+    "ChatSettings": "settings.assistant",
     **{f"{name}Settings": "settings.encoding" for name in ("Encode", "Inspect", "Search")},
     **{f"{name}Settings": "settings.home" for name in ("Generations", "Refresh", "Report", "Rollback", "Switch")},
     **{f"{name}Settings": "settings.model" for name in ("Align", "Ask", "Trim")},

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "pinembed"
 ORDER = (
     *("errors", "version", "outfolder", "generation", "machine", "nouns", "settings", "reports"),
     *("quality", "images", "metrics", "encoder", "table", "source", "catalogue"),
-    *("fusion", "taste", "evaluation", "encoding", "flags", "training", "trimmed", "nightly"),
+    *("fusion", "taste", "evaluation", "encoding", "flags", "training", "trimmed", "assistant", "nightly"),
     *("jobs", "cli", "__init__", "__main__"),
 )
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -1,0 +1,132 @@
+"""Numbers in a wish: figures in any country's writing, number words, currencies, and the limits they are part of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pinembed.assistant.condition import AT_LEAST, AT_MOST, LESS, MORE
+from pinembed.assistant.vocabulary import CURRENCIES
+from pinembed.assistant.words import stem
+
+ONES = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
+    *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
+)
+TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+CARDINALS = {word: number for number, word in enumerate(ONES)} | {
+    word: 10 * number for number, word in enumerate(TENS, start=2)
+}
+SCALES = {"hundred": 100, "thousand": 1000, "k": 1000}
+WORD = "|".join((*CARDINALS, *SCALES))
+NUMBER = rf"(?:(?:a (?=hundred|thousand))?(?:\d[\d.,]*|{WORD})(?: (?:and )?(?:{WORD})\b)*)"
+CURRENCY = "|".join(
+    sorted({re.escape(word) + ("s?" if word.isalpha() else "") for word in CURRENCIES}, key=len, reverse=True)
+)
+AMOUNT = rf"(?:(?:{CURRENCY}) )?{NUMBER}(?: (?:{CURRENCY})(?!\w))?"
+OPERATORS = {
+    AT_MOST: (
+        r"at most|(?:no|not) (?:more|higher|greater|longer|larger|bigger) than|not (?:over|above)|up to|max(?:imum)?|"
+        r"within|until|<=|≤"
+    ),
+    AT_LEAST: (
+        r"at least|(?:no|not) (?:less|lower|fewer|cheaper|smaller) than|not (?:under|below)|from|min(?:imum)?|"
+        r"starting (?:at|from)|upwards of|>=|≥"
+    ),
+    LESS: (
+        r"under|below|beneath|(?:less|lower|fewer|cheaper|smaller|lighter|shorter|narrower|younger) than|"
+        r"less expensive than|<"
+    ),
+    MORE: (
+        r"over|above|(?:more|higher|greater|pricier|dearer|larger|bigger|heavier|taller|longer|wider|older) than|"
+        r"more expensive than|>"
+    ),
+}
+BEHIND = {
+    AT_MOST: r"(?:or|and) (?:less|cheaper|under|below|lower|fewer|smaller)|at most|max(?:imum)?|tops",
+    AT_LEAST: r"(?:or|and) (?:more|up|over|above|higher|larger|bigger)|at least|min(?:imum)?|upwards",
+}
+AROUND = r"around|about|roughly|approximately|approx|circa|ca|near"
+NEAR = 0.2
+"""Share of a number that lies around it."""
+OF = r"(?: of| is| at| price of)?"
+PATTERNS = (
+    ("between", rf"\bbetween ({AMOUNT}) (?:and|to|-) ({AMOUNT})"),
+    ("between", rf"(?:\bfrom )?({AMOUNT}) (?:to|-) ({AMOUNT})"),
+    *((op, rf"(?<!\w)(?:{words}){OF} ({AMOUNT})") for op, words in OPERATORS.items()),
+    *((op, rf"({AMOUNT}) (?:{words})(?!\w)") for op, words in BEHIND.items()),
+    ("around", rf"\b(?:{AROUND}) ({AMOUNT})"),
+    (AT_MOST, rf"\bfor ({AMOUNT})"),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Amount:
+    """Limits in a wish.
+
+    Attributes:
+        start, end: of the words, in the text.
+        limits: operators and numbers.
+        currency: code of the currency it was given in; empty where none was.
+    """
+
+    start: int
+    end: int
+    limits: tuple[tuple[str, float], ...]
+    currency: str
+
+
+def amounts(text: str) -> Iterator[Amount]:
+    """The limits that tokens joined by spaces name, from the left; of overlapping ones the first of PATTERNS."""
+    taken: list[tuple[int, int]] = []
+    for op, pattern in PATTERNS:
+        for match in re.finditer(pattern, text):
+            start, end = match.span()
+            if any(start < other_end and other_start < end for other_start, other_end in taken):
+                continue
+            numbers = [number_of(group) for group in match.groups()]
+            currency = next(filter(None, map(currency_of, match.groups())), "")
+            if (op, currency) == (AT_MOST, "") and match.group().startswith("for "):
+                continue  # for two people
+            taken.append((start, end))
+            yield Amount(start=start, end=end, limits=_limits(op, numbers), currency=currency)
+
+
+def _limits(op: str, numbers: list[float]) -> tuple[tuple[str, float], ...]:
+    if op == "between":
+        return (AT_LEAST, min(numbers)), (AT_MOST, max(numbers))
+    if op == "around":
+        return (AT_LEAST, numbers[0] * (1 - NEAR)), (AT_MOST, numbers[0] * (1 + NEAR))
+    return ((op, numbers[0]),)
+
+
+def number_of(amount: str) -> float:
+    """The number in an amount; of `1.299,50` and `1,299.50` the last sign is the decimal one."""
+    total, current = 0.0, 0.0
+    for word in amount.split():
+        if word[0].isdigit():
+            current = _figure(word)
+        elif word in CARDINALS:
+            current += CARDINALS[word]
+        elif word in SCALES:
+            current = (current or 1.0) * SCALES[word]
+            if SCALES[word] > SCALES["hundred"]:
+                total, current = total + current, 0.0
+    return total + current
+
+
+def _figure(word: str) -> float:
+    word = word.rstrip(".,")
+    place = max(word.rfind("."), word.rfind(","))
+    if place < 0:
+        return float(word)
+    head, sign, tail = word[:place], word[place], word[place + 1 :]
+    is_thousands = len(tail) == 3 and (sign in head or not set(head) & set(".,"))
+    whole = re.sub(r"[.,]", "", head)
+    return float(whole + tail) if is_thousands else float(f"{whole or 0}.{tail}")
+
+
+def currency_of(amount: str) -> str:
+    """The code of the currency that an amount names; empty where it names none."""
+    return next((CURRENCIES[key] for word in amount.split() for key in (word, stem(word)) if key in CURRENCIES), "")

@@ -1,0 +1,138 @@
+"""A turn of a conversation: what was said to an act, the act to results or an answer, and the state after it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+
+from pinembed.assistant.act import Act
+from pinembed.assistant.answer import (
+    Answer,
+    about_answer,
+    compare_answer,
+    list_answer,
+    nothing_answer,
+    rest_notes,
+)
+from pinembed.assistant.apply import AskedBack, Told, Wanted, WentBack, apply
+from pinembed.assistant.condition import Condition
+from pinembed.assistant.lexicon import Lexicon
+from pinembed.assistant.retrieval import Retriever
+from pinembed.assistant.rules import Plan, plan_by_rules
+from pinembed.assistant.state import Moment, Search, State
+from pinembed.reports.assistant import Turn, TurnSeconds
+from pinembed.reports.table import SearchResult
+
+MOST_RELAXED = 3
+LONGEST_SAY = 2000
+Planner = Callable[[str, State, Sequence[SearchResult]], Plan | None]
+Speaker = Callable[[Sequence[SearchResult], str], str]
+
+
+class Assistant:
+    """Answers turn after turn; it keeps nothing between turns but the catalogue.
+
+    Args:
+        retriever: finds items.
+        lexicon: of the table.
+        k: length of a list.
+        planner: makes the act where it can, before the rules; None for the rules alone.
+        speaker: answers a question about items, from their stored embeddings; None for the table's values alone.
+    """
+
+    def __init__(
+        self,
+        retriever: Retriever,
+        lexicon: Lexicon,
+        *,
+        k: int,
+        planner: Planner | None = None,
+        speaker: Speaker | None = None,
+    ) -> None:
+        self._retriever = retriever
+        self._lexicon = lexicon
+        self._k = k
+        self._planner = planner
+        self._speaker = speaker
+
+    def turn(self, state: State, say: str) -> tuple[State, Turn]:
+        """The state after something was said, and what is answered.
+
+        Raises:
+            TableError: the table cannot be read.
+        """
+        say = say[:LONGEST_SAY]
+        began_s = time.perf_counter()
+        shown = self._retriever.rows(state.now.shown)
+        plan = self._plan(say, state, shown)
+        planned_s = time.perf_counter()
+        after, items, answer, notes = self._done(plan.act, state, shown)
+        ended_s = time.perf_counter()
+        after = dataclasses.replace(after, turns=state.turns + 1)
+        turn = Turn(
+            conversation=state.conversation,
+            turn=after.turns,
+            say=say,
+            act=plan.act.to_json(),
+            planner=plan.planner,
+            state=after.to_json(),
+            shown=tuple(items),
+            answer=answer.text,
+            cites=answer.cites,
+            notes=(*plan.notes, *notes),
+            seconds=TurnSeconds(plan=planned_s - began_s, answer=ended_s - planned_s),
+        )
+        return after, turn
+
+    def _plan(self, say: str, state: State, shown: Sequence[SearchResult]) -> Plan:
+        made = self._planner(say, state, shown) if self._planner is not None else None
+        return made or plan_by_rules(say, state, shown, self._lexicon)
+
+    def _done(
+        self, act: Act, state: State, shown: list[SearchResult]
+    ) -> tuple[State, list[SearchResult], Answer, list[str]]:
+        """The act carried out: the state, what is shown then, the answer, and notes."""
+        outcome = apply(act, state, shown, self._lexicon.vocabulary)
+        if isinstance(outcome, AskedBack):
+            return state, shown, Answer(text=outcome.reason), []
+        if isinstance(outcome, WentBack):
+            items = self._retriever.rows(outcome.state.now.shown)
+            return outcome.state, items, self._listed(outcome.state.now, items), []
+        if isinstance(outcome, Told):
+            return state.spoken_of(outcome.ids), shown, self._told(outcome, shown), []
+        return self._found(act, outcome, state, shown)
+
+    def _found(
+        self, act: Act, wanted: Wanted, state: State, shown: list[SearchResult]
+    ) -> tuple[State, list[SearchResult], Answer, list[str]]:
+        """The results of a search; the list stays as it was where there are none."""
+        items = self._retriever.find(wanted.search, page=wanted.page, k=self._k, user=state.user)
+        notes = rest_notes(act.text, act.avoid)
+        if not items:
+            answer = nothing_answer(wanted.search, self._relaxed(wanted.search), page=wanted.page)
+            return state, shown, answer, notes
+        ids = tuple(item.id for item in items)
+        moment = Moment(search=wanted.search, page=wanted.page, shown=ids, focus=ids if len(ids) == 1 else ())
+        return state.moved_to(moment), items, self._listed(moment, items), notes
+
+    def _listed(self, moment: Moment, items: Sequence[SearchResult]) -> Answer:
+        search = moment.search or Search()
+        count = self._retriever.count(search.filters)
+        return list_answer(self._lexicon.vocabulary, search, items, count, moment.page)
+
+    def _relaxed(self, search: Search) -> list[tuple[Condition, int]]:
+        """What each condition costs: how many items fit without it, the most first."""
+        found = [
+            (condition, self._retriever.count([other for other in search.filters if other is not condition]))
+            for condition in search.filters
+        ]
+        return sorted(found, key=lambda pair: -pair[1])[:MOST_RELAXED]
+
+    def _told(self, told: Told, shown: Sequence[SearchResult]) -> Answer:
+        items = [item for item in shown if item.id in told.ids]
+        make = compare_answer if told.compared else about_answer
+        answer = make(self._lexicon, items, told.question)
+        if self._speaker is None:
+            return answer
+        return dataclasses.replace(answer, text=f"{answer.text}\n{self._speaker(items, told.question)}")

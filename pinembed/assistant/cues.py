@@ -1,0 +1,121 @@
+"""The words by which people search, refine, point and ask: sets of words, and patterns over words and marks."""
+
+from __future__ import annotations
+
+from pinembed.assistant.condition import LESS, MORE
+
+_STOPS = (
+    "a an the some any of for to in on at by with from into and or me my i you your we our us is are be was were it  "
+    "it's its i'd i'm i'll i've we'd do does did done have has had can could would should will may might please  "
+    "thanks thank hi hello hey want wants wanted need needs like liked love looking look find search show give get  "
+    "see tell buy there this that these those them they their one ones something anything item items thing things  "
+    "product products piece pieces also just maybe perhaps then now so very really much many what which who whose  "
+    "how about let let's lets go ok okay yes well come comes coming got what's that's there's here ideally possibly  "
+    "made more next other others another else all every everything each both back first second third last same  "
+    "similar bit around case time ask asking might am been being him her his she he when where why while as if than  "
+    "only but , ; ? - not no nor instead rather preferably prefer actually make show sort order cheap price prices  "
+    "priced cost costs costing"
+)
+STOP_WORDS = frozenset(_STOPS.split())
+"""Words that name nothing; they are no part of a text for the encoder."""
+_CUES = (
+    "cheaper cheapest expensive pricier priciest compare comparison versus difference different without except  "
+    "excluding between under below above over similar instead matches match matching goes pairs undo previous second  "
+    "third fourth fifth sixth seventh eighth ninth tenth another describe details most least affordable inexpensive  "
+    "dearer dearest budget than fewer maximum minimum around about roughly ascending descending sorted order"
+)
+CUE_WORDS = frozenset(_CUES.split())
+"""Words that a slip of the keyboard is compared with, beside the catalogue's own."""
+
+POLITE = (
+    r"(?:please|thanks|thank you|ok|okay|hi|hello|hey|yes|well|can you|could you|would you|can i|could i|may i|"
+    r"i'd like(?: you)? to|i want to|i would like to|let me|let's|now|then|actually|,|;)"
+)
+UNDO_CUES = (
+    r"undo(?: that| it| this)?|(?:go |get |take me )?back(?: (?:one|a) step)?|(?:go |get )?back to (?:the )?"
+    r"(?:previous|last|earlier|old|first)?(?: (?:list|results?|ones?|search|page|items?))?(?: before)?|"
+    r"(?:show(?: me)? )?(?:the )?(?:previous|earlier)(?: (?:list|results?|ones|search|items|page))?(?: again)?|"
+    r"never ?mind(?: that)?|forget (?:that|it)|take (?:that|it) back|revert(?: that)?|as (?:it was )?before|"
+    r"step back|return(?: to the (?:previous|last) (?:list|results?|one))?|cancel(?: that)?"
+)
+MORE_CUES = (
+    r"(?:show(?: me)?|see|give me|get|i want|any|are there(?: any)?|have you(?: got)?(?: any)?|do you have(?: any)?|"
+    r"got any|some|load|list|display|what)?(?: some| any| a few)? ?"
+    r"(?:more(?: please)?|others?|(?:more|other|further) (?:ones|items|results|options|products|choices|"
+    r"of (?:them|these|those|the same))|next(?: page| ones| items| results| few)?|the (?:next|others?|rest)"
+    r"(?: page| ones| items| results| few)?|else|"
+    r"(?:anything|something|what) else(?: do you have| have you got| is there| you(?:'ve)? got)?|"
+    r"another(?: page| one)?)|"
+    r"keep going|continue|go on|next|(?:anything|what|something) else(?: do you have| is there| have you got)?"
+)
+COMPARE_CUES = (
+    r"\bcompar(?:e|es|ed|ing|ison)\b|\bdifferen(?:t|ce|ces)\b|\bdiffer\b|\bversus\b|\bvs\b|\bside by side\b|"
+    r"\bhave in common\b|\bcontrast\b"
+)
+GOES_CUES = (
+    r"\bgo(?:es|ing)?(?: \w+)? with\b|\bmatch(?:es|ing)?\b|\bpairs? (?:\w+ )?with\b|\bpair\b|\bcomplements?\b|"
+    r"\bgo(?:es)? together with\b|\bfits? (?:to|with)\b|\bsuits?\b|\bto complete\b|\bcombine (?:\w+ )?with\b|"
+    r"\blooks? good with\b|\bwork(?:s)? with\b"
+)
+ALIKE_CUES = r"\b(?:same|similar|like|alike|resembl\w+|more like|in the style of|as|closest to|identical)\b"
+QUESTION_CUES = (
+    r"^(?:what(?!(?:'s)? (?:about|else|goes|matches|would go))|which|who|whose|is\b(?! there)|are\b(?! there)|"
+    r"does|do(?! you have)|did|has|tell|describe|details|explain|more (?:about|details|info\w*)|info\w*|"
+    r"how(?! about)|why|when|where|was|give me (?:details|info\w*|more (?:about|details|info\w*)))"
+)
+"""How a question begins that is about what is shown."""
+FILTER_CUES = (
+    r"^(?:but|not|without|only|no|just|and|or|also|with|in|under|over|below|above|less|between|at (?:most|least)|"
+    r"what about|how about|make (?:it|them|that)|maybe|preferably|rather|instead|except|excluding|nothing|anything but|"
+    r"i (?:don't|do not) (?:want|like)|i(?:'d)? prefer|make|they should|it should|should be|must be|"
+    r"of those|of these|from these|among|any|"
+    r"don't|do not|up to|max|from|too)\b|\b(?:ones|one|them|those|these|instead|they)\b"
+)
+SEARCH_CUES = (
+    r"^(?:show|find|search|look|looking|i'm|i am|i want|i need|i'd like|i would like|give me|do you have|have you|"
+    r"is there|are there|get me|we need|we want|want|need|buy|any)\b"
+)
+EVERYTHING = (
+    r"(?:(?:show|list|see|browse|display) )?(?:me )?"
+    r"(?:everything|all(?: items| products)?|the (?:whole )?catalog(?:ue)?)|what do you (?:have|sell)"
+)
+MAKE_IT = r"\bmake (?:it|that|them|this|those)\b"
+_NEGATING = (
+    "not no without except excluding exclude non never isn't aren't don't doesn't nothing avoid nor minus neither"
+)
+NEGATIONS = frozenset(_NEGATING.split())
+NEGATION_PHRASES = (
+    r"\b(?:anything but|other than|instead of|rather than|apart from|aside from|everything but|free of)\b"
+)
+NEGATION = "without"
+ENDS_NEGATION = frozenset(["but", "only", "instead", ";", "with", "in"])
+DROP = (
+    r"\b(?:any|every|whatever|all|remove|drop|forget|ignore|reset|clear|no matter|regardless of|without|lift)"
+    r"(?: the| a| any| of| what)*"
+)
+A_LIMIT_WORD = r"(?: (?:limit|filter|condition|range))?"
+MATTERS_NOT = r"(?:(?:doesn't|does not|don't|do not|isn't|is not) (?:matter|important)|is (?:fine|ok(?:ay)?|open))"
+NO_MATTER = rf"{A_LIMIT_WORD} {MATTERS_NOT}"
+CHEAPER = r"cheaper|less expensive|lower(?: priced?)?|less costly|more affordable"
+DEARER = r"more expensive|pricier|dearer|higher priced?|more costly|more premium"
+CHEAPEST = r"cheapest|least expensive|lowest priced?|most affordable|least costly"
+DEAREST = r"most expensive|priciest|dearest|highest priced?|most costly"
+CHEAP = r"(?:cheap|inexpensive|affordable|low cost|budget|not (?:too |so |very )?expensive|not (?:too |so )?pricey)"
+COMPARATIVES: tuple[tuple[str, str, str], ...] = (
+    *(("price", LESS, CHEAPER), ("price", MORE, DEARER), ("size", MORE, "bigger|larger"), ("size", LESS, "smaller")),
+    *(("width", MORE, "wider|broader"), ("width", LESS, "narrower"), ("height", MORE, "taller|higher")),
+    *(("height", LESS, "shorter|lower"), ("length", MORE, "longer"), ("length", LESS, "shorter")),
+    *(("weight", MORE, "heavier"), ("weight", LESS, "lighter"), ("depth", MORE, "deeper")),
+    *(("depth", LESS, "shallower"), ("age", MORE, "older"), ("age", LESS, "younger"), ("year", MORE, "newer")),
+    *(("year", LESS, "older"), ("rating", MORE, "better rated|higher rated"), ("rating", LESS, "lower rated")),
+)
+"""Word in a column's name, operator, and the comparatives that mean it."""
+SUPERLATIVES: tuple[tuple[str, bool, str], ...] = (
+    *(("price", False, CHEAPEST), ("price", True, DEAREST), ("size", True, "biggest|largest")),
+    *(("size", False, "smallest"), ("width", True, "widest|broadest"), ("width", False, "narrowest")),
+    *(("height", True, "tallest|highest"), ("height", False, "shortest|lowest"), ("length", True, "longest")),
+    *(("length", False, "shortest"), ("weight", True, "heaviest"), ("weight", False, "lightest")),
+    *(("year", True, "newest|latest"), ("year", False, "oldest"), ("rating", True, "best rated|top rated")),
+)
+"""Word in a column's name, whether the greatest comes first, and the superlatives that mean it."""
+MEASURES = {"wide": "width", "tall": "height", "high": "height", "heavy": "weight", "long": "length", "deep": "depth"}

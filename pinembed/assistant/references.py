@@ -1,0 +1,126 @@
+"""References: the words that point at shown items (the second one, the last two, it, the blue one), as positions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pinembed.assistant.amounts import ONES, number_of
+from pinembed.assistant.lexicon import A_KIND, A_REFERENCE, ANY_VALUE, REFERENCE
+
+ORDINALS = (
+    *("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh"),
+    *("twelfth", "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth", "eighteenth", "nineteenth"),
+    "twentieth",
+)
+ORDINAL = rf"(?:{'|'.join(ORDINALS)}|\d+(?:st|nd|rd|th))"
+COUNT = rf"(?:\d+|{'|'.join(ONES[1:])})"
+THING = rf"(?: (?:ones?|items?|products?|results?|options?|of (?:them|these|those)|(?:{ANY_VALUE} )*{A_KIND}))?"
+"""What may stand behind an ordinal and says nothing more: the second one, the second teal mug."""
+ENDS = (
+    r"(?= (?:but|and|or|in|with|without|instead|please|is|for|to|vs|versus|than|from|only|also|,|;|\?|-|"
+    rf"{A_REFERENCE}|{ANY_VALUE})|$)"
+)
+SINGLE, SEVERAL = "one", "several"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reference:
+    """Words that point at items.
+
+    Attributes:
+        items: positions, 1 the first, -1 the last; empty for what was spoken of last.
+        several: the words speak of more than one.
+    """
+
+    items: tuple[int, ...]
+    several: bool = False
+
+
+Made = Callable[["re.Match[str]"], Reference]
+
+
+def _position(word: str) -> int:
+    return ORDINALS.index(word) + 1 if word in ORDINALS else int(re.sub(r"\D", "", word))
+
+
+def _first(match: re.Match[str]) -> Reference:
+    count = int(number_of(match["count"]))
+    return Reference(items=tuple(range(1, count + 1)), several=count > 1)
+
+
+def _last(match: re.Match[str]) -> Reference:
+    count = int(number_of(match["count"]))
+    return Reference(items=tuple(range(-count, 0)), several=count > 1)
+
+
+def _from_the_end(match: re.Match[str]) -> Reference:
+    word = match["from_end"] or "second"
+    return Reference(items=(-(2 if word == "next" else _position(word)),))
+
+
+def _numbered(match: re.Match[str]) -> Reference:
+    word = match["number"]
+    return Reference(items=(int(number_of(word.removeprefix("#"))),))
+
+
+PATTERNS: tuple[tuple[str, Made], ...] = (
+    (rf"\b(?:the )?(?:first|top) (?P<count>{COUNT})\b{THING}", _first),
+    (rf"\b(?:the )?(?:last|final|bottom) (?P<count>{COUNT})\b{THING}", _last),
+    (
+        rf"\b(?:the )?(?:(?P<from_end>{ORDINAL}|next)(?: to| from(?: the)?)? (?:last|end|bottom)|penultimate|"
+        rf"last but one)\b{THING}",
+        _from_the_end,
+    ),
+    (
+        rf"(?:\b(?:the )?(?:number|no|nr|item|option|result|product) (?P<number>{COUNT})\b|(?:the )?(?P<sign>#\d+))",
+        lambda match: _numbered(match) if match["number"] else Reference(items=(int(match["sign"][1:]),)),
+    ),
+    (
+        rf"\b(?:the (?:very )?(?P<ordinal>{ORDINAL})\b{THING}|(?P<bare>{ORDINAL})\b{THING}{ENDS})",
+        lambda match: Reference(items=(_position(match["ordinal"] or match["bare"]),)),
+    ),
+    (
+        rf"\b(?:the )?(?:very )?last\b{THING}{ENDS}",
+        lambda match: Reference(items=(-1,)),
+    ),
+    (
+        rf"\b(?:both|all)(?: (?:of )?(?:them|these|those|the {COUNT}|{COUNT}))?\b{THING}{ENDS}",
+        lambda match: Reference(items=(), several=True),
+    ),
+    (
+        r"\b(?:these|those|them|they)(?: (?:ones|items|products|two|three))?\b",
+        lambda match: Reference(items=(), several=True),
+    ),
+    (
+        rf"\b(?:it|its|this(?: one| item| product| {A_KIND})?|that (?:one|item|product|{A_KIND})|that{ENDS})(?!\w)",
+        lambda match: Reference(items=()),
+    ),
+)
+
+
+def take_references(text: str, *, counted: bool = False) -> tuple[str, list[Reference]]:
+    """The text with a mark in the place of each reference, and the references in the order of the marks.
+
+    Args:
+        text: of words and marks.
+        counted: bare figures are positions too, as in `compare 1 and 3`.
+    """
+    patterns = list(PATTERNS)
+    if counted:
+        patterns.append((rf"(?<!\w)(?!one\b)(?P<number>{COUNT})(?!\w)", _numbered))
+    found: list[Reference] = []
+    for pattern, make in patterns:
+
+        def marked(match: re.Match[str], make: Made = make) -> str:
+            found.append(make(match))
+            return chr(ord(REFERENCE) + len(found) - 1)
+
+        text = re.sub(pattern, marked, text)
+    return " ".join(text.split()), found
+
+
+def in_order(text: str, found: Sequence[Reference]) -> list[Reference]:
+    """The references as they stand in the text."""
+    return [found[ord(sign) - ord(REFERENCE)] for sign in text if 0 <= ord(sign) - ord(REFERENCE) < len(found)]

@@ -1,0 +1,160 @@
+"""Retrieval: a search of a conversation to results, by conditions in Lance and one vector; no image is opened."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pinembed.assistant.condition import Condition, number_in, sql_of
+from pinembed.assistant.state import Search
+from pinembed.assistant.targets import EmbedTexts, Target, Targets
+from pinembed.assistant.taste_order import TasteOrder
+from pinembed.assistant.vocabulary import Vocabulary
+from pinembed.nouns.item import text_of_value
+from pinembed.reports.table import SearchResult
+from pinembed.table.embedding_table import EmbeddingTable, id_conditions, reading
+from pinembed.table.queries import result_of
+from pinembed.table.schema import IMAGE_VECTOR, VECTOR
+
+POOL = 50
+"""Nearest results that another order is made of, where a vector is part of the search."""
+OVERSAMPLED = 8
+"""Rows for each wanted product where several rows are one product."""
+
+
+class Retriever:
+    """Finds what a search wants.
+
+    Args:
+        table: the catalogue.
+        vocabulary: of the table.
+        embed_texts: texts to (N, D) unit rows, by the table's encoder.
+        group: column of equal products, of which a list has one each; None for every row.
+        taste: orders results for users; None without a store.
+    """
+
+    def __init__(
+        self,
+        table: EmbeddingTable,
+        vocabulary: Vocabulary,
+        embed_texts: EmbedTexts,
+        *,
+        group: str | None = None,
+        taste: TasteOrder | None = None,
+    ) -> None:
+        self.table = table
+        self.vocabulary = vocabulary
+        self.taste = taste
+        self._targets = Targets(table, vocabulary, embed_texts)
+        self._group = group
+        self._fields = [name for name in table.schema.names if name not in (VECTOR, IMAGE_VECTOR)]
+
+    def find(self, search: Search, *, page: int, k: int, user: str = "") -> list[SearchResult]:
+        """One page of results; all of them satisfy every condition.
+
+        Args:
+            search: of the conversation.
+            page: from 0.
+            k: results a page.
+            user: whose taste orders them; empty for nobody's.
+
+        Raises:
+            TableError: the table cannot be read.
+        """
+        where = sql_of(search.filters, self.vocabulary.lists)
+        target = self._targets.of(search)
+        if search.sort is not None and target.vector_D is None:
+            return self._sorted(search, where, page, k)
+        pools = (
+            search.sort is not None or bool(target.fields) or (self.taste is not None and bool(user or search.beside))
+        )
+        wanted = max((page + 1) * k, POOL) if pools else (page + 1) * k
+        rows = self._nearest(target.vector_D, wanted, where, self._without(search))
+        rows = self._ordered(rows, target, search, user)
+        return [result_of(row, rank) for rank, row in enumerate(rows[page * k : (page + 1) * k], start=1)]
+
+    def count(self, filters: Sequence[Condition]) -> int:
+        """How many items satisfy conditions."""
+        return self.table.count_rows(sql_of(filters, self.vocabulary.lists))
+
+    def rows(self, ids: Sequence[str]) -> list[SearchResult]:
+        """These items in their order; one that the table does not hold any more has no fields."""
+        found = {row["id"]: row for row in self._rows(ids)}
+        gone = {"file_name": "", "folder": ""}
+        return [result_of(found.get(item, {"id": item, **gone}), rank) for rank, item in enumerate(ids, start=1)]
+
+    def _rows(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        with reading(self.table.address):
+            return [
+                row
+                for condition in id_conditions(ids)
+                for row in self.table.dataset.to_table(columns=self._fields, filter=condition).to_pylist()
+            ]
+
+    def _without(self, search: Search) -> set[str]:
+        """The item that results are compared with, and its group, are none of them."""
+        item = search.like or search.beside
+        if not item:
+            return set()
+        rows = self._rows([item])
+        return {item, *(self._product(row) for row in rows)}
+
+    def _product(self, row: Mapping[str, Any]) -> str:
+        value = text_of_value(row.get(self._group)) if self._group else ""
+        return f"{self._group}: {value}" if value else str(row["id"])
+
+    def _nearest(
+        self, vector_D: NDArray[np.float32] | None, count: int, where: str | None, without: set[str]
+    ) -> list[dict[str, Any]]:
+        """The best rows, one of each product; of no vector the first ones in the table's order."""
+        limit = (count + 1) * (OVERSAMPLED if self._group else 1) + len(without)
+        while True:
+            if vector_D is None:
+                with reading(self.table.address, where):
+                    found = self.table.dataset.to_table(columns=self._fields, filter=where, limit=limit)
+            else:
+                found = self.table.nearest(vector_D.tolist(), limit, where=where)
+            kept = self._distinct(found.to_pylist(), without)
+            if len(kept) >= count or found.num_rows < limit:
+                return kept
+            limit *= 4
+
+    def _distinct(self, rows: Sequence[dict[str, Any]], without: set[str]) -> list[dict[str, Any]]:
+        seen, kept = set(without), []
+        for row in rows:
+            product = self._product(row)
+            if product not in seen and row["id"] not in without:
+                seen.add(product)
+                kept.append(row)
+        return kept
+
+    def _sorted(self, search: Search, where: str | None, page: int, k: int) -> list[SearchResult]:
+        """In the order of a number alone, over all that fit."""
+        assert search.sort is not None  # the caller looked
+        columns = list(dict.fromkeys(["id", search.sort.column, *filter(None, [self._group])]))
+        with reading(self.table.address, where):
+            found = self.table.dataset.to_table(columns=columns, filter=where)
+        order = "descending" if search.sort.descending else "ascending"
+        keys = [(search.sort.column, order), ("id", "ascending")]
+        rows = self._distinct(found.take(pc.sort_indices(found, keys)).to_pylist(), set())
+        return self.rows([row["id"] for row in rows[page * k : (page + 1) * k]])
+
+    def _ordered(self, rows: list[dict[str, Any]], target: Target, search: Search, user: str) -> list[dict[str, Any]]:
+        """Rows of a pool: by a number, by what they share with an edited item, by what users chose, by taste."""
+        if search.sort is not None:
+            column, sign = search.sort.column, -1 if search.sort.descending else 1
+            numbers = {row["id"]: number_in(row, column) for row in rows}
+            return sorted(rows, key=lambda row: math.inf if (n := numbers[row["id"]]) is None else sign * n)
+        if target.fields:
+            rows = sorted(rows, key=lambda row: -sum(row[name] == value for name, value in target.fields.items()))
+        if self.taste is None:
+            return rows
+        by_id = {row["id"]: row for row in rows}
+        ids = list(by_id)
+        ids = self.taste.ordered_beside(search.beside, ids) if search.beside else ids
+        return [by_id[item] for item in self.taste.ordered(user, ids)]

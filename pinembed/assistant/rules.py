@@ -1,0 +1,257 @@
+"""Rules: a wish in English to one act, without a model. The first rule that applies decides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pinembed.assistant import cues
+from pinembed.assistant.act import (
+    ABOUT,
+    COMPARE,
+    FILTER,
+    GOES_WITH,
+    MODIFY,
+    MORE_OF,
+    SEARCH,
+    UNCLEAR,
+    UNDO,
+    Act,
+    Sort,
+)
+from pinembed.assistant.condition import IN, Condition, number_in
+from pinembed.assistant.lexicon import Lexicon
+from pinembed.assistant.state import State
+from pinembed.assistant.wishes import Wish, read_wish
+from pinembed.assistant.words import clean
+from pinembed.reports.table import SearchResult
+
+REFINES_KIND = r"^(?:but|or|and|also|what about|how about|only|just|instead|make)\b|\binstead\b"
+CHANGES_FOCUS = r"^(?:but|in|and|what about|how about|with|the same|same|make|i(?:'d)? prefer|rather)\b"
+WHAT_ABOUT = r"^(?:what|how) about\b"
+WHICH_ONES = r"^which (?:ones?|of (?:them|these|those|\S))\b"
+ADDS = r"^(?:or|also|and also|plus|as well)\b"
+FOR_USER = r"\b(?:customer|recommend\w*|would (?:he|she|they|\w+) like|suggest\w*)\b"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a planner made of an utterance.
+
+    Attributes:
+        planner: `rules` or `model`.
+        notes: what was read as something else, for the person.
+    """
+
+    act: Act
+    planner: str
+    notes: tuple[str, ...] = ()
+
+
+def plan_by_rules(say: str, state: State, shown: Sequence[SearchResult], lexicon: Lexicon) -> Plan:
+    """The act that an utterance asks for.
+
+    Args:
+        say: what the person said.
+        state: of the conversation.
+        shown: the items of `state.now.shown`, in order.
+        lexicon: of the table.
+    """
+    asked = _Asked(say=clean(say), wish=read_wish(say, lexicon), state=state, shown=shown, lexicon=lexicon)
+    act = next((act for rule in RULES if (act := rule(asked)) is not None), None)
+    return Plan(act=act or Act(name=UNCLEAR, reason=NOTHING), planner="rules", notes=asked.wish.notes)
+
+
+NOTHING = "What are you looking for? Name a kind of thing, a value, or a price."
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """An utterance, its parts, and the moment it was said in."""
+
+    say: str
+    wish: Wish
+    state: State
+    shown: Sequence[SearchResult]
+    lexicon: Lexicon
+
+    @property
+    def has_search(self) -> bool:
+        return self.state.now.search is not None
+
+    @property
+    def kind(self) -> str:
+        return self.lexicon.vocabulary.kind
+
+    @property
+    def names_kind(self) -> bool:
+        return any(condition.column == self.kind for condition in self.wish.wanted)
+
+    @property
+    def has_changes(self) -> bool:
+        wish = self.wish
+        return bool(wish.filters or wish.relative or wish.rest or wish.avoid)
+
+    def items(self) -> tuple[int, ...]:
+        """Positions that the words point at: by place, at the head of an order, or by what is shown of them."""
+        wish = self.wish
+        found = [position for reference in wish.references for position in reference.items]
+        if not found and wish.superlative is not None:
+            found = self._best(wish.superlative.sort)
+        if not found and not wish.references:
+            found = [position for conditions in wish.pointed for position in self._which(conditions)]
+        return tuple(dict.fromkeys(found))
+
+    def _best(self, sort: Sort) -> list[int]:
+        known = [
+            (number, position)
+            for position, one in enumerate(self.shown, start=1)
+            if (number := number_in(one.fields, sort.column)) is not None
+            and all(condition.holds(one.fields) for condition in self.wish.wanted)
+        ]
+        if not known:
+            return []
+        return [max(known, key=lambda pair: (pair[0], -pair[1]))[1] if sort.descending else min(known)[1]]
+
+    def _which(self, conditions: Sequence[Condition]) -> list[int]:
+        """The first shown item of these values."""
+        fitting = (
+            position
+            for position, one in enumerate(self.shown, start=1)
+            if all(condition.holds(one.fields) for condition in conditions)
+        )
+        return [position for position in (next(fitting, None),) if position is not None]
+
+
+def _obstacle(asked: _Asked) -> Act | None:
+    return Act(name=UNCLEAR, reason=asked.wish.obstacle) if asked.wish.obstacle else None
+
+
+def _undo(asked: _Asked) -> Act | None:
+    return Act(name=UNDO) if re.fullmatch(cues.UNDO_CUES, asked.wish.plain) else None
+
+
+def _more(asked: _Asked) -> Act | None:
+    return Act(name=MORE_OF) if asked.has_search and re.fullmatch(cues.MORE_CUES, asked.wish.plain) else None
+
+
+def _compare(asked: _Asked) -> Act | None:
+    wish = asked.wish
+    items = asked.items()
+    is_choice = wish.has(cues.QUESTION_CUES) and len(wish.references) > 1 and len(items) > 1
+    if not asked.shown or not (wish.has(cues.COMPARE_CUES) or is_choice):
+        return None
+    return Act(name=COMPARE, items=items, question=asked.say)
+
+
+def _goes_with(asked: _Asked) -> Act | None:
+    if not asked.shown or not asked.wish.has(cues.GOES_CUES):
+        return None
+    items = asked.items()
+    filters = () if asked.wish.pointed and items and not asked.wish.references else asked.wish.filters
+    return Act(name=GOES_WITH, items=items[:1], filters=filters)
+
+
+def _about(asked: _Asked) -> Act | None:
+    """A question about shown items, or nothing but a reference to some."""
+    wish = asked.wish
+    if not asked.shown:
+        return None
+    items = asked.items()
+    is_question = wish.has(cues.QUESTION_CUES)
+    points = bool(wish.references or items) and (wish.superlative is None or wish.superlative.points or is_question)
+    if re.search(WHICH_ONES, wish.left) and asked.has_changes and wish.superlative is None:
+        return None
+    if is_question and (points or (asked.state.now.focus and not asked.names_kind)):
+        return Act(name=ABOUT, items=items, question=asked.say)
+    is_open = is_question or (wish.has(WHAT_ABOUT) and bool(asked.state.now.focus))
+    if is_open and not asked.has_changes and not wish.drop:
+        return Act(name=ABOUT, items=items, question=asked.say)
+    is_bare = not (wish.limits or wish.relative or wish.excluded or wish.rest or wish.has(cues.ALIKE_CUES))
+    if points and is_bare and (not wish.wanted or (wish.pointed and not wish.references)):
+        several = any(reference.several and not reference.items for reference in wish.references)
+        every = tuple(range(1, len(asked.shown) + 1)) if several and not items else items
+        return Act(name=ABOUT, items=every, question=asked.say)
+    return None
+
+
+def _modify(asked: _Asked) -> Act | None:
+    """Like a shown item, with other values."""
+    wish, focus = asked.wish, asked.state.now.focus
+    if not asked.shown:
+        return None
+    single = [reference for reference in wish.references if not reference.several]
+    than = {relative.items for relative in wish.relative if relative.items}
+    single = [reference for reference in single if reference.items not in than or len(wish.references) > 1]
+    is_alike = wish.has(cues.ALIKE_CUES)
+    points = bool(single) and (asked.has_changes or is_alike)
+    changes_focus = len(focus) == 1 and not wish.references and asked.has_changes
+    changes_focus = changes_focus and (is_alike or (wish.has(CHANGES_FOCUS) and bool(wish.wanted or wish.rest)))
+    pointed = is_alike and bool(wish.pointed) and not wish.references and bool(asked.items())
+    if not (points or changes_focus or pointed):
+        return None
+    items = single[0].items if single else asked.items() if pointed else ()
+    wanted = [condition for condition in wish.wanted if not (pointed and condition in wish.pointed[0])]
+    return Act(
+        name=MODIFY,
+        items=items[:1],
+        text=wish.rest,
+        avoid=wish.avoid,
+        filters=(*wanted, *wish.excluded, *wish.limits),
+        relative=wish.relative,
+    )
+
+
+def _filter(asked: _Asked) -> Act | None:
+    """The search that is shown, with other conditions."""
+    wish = asked.wish
+    if wish.relative and not asked.shown:
+        return Act(name=UNCLEAR, reason="There is no list yet to compare with. What are you looking for?")
+    if not asked.has_search:
+        return None
+    begins_anew = asked.names_kind and not wish.has(REFINES_KIND) and not wish.relative
+    sort = wish.sort or (wish.superlative.sort if wish.superlative else None)
+    narrows = bool(wish.relative or wish.drop or wish.has(cues.FILTER_CUES) or wish.has(WHICH_ONES))
+    narrows = narrows or (bool(wish.filters or sort or wish.avoid) and not wish.rest)
+    narrows = narrows or bool(asked.state.user and wish.has(FOR_USER))
+    if begins_anew or not narrows:
+        return None
+    said = asked.has_changes or wish.drop or sort or asked.state.user
+    if not said:
+        return None
+    filters = _added(asked) if re.search(ADDS, wish.left) else wish.filters
+    return Act(
+        name=FILTER,
+        text=wish.rest,
+        avoid=wish.avoid,
+        filters=filters,
+        relative=wish.relative,
+        drop=wish.drop,
+        sort=sort,
+    )
+
+
+def _added(asked: _Asked) -> tuple[Condition, ...]:
+    """`Or red`: the values beside those that are wanted already."""
+    search = asked.state.now.search
+    old = {one.column: one.values for one in (search.filters if search else ()) if one.op == IN}
+    wanted = tuple(
+        Condition(column=one.column, op=IN, values=tuple(dict.fromkeys((*old.get(one.column, ()), *one.values))))
+        for one in asked.wish.wanted
+    )
+    return (*wanted, *asked.wish.excluded, *asked.wish.limits)
+
+
+def _search(asked: _Asked) -> Act | None:
+    wish = asked.wish
+    sort = wish.sort or (wish.superlative.sort if wish.superlative else None)
+    everything = re.fullmatch(cues.EVERYTHING, wish.plain)
+    if not (wish.filters or wish.rest or wish.avoid or sort or everything):
+        return None
+    return Act(name=SEARCH, text=wish.rest, avoid=wish.avoid, filters=wish.filters, sort=sort)
+
+
+RULES: Sequence[Callable[[_Asked], Act | None]] = (
+    *(_obstacle, _undo, _more, _compare, _goes_with, _about, _modify, _filter, _search),
+)

@@ -1,0 +1,133 @@
+"""State: what a conversation is about at the moment, frozen, as JSON and back."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pinembed.assistant.act import Sort
+from pinembed.assistant.condition import Condition
+from pinembed.errors import DataError
+
+MOST_MOMENTS = 50
+"""How far undo goes back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What is looked for.
+
+    Attributes:
+        text: words for the encoder.
+        avoid: words that results are ranked away from.
+        filters: every result satisfies all of them.
+        sort: order of the results; None for the nearest first.
+        like: id of the item that a result resembles; empty for none.
+        changes: what shall differ from that item; part of `filters`.
+        beside: id of the item that a result goes with; empty for none.
+    """
+
+    text: str = ""
+    avoid: str = ""
+    filters: tuple[Condition, ...] = ()
+    sort: Sort | None = None
+    like: str = ""
+    changes: tuple[Condition, ...] = ()
+    beside: str = ""
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Search:
+        return cls(
+            text=stored["text"],
+            avoid=stored["avoid"],
+            filters=tuple(map(Condition.from_json, stored["filters"])),
+            sort=None if stored["sort"] is None else Sort(**stored["sort"]),
+            like=stored["like"],
+            changes=tuple(map(Condition.from_json, stored["changes"])),
+            beside=stored["beside"],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """What undo goes back to.
+
+    Attributes:
+        search: that made the list; None before the first one.
+        page: of its results, from 0.
+        shown: ids on the list, in order.
+        focus: ids that were spoken of last; all of them are shown.
+    """
+
+    search: Search | None = None
+    page: int = 0
+    shown: tuple[str, ...] = ()
+    focus: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Moment:
+        return cls(
+            search=None if stored["search"] is None else Search.from_json(stored["search"]),
+            page=int(stored["page"]),
+            shown=tuple(map(str, stored["shown"])),
+            focus=tuple(map(str, stored["focus"])),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """One conversation.
+
+    Attributes:
+        user: whose taste ranks; empty for nobody's.
+        turns: so far.
+        now: the moment.
+        before: moments that undo goes back to, the latest last.
+    """
+
+    conversation: str = ""
+    user: str = ""
+    turns: int = 0
+    now: Moment = Moment()
+    before: tuple[Moment, ...] = ()
+
+    def moved_to(self, moment: Moment) -> State:
+        """The state at a new list; undo comes back from it."""
+        before = self.before if self.now.search is None else (*self.before, self.now)[-MOST_MOMENTS:]
+        return dataclasses.replace(self, now=moment, before=before)
+
+    def spoken_of(self, ids: tuple[str, ...]) -> State:
+        """The same list with other items in focus."""
+        return dataclasses.replace(self, now=dataclasses.replace(self.now, focus=ids))
+
+    def back(self) -> State:
+        """The state before the last list; itself where there is none."""
+        if not self.before:
+            return self
+        return dataclasses.replace(self, now=self.before[-1], before=self.before[:-1])
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Any, *, origin: str) -> State:
+        """A state out of its JSON.
+
+        Raises:
+            DataError: it is none.
+        """
+        try:
+            return cls(
+                conversation=str(stored["conversation"]),
+                user=str(stored["user"]),
+                turns=int(stored["turns"]),
+                now=Moment.from_json(stored["now"]),
+                before=tuple(map(Moment.from_json, stored["before"])),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(
+                f"{origin} holds no state of a conversation: {error!r}.",
+                remedy="Give a file that `pinembed chat --state` wrote, or the name of a new one.",
+            ) from error

@@ -1,0 +1,302 @@
+"""Wish: what one utterance asks for, part by part: values, limits, comparisons, references, and the words left over."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pinembed.assistant import cues
+from pinembed.assistant.act import Relative, Sort
+from pinembed.assistant.amounts import Amount, amounts
+from pinembed.assistant.condition import IN, NOT_IN, Condition
+from pinembed.assistant.lexicon import A_REFERENCE, ANY_VALUE, KIND, LIMIT, REFERENCE, Found, Lexicon
+from pinembed.assistant.references import Reference, in_order, take_references
+from pinembed.assistant.words import stem, tokens_of
+from pinembed.trimmed.questions import spoken
+
+UNITS = frozenset(["mm", "cm", "m", "km", "in", "inch", "inches", "ft", "g", "kg", "oz", "lb", "l", "ml", "cl"])
+WINDOW_BEFORE, WINDOW_AFTER = 3, 2
+"""Words around a limit among which the name of its column is looked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Superlative:
+    """The cheapest, the widest: an order, or the item at its head.
+
+    Attributes:
+        points: the words point at one item (the cheapest one, the cheapest of these).
+    """
+
+    sort: Sort
+    points: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """The parts of an utterance.
+
+    Attributes:
+        plain: its words and marks before anything was taken out, without courtesies.
+        left: the same with limits and references as marks; what cues of acts are looked for in.
+        wanted: positive conditions.
+        excluded: negative ones.
+        limits: comparisons with numbers.
+        relative: comparisons with items.
+        avoid: excluded words that no column knows.
+        rest: other words that nothing explains.
+        references: as they stand.
+        pointed: values of phrases such as `the blue one`, each as conditions on shown items.
+        obstacle: why it cannot be meant; empty where it can.
+        notes: what was read as something else, for the person.
+    """
+
+    plain: str
+    left: str
+    wanted: tuple[Condition, ...]
+    excluded: tuple[Condition, ...]
+    limits: tuple[Condition, ...]
+    relative: tuple[Relative, ...]
+    avoid: str
+    rest: str
+    references: tuple[Reference, ...]
+    pointed: tuple[tuple[Condition, ...], ...]
+    superlative: Superlative | None
+    sort: Sort | None
+    drop: tuple[str, ...]
+    obstacle: str
+    notes: tuple[str, ...]
+
+    @property
+    def filters(self) -> tuple[Condition, ...]:
+        return (*self.wanted, *self.excluded, *self.limits)
+
+    def has(self, cue: str) -> bool:
+        """Whether a cue stands in it."""
+        return re.search(cue, self.left) is not None
+
+
+def read_wish(say: str, lexicon: Lexicon) -> Wish:
+    """The parts of an utterance, as far as they can be told without knowing what is shown."""
+    return _Reader(say, lexicon).wish()
+
+
+class _Reader:
+    """Takes part after part out of the text."""
+
+    def __init__(self, say: str, lexicon: Lexicon) -> None:
+        self._lexicon = lexicon
+        reading = lexicon.read(say)
+        self._values = reading.values
+        self._notes = list(reading.notes)
+        self._obstacle = ""
+        self._text = re.sub(cues.MAKE_IT, "make", _without_courtesies(reading.text))
+
+    def wish(self) -> Wish:
+        plain = self._text
+        counted = bool(re.search(f"{cues.COMPARE_CUES}|{cues.QUESTION_CUES}", plain))
+        drop = self._take_drops()
+        limits = () if re.search(cues.COMPARE_CUES, plain) else self._take_limits()
+        superlative, sort = self._take_superlative()
+        self._text, references = take_references(self._text, counted=counted)
+        pointed = self._pointed()
+        left = self._text
+        relative = self._take_relatives(references)
+        sort = sort or self._take_cheap()
+        wanted, excluded, avoid, rest = self._walk()
+        return Wish(
+            plain=plain,
+            left=left,
+            wanted=self._conditions(wanted, IN),
+            excluded=self._conditions(excluded, NOT_IN),
+            limits=limits,
+            relative=relative,
+            avoid=avoid,
+            rest=rest,
+            references=tuple(in_order(left, references)),
+            pointed=pointed,
+            superlative=superlative,
+            sort=sort,
+            drop=drop,
+            obstacle=self._obstacle,
+            notes=tuple(self._notes),
+        )
+
+    def _take(self, pattern: str) -> re.Match[str] | None:
+        """The first match, taken out of the text."""
+        found = re.search(pattern, self._text)
+        if found is not None:
+            self._text = " ".join(f"{self._text[: found.start()]} {self._text[found.end() :]}".split())
+        return found
+
+    def _take_drops(self) -> tuple[str, ...]:
+        """The columns of which no condition is wanted any more."""
+        vocabulary = self._lexicon.vocabulary
+        dropped = []
+        for name in (*vocabulary.choices, *vocabulary.quantities):
+            word = " ".join(tokens_of(spoken(name))) + "s?"
+            no_longer = rf"{cues.DROP} {word}{cues.A_LIMIT_WORD}(?!\w)"
+            if self._take(no_longer) or self._take(rf"\b(?:the )?{word}{cues.NO_MATTER}(?!\w)"):
+                dropped.append(name)
+        return tuple(dropped)
+
+    def _take_limits(self) -> tuple[Condition, ...]:
+        found: list[Condition] = []
+        for amount in sorted(amounts(self._text), key=lambda one: -one.start):
+            column = self._column_of(amount)
+            if not column:
+                continue
+            found.extend(Condition(column=column, op=op, values=(number,)) for op, number in reversed(amount.limits))
+            self._text = f"{self._text[: amount.start]}{LIMIT}{self._text[amount.end :]}"
+            self._note_currency(amount)
+        return tuple(reversed(found))
+
+    def _column_of(self, amount: Amount) -> str:
+        """The column that a limit is on; empty, with the obstacle told, where that cannot be known."""
+        vocabulary = self._lexicon.vocabulary
+        before = self._text[: amount.start].split()[-WINDOW_BEFORE:]
+        after = self._text[amount.end :].split()[:WINDOW_AFTER]
+        for word in (*after, *reversed(before)):
+            named = "" if word in UNITS else self._lexicon.quantity(cues.MEASURES.get(word, word))
+            if named:
+                return named
+        others = [name for name in vocabulary.quantities if name != vocabulary.price]
+        if after and after[0] in UNITS and not amount.currency:
+            others = [name for name in others if after[0] in tokens_of(spoken(name))] or others
+            return others[0] if len(others) == 1 else self._which(others)
+        if vocabulary.price:
+            return vocabulary.price
+        return others[0] if len(others) == 1 else self._which(others)
+
+    def _which(self, columns: Sequence[str]) -> str:
+        self._obstacle = (
+            f"Which number is meant: {', '.join(map(spoken, columns))}?"
+            if columns
+            else "No column of this catalogue holds such numbers."
+        )
+        return ""
+
+    def _note_currency(self, amount: Amount) -> None:
+        own = self._lexicon.vocabulary.currency
+        if amount.currency and own and amount.currency != own:
+            self._notes.append(f"Prices are in {own}; {amount.currency} is not converted.")
+
+    def _take_superlative(self) -> tuple[Superlative | None, Sort | None]:
+        for word, descending, words in cues.SUPERLATIVES:
+            column = self._column_by(word)
+            if not column:
+                continue
+            points = r"(?P<points> (?:ones?|items?|of (?:them|these|those|all)))?(?P<first> (?:ones? )?first)?"
+            found = self._take(rf"\b(?:the )?(?:{words}){points}(?!\w)")
+            if found is not None:
+                sort = Sort(column=column, descending=descending)
+                return (None, sort) if found["first"] else (Superlative(sort=sort, points=bool(found["points"])), None)
+        return None, self._take_order()
+
+    def _take_order(self) -> Sort | None:
+        """Sort by price, descending."""
+        for name in self._lexicon.vocabulary.quantities:
+            word = " ".join(tokens_of(spoken(name)))
+            down = r"descending|desc|(?:from )?high(?:est)? to low(?:est)?|downwards"
+            up = r"ascending|asc|(?:from )?low(?:est)? to high(?:est)?|upwards"
+            sorting = r"(?:sort(?:ed)?|order(?:ed)?|rank(?:ed)?)(?: (?:them|these|those|it))? by"
+            found = self._take(rf"\b{sorting} (?:the )?{word}(?:(?: ,)? (?:(?P<down>{down})|{up}))?(?!\w)")
+            if found is not None:
+                return Sort(column=name, descending=bool(found["down"]))
+        return None
+
+    def _column_by(self, word: str) -> str:
+        return self._lexicon.vocabulary.price if word == "price" else self._lexicon.quantity(word)
+
+    def _take_relatives(self, references: Sequence[Reference]) -> tuple[Relative, ...]:
+        """Cheaper, and cheaper than the second."""
+        taken = []
+        for word, op, words in cues.COMPARATIVES:
+            found = re.search(rf"\b(?:{words})(?: than(?: the price of)? (?P<than>{A_REFERENCE}))?(?!\w)", self._text)
+            if found is None:
+                continue
+            column = self._column_by(word)
+            if not column:
+                if word == "price":
+                    self._obstacle = "This catalogue has no column of prices."
+                continue
+            items = references[ord(found["than"]) - ord(REFERENCE)].items if found["than"] else ()
+            taken.append(Relative(column=column, op=op, items=items))
+            self._text = f"{self._text[: found.start()]} {self._text[found.end() :]}"
+        return tuple(taken)
+
+    def _take_cheap(self) -> Sort | None:
+        price = self._lexicon.vocabulary.price
+        return Sort(column=price) if price and self._take(rf"\b{cues.CHEAP}\b") else None
+
+    def _pointed(self) -> tuple[tuple[Condition, ...], ...]:
+        """The values of each `the blue one` and `the plum mug`."""
+        phrases = re.findall(rf"\bthe ((?:{ANY_VALUE} ?)+)(?:one\b)?", self._text)
+        return tuple(
+            self._conditions([self._values[mark] for mark in phrase.split()], IN)
+            for phrase in phrases
+            if phrase.split()
+        )
+
+    def _walk(self) -> tuple[list[Found], list[Found], str, str]:
+        """Values wanted and excluded, and the words excluded and left over."""
+        walk = _Walk(self._values, set(self._lexicon.columns))
+        for token in re.sub(cues.NEGATION_PHRASES, cues.NEGATION, self._text).split():
+            walk.step(token)
+        return walk.wanted, walk.excluded, " ".join(walk.avoid), " ".join(walk.rest)
+
+    def _conditions(self, found: Sequence[Found], op: str) -> tuple[Condition, ...]:
+        """One condition a column: what all phrases mean where there is such a value, else what any means."""
+        by_column: dict[str, list[Found]] = {}
+        for one in found:
+            by_column.setdefault(one.column, []).append(one)
+        conditions = []
+        for column, several in by_column.items():
+            joint = [value for value in several[0].values if all(value in one.values for one in several)]
+            every = [value for one in several for value in one.values]
+            values = joint if joint and op == IN else every
+            conditions.append(Condition(column=column, op=op, values=tuple(dict.fromkeys(values))))
+        return tuple(conditions)
+
+
+class _Walk:
+    """Goes through the words and knows whether they are negated."""
+
+    def __init__(self, values: Mapping[str, Found], columns: set[tuple[str, ...]]) -> None:
+        self.wanted: list[Found] = []
+        self.excluded: list[Found] = []
+        self.avoid: list[str] = []
+        self.rest: list[str] = []
+        self._values, self._columns = values, columns
+        self._negated = self._has_object = self._is_adjacent = False
+
+    def step(self, token: str) -> None:
+        was_adjacent, self._is_adjacent = self._is_adjacent, False
+        if token in cues.NEGATIONS:
+            self._negated, self._has_object = True, False
+        elif token in self._values:
+            self._value(token, was_adjacent)
+        elif token >= LIMIT:
+            self._negated = False
+        elif token in cues.ENDS_NEGATION:
+            self._negated = self._negated and not self._has_object and token in {"in", "with"}
+        elif token not in cues.STOP_WORDS | cues.CUE_WORDS and (stem(token),) not in self._columns:
+            (self.avoid if self._negated else self.rest).append(token)
+            self._has_object = self._is_adjacent = True
+
+    def _value(self, mark: str, was_adjacent: bool) -> None:
+        if self._negated and was_adjacent and self._has_object and KIND <= mark < LIMIT:
+            self._negated = False  # the mugs of `no red mugs` are wanted
+        (self.excluded if self._negated else self.wanted).append(self._values[mark])
+        self._has_object = self._is_adjacent = True
+
+
+BEHIND = r"(?:please|thanks|thank you|then|now|,|;|[?])"
+
+
+def _without_courtesies(text: str) -> str:
+    while True:
+        shorter = re.sub(rf"^{cues.POLITE}(?: |$)|(?:^| ){BEHIND}$", "", text).strip()
+        if shorter == text:
+            return text
+        text = shorter

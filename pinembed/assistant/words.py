@@ -1,0 +1,107 @@
+"""What a person typed as words: cleaned, cut into tokens, and brought to stems by which two words say the same."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+MARKUP = re.compile(r"<\|[^<>|]*\|>|</?(?:tool_call|tool_response|tools|think)>", re.IGNORECASE)
+"""What chat templates and tool calls are framed with; in a wish or a title it is noise."""
+CURRENCY_SIGNS = "€$£¥₹₩"
+TOKEN = re.compile(
+    rf"#\d+|\d+(?:st|nd|rd|th)\b|\d+(?:[.,]\d+)*|[<>]=?|[≤≥]|[{CURRENCY_SIGNS}]|[^\W\d_]+(?:'[^\W\d_]+)*|[-,;?]"
+)
+SPELLINGS = {
+    "colour": "color",
+    "colours": "color",
+    "colors": "color",
+    "coloured": "color",
+    "grey": "gray",
+    "checkered": "checked",
+    "chequered": "checked",
+    "flowery": "floral",
+    "flowered": "floral",
+    "flowers": "floral",
+    "stripey": "striped",
+    "spotty": "spotted",
+    "jewelry": "jewellery",
+    "woolen": "wool",
+    "woollen": "wool",
+    "cheeper": "cheaper",
+    "w/o": "without",
+    "wo": "without",
+}
+"""Spellings and forms that no rule of endings finds."""
+SHORTEST_STEM, SHORTEST_TYPO, LONG_WORD = 4, 4, 8
+
+
+def clean(text: str) -> str:
+    """The text in one line, in Unicode's compatible form, without invisible characters and the marks of templates."""
+    text = unicodedata.normalize("NFKC", text).replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    text = "".join(sign if unicodedata.category(sign)[0] != "C" else " " if sign.isspace() else "" for sign in text)
+    return " ".join(MARKUP.sub(" ", text).split())
+
+
+def tokens_of(text: str) -> list[str]:
+    """Words, numbers, signs of comparison and currency in lower case and without accents; other signs are left out."""
+    folded = unicodedata.normalize("NFKD", clean(text).casefold())
+    plain = "".join(sign for sign in folded if not unicodedata.combining(sign))
+    return [SPELLINGS.get(token, token) for token in TOKEN.findall(unicodedata.normalize("NFC", plain))]
+
+
+def stem(word: str) -> str:
+    """A word without its ending: mugs and mug, striped and stripes, wooden and wood have one stem each."""
+    if len(word) < SHORTEST_STEM or not word.isalpha():
+        return word
+    if word.endswith("ies") and len(word) > SHORTEST_STEM:
+        word = word[:-3] + "y"
+    elif word.endswith(("ses", "xes", "zes", "ches", "shes")):
+        word = word[:-2]
+    elif word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        word = word[:-1]
+    for ending, fewest in (("ed", 3), ("en", 4), ("y", 4)):
+        if word.endswith(ending) and len(word) - len(ending) >= fewest:
+            word = word[: -len(ending)]
+            break
+    if len(word) > SHORTEST_STEM - 1 and word[-1] == word[-2] and word[-1] not in "aeiouls":
+        word = word[:-1]
+    return word[:-1] if word.endswith("e") and len(word) >= SHORTEST_STEM else word
+
+
+def stems_of(text: str) -> tuple[str, ...]:
+    """The stems of a text's words and numbers."""
+    return tuple(stem(token) for token in tokens_of(text) if token not in set(",;?-"))
+
+
+def spelled_like(word: str, known: Iterable[str]) -> str:
+    """The one known word that this is a slip of the keyboard from; empty where there is none, or two as near.
+
+    One letter may be wrong, missing, doubled or swapped with its neighbour, two in a long word, never the first; in a
+    word of four letters only a doubled or swapped one.
+    """
+    if len(word) < SHORTEST_TYPO or not word.isalpha():
+        return ""
+    allowed = 2 if len(word) >= LONG_WORD else 1
+    near = {other: slips for other in known if (slips := _slips(word, other, allowed)) <= allowed}
+    least = min(near.values(), default=0)
+    best = [other for other, slips in near.items() if slips == least]
+    return best[0] if len(best) == 1 else ""
+
+
+def _slips(word: str, other: str, allowed: int) -> int:
+    """Edits between two words (optimal string alignment); more than allowed where they cannot be slips at all."""
+    too_many = allowed + 1
+    if other[:1] != word[:1] or abs(len(word) - len(other)) > allowed or len(other) < SHORTEST_TYPO - 1:
+        return too_many
+    if min(len(word), len(other)) <= SHORTEST_TYPO and set(word) != set(other):
+        return too_many
+    before, last = list[int](), list(range(len(other) + 1))
+    for row, letter in enumerate(word, start=1):
+        now = [row]
+        for column, wanted in enumerate(other, start=1):
+            cost = min(last[column] + 1, now[-1] + 1, last[column - 1] + (letter != wanted))
+            swapped = row > 1 and column > 1 and letter == other[column - 2] and word[row - 2] == wanted
+            now.append(min(cost, before[column - 2] + 1) if swapped else cost)
+        before, last = last, now
+    return last[-1]

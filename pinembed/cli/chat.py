@@ -1,0 +1,132 @@
+"""`pinembed chat`: talk to a catalogue, on a terminal, in a pipe, or by a script."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pinembed.cli.console import Console, plain
+from pinembed.errors import DataError
+from pinembed.nouns.progress import SILENT
+from pinembed.settings.assistant import ChatSettings
+
+if TYPE_CHECKING:
+    from pinembed.assistant.says import Say
+    from pinembed.reports.assistant import Turn
+
+PROMPT = "> "
+HELP = "Say what you are looking for; /sheet FILE draws the list as a contact sheet, /quit ends."
+MOST_HISTORY = 1000
+
+
+def run(settings: ChatSettings, console: Console) -> None:
+    """Talk to a catalogue: search, refine, compare, ask, go back; every answer cites items that are shown."""
+    from pinembed.jobs.chat import chat
+
+    is_watched = settings.jsonl is None and sys.stdin.isatty() and sys.stdout.isatty()
+    talk = _Talk(settings, console, is_watched=is_watched)
+    report = chat(settings, talk.says(), progress=SILENT if is_watched else console.progress, on_turn=talk.answer)
+    if settings.sheet is not None and report.turns:
+        console.say(f"contact sheet: {settings.sheet}")
+    console.report(report)
+
+
+class _Talk:
+    """Where turns come from, and where answers go."""
+
+    def __init__(self, settings: ChatSettings, console: Console, *, is_watched: bool) -> None:
+        self._settings = settings
+        self._console = console
+        self._is_watched = is_watched
+        self._last: Turn | None = None
+
+    def says(self) -> Iterator[Say]:
+        from pinembed.assistant.says import Say, read_says
+
+        settings = self._settings
+        if settings.jsonl is not None:
+            yield from read_says(_lines(settings.jsonl), origin=settings.jsonl, conversation=settings.conversation)
+            return
+        lines = self._typed() if self._is_watched else (line.strip() for line in sys.stdin)
+        for line in lines:
+            if line:
+                yield Say(conversation=settings.conversation, say=line)
+
+    def answer(self, turn: Turn) -> None:
+        """Print an answer: JSON Lines, or a person's lines; with --json the object at the end has all of them."""
+        self._last = turn
+        if self._console.json_output:
+            return
+        if self._settings.jsonl is not None:
+            _write(json.dumps(plain(turn), ensure_ascii=False, allow_nan=False) + "\n")
+            return
+        _write("\n".join([*(f"({note})" for note in turn.notes), turn.answer]) + "\n")
+
+    def _typed(self) -> Iterator[str]:
+        """Lines typed on a terminal, with the history of former runs; commands of the terminal are done here."""
+        with _history():
+            self._console.say(HELP)
+            while (line := _input()) is not None and line != "/quit":
+                if line.startswith("/"):
+                    self._command(line)
+                else:
+                    yield line
+
+    def _command(self, line: str) -> None:
+        from pinembed.jobs.chat import draw_turn
+
+        word, _, argument = line.partition(" ")
+        if word != "/sheet" or self._last is None or not self._last.shown:
+            self._console.say(HELP)
+            return
+        path = Path(argument.strip() or "chat.png").expanduser()
+        draw_turn(self._last, dataclasses.replace(self._settings, sheet=path))
+        self._console.say(f"contact sheet: {path}")
+
+
+def _input() -> str | None:
+    try:
+        return input(PROMPT).strip()
+    except EOFError:
+        _write("\n")
+        return None
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _lines(origin: str) -> Iterable[str]:
+    if origin == "-":
+        return sys.stdin
+    try:
+        return Path(origin).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeError) as error:
+        raise DataError(f"{origin} cannot be read: {error}", remedy="Give UTF-8 JSON lines.") from error
+
+
+@contextmanager
+def _history() -> Iterator[None]:
+    """Readline's history of `chat`, kept in the cache folder; nothing where readline or the folder is missing."""
+    from pinembed.machine import cache_folder
+
+    path = cache_folder() / "chat_history"
+    with suppress(ImportError, OSError):
+        import readline
+
+        readline.read_history_file(path)
+    try:
+        yield
+    finally:
+        with suppress(ImportError, OSError):
+            import readline
+
+            readline.set_history_length(MOST_HISTORY)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            readline.write_history_file(path)

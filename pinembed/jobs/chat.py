@@ -1,0 +1,160 @@
+"""The chat job: turns of conversations over a catalogue, each answered with an act, a list and citations."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinembed.assistant.conversation import Assistant
+from pinembed.assistant.lexicon import Lexicon
+from pinembed.assistant.retrieval import Retriever
+from pinembed.assistant.says import Say
+from pinembed.assistant.state import State
+from pinembed.assistant.state_file import read_states, write_states
+from pinembed.assistant.taste_order import TasteOrder
+from pinembed.assistant.vocabulary import Vocabulary
+from pinembed.encoder.encoder import Encoder
+from pinembed.errors import DataError, UsageError
+from pinembed.images.contact_sheet import SheetCell, draw_sheet
+from pinembed.nouns.progress import SILENT, Progress
+from pinembed.reports.assistant import ChatReport, Turn
+from pinembed.settings.assistant import ChatSettings
+from pinembed.table.embedding_table import EmbeddingTable
+from pinembed.table.queries import query_encoder
+
+STATE_EVERY_S = 1.0
+
+
+def chat(
+    settings: ChatSettings,
+    says: Iterable[Say],
+    *,
+    progress: Progress = SILENT,
+    on_turn: Callable[[Turn], None] = lambda turn: None,
+) -> ChatReport:
+    """Answer what is said, turn after turn, from the table's vectors and metadata; no image is opened.
+
+    A turn whose number its conversation has passed, as after a run that was interrupted, is not answered again. The
+    file of `settings.state` is written as turns come, at most once a second, and at the end.
+
+    Args:
+        settings: the catalogue.
+        says: in the order in which they were said; conversations may be mixed.
+        progress: is told while things are loaded.
+        on_turn: called with every turn once it is answered.
+
+    Raises:
+        DataError: a turn is missing, or the file of states is none.
+        UsageError: a group column that the table does not have.
+        TableError, EncoderError, GenerationError: the table or its encoder cannot be read.
+        OutputError: the file of states cannot be written.
+    """
+    began_s = time.perf_counter()
+    progress.start("read the catalogue")
+    table = EmbeddingTable.open(settings.table, generation=settings.generation)
+    assistant, vocabulary = _assistant(settings, table, progress)
+    progress.finish()
+    loaded_s = time.perf_counter()
+    states = _States(settings)
+    turns: list[Turn] = []
+    try:
+        for say in says:
+            state = states.of(say.conversation)
+            if not _is_next(say, state):
+                continue
+            state, turn = assistant.turn(state, say.say)
+            states.keep(state)
+            turns.append(turn)
+            on_turn(turn)
+    finally:
+        states.write()
+    if settings.sheet is not None and turns:
+        draw_turn(turns[-1], settings)
+    return ChatReport(
+        table=str(table.address), rows=vocabulary.rows, turns=tuple(turns), load_seconds=loaded_s - began_s
+    )
+
+
+def draw_turn(turn: Turn, settings: ChatSettings) -> None:
+    """The list after a turn as a contact sheet; the one thing that opens images.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    assert settings.sheet is not None  # the callers looked
+    cells = [SheetCell(path=hit.path, title=hit.title, score=hit.score) for hit in turn.shown]
+    draw_sheet(cells, heading=turn.say, path=settings.sheet)
+
+
+def _is_next(say: Say, state: State) -> bool:
+    """Whether a turn is the next of its conversation; False for one that was answered before."""
+    if say.turn is not None and say.turn > state.turns + 1:
+        raise DataError(
+            f"Turn {say.turn} of conversation {say.conversation!r} came, and turn {state.turns + 1} is due.",
+            remedy="Give the turns in order, or without numbers.",
+        )
+    return say.turn is None or say.turn == state.turns + 1
+
+
+class _States:
+    """The conversations of a run, and their file."""
+
+    def __init__(self, settings: ChatSettings) -> None:
+        self._path, self._user = settings.state, settings.user or ""
+        self._states = {} if self._path is None else read_states(self._path)
+        self._written_s = time.monotonic()
+        self._is_changed = False
+
+    def of(self, conversation: str) -> State:
+        return self._states.get(conversation) or State(conversation=conversation, user=self._user)
+
+    def keep(self, state: State) -> None:
+        self._states[state.conversation] = state
+        self._is_changed = True
+        if time.monotonic() - self._written_s >= STATE_EVERY_S:
+            self.write()
+
+    def write(self) -> None:
+        if self._path is not None and self._is_changed:
+            write_states(self._path, self._states)
+            self._written_s, self._is_changed = time.monotonic(), False
+
+
+def _assistant(settings: ChatSettings, table: EmbeddingTable, progress: Progress) -> tuple[Assistant, Vocabulary]:
+    vocabulary = Vocabulary.read(table)
+    if settings.group is not None and settings.group not in vocabulary.fields:
+        raise UsageError(
+            f"--group names {settings.group}, which table {table.address} does not have; its metadata are "
+            f"{', '.join(vocabulary.fields) or 'none'}.",
+            remedy="Name the column whose equal values are one product, or leave --group out.",
+        )
+    retriever = Retriever(
+        table,
+        vocabulary,
+        _TextTower(settings, table, progress),
+        group=settings.group,
+        taste=None if settings.users is None else TasteOrder(table, settings.users),
+    )
+    return Assistant(retriever, Lexicon(vocabulary), k=settings.k), vocabulary
+
+
+class _TextTower:
+    """The table's text tower, loaded with the first text."""
+
+    def __init__(self, settings: ChatSettings, table: EmbeddingTable, progress: Progress) -> None:
+        self._settings, self._table, self._progress = settings, table, progress
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        embedded: NDArray[np.float32] = self._encoder.embed_texts(list(texts)).numpy()
+        return embedded
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        self._progress.start("load encoder")
+        found = query_encoder(self._table, tower="text", reference=self._settings.encoder, device=self._settings.device)
+        self._progress.finish()
+        return found
