@@ -215,7 +215,8 @@ def test_a_state_of_other_settings_is_not_gone_on_with(tiny_encoder: Path, tmp_p
 
     state = RunState(
         records=(), losses=(1.0,), best_epoch=0, step_count=1, total_steps=2, training_s=1.0, shown=4, elapsed_s=1.0,
-        micro_batch=None, bf16=False, stopped=None, tensors={"trainer.model.a": torch.ones(2)},
+        micro_batch=None, bf16=False, stopped=None, restarts=0, restarted_after=0,
+        tensors={"trainer.model.a": torch.ones(2)},
     )  # fmt: skip
     Checkpoint(tmp_path / "out", key_of(seed=0)).save(state)
     assert Checkpoint(tmp_path / "out", key_of(seed=1)).load() is None
@@ -578,3 +579,34 @@ def test_every_kind_of_tower_trains_and_is_stored(tmp_path: Path, name: str) -> 
     losses = [record.loss for record in report.epochs[1:]]
     assert losses[-1] < losses[0]
     assert load_encoder(str(tmp_path / "out")).spec.fingerprint == report.fingerprint
+
+
+def test_training_that_loses_what_it_began_with_begins_anew_at_a_lower_rate(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pinembed.jobs.finetune import finetune
+    from pinembed.training.recipe import RESTART_RATE, Recipe
+    from pinembed.training.trainer import Trainer
+
+    peaks: list[float] = []
+    make = Trainer.__init__
+
+    def watched(self: Trainer, model: torch.nn.Module, recipe: Recipe, **rest: object) -> None:
+        peaks.append(recipe.rates.image)
+        make(self, model, recipe, **rest)
+
+    monkeypatch.setattr(Trainer, "__init__", watched)
+    monkeypatch.setattr("pinembed.training.recipe.HIGHEST_RATE", 3.0)
+    monkeypatch.setattr("pinembed.training.recipe.LOWEST_RATE", 3.0)
+    said = Said()
+    data = write_catalogue(tmp_path / "data", views=5)
+    arguments = {"data": data, "base": str(tiny_encoder), "group": "color", "heads": False}
+    report = finetune(FinetuneSettings(**arguments, out=tmp_path / "out", epochs=6), progress=said)
+    assert peaks == pytest.approx([3.0, 3.0 * RESTART_RATE, 3.0 * RESTART_RATE**2][: len(peaks)])
+    assert len(peaks) > 1
+    assert sum("begins anew at" in line for line in said.lines) == len(peaks) - 1
+    assert len(report.epochs) <= 7
+
+    peaks.clear()
+    finetune(FinetuneSettings(**arguments, out=tmp_path / "given", epochs=3, lr=3.0), progress=said)
+    assert peaks == [3.0]  # the user's rate stays

@@ -36,6 +36,8 @@ class RunState:
         elapsed_s: time since the first step, over all starts.
         micro_batch: images that go through the towers at once; None for the complete batch.
         stopped: why no further epoch should run; None while it should.
+        restarts: times that training began anew at a lower rate.
+        restarted_after: epochs that the last of these left behind.
         tensors: by name; `trainer.` and `best.` tell whose they are.
     """
 
@@ -50,6 +52,8 @@ class RunState:
     micro_batch: int | None
     bf16: bool
     stopped: str | None
+    restarts: int
+    restarted_after: int
     tensors: dict[str, Tensor]
 
 

@@ -18,6 +18,7 @@ from pinembed.metrics.probes import EffectiveRank
 from pinembed.metrics.split_metrics import SplitScores
 from pinembed.nouns.progress import Progress
 from pinembed.reports.finetune import EpochRecord
+from pinembed.training.budget import Budget
 from pinembed.training.checkpoint import Checkpoint, RunState
 from pinembed.training.datasets import SplitDataset
 from pinembed.training.evaluator import BatchNormRecalibration, Evaluator, epoch_record, shown_figures
@@ -28,44 +29,10 @@ from pinembed.training.recipe import Recipe
 from pinembed.training.trainer import Trainer, choose_bf16
 from pinembed.training.world import World
 
-TIMED_STEPS = (5, 10, 20, 40, 80)
-
-
-class Budget:
-    """Fits the number of steps to the time; several times early on, for first steps are slow and machines shared.
-
-    Args:
-        minutes: from the start of the run; None for as long as it takes.
-    """
-
-    def __init__(
-        self, minutes: float | None, *, epochs: int, steps_per_epoch: int, world: World, progress: Progress
-    ) -> None:
-        self._budget_s = None if minutes is None else 60 * minutes
-        self._wanted_steps = epochs * steps_per_epoch
-        self._steps_per_epoch = steps_per_epoch
-        self._world = world
-        self._progress = progress
-        self._timed = (0, 0.0)
-
-    def fitted(self, total_steps: int, *, done: int, training_s: float, validation_s: float, started_s: float) -> int:
-        """How many steps the run may have; `started_s` is a reading of the monotonic clock."""
-        if self._budget_s is None or done not in TIMED_STEPS:
-            return total_steps
-        timed_step, timed_s = self._timed
-        self._timed = (done, training_s)
-        step_s = (training_s - timed_s) / (done - timed_step)
-        epoch_s = step_s * self._steps_per_epoch + validation_s
-        left_s = self._budget_s - (time.monotonic() - started_s)
-        fitting = done + int(max(left_s, 0) / epoch_s * self._steps_per_epoch)
-        steps = self._world.broadcast(min(fitting, self._wanted_steps))
-        if steps != total_steps:
-            self._progress.say(f"--minutes allows {steps} steps, {steps / self._steps_per_epoch:.1f} epochs")
-        return steps
-
-
 STATE_EVERY_S = 30.0
 """Epochs of a second would spend more on writing their state than on learning."""
+FORGETTING = 2
+"""Epochs in a row below the start, by more than a standard error, that are no accident."""
 SENTINEL_SHARE = 0.5
 """Training that loses this much of the base's validation mAP has gone wrong and will not come back."""
 
@@ -138,11 +105,9 @@ class Epochs:
         self._seed = seed
         self._progress = progress
         self._steps_per_epoch = max(1, round(len(train.pixels) / recipe.batch_size))
-        self._budget = Budget(
-            minutes, epochs=recipe.epochs, steps_per_epoch=self._steps_per_epoch, world=world, progress=progress
-        )
+        self._minutes = minutes
         self._base_weights = {name: tensor.clone() for name, tensor in encoder.model.state_dict().items()}
-        self._projections_weights = self._base_weights
+        self._projections_weights = self._start_weights = self._base_weights
         self._loader = BatchLoader(encoder, recipe, train, captioner, world)
         self._world = world
         self._trainer: Trainer
@@ -155,7 +120,9 @@ class Epochs:
         self._shown = 0
         self._started_s = time.monotonic()
         self._kept_s = time.monotonic()
-        self._kept_step = 0
+        self._kept_epoch = 0
+        self._restarts = 0
+        self._restarted_after = 0
         self._validation_s = 0.0
 
     def run(self) -> TrainedRun:
@@ -167,12 +134,17 @@ class Epochs:
         # after each epoch, the images that recalibrate batch norms come on top
         self._validation_s *= 1 + self._recalibration.images / self._evaluator.images
         projections, projections_scores = self._warm_start(base_scores) if self._recipe.heads else (None, None)
+        start_scores = base_scores
+        if projections_scores is not None and projections_scores.mean_map > base_scores.mean_map:
+            start_scores, self._start_weights = projections_scores, self._projections_weights
+        self._encoder.model.load_state_dict(self._start_weights)
         self._start_trainer()
         while self._trainer.step_count < self._trainer.total_steps and self._stopped is None and not self._is_flat():
             try:
                 self._one_epoch(len(self._records), base_rank)
             except (TrainingError, NonFiniteEmbeddingError) as error:
                 self._stopped = error.message
+            self._restart_if_it_forgets(start_scores)
             self._keep_state(every_s=STATE_EVERY_S)
         self._keep_state(every_s=0)
         self._trainer.finish()
@@ -196,9 +168,9 @@ class Epochs:
     def _keep_state(self, *, every_s: float) -> None:
         """Write the state where it was last written so long ago, and an epoch was trained since."""
         is_due = time.monotonic() - self._kept_s >= every_s
-        if self._world.is_first and is_due and self._kept_step != self._trainer.step_count:
+        if self._world.is_first and is_due and self._kept_epoch != len(self._records):
             self._checkpoint.save(self._state())
-            self._kept_s, self._kept_step = time.monotonic(), self._trainer.step_count
+            self._kept_s, self._kept_epoch = time.monotonic(), len(self._records)
 
     def _is_flat(self) -> bool:
         """Further epochs of the plan would bring nothing that validation can see."""
@@ -227,20 +199,48 @@ class Epochs:
             return None, None
         record = epoch_record(0, scores, seconds=time.monotonic() - started_s)
         self._progress.say(f"fitted projections, {record.seconds:.0f} s: {shown_figures(record)}")
-        if scores.mean_map <= base_scores.mean_map:
-            self._encoder.model.load_state_dict(self._base_weights)
         return record, scores
 
-    def _start_trainer(self) -> None:
+    def _restart_if_it_forgets(self, start: SplitScores) -> None:
+        """Begin anew at a lower rate where training loses what it began with, and enough epochs are left."""
+        since = [record.mean_map for record in self._records[1 + self._restarted_after :]]
+        lost = len(since) >= FORGETTING and max(since[-FORGETTING:]) < start.mean_map - mean_map_error(start)
+        epochs_left = self._recipe.epochs - (len(self._records) - 1)
+        if not (lost or self._stopped) or self._restarts == self._recipe.restarts or epochs_left < FORGETTING:
+            return
+        self._restarts, self._restarted_after = self._restarts + 1, len(self._records) - 1
+        self._progress.say(
+            f"{self._stopped or 'validation stays below what training began with'}; it begins anew at "
+            f"{self._recipe.gentler(self._restarts).rates.image:.1e} of rate"
+        )
+        self._stopped = None
+        self._encoder.model.load_state_dict(self._start_weights)
+        micro_batch, bf16 = self._trainer.towers.micro_batch, self._trainer.towers.bf16
+        self._make_trainer()
+        self._trainer.towers.micro_batch, self._trainer.towers.bf16 = micro_batch, bf16
+
+    def _make_trainer(self) -> None:
+        epochs = self._recipe.epochs - self._restarted_after
         self._trainer = Trainer(
             self._encoder.model,
-            self._recipe,
-            total_steps=self._recipe.epochs * self._steps_per_epoch,
+            self._recipe.gentler(self._restarts),
+            total_steps=epochs * self._steps_per_epoch,
             standardise=self._encoder.standardise,
             encode_texts=encode_texts,
             seed=self._seed,
             world=self._world,
         )
+        self._budget = Budget(
+            self._minutes,
+            epochs=epochs,
+            steps_per_epoch=self._steps_per_epoch,
+            trained_s=self._training_s,
+            world=self._world,
+            progress=self._progress,
+        )
+
+    def _start_trainer(self) -> None:
+        self._make_trainer()
         if not self._resume():
             self._trainer.towers.bf16 = self._world.broadcast(
                 choose_bf16(self._trainer, self._loader, self._recipe.precision, self._progress)
@@ -333,6 +333,8 @@ class Epochs:
             micro_batch=self._trainer.towers.micro_batch,
             bf16=self._trainer.towers.bf16,
             stopped=self._stopped,
+            restarts=self._restarts,
+            restarted_after=self._restarted_after,
             tensors={
                 **{f"trainer.{name}": tensor for name, tensor in self._trainer.state().items()},
                 **{f"best.{name}": tensor for name, tensor in self._best_weights.items()},
@@ -349,11 +351,13 @@ class Epochs:
         self._training_s, self._shown = state.training_s, state.shown
         self._started_s = time.monotonic() - state.elapsed_s
         self._best_weights = _under(state.tensors, "best.")
+        self._restarts, self._restarted_after = state.restarts, state.restarted_after
+        self._make_trainer()
         self._trainer.restore(
             _under(state.tensors, "trainer."), step_count=state.step_count, total_steps=state.total_steps
         )
         self._trainer.towers.micro_batch, self._trainer.towers.bf16 = state.micro_batch, state.bf16
-        self._kept_step = state.step_count
+        self._kept_epoch = len(self._records)
         self._progress.say(f"going on after epoch {len(self._records) - 1} of the run that was interrupted")
         return True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -44,6 +44,8 @@ Source: Izmailov et al. 2018, Averaging weights leads to wider optima, arXiv:180
 SCRATCH_AVERAGE = 0.1
 TUNED_PHRASINGS = 3
 """Few images bring few words; two more texts cost 5 % of a step with a small text tower (docs/experiments)."""
+RESTARTS, RESTART_RATE = 2, 1 / 3
+"""A rate that suits new kinds of pictures makes a base forget those that it knows; validation says which it is."""
 LARGEST_BATCH, SMALLEST_BATCH, FEWEST_STEPS = 64, 16, 8
 IMAGES_SHOWN = 70_000
 FEWEST_EPOCHS, MOST_EPOCHS = 3, 30
@@ -75,6 +77,7 @@ class Recipe:
         patience: epochs without a gain on validation after which training ends; None for all epochs.
         keeps_statistics: batch norms use the base's mean and variance in training, in place of each batch's.
         phrasings: sampled descriptions of an image in a step, beside its name.
+        restarts: times that training may begin anew at RESTART_RATE of its rate where validation falls below the start.
     """
 
     epochs: int
@@ -98,6 +101,13 @@ class Recipe:
     keeps_statistics: bool = False
     phrasings: int = 1
     early_px: int | None = None
+    restarts: int = 0
+
+    def gentler(self, restarts: int) -> Recipe:
+        """As it is after so many restarts."""
+        share = RESTART_RATE**restarts
+        rates = replace(self.rates, image=share * self.rates.image, text=share * self.rates.text)
+        return replace(self, rates=rates)
 
     def side_px(self, done: float) -> int | None:
         """Side of the views after this share of the run; None for the encoder's own."""
@@ -154,6 +164,7 @@ def make_recipe(model: nn.Module, settings: FinetuneSettings, *, train_images: i
         heads=settings.heads and not settings.random_init,
         l2sp=settings.l2sp,
         lora=settings.lora,
+        restarts=0 if settings.random_init or settings.lora or settings.lr is not None else RESTARTS,
     )
 
 
