@@ -164,8 +164,11 @@ def remember(name: str, key: str, value: str, *, at_most: int | None = None) -> 
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{os.getpid()}")
-        partial.write_text(json.dumps(kept, indent=1), encoding="utf-8")
-        partial.replace(path)
+        try:
+            partial.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+            partial.replace(path)
+        finally:  # a full disk leaves an empty file
+            partial.unlink(missing_ok=True)
 
 
 def _path(name: str) -> Path:

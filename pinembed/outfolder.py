@@ -16,7 +16,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pinembed.errors import OutputError, OutputExistsError, UsageError
@@ -97,6 +97,34 @@ def check_output(out: Path, *, overwrite: bool) -> None:
     place = next((folder for folder in out.parents if folder.exists()), out)
     with _os_errors_as_sentences(out, place):
         check_writable(place)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a file to write beside its place; it takes its place when the block ends well, and goes when it does not.
+
+    Raises:
+        OutputError: the disk is full.
+        OSError: whatever else the system says; the caller knows which option named the file.
+    """
+    place = Path(os.path.realpath(path))
+    is_special = place.exists() and not place.is_file()  # a terminal or a pipe takes what comes
+    partial = place if is_special else place.with_name(f".{place.name}.partial-{secrets.token_hex(4)}")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        if not is_special:
+            partial.replace(place)
+    except OSError as error:
+        if error.errno in FULL:
+            raise OutputError(
+                f"{path} cannot be written: {error.strerror}.", remedy="Free disk space or give another place."
+            ) from error
+        raise
+    finally:
+        if not is_special:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
 
 
 def refuse_unknown_home(place: Path | str) -> None:

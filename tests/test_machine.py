@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import platform
 import subprocess
 import sys
@@ -73,3 +74,13 @@ def test_a_busy_neighbour_is_seen() -> None:
             assert any(running_neighbours() >= 1 for _ in range(20))
         finally:
             neighbour.kill()
+
+
+def test_a_memory_that_cannot_be_kept_leaves_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setenv("PINEMBED_CACHE", str(tmp_path))
+    monkeypatch.setattr(Path, "replace", full)
+    remember("memory", "key", "value")
+    assert list(tmp_path.iterdir()) == []

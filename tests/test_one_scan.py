@@ -65,7 +65,7 @@ def test_ids_splits_and_columns_are_the_same(folder: Path) -> None:
     assert [(item_id, name, split) for item_id, name, _, _, split in found] == [
         ("8", "a.png", None),
         ("dev/b.png", "dev/b.png", "val"),
-        ("", "test/c.png", ""),
+        ("test/c.png", "test/c.png", "test"),  # what is empty is none, as in a CSV
         ("007", "train/d.png", "train"),
         ("z.png", "z.png", "Holdout"),
     ]

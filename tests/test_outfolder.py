@@ -14,7 +14,8 @@ import pytest
 
 from pinembed import outfolder
 from pinembed.errors import OutputError, OutputExistsError, StoppedError
-from pinembed.outfolder import check_file, check_output, claimed_folder, staged_folder
+from pinembed.images.contact_sheet import draw_sheet
+from pinembed.outfolder import check_file, check_output, claimed_folder, staged_folder, whole_file
 
 
 def write(out: Path, text: str = "new", *, overwrite: bool = False) -> None:
@@ -390,3 +391,39 @@ def test_the_root_of_a_file_system_is_refused_before_the_work(tmp_path, monkeypa
     monkeypatch.setattr("os.path.ismount", lambda path: path == tmp_path)
     with pytest.raises(OutputError, match="is the root of a file system of its own"):
         check_output(tmp_path, overwrite=False)
+
+
+def refuse_to_rename(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def refused(self: Path, target: Path) -> Path:
+        raise OSError(number, os.strerror(number), str(target))
+
+    monkeypatch.setattr(Path, "replace", refused)
+
+
+@pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, OutputError), (errno.EPERM, OSError)])
+def test_a_file_that_cannot_be_written_stays_as_it_was(number, kind, tmp_path, monkeypatch) -> None:
+    out = tmp_path / "sheet.png"
+    out.write_text("old")
+    refuse_to_rename(monkeypatch, number)
+    with pytest.raises(kind), whole_file(out) as file:
+        file.write_text("half")
+    assert [path.name for path in tmp_path.iterdir()] == ["sheet.png"]
+    assert out.read_text() == "old"
+
+
+def test_a_file_is_written_where_a_link_leads_and_a_pipe_takes_what_comes(tmp_path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "there" / "file")
+    with whole_file(tmp_path / "link") as file:
+        file.write_text("new")
+    assert (tmp_path / "there" / "file").read_text() == "new"
+    assert (tmp_path / "link").is_symlink()
+    with whole_file(Path("/dev/null")) as file:
+        assert file == Path("/dev/null")
+    assert Path("/dev/null").is_char_device()
+
+
+def test_a_full_disk_leaves_nothing_of_a_contact_sheet(tmp_path, monkeypatch) -> None:
+    refuse_to_rename(monkeypatch, errno.ENOSPC)
+    with pytest.raises(OutputError, match=r"s.png cannot be written: No space left on device"):
+        draw_sheet([], heading="none", path=tmp_path / "s.png")
+    assert list(tmp_path.iterdir()) == []

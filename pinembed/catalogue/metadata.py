@@ -114,12 +114,22 @@ def _parsed(path: Path, notes: list[str]) -> pa.Table:
         table.validate(full=True)  # Arrow's readers of JSON and Parquet let text pass that is not UTF-8
         refuse_repeated(table.column_names)
         return with_item_columns_as_text(_without_nameless(path, table))
-    except (OSError, pa.ArrowException, UnicodeError, csv.Error, ValueError, RecursionError) as error:
-        words = " ".join(str(error).split())[:WORDS_OF_ERROR]
-        raise DataError(
-            f"{path} cannot be read as metadata: {words or type(error).__name__}",
-            remedy="Give UTF-8 CSV with a header line, JSON lines, or Parquet.",
-        ) from error
+    except OSError as error:
+        if error.errno is not None:  # the system's; Arrow gives its own no number
+            raise DataError(
+                f"{path} cannot be read: {error.strerror or error}.", remedy="Check the path and its permissions."
+            ) from error
+        raise _no_metadata(path, error) from error
+    except (pa.ArrowException, UnicodeError, csv.Error, ValueError, RecursionError) as error:
+        raise _no_metadata(path, error) from error
+
+
+def _no_metadata(path: Path, error: Exception) -> DataError:
+    words = " ".join(str(error).split())[:WORDS_OF_ERROR]
+    return DataError(
+        f"{path} cannot be read as metadata: {words or type(error).__name__}",
+        remedy="Give UTF-8 CSV with a header line, JSON lines, or Parquet.",
+    )
 
 
 def _with_names(path: Path, table: pa.Table) -> pa.Table:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pinembed.errors import MissingExtraError, OutputError, UsageError
 from pinembed.nouns.scores import Estimate, SliceChange, Verdict
-from pinembed.outfolder import check_file
+from pinembed.outfolder import check_file, whole_file
 from pinembed.reports.evaluate import StorageFormat
 
 if TYPE_CHECKING:
@@ -141,7 +141,8 @@ def save_plot(figure: Figure, path: Path) -> None:
         OutputError: the file cannot be written.
     """
     try:
-        figure.savefig(path, dpi=120, format="png")
+        with whole_file(path) as file:
+            figure.savefig(file, dpi=120, format="png")
     except OSError as error:
         raise OutputError(
             f"{path} could not be written: {error.strerror or error}.", remedy="Give --plot another place."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import os
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from pinembed.errors import DataError, OutputExistsError, UsageError
 from pinembed.flags.stored import StoredRows
 from pinembed.nouns.flag import APPEALED, CLEARED, CONFIRMED, Flag, flag_key
-from pinembed.outfolder import check_file
+from pinembed.outfolder import check_file, whole_file
 
 COLUMNS = ("answer", "by", "check", "id", "file", "evidence", "score", "state", "version", "sha256")
 NEEDED = ("answer", "check", "sha256")
@@ -32,25 +31,21 @@ def write_answer_file(path: Path, flags: Iterable[Flag], rows: StoredRows) -> No
     Raises:
         OutputExistsError: the file holds answers, or is no such file.
         UsageError: it cannot be written.
+        OutputError: the disk is full.
     """
     _refuse_to_lose_answers(path)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", newline="", encoding="utf-8") as file:
+        with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=COLUMNS, extrasaction="ignore")
             writer.writeheader()
             for flag in flags:
                 row = rows.first(flag.sha256)
                 cells = {"id": row["id"], "file": f"{row['folder']}/{row['file_name']}", "score": f"{flag.score:.4g}"}
                 writer.writerow({name: _harmless(value) for name, value in (_cells(flag) | cells).items()})
-        partial.replace(path)
     except OSError as error:
         raise UsageError(
             f"--appeals {path} cannot be written: {error.strerror or error}.", remedy="Give another file name."
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _cells(flag: Flag) -> dict[str, object]:

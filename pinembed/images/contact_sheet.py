@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from pinembed.errors import ImageError, UsageError
 from pinembed.images.decode import read_image
+from pinembed.outfolder import whole_file
 
 COLUMNS = 5
 CELL_PX = 232
@@ -62,8 +63,8 @@ def draw_sheet(cells: Sequence[SheetCell], *, heading: str, path: Path) -> None:
         top_px = HEADING_PX + index // columns * (CELL_PX + text_px)
         _draw_cell(sheet, draw, cell, index + 1, left_px, top_px, text_px)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(path, "PNG", optimize=True)
+        with whole_file(path) as file:
+            sheet.save(file, "PNG", optimize=True)
     except OSError as error:
         raise UsageError(
             f"--sheet {path} cannot be written: {error.strerror or error}.", remedy="Give another file name."

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from pinembed.errors import MissingExtraError, ModelError, StoppedError
+from pinembed.evaluation.plot import save_plot
 from pinembed.machine import choose_device
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import check_file
@@ -68,8 +69,7 @@ def draw(report: BenchVlmReport, path: Path) -> None:
     share_axes.set_xticks(indices, [str(count) for count in images])
     share_axes.set(title="full model: share of the time", xlabel="images in the prompt", ylim=(0, 1))
     share_axes.legend(fontsize=8, loc="lower right")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    save_plot(figure, path)
 
 
 FLOAT_BYTES = 2  # a stored embedding is fp16

@@ -11,7 +11,7 @@ from pinembed.generation.reading import hold
 from pinembed.generation.record import REPORT, read_record
 from pinembed.nightly.atlas import read_atlas, write_parquet
 from pinembed.nightly.page import HTML, JSON, MARKDOWN
-from pinembed.outfolder import check_file
+from pinembed.outfolder import check_file, whole_file
 from pinembed.reports.refresh import HomeReport
 from pinembed.settings.home import ReportSettings
 
@@ -55,7 +55,8 @@ def report(settings: ReportSettings) -> HomeReport:
 
 def _write(path: Path, content: bytes) -> None:
     try:
-        path.write_bytes(content)
+        with whole_file(path) as file:
+            file.write_bytes(content)
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written: {error.strerror or error}.", remedy="Give another file name."

@@ -11,7 +11,7 @@ from typing import Any
 from pinembed.errors import OutputError
 from pinembed.images.contact_sheet import SheetCell, draw_sheet
 from pinembed.nouns.progress import SILENT, Progress
-from pinembed.outfolder import check_file
+from pinembed.outfolder import check_file, whole_file
 from pinembed.reports.taste import Recommendation, TasteRecommendReport
 from pinembed.settings.taste import BLEND, TasteRecommendSettings
 from pinembed.table.address import parse_address
@@ -91,15 +91,13 @@ def _line(user: str, picks: list[Pick]) -> str:
 
 def _write(out: Path, lines: Iterator[str], progress: Progress) -> int:
     """The file appears whole or not at all."""
-    partial = out.with_name(f".{out.name}.partial")
     count = 0
     try:
-        with partial.open("w", encoding="utf-8") as file:
+        with whole_file(out) as partial, partial.open("w", encoding="utf-8") as file:
             for line in lines:
                 file.write(line + "\n")
                 count += 1
                 progress.advance()
-        partial.replace(out)
     except OSError as error:
         raise OutputError(
             f"--out {out} cannot be written: {error.strerror or error}.", remedy="Give another file."
