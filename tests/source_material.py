@@ -77,7 +77,7 @@ def refresh_entry(folder: Path, file: str) -> None:
 
     manifest = Manifest.from_json(json.loads((folder / "manifest.json").read_text()))
     stored = manifest.to_json()
-    for entry in (*stored["shards"], stored["index"]):
+    for entry in (*stored["shards"], *stored["index"]):
         if entry["file"] == file:
             fresh = hash_file(folder / file, rows=entry["rows"])
             entry.update(size_bytes=fresh.size_bytes, sha256=fresh.sha256)

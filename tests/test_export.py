@@ -61,7 +61,8 @@ def test_export_writes_a_source_that_gives_the_tables_rows(cli: Cli, table: str,
     assert (report["items"], report["dim"], report["shards"], report["format"]) == (25, DIM, 1, "source")
     assert report["fingerprint"] == SPEC.fingerprint
     assert report["size_bytes"] == sum(
-        (tmp_path / "source" / name).stat().st_size for name in ("embeddings-00000.safetensors", "ids.safetensors")
+        (tmp_path / "source" / name).stat().st_size
+        for name in ("embeddings-00000.safetensors", "ids-00000.safetensors")
     )
     source = EmbeddingSource.open(tmp_path / "source")
     assert source.spec == SPEC
@@ -178,11 +179,11 @@ def run_export(table: str, out: Path, prelude: str) -> subprocess.CompletedProce
 
 DIE_AT_THE_INDEX = """
 import os, signal
-from pinembed.source import writer
+from pinembed.source import index_writer
 def die(self):
     os.kill(os.getpid(), signal.{signal})
     signal.pause()
-writer._Ids.finish = die
+index_writer.IndexWriter.finish = die
 """
 
 

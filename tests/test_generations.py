@@ -15,7 +15,7 @@ import pytest
 
 from pinembed.errors import GenerationError, UsageError
 from pinembed.generation import build
-from pinembed.generation.build import clone_folder, prune, share_equal_files
+from pinembed.generation.build import clone_folder, prune
 from pinembed.generation.home import Home
 from pinembed.generation.ledger import await_switch, read_ledger
 from pinembed.generation.reading import hold, pinned
@@ -142,16 +142,6 @@ def test_a_clone_copies_where_the_file_system_has_no_links(
     assert {path.relative_to(old) for path in old.rglob("*")} == {
         path.relative_to(tmp_path / "clone") for path in (tmp_path / "clone").rglob("*")
     }
-
-
-def test_equal_files_of_two_exports_take_no_second_place(tmp_path: Path) -> None:
-    for name in ("old", "new"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "same").write_text("same")
-        (tmp_path / name / "other").write_text(name)
-    assert share_equal_files(tmp_path / "new", tmp_path / "old") == 4
-    assert (tmp_path / "new" / "same").samefile(tmp_path / "old" / "same")
-    assert (tmp_path / "new" / "other").read_text() == "new"
 
 
 @pytest.mark.parametrize("damage", ["gone", "new", "changed"])

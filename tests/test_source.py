@@ -24,7 +24,7 @@ from pinembed import EmbeddingSource
 from pinembed.errors import NonFiniteEmbeddingError, PinembedError, SourceError, UnknownItemError
 from pinembed.jobs.verify import verify
 from pinembed.settings.source import VerifySettings
-from pinembed.source import id_index, writer
+from pinembed.source import id_index, index_writer
 from pinembed.source import id_index as id_hash
 from pinembed.source.writer import write_source
 from tests.source_material import (
@@ -118,7 +118,7 @@ def test_source_tells_ids_apart_that_share_a_hash(tmp_path: Path, monkeypatch: p
     def one_bit(ids_utf8: Any) -> Any:
         return np.array([hashlib.sha256(item_id).digest()[0] & 1 for item_id in ids_utf8], np.uint64)
 
-    for module in (writer, id_index):
+    for module in (index_writer, id_index):
         monkeypatch.setattr(module, "hash_ids", one_bit)
     source = EmbeddingSource.open(make_source(tmp_path / "source"))
     np.testing.assert_array_equal(source.get(item_ids(25)), embeddings(25))
@@ -137,7 +137,7 @@ def test_source_is_the_same_bytes_each_time_and_whatever_the_batches(tmp_path: P
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
         "SHA256SUMS",
         *(f"embeddings-0000{number}.safetensors" for number in range(3)),
-        "ids.safetensors",
+        "ids-00000.safetensors",
         "manifest.json",
     ]
     for path in (tmp_path / "a").iterdir():
@@ -146,7 +146,7 @@ def test_source_is_the_same_bytes_each_time_and_whatever_the_batches(tmp_path: P
 
 def test_source_shards_are_safetensors_that_the_library_reads(folder: Path) -> None:
     np.testing.assert_array_equal(load_file(folder / FIRST_SHARD)["embeddings"], embeddings(25)[:10])
-    index = load_file(folder / "ids.safetensors")
+    index = load_file(folder / "ids-00000.safetensors")
     assert (np.diff(index["hash"].astype(object)) > 0).all()
     assert bytes(index["utf8"]).decode() == "".join(item_ids(25))
 
@@ -178,7 +178,7 @@ def test_source_document_prints_the_bytes_of_its_example(tmp_path: Path) -> None
     rows_ND = np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float16)
     write_source(tmp_path, spec, [(["a", "b", "ü"], rows_ND)], count=3)
     document = (Path(__file__).parent.parent / "docs" / "embedding-source.md").read_text(encoding="utf-8")
-    index = load_file(tmp_path / "ids.safetensors")
+    index = load_file(tmp_path / "ids-00000.safetensors")
     for values in (
         ", ".join(f"{value:x}" for value in index["hash"].tolist()),
         ", ".join(map(str, index["row"].tolist())),
@@ -264,14 +264,14 @@ def truncate(path: Path) -> None:
     os.truncate(path, path.stat().st_size - 1)
 
 
-@pytest.mark.parametrize("file", [FIRST_SHARD, "embeddings-00002.safetensors", "ids.safetensors"])
+@pytest.mark.parametrize("file", [FIRST_SHARD, "embeddings-00002.safetensors", "ids-00000.safetensors"])
 def test_source_open_refuses_a_truncated_file(folder: Path, file: str) -> None:
     truncate(folder / file)
     with pytest.raises(SourceError, match=rf"{file} has \d+ bytes; the manifest says \d+"):
         EmbeddingSource.open(folder)
 
 
-@pytest.mark.parametrize("file", [FIRST_SHARD, "ids.safetensors"])
+@pytest.mark.parametrize("file", [FIRST_SHARD, "ids-00000.safetensors"])
 def test_source_open_refuses_a_missing_file(folder: Path, file: str) -> None:
     (folder / file).unlink()
     with pytest.raises(SourceError, match=f"{file} is missing; the manifest names it"):
@@ -301,8 +301,8 @@ EDITS: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda m: m.update(count=24), "count is 24, but the shards hold 25 rows together"),
     (lambda m: m.update(count=-1), "count is -1; wanted a whole number"),
     (lambda m: m.update(count=25.0), "count is 25.0; wanted a whole number"),
-    (lambda m: m["index"].update(rows=24), "count is 25, but the index holds 24 ids"),
-    (lambda m: m.update(index=None), "format pinembed-source has no index entry"),
+    (lambda m: m["index"][0].update(rows=24), "count is 25, but the index holds 24 ids"),
+    (lambda m: m.update(index=[]), "format pinembed-source has no index entry"),
     (lambda m: m["shards"].append(m["shards"][0]), "a file name stands there twice"),
     (lambda m: m["shards"][0].update(file="../x.safetensors"), r"the file name '\.\./x\.safetensors' is no plain name"),
     (lambda m: m["shards"][0].update(file="/etc/passwd"), "the file name '/etc/passwd' is no plain name"),
@@ -418,7 +418,7 @@ def test_source_get_tells_of_a_shard_that_was_cut_short_meanwhile(folder: Path) 
 
 def rewrite_index(folder: Path, **changes: Callable[[Any], Any]) -> None:
     """Change tensors of the index, in the order that the format wants."""
-    path = folder / "ids.safetensors"
+    path = folder / "ids-00000.safetensors"
     tensors = load_file(path)
     for name, change in changes.items():
         tensors[name] = change(tensors[name].copy())
@@ -430,7 +430,7 @@ def rewrite_index(folder: Path, **changes: Callable[[Any], Any]) -> None:
 
 def test_source_find_tells_of_an_index_that_names_rows_beyond_the_last(folder: Path) -> None:
     rewrite_index(folder, row=lambda row: row + np.uint64(2**63))
-    with pytest.raises(SourceError, match=r"ids.safetensors is damaged: it names rows beyond the last one"):
+    with pytest.raises(SourceError, match=r"ids-00000.safetensors is damaged: it names rows beyond the last one"):
         EmbeddingSource.open(folder).get(item_ids(25))
 
 

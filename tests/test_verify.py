@@ -32,7 +32,7 @@ from tests.source_material import (
 
 Cli = Callable[..., CliResult]
 SHARD = "embeddings-00001.safetensors"
-INDEX = "ids.safetensors"
+INDEX = "ids-00000.safetensors"
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_verify_finds_a_wrong_count(folder: Path) -> None:
 
 def test_verify_finds_a_count_that_was_changed_everywhere_in_the_manifest(folder: Path) -> None:
     def shrink(stored: dict) -> None:  # type: ignore[type-arg]
-        stored["count"] = stored["index"]["rows"] = 24
+        stored["count"] = stored["index"][0]["rows"] = 24
         stored["shards"][2]["rows"] = 4
 
     edit_manifest(folder, shrink)

@@ -75,36 +75,6 @@ def _copy(old: Path, new: Path) -> int:
     return new.stat().st_size
 
 
-def share_equal_files(new: Path, old: Path) -> int:
-    """Let files of the new folder that are the same in the old one be the old ones; returns the bytes that it saves.
-
-    Raises:
-        OSError: a file cannot be read or renamed.
-    """
-    saved = 0
-    for path in sorted(new.rglob("*")):
-        twin = old / path.relative_to(new)
-        if path.is_file() and twin.is_file() and not path.samefile(twin) and _same_bytes(path, twin):
-            beside = path.with_name(f".{path.name}.shared")
-            beside.unlink(missing_ok=True)
-            if link_or_copy(twin, beside) == 0:
-                saved += path.stat().st_size
-                beside.replace(path)
-            else:
-                beside.unlink()
-    return saved
-
-
-def _same_bytes(one: Path, other: Path) -> bool:
-    if one.stat().st_size != other.stat().st_size:
-        return False
-    with one.open("rb") as ours, other.open("rb") as theirs:
-        while piece := ours.read(1 << 20):
-            if piece != theirs.read(1 << 20):
-                return False
-    return True
-
-
 def seal(home: Home, record: Generation) -> Generation:
     """Make `next` a generation: its record with the list of its files, on the disk, read-only, renamed.
 

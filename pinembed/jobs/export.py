@@ -9,15 +9,18 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pinembed.errors import SourceError
 from pinembed.flags.hidden import HiddenRows, hidden_rows
 from pinembed.nouns.manifest import SGLANG_FORMAT, VLLM_FORMAT, Manifest
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import check_output, staged_folder
 from pinembed.reports.source import ExportReport
 from pinembed.settings.source import ExportSettings
+from pinembed.source.continued import continue_source
+from pinembed.source.embedding_source import EmbeddingSource
 from pinembed.source.formats import Lines, write_json_lines, write_npy, write_parquet
 from pinembed.source.manifest_file import rewrite_manifest
-from pinembed.source.rows import Floats, rows_of_batch
+from pinembed.source.rows import Floats, Rows, rows_of_batch
 from pinembed.source.writer import write_source
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.schema import IMAGE_VECTOR
@@ -100,12 +103,15 @@ def _write(
         return write_parquet(folder, table.spec, batches, schema=schema, count=count, shard_bytes=shard_bytes)
     dtype = SOURCE_DTYPES[table.dtype]
     batch_rows = BATCH_ROWS if lines_of is None else SERVING_BATCH_ROWS
-    rows = map(rows_of_batch, _counted(table, ("id", "vector"), batch_rows, left_out, progress))
+
+    def rows() -> Iterator[Rows]:
+        return map(rows_of_batch, _counted(table, ("id", "vector"), batch_rows, left_out, progress))
+
     if lines_of is not None:
         return write_json_lines(
             folder,
             table.spec,
-            rows,
+            rows(),
             format=SERVING_MANIFESTS[format],
             lines_of=lines_of,
             count=count,
@@ -113,8 +119,23 @@ def _write(
             shard_bytes=shard_bytes,
         )
     if format == "npy":
-        return write_npy(folder, table.spec, rows, count=count, dtype=dtype)
-    return write_source(folder, table.spec, rows, count=count, dtype=dtype, shard_bytes=shard_bytes)
+        return write_npy(folder, table.spec, rows(), count=count, dtype=dtype)
+    base = None if settings.base is None else _base(settings.base, table, dtype)
+    if base is not None:
+        with base:
+            continued = continue_source(folder, base, rows(), count=count, shard_bytes=shard_bytes)
+        if continued is not None:
+            return continued
+    return write_source(folder, table.spec, rows(), count=count, dtype=dtype, shard_bytes=shard_bytes)
+
+
+def _base(folder: Path, table: EmbeddingTable, dtype: str) -> EmbeddingSource | None:
+    """The earlier source; None where it holds vectors of another kind, or cannot be read."""
+    try:
+        base = EmbeddingSource.open(folder)
+    except SourceError:
+        return None
+    return base if (base.spec.fingerprint, base.dtype) == (table.spec.fingerprint, dtype) else None
 
 
 def _counted(

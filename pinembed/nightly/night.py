@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pinembed.errors import CheckError, OutOfTimeError, TooManyFailuresError
-from pinembed.generation.build import clone_folder, share_equal_files
+from pinembed.generation.build import clone_folder
 from pinembed.generation.home import Home
 from pinembed.generation.ledger import Attempt, Ledger
 from pinembed.generation.record import ENCODER, MODEL, SOURCE, TABLE, TABLE_NAME
@@ -215,7 +215,7 @@ class Night:
         return {"counts": counts, "fingerprint": report.fingerprint, "failures": dict(report.failures), **speed}
 
     def export(self) -> None:
-        """Write the source, check every byte of it, and share with the last one what is the same."""
+        """Write the source with the files of the last one that are still the same, and check every byte of it."""
         place = self._folder / SOURCE
         base_source = None if self._base is None else self._base / SOURCE
         encoded = self._book.done["encode"]
@@ -223,15 +223,14 @@ class Night:
 
         def work() -> dict[str, Any]:
             options = {"shard_mib": self._shard_mib(rows), **self._config.export}
-            report = self._jobs.export(ExportSettings(table=self._table, out=place, **options))
+            report = self._jobs.export(ExportSettings(table=self._table, out=place, base=base_source, **options))
             found = self._jobs.verify(VerifySettings(folder=place))
             if found.findings:
                 raise CheckError(
                     f"The exported source is not what was written: {found.findings[0].detail}",
                     remedy="Check the disk, and run the same command again; the generation in use goes on serving.",
                 )
-            shared = 0 if base_source is None else share_equal_files(place, base_source)
-            return {"items": report.items, "size_bytes": report.size_bytes, "shared_bytes": shared}
+            return {"items": report.items, "size_bytes": report.size_bytes}
 
         self._step("export", "from the table", [encoded.key, self._config.export], work, outputs=(place,))
 

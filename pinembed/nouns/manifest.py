@@ -98,7 +98,7 @@ class Manifest:
         dtype: of a float, `float16` or `float32`.
         shards: the files that hold the embeddings, in row order.
         hidden: rows that were left out; None where nothing was asked to be hidden.
-        index: the file that finds an id's row; None for formats that hold the ids beside the vectors.
+        index: the files that find an id's row, in row order; none in formats that hold the ids beside the vectors.
     """
 
     format: str
@@ -108,13 +108,13 @@ class Manifest:
     dim: int
     dtype: str = DTYPE
     shards: tuple[ManifestFile, ...]
-    index: ManifestFile | None
+    index: tuple[ManifestFile, ...] = ()
     hidden: Hidden | None = None
 
     @property
     def files(self) -> tuple[ManifestFile, ...]:
         """Every file but the manifest and the checksum list."""
-        return self.shards if self.index is None else (*self.shards, self.index)
+        return (*self.shards, *self.index)
 
     @property
     def size_bytes(self) -> int:
@@ -137,7 +137,7 @@ class Manifest:
             "dim": self.dim,
             "dtype": self.dtype,
             "shards": [dataclasses.asdict(shard) for shard in self.shards],
-            "index": None if self.index is None else dataclasses.asdict(self.index),
+            "index": [dataclasses.asdict(file) for file in self.index],
             **({} if self.hidden is None else {"hidden": dataclasses.asdict(self.hidden)}),
         }
 
@@ -148,7 +148,6 @@ class Manifest:
         Raises:
             KeyError, TypeError, ValueError: a field is missing, or of a value that cannot be.
         """
-        index = stored["index"]
         manifest = cls(
             format=stored["format"],
             version=stored["version"],
@@ -157,7 +156,7 @@ class Manifest:
             dim=stored["dim"],
             dtype=stored["dtype"],
             shards=tuple(ManifestFile.from_json(shard) for shard in stored["shards"]),
-            index=None if index is None else ManifestFile.from_json(index),
+            index=tuple(ManifestFile.from_json(file) for file in stored["index"]),
             hidden=Hidden.from_json(stored["hidden"]) if stored.get("hidden") is not None else None,
         )
         if manifest.format not in FORMATS:
@@ -193,10 +192,11 @@ def _check_counts(manifest: Manifest) -> None:
     held = sum(shard.rows for shard in manifest.shards)
     if held != manifest.count:
         raise ValueError(f"count is {manifest.count}, but the shards hold {held} rows together")
-    if (manifest.index is None) == (manifest.format in INDEXED_FORMATS):
-        raise ValueError(f"format {manifest.format} {'has no' if manifest.index is None else 'has an'} index entry")
-    if manifest.index is not None and manifest.index.rows != manifest.count:
-        raise ValueError(f"count is {manifest.count}, but the index holds {manifest.index.rows} ids")
+    if bool(manifest.index) != (manifest.format in INDEXED_FORMATS):
+        raise ValueError(f"format {manifest.format} {'has an' if manifest.index else 'has no'} index entry")
+    listed = sum(file.rows for file in manifest.index)
+    if manifest.index and listed != manifest.count:
+        raise ValueError(f"count is {manifest.count}, but the index holds {listed} ids")
 
 
 def _whole_number(value: Any, name: str) -> None:

@@ -13,6 +13,7 @@ from pinembed.settings.option import (
     Option,
     OutOption,
     OverwriteOption,
+    PythonOnly,
     ReadTableOption,
     described,
 )
@@ -65,6 +66,10 @@ class ExportSettings:
     ] = ()
     shard_mib: Annotated[int, Option("Most MiB in one file; npy is always one file.", min=1)] = 256
     overwrite: OverwriteOption = False
+    base: Annotated[
+        Path | None,
+        PythonOnly("An earlier source of the table; its files are taken over as far as their rows are still the same."),
+    ] = None
 
     def __post_init__(self) -> None:
         check_names(self.hide, "--hide")

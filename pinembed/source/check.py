@@ -8,19 +8,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from pinembed.errors import SourceError
 from pinembed.nouns.manifest import NPY_FORMAT, PARQUET_FORMAT, SOURCE_FORMAT, Manifest, ManifestFile
 from pinembed.reports.source import Finding
 from pinembed.source.formats import npy_header
-from pinembed.source.id_index import IDS_PER_READ, IdIndex, hash_ids
+from pinembed.source.id_index import IDS_PER_READ, IndexFile, hash_ids
 from pinembed.source.manifest_file import (
     CHECKSUMS,
     MANIFEST,
@@ -78,53 +77,71 @@ def _json_string(line: bytes) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def index_findings(index: IdIndex, file: str) -> Iterator[Finding]:
-    """Look at every entry of an index whose header is right."""
-    count = len(index)
-    if (index.hash_N[1:] < index.hash_N[:-1]).any():
-        yield Finding(file=file, problem="index", detail="the hashes do not ascend, so ids cannot be found")
-    if (index.offset_N[1:] < index.offset_N[:-1]).any():
-        yield Finding(file=file, problem="index", detail="the offsets of the ids do not ascend")
-        return
+def index_findings(files: Mapping[str, IndexFile]) -> Iterator[Finding]:
+    """Look at every entry of the index files whose headers are right.
+
+    Args:
+        files: by name, in row order.
+    """
+    sound: dict[str, IndexFile] = {}
+    for name, file in files.items():
+        if (file.hash_N[1:] < file.hash_N[:-1]).any():
+            yield Finding(file=name, problem="index", detail="the hashes do not ascend, so ids cannot be found")
+        broken = _broken_rows(file)
+        if broken:
+            yield Finding(file=name, problem="index", detail=broken)
+        else:
+            sound[name] = file
+            yield from _ids_findings(file, name)
+    yield from _duplicates(sound)
+
+
+def _broken_rows(file: IndexFile) -> str:
+    """Why the ids of a file cannot be told one from another; empty where they can."""
+    if (file.offset_N[1:] < file.offset_N[:-1]).any():
+        return "the offsets of the ids do not ascend"
+    count = len(file)
     listed_N = np.zeros(count, np.bool_)
-    in_range_N = index.row_N < count
-    listed_N[index.row_N[in_range_N].astype(np.int64)] = True
-    if not listed_N.all():
-        lost = int(count - listed_N.sum())
-        yield Finding(file=file, problem="index", detail=f"{lost} of {count} rows cannot be found by an id")
-        return
-    hash_of_row_N = np.empty(count, np.uint64)
-    hash_of_row_N[index.row_N.astype(np.int64)] = index.hash_N
-    yield from _ids_findings(index, hash_of_row_N, file)
-    yield from _duplicates(index, file)
+    listed_N[file.row_N[file.row_N < count].astype(np.int64)] = True
+    return "" if listed_N.all() else f"{int(count - listed_N.sum())} of {count} rows cannot be found by an id"
 
 
-def _ids_findings(index: IdIndex, hash_of_row_N: NDArray[np.uint64], file: str) -> Iterator[Finding]:
+def _ids_findings(file: IndexFile, name: str) -> Iterator[Finding]:
+    hash_of_row_N = np.empty(len(file), np.uint64)
+    hash_of_row_N[file.row_N.astype(np.int64)] = file.hash_N
     wrong = not_text = 0
-    for start in range(0, len(index), IDS_PER_READ):
-        ids_utf8 = [index.id_bytes(row) for row in range(start, min(start + IDS_PER_READ, len(index)))]
+    for start in range(0, len(file), IDS_PER_READ):
+        ids_utf8 = [file.id_bytes(row) for row in range(start, min(start + IDS_PER_READ, len(file)))]
         wrong += int((hash_ids(ids_utf8) != hash_of_row_N[start : start + len(ids_utf8)]).sum())
         not_text += sum(not _is_text(id_utf8) for id_utf8 in ids_utf8)
     if wrong:
-        yield Finding(file=file, problem="index", detail=f"{wrong} id(s) are filed under a hash that is not theirs")
+        yield Finding(file=name, problem="index", detail=f"{wrong} id(s) are filed under a hash that is not theirs")
     if not_text:
-        yield Finding(file=file, problem="index", detail=f"{not_text} id(s) are no UTF-8 text")
+        yield Finding(file=name, problem="index", detail=f"{not_text} id(s) are no UTF-8 text")
 
 
-def _duplicates(index: IdIndex, file: str) -> Iterator[Finding]:
-    """Equal ids have equal hashes, which stand side by side."""
-    shared = np.flatnonzero(index.hash_N[1:] == index.hash_N[:-1])
-    indices = np.union1d(shared, shared + 1)
+def _duplicates(files: Mapping[str, IndexFile]) -> Iterator[Finding]:
+    """Equal ids have equal hashes; they stand in one file or in two."""
+    if not files:
+        return
+    hash_N = np.concatenate([file.hash_N for file in files.values()])
+    order_N = np.argsort(hash_N, kind="stable")
+    shared = np.flatnonzero(hash_N[order_N[1:]] == hash_N[order_N[:-1]])
+    places = order_N[np.union1d(shared, shared + 1)]
+    starts = np.cumsum([0, *map(len, files.values())])
+    names = list(files)
     seen: set[bytes] = set()
-    twice: dict[str, None] = {}
-    for row in index.row_N[indices].tolist():
-        id_utf8 = index.id_bytes(row)
+    twice: dict[str, dict[str, None]] = {}
+    for place in places.tolist():
+        number = int(np.searchsorted(starts, place, side="right")) - 1
+        file = files[names[number]]
+        id_utf8 = file.id_bytes(int(file.row_N[place - int(starts[number])]))
         if id_utf8 in seen:
-            twice[id_utf8.decode(errors="replace")] = None
+            twice.setdefault(names[number], {})[id_utf8.decode(errors="replace")] = None
         seen.add(id_utf8)
-    if twice:
-        detail = f"{len(twice)} id(s) occur more than once: {shown_ids(list(twice))}"
-        yield Finding(file=file, problem="duplicate_id", detail=detail)
+    for name, ids in twice.items():
+        detail = f"{len(ids)} id(s) occur more than once: {shown_ids(list(ids))}"
+        yield Finding(file=name, problem="duplicate_id", detail=detail)
 
 
 def _is_text(id_utf8: bytes) -> bool:
@@ -175,8 +192,8 @@ class FolderCheck:
         self._compare_lists(self.manifest, checksums)
         for shard in self.manifest.shards:
             self._check_file(shard, self._shard_start(self.manifest, shard))
-        if self.manifest.index is not None and self._check_file(self.manifest.index, None):
-            self._check_index(self.manifest, self.manifest.index)
+        whole = [entry for entry in self.manifest.index if self._check_file(entry, None)]
+        self._check_index(self.manifest, whole)
 
     def _find(self, file: str, problem: str, detail: str) -> None:
         self.findings.append(Finding(file=file, problem=problem, detail=detail))
@@ -272,19 +289,23 @@ class FolderCheck:
             self._read(len(chunk))
             yield chunk
 
-    def _check_index(self, manifest: Manifest, entry: ManifestFile) -> None:
+    def _check_index(self, manifest: Manifest, entries: list[ManifestFile]) -> None:
         if manifest.format == NPY_FORMAT:
-            self.findings += json_lines_findings(self._folder / entry.file, entry)
+            for entry in entries:
+                self.findings += json_lines_findings(self._folder / entry.file, entry)
             return
+        files = {entry.file: file for entry in entries if (file := self._index_file(entry)) is not None}
+        self.findings += index_findings(files)
+
+    def _index_file(self, entry: ManifestFile) -> IndexFile | None:
         descriptor = self._open(entry.file)
         if descriptor is None:
-            return
+            return None
         try:
-            index = IdIndex(descriptor, count=manifest.count, file=entry.file)
+            return IndexFile(descriptor, count=entry.rows, file=entry.file)
         except SourceError as error:
             self._find(entry.file, "layout", error.message)
-        else:
-            self.findings += index_findings(index, entry.file)
+            return None
         finally:
             os.close(descriptor)
 

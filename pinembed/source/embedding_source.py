@@ -17,8 +17,8 @@ from pinembed.errors import SourceError, UnknownItemError
 from pinembed.generation.reading import Held, hold
 from pinembed.generation.record import SOURCE
 from pinembed.nouns.encoder_spec import EncoderSpec
-from pinembed.nouns.manifest import SOURCE_FORMAT, Manifest
-from pinembed.source.id_index import IdIndex
+from pinembed.nouns.manifest import SOURCE_FORMAT, Manifest, ManifestFile
+from pinembed.source.id_index import IdIndex, IndexFile
 from pinembed.source.manifest_file import folder_descriptor, read_manifest
 from pinembed.source.rows import Floats, non_finite_rows, refuse_non_finite, shown_ids
 from pinembed.source.shard_files import ShardFiles, open_listed
@@ -63,16 +63,12 @@ class EmbeddingSource:
         folder = Path(folder) if held is None else held.part(SOURCE)
         with folder_descriptor(folder) as descriptor:
             manifest = read_manifest(folder, descriptor)
-            if manifest.format != SOURCE_FORMAT or manifest.index is None:
+            if manifest.format != SOURCE_FORMAT:
                 raise SourceError(
                     f"{folder} holds a {manifest.format} export; wanted {SOURCE_FORMAT}.",
                     remedy="Make one with: pinembed export --table TABLE --out DIR",
                 )
-            index = open_listed(folder, descriptor, manifest.index)
-            try:
-                ids = IdIndex(index, count=manifest.count, file=str(folder / manifest.index.file))
-            finally:
-                os.close(index)
+            ids = IdIndex([_index_file(folder, descriptor, entry) for entry in manifest.index])
             return cls(folder, manifest, ids, ShardFiles(folder, descriptor, manifest), held=held)
 
     @property
@@ -162,6 +158,10 @@ class EmbeddingSource:
             yield ids, embedding_MD
             row += len(embedding_MD)
 
+    def stored(self, row_M: NDArray[np.int64]) -> Floats:
+        """As `rows`, of rows that are there, finite or not."""
+        return self._shards.take(row_M)
+
     def close(self) -> None:
         """Give the files back; happens by itself when the last reference goes."""
         self._shards.close()
@@ -179,3 +179,11 @@ class EmbeddingSource:
 
     def __repr__(self) -> str:
         return f"EmbeddingSource({str(self.folder)!r}: {len(self)} x {self.dim}, encoder {self.spec.fingerprint})"
+
+
+def _index_file(folder: Path, folder_descriptor: int, entry: ManifestFile) -> IndexFile:
+    descriptor = open_listed(folder, folder_descriptor, entry)
+    try:
+        return IndexFile(descriptor, count=entry.rows, file=str(folder / entry.file))
+    finally:
+        os.close(descriptor)

@@ -55,7 +55,7 @@ def write_json_lines(
             for line in lines_of(ids, embedding_ND):
                 files.add(line)
         shards = files.finish()
-    manifest = Manifest(format=format, encoder=spec, count=count, dim=spec.dim, dtype=dtype, shards=shards, index=None)
+    manifest = Manifest(format=format, encoder=spec, count=count, dim=spec.dim, dtype=dtype, shards=shards)
     write_manifest(folder, manifest)
     return manifest
 
@@ -122,7 +122,7 @@ def write_npy(folder: Path, spec: EncoderSpec, batches: Iterable[Rows], *, count
             dim=spec.dim,
             dtype=dtype,
             shards=(vectors.entry(count),),
-            index=ids.entry(count),
+            index=(ids.entry(count),),
         )
     write_manifest(folder, manifest)
     return manifest
@@ -183,7 +183,6 @@ def write_parquet(
         dim=spec.dim,
         dtype=dtype,
         shards=tuple(files.entries),
-        index=None,
     )
     write_manifest(folder, manifest)
     return manifest

@@ -38,12 +38,16 @@ def encode_id(item_id: str) -> bytes:
     return item_id.encode("utf-8", "surrogatepass")
 
 
-INDEX_FILE = "ids.safetensors"
 IDS_PER_READ = 8192
 
 
+def index_name(number: int) -> str:
+    """File name of the index file with this number."""
+    return f"ids-{number:05d}.safetensors"
+
+
 def index_tensors(count: int, utf8_bytes: int) -> dict[str, Tensor]:
-    """What the index file holds, in this order.
+    """What an index file holds, in this order.
 
     `hash` is sorted; `row[i]` is the row of the id with `hash[i]`; the id of row r is `utf8[offset[r]:offset[r + 1]]`.
     """
@@ -55,11 +59,11 @@ def index_tensors(count: int, utf8_bytes: int) -> dict[str, Tensor]:
     }
 
 
-class IdIndex(Sequence[str]):
-    """The ids of a source in row order, and the way back from an id to its row.
+class IndexFile:
+    """One mapped index file: the ids of a run of rows, counted from the first of them.
 
     Args:
-        descriptor: of the open index file; it may be closed afterwards.
+        descriptor: of the open file; it may be closed afterwards.
         file: the file's path, for messages.
 
     Raises:
@@ -79,31 +83,32 @@ class IdIndex(Sequence[str]):
         if int(self.offset_N[0]) != 0 or int(self.offset_N[-1]) != utf8_bytes:
             raise self.damaged("its offsets do not span the ids")
 
-    def rows_of(self, ids: Sequence[str]) -> NDArray[np.int64]:
-        """Row numbers, -1 for an id that is not there.
+    def __len__(self) -> int:
+        return len(self.row_N)
+
+    def find(self, ids_utf8: Sequence[bytes], hash_M: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Row numbers in this file, -1 for an id that is not in it.
 
         Args:
-            ids: M item ids.
+            ids_utf8: M ids.
+            hash_M: their hashes.
 
         Returns:
             (M,) int64.
         """
-        ids_utf8 = [encode_id(item_id) for item_id in ids]
-        hash_M = hash_ids(ids_utf8)
+        if not len(self):
+            return np.full(len(ids_utf8), -1, np.int64)
         index_M = np.searchsorted(self.hash_N, hash_M)
-        candidate_M = np.minimum(index_M, len(self.hash_N) - 1)
+        candidate_M = np.minimum(index_M, len(self) - 1)
         hit_M = self.hash_N[candidate_M] == hash_M
         row_M = np.where(hit_M, self.row_N[candidate_M], 0).astype(np.int64)
         if (row_M >= len(self)).any() or (row_M < 0).any():
             raise self.damaged("it names rows beyond the last one")
-        starts, ends = self.offset_N[row_M].tolist(), self.offset_N[row_M + 1].tolist()
-        found = row_M.tolist()
-        for i, hit in enumerate(hit_M.tolist()):
-            if not hit:
-                found[i] = -1
-            elif self._utf8(starts[i], ends[i]) != ids_utf8[i]:
-                found[i] = self._next_of_same_hash(int(index_M[i]), hash_M[i], ids_utf8[i])
-        return np.array(found, np.int64)
+        found_M = np.where(hit_M, row_M, -1)
+        for place in np.flatnonzero(hit_M).tolist():
+            if self.id_bytes(int(row_M[place])) != ids_utf8[place]:
+                found_M[place] = self._next_of_same_hash(int(index_M[place]), hash_M[place], ids_utf8[place])
+        return found_M
 
     def _next_of_same_hash(self, position: int, id_hash: np.uint64, id_utf8: bytes) -> int:
         """Two ids share a hash, which happens once in some billions: look at the neighbours."""
@@ -118,21 +123,72 @@ class IdIndex(Sequence[str]):
 
     def id_bytes(self, row: int) -> bytes:
         """The id of a row as UTF-8."""
-        return self._utf8(int(self.offset_N[row]), int(self.offset_N[row + 1]))
-
-    def _utf8(self, start: int, end: int) -> bytes:
+        start, end = int(self.offset_N[row]), int(self.offset_N[row + 1])
         if not start <= end <= self._utf8_bytes:
             raise self.damaged("its offsets do not ascend")
         return self._mapped[self._utf8_start + start : self._utf8_start + end]
 
-    def _text(self, row: int) -> str:
+    def text(self, row: int) -> str:
+        """The id of a row."""
         try:
             return self.id_bytes(row).decode()
         except UnicodeDecodeError as error:
             raise self.damaged(f"the id of row {row} is no UTF-8") from error
 
+    def damaged(self, what: str) -> SourceError:
+        """The error for an index that contradicts itself."""
+        return SourceError(
+            f"{self._file} is damaged: {what}.",
+            remedy="Export the table again; `pinembed verify DIR` lists all that is wrong.",
+        )
+
+
+class IdIndex(Sequence[str]):
+    """The ids of a source in row order, and the way back from an id to its row.
+
+    Args:
+        files: in row order; each begins where the one before it ends.
+    """
+
+    def __init__(self, files: Sequence[IndexFile]) -> None:
+        self.files = tuple(files)
+        self.first_rows = np.cumsum([0, *map(len, self.files)])
+
+    def rows_of(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Row numbers, -1 for an id that is not there.
+
+        Args:
+            ids: M item ids.
+
+        Returns:
+            (M,) int64.
+        """
+        ids_utf8 = [encode_id(item_id) for item_id in ids]
+        hash_M = hash_ids(ids_utf8)
+        row_M = np.full(len(ids_utf8), -1, np.int64)
+        for file, first in zip(self.files, self.first_rows.tolist(), strict=False):
+            left = np.flatnonzero(row_M < 0)
+            if not len(left):
+                break
+            found = file.find([ids_utf8[place] for place in left.tolist()], hash_M[left])
+            row_M[left] = np.where(found < 0, -1, found + first)
+        return row_M
+
+    def id_bytes(self, row: int) -> bytes:
+        """The id of a row as UTF-8."""
+        file, inside = self._place(row)
+        return file.id_bytes(inside)
+
+    def _place(self, row: int) -> tuple[IndexFile, int]:
+        number = int(np.searchsorted(self.first_rows, row, side="right")) - 1
+        return self.files[number], row - int(self.first_rows[number])
+
+    def _text(self, row: int) -> str:
+        file, inside = self._place(row)
+        return file.text(inside)
+
     def __len__(self) -> int:
-        return len(self.row_N)
+        return int(self.first_rows[-1])
 
     @overload
     def __getitem__(self, position: int) -> str: ...
@@ -159,13 +215,6 @@ class IdIndex(Sequence[str]):
         if row < 0 or row not in range(len(self))[start:stop]:
             raise ValueError(f"{value!r} is not among the ids")
         return row
-
-    def damaged(self, what: str) -> SourceError:
-        """The error for an index that contradicts itself."""
-        return SourceError(
-            f"{self._file} is damaged: {what}.",
-            remedy="Export the table again; `pinembed verify DIR` lists all that is wrong.",
-        )
 
 
 def _utf8_bytes(descriptor: int, count: int) -> int:

@@ -8,6 +8,7 @@ Legend: D floats of one embedding, M rows asked for at once.
 
 from __future__ import annotations
 
+import itertools
 import os
 import weakref
 from collections.abc import Iterator
@@ -79,8 +80,8 @@ class ShardFiles:
         row_bytes = self._row_bytes
         shard_M = np.searchsorted(self._first_rows, row_M, side="right") - 1
         offset_M = (row_M - self._first_rows[shard_M]) * row_bytes
-        for i, (shard, offset) in enumerate(zip(shard_M.tolist(), offset_M.tolist(), strict=True)):
-            self._read(shard, offset, into[i * row_bytes : (i + 1) * row_bytes])
+        for first, last in _runs(row_M, shard_M):
+            self._read(int(shard_M[first]), int(offset_M[first]), into[first * row_bytes : last * row_bytes])
         return embedding_MD
 
     def runs(self, rows_per_run: int) -> Iterator[Floats]:
@@ -141,6 +142,13 @@ def open_listed(folder: Path, folder_descriptor: int, entry: ManifestFile) -> in
             remedy="Copy the file again, or export the table again; `pinembed verify DIR` lists all that is wrong.",
         )
     return descriptor
+
+
+def _runs(row_M: NDArray[np.int64], shard_M: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
+    """Where rows that lie one behind the other in a file begin and end: one read each."""
+    if len(row_M):
+        breaks = np.flatnonzero((np.diff(row_M) != 1) | (np.diff(shard_M) != 0)) + 1
+        yield from itertools.pairwise([0, *breaks.tolist(), len(row_M)])
 
 
 def _close_all(descriptors: list[int]) -> None:

@@ -5,19 +5,15 @@ Legend: N items, D floats of one embedding.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pinembed.errors import SourceError
 from pinembed.nouns.encoder_spec import EncoderSpec
 from pinembed.nouns.manifest import DTYPE, FLOAT_BYTES, SOURCE_FORMAT, Manifest, ManifestFile
-from pinembed.source.hashed_file import COPY_BYTES, HashedFile, WriteThread
-from pinembed.source.id_index import INDEX_FILE, hash_ids, index_tensors
+from pinembed.source.hashed_file import HashedFile, WriteThread
+from pinembed.source.index_writer import IndexWriter
 from pinembed.source.manifest_file import write_manifest
-from pinembed.source.rows import Floats, Rows, checked_rows, refuse_no_rows, shown_ids
+from pinembed.source.rows import Floats, Rows, checked_rows, refuse_no_rows
 from pinembed.source.shard_files import shard_name, shard_tensors
 from pinembed.source.tensor_file import header_bytes
 
@@ -53,7 +49,7 @@ def write_source(
     refuse_no_rows(count)
     with WriteThread() as thread:
         shards = _Shards(folder, thread, dim=spec.dim, dtype=dtype, count=count, shard_bytes=shard_bytes)
-        ids = _Ids(folder, thread)
+        ids = IndexWriter(folder, thread)
         for batch_ids, embedding_ND in checked_rows(batches, dim=spec.dim, dtype=dtype, count=count):
             shards.add(embedding_ND)
             ids.add(batch_ids)
@@ -66,7 +62,7 @@ def write_source(
             dim=spec.dim,
             dtype=dtype,
             shards=shards.entries(),
-            index=index.entry(count),
+            index=(index.entry(count),),
         )
     write_manifest(folder, manifest)
     return manifest
@@ -103,62 +99,3 @@ class _Shards:
         header = header_bytes(shard_tensors(self._left, self._dim, self._dtype))
         self._thread.write(file, header)
         self._files.append((file, self._left))
-
-
-class _Ids:
-    """Collects hashes and lengths in memory and the ids themselves in a file beside, then writes the index."""
-
-    def __init__(self, folder: Path, thread: WriteThread) -> None:
-        self._folder, self._thread = folder, thread
-        self._hashes: list[NDArray[np.uint64]] = []
-        self._lengths: list[NDArray[np.uint64]] = []
-        self._spill = folder / "ids.partial"
-
-    def add(self, ids: Sequence[str]) -> None:
-        ids_utf8 = [item_id.encode() for item_id in ids]
-        self._hashes.append(hash_ids(ids_utf8))
-        self._lengths.append(np.fromiter(map(len, ids_utf8), np.uint64, len(ids_utf8)))
-        with self._spill.open("ab") as file:
-            file.write(b"".join(ids_utf8))
-
-    def finish(self) -> HashedFile:
-        hash_N = np.concatenate(self._hashes)
-        self._hashes.clear()
-        offset_N = np.zeros(len(hash_N) + 1, np.uint64)
-        np.cumsum(np.concatenate(self._lengths), out=offset_N[1:])
-        row_N = np.argsort(hash_N, kind="stable").astype(np.uint64)
-        hash_N = hash_N[row_N]
-        self._refuse_duplicates(hash_N, row_N, offset_N)
-        file = self._thread.open(self._folder / INDEX_FILE)
-        self._thread.write(file, header_bytes(index_tensors(len(hash_N), int(offset_N[-1]))))
-        for tensor_N in (hash_N, row_N, offset_N):
-            self._thread.write(file, tensor_N)
-        with self._spill.open("rb") as spilled:
-            while chunk := spilled.read(COPY_BYTES):
-                self._thread.write(file, chunk)
-        self._thread.end(file)
-        self._spill.unlink()
-        return file
-
-    def _refuse_duplicates(
-        self, hash_N: NDArray[np.uint64], row_N: NDArray[np.uint64], offset_N: NDArray[np.uint64]
-    ) -> None:
-        """Equal ids have equal hashes, so only rows that share a hash are compared."""
-        shared = np.flatnonzero(hash_N[1:] == hash_N[:-1])
-        if not len(shared):
-            return
-        indices = np.union1d(shared, shared + 1)
-        with self._spill.open("rb") as spilled:
-            seen: set[bytes] = set()
-            twice: dict[bytes, None] = {}
-            for row in row_N[indices].tolist():
-                spilled.seek(int(offset_N[row]))
-                item_id = spilled.read(int(offset_N[row + 1] - offset_N[row]))
-                if item_id in seen:
-                    twice[item_id] = None
-                seen.add(item_id)
-        if twice:
-            raise SourceError(
-                f"{len(twice)} item id(s) occur more than once: {shown_ids([i.decode() for i in twice])}.",
-                remedy="Give each item its own id in the metadata and encode again.",
-            )

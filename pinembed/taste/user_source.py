@@ -20,11 +20,11 @@ import numpy as np
 
 from pinembed.errors import SourceError
 from pinembed.outfolder import staged_folder
-from pinembed.source.id_index import INDEX_FILE, IdIndex, hash_ids, index_tensors
+from pinembed.source.id_index import IdIndex, IndexFile, hash_ids, index_tensors
 from pinembed.source.tensor_file import LENGTH_BYTES, Tensor, header_bytes, tensor_offsets
 from pinembed.taste.user_table import User, UserTable
 
-LINES_FILE, OFFSETS_FILE = "users.jsonl", "lines.safetensors"
+LINES_FILE, OFFSETS_FILE, INDEX_FILE = "users.jsonl", "lines.safetensors", "ids.safetensors"
 RECENT_ITEMS = 20
 
 
@@ -124,7 +124,7 @@ class UserSource:
                 self.folder / OFFSETS_FILE, "<u8", mode="r", offset=start["offset"], shape=(count + 1,)
             )
             with (self.folder / INDEX_FILE).open("rb") as file:
-                self._ids = IdIndex(file.fileno(), count=count, file=str(self.folder / INDEX_FILE))
+                self._ids = IdIndex([IndexFile(file.fileno(), count=count, file=str(self.folder / INDEX_FILE))])
         except OSError as error:
             raise SourceError(
                 f"{folder} is no user source: {error.strerror or error}.",
