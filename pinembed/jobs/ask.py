@@ -23,6 +23,9 @@ from pinembed.nouns.progress import SILENT, Progress
 from pinembed.reports.trimmed import Answer, AskReport, Question
 from pinembed.settings.model import AskSettings
 from pinembed.source.embedding_source import EmbeddingSource
+from pinembed.table.address import parse_address
+from pinembed.taste.user_table import UserTable, find_user
+from pinembed.trimmed.customers import told_interests
 from pinembed.trimmed.model import TrimmedModel
 
 WANTED = 'wanted {"id": ..., "question": ..., "items": [...]}'
@@ -102,8 +105,8 @@ def ask(
 
     An item that the source does not hold is left out of its question and named; a question of which no item is known
     stays unanswered. Everything else is answered all the same. `questions` come in place of those that the settings
-    have. `on_answer` is called with every answer once it is whole, in order; `on_text` with the pieces of an answer as
-    they come, when there is one question.
+    have. With a user, their interests come before the items of each question. `on_answer` is called with every answer
+    once it is whole, in order; `on_text` with the pieces of an answer as they come, when there is one question.
 
     Raises:
         ModelError: no trimmed model, or none with a projector.
@@ -112,13 +115,17 @@ def ask(
         UsageError: no question, one with a special token in it, or more tokens than the projector has.
         MissingExtraError: the extra `vlm` is missing.
         GenerationError: a home without the generation that was asked for.
+        DataError: no such store or user, or one without an interest that the source knows.
+        TableError: the store cannot be read.
     """
     questions = read_questions(settings) if questions is None else questions
     began = time.perf_counter()
     with pinned(settings.source, settings.model, generation=settings.generation) as (source, model):
         rows = EmbeddingSource.open(source)
+        interests = _interests(settings, rows)
         trimmed = TrimmedModel.load(model, device=choose_device(settings.device), dtype=settings.dtype)
     trimmed.require_projector().check_source(rows.spec.fingerprint, origin=str(settings.source))
+    interests_ID = rows.get(interests)
     generate = functools.partial(
         trimmed.generate,
         tokens=settings.tokens,
@@ -130,13 +137,14 @@ def ask(
     progress.start("asking", len(questions), "questions")
     for start in range(0, len(questions), settings.batch_size):
         batch = questions[start : start + settings.batch_size]
-        for answer in _answered(batch, rows, generate):
+        for answer in _answered(batch, rows, interests_ID, generate):
             answers.append(answer)
             on_answer(answer)
         progress.advance(len(batch))
     progress.finish()
     return AskReport(
         answers=tuple(answers),
+        interests=interests,
         unknown=tuple(sorted({item for answer in answers for item in answer.unknown})),
         tokens_per_item=trimmed.require_projector().checked_tokens(settings.tokens),
         seconds=time.perf_counter() - loaded,
@@ -144,10 +152,23 @@ def ask(
     )
 
 
-def _answered(batch: Sequence[Question], rows: EmbeddingSource, generate: Generate) -> list[Answer]:
+def _interests(settings: AskSettings, rows: EmbeddingSource) -> tuple[str, ...]:
+    if settings.user is None or settings.users is None:
+        return ()
+    user = find_user(UserTable(parse_address(settings.users)), settings.user)
+    return told_interests(user.interests, rows, user=user.name)
+
+
+def _answered(
+    batch: Sequence[Question], rows: EmbeddingSource, interests_ID: np.ndarray, generate: Generate
+) -> list[Answer]:
     """The questions with their items sorted into known and unknown, and an answer wherever an item is known."""
     found = [(question, rows.find(question.items)) for question in batch]
-    asked = [(question.text, rows.rows(row_M[row_M >= 0])) for question, row_M in found if (row_M >= 0).any()]
+    asked = [
+        (question.text, np.concatenate([interests_ID, rows.rows(row_M[row_M >= 0])]))
+        for question, row_M in found
+        if (row_M >= 0).any()
+    ]
     said = iter(generate([text for text, _ in asked], [items_MD for _, items_MD in asked]) if asked else [])
     return [_answer(question, (row_M >= 0).tolist(), said) for question, row_M in found]
 

@@ -212,6 +212,7 @@ class AskReport:
     Attributes:
         answers: one for each question, in order.
         unknown: ids that the source does not hold, sorted.
+        interests: items that stood for the user's interests, before those of every question.
         tokens_per_item: soft tokens that stood for one item.
         seconds: of reading the rows and answering; loading the model not counted.
         load_seconds: of loading model and source.
@@ -219,6 +220,7 @@ class AskReport:
 
     answers: tuple[Answer, ...]
     unknown: tuple[str, ...]
+    interests: tuple[str, ...]
     tokens_per_item: int
     seconds: float
     load_seconds: float

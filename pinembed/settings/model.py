@@ -159,6 +159,10 @@ class AskSettings:
             metavar="FILE",
         ),
     ] = None
+    user: Annotated[
+        str | None, Option("User whose strongest interests, five at most, come before the items; from --users.")
+    ] = None
+    users: Annotated[str | None, Option("Taste store, DATABASE/NAME, that `pinembed taste update` keeps.")] = None
     tokens: Annotated[
         int | None, Option("Soft tokens an item, up to what the model has.", shown_default="all it has")
     ] = None
@@ -170,6 +174,10 @@ class AskSettings:
     def __post_init__(self) -> None:
         if self.jsonl is not None and (self.items or self.each):
             raise UsageError("--jsonl came with --item or --each.", remedy="Name the items in the lines of the file.")
+        if (self.user is None) != (self.users is None):
+            raise UsageError(
+                "--user and --users go together.", remedy="Give both: --user ann --users catalog/taste, or none."
+            )
         if self.batch_size < 1 or self.max_new_tokens < 1:
             raise UsageError(
                 f"batch size {self.batch_size} and {self.max_new_tokens} new tokens; both must be at least 1.",
