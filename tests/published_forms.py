@@ -114,8 +114,13 @@ def hybrid(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def split_experts(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Experts one by one, as some of the Qwen3.5 MoE files have them."""
+    return one_by_one(hybrid(weights))
+
+
+def one_by_one(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Each expert's matrices in tensors of their own."""
     split: dict[str, Tensor] = {}
-    for name, tensor in hybrid(weights).items():
+    for name, tensor in weights.items():
         before, expert, part = name.partition(".experts.")
         if not expert:
             split[name] = tensor
@@ -200,6 +205,10 @@ FORMS = {
     "Qwen3.5-35B-A3B, experts one by one": Form(
         model_type="qwen3_5_moe", tied=False, layers=(4, 2), deepstack=None, text=SHARED, tensors=split_experts,
         template=SWITCHED,
+    ),
+    "Qwen3.5-35B-A3B-FP8": Form(
+        model_type="qwen3_5_moe", tied=False, layers=(4, 2), deepstack=None, text=SHARED, config=FP8,
+        tensors=lambda weights: in_fp8(split_experts(weights)), template=SWITCHED,
     ),
 }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -23,11 +24,12 @@ from pinembed.settings.model import TrimSettings
 from pinembed.trimmed.checkpoint import INDEX_NAME, read_checkpoint
 from pinembed.trimmed.costs import prefill_flops
 from pinembed.trimmed.families import FAMILIES
-from pinembed.trimmed.model import TrimmedModel
+from pinembed.trimmed.model import TrimmedModel, load_parts
 from pinembed.trimmed.serving import from_base64
 from tests.conftest import CliResult
 from tests.published_forms import (
     FORMS,
+    FP8,
     GENERATION,
     HEAD,
     HEADS,
@@ -39,7 +41,10 @@ from tests.published_forms import (
     aligned,
     dump,
     headers,
+    in_fp8,
+    one_by_one,
     served_by_vllm,
+    split_experts,
     weights,
     write_form,
 )
@@ -120,7 +125,7 @@ def test_an_aligned_form_has_the_tensors_of_its_base_in_their_types_and_layouts(
         "all": {"train_language_model": True, "language_lr": 0.05},
         "lora": {"lora": 2, "language_lr": 0.5},
     }[learns]
-    if name == FP8_NAME and learns != "projector":
+    if FORMS[name].config and learns != "projector":
         with pytest.raises(ModelError, match="holds quantised weights, which cannot learn"):
             aligned(trimmed, shop, source, tmp_path / "out", **settings)
         assert not (tmp_path / "out").exists()
@@ -144,7 +149,7 @@ def test_an_aligned_form_has_the_tensors_of_its_base_in_their_types_and_layouts(
     assert loaded.generate(["color?"], [np.ones((1, 16), np.float16)], max_new_tokens=2) is not None
 
 
-@pytest.mark.parametrize("name", [name for name in FORMS if name.startswith("Qwen3.5")])
+@pytest.mark.parametrize("name", ["Qwen3.5-4B", "Qwen3.5-35B-A3B", "Qwen3.5-35B-A3B, experts one by one"])
 def test_low_rank_layers_of_a_hybrid_model_reach_its_linear_attention(
     made: Made, name: str, shop: Path, source: Path, tmp_path: Path
 ) -> None:
@@ -442,6 +447,55 @@ def test_fp8_weights_without_their_scales_are_refused(made: Made, tmp_path: Path
     save_file(stored, model / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ModelError, match=r"fp8, without a scale or of another type in .*q_proj\.weight"):
         trim(TrimSettings(model=str(model), out=tmp_path / "out"))
+
+
+def scaled_at_once(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Experts of a layer in one FP8 tensor, with its scales beside it."""
+    found = {}
+    for name, tensor in in_fp8(weights).items():
+        if ".experts." not in name:
+            found[name] = tensor
+            continue
+        scale_E11 = tensor.float().abs().amax(dim=(1, 2), keepdim=True) / 448
+        found |= {name: (tensor / scale_E11).to(torch.float8_e4m3fn), f"{name}_scale_inv": scale_E11.bfloat16()}
+    return found
+
+
+@pytest.mark.parametrize("name", ["Qwen3-VL-30B-A3B-Instruct", "Qwen3.5-35B-A3B"])
+def test_fp8_experts_in_one_tensor_are_refused_as_transformers_reads_them_unscaled(tmp_path: Path, name: str) -> None:
+    form = dataclasses.replace(FORMS[name], config=FP8, tensors=scaled_at_once, shards=1)
+    with pytest.raises(ModelError, match=r"fp8, with all experts in one tensor in .*experts"):
+        trim(TrimSettings(model=str(write_form(tmp_path / "full", form)), out=tmp_path / "out"))
+
+
+def test_scales_that_transformers_does_not_apply_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    form = dataclasses.replace(FORMS["Qwen3-VL-30B-A3B-Instruct"], config=FP8, tensors=scaled_at_once, shards=1)
+    monkeypatch.setattr("pinembed.trimmed.checkpoint.check_quantisation", lambda *_: None)
+    with pytest.raises(ModelError, match=r"does not apply 4 scale\(s\) of quantised weights"):
+        load_parts(write_form(tmp_path / "full", form))
+
+
+@pytest.mark.parametrize("quantised", [False, True])
+def test_single_experts_of_a_family_that_reads_none_are_refused_before_any_work(
+    tmp_path: Path, quantised: bool
+) -> None:
+    """Transformers would draw random ones in their place."""
+    form = dataclasses.replace(
+        FORMS["Qwen3-VL-30B-A3B-Instruct"],
+        tensors=lambda weights: in_fp8(one_by_one(weights)) if quantised else one_by_one(weights),
+        config=FP8 if quantised else {},
+    )
+    with pytest.raises(ModelError, match=r"holds Qwen3-VL MoE's experts one by one .*; wanted all of a layer"):
+        trim(TrimSettings(model=str(write_form(tmp_path / "full", form)), out=tmp_path / "out"))
+
+
+def test_fp8_weights_are_read_with_their_scales(made: Made, tmp_path: Path) -> None:
+    name = "Qwen3.5-35B-A3B-FP8"
+    plain = write_form(tmp_path / "plain", dataclasses.replace(FORMS[name], config={}, tensors=split_experts))
+    read, meant = (load_parts(folder)[0].state_dict() for folder in (made(name)[0], plain))
+    for key in meant:
+        difference = (read[key].float() - meant[key].float()).norm()
+        assert float(difference) <= 0.05 * float(meant[key].float().norm()), key
 
 
 def test_a_trimmed_fp8_checkpoint_is_always_verified_and_leaves_the_stub_plain(made: Made, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from pinembed.errors import InstallationError, MissingExtraError, ModelError
 from pinembed.trimmed.families import FAMILIES, Family, family_of, has_stub
 from pinembed.trimmed.quantised import check_quantisation, quantisation
-from pinembed.trimmed.shards import FLOAT_BYTES, Shard, StoredTensor, read_shard
+from pinembed.trimmed.shards import EXPERT, FLOAT_BYTES, Shard, StoredTensor, read_shard
 
 
 def import_transformers(feature: str) -> ModuleType:
@@ -160,7 +160,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
     Raises:
         ModelError: no folder, no or another model's config, an adapter, pickled or quantised weights, a missing,
-            damaged or foreign shard, no vision tower, or no head.
+            damaged or foreign shard, no vision tower, no head, or experts in a layout that is not read.
     """
     config = _read_config(folder)
     family = family_of(config)
@@ -183,7 +183,19 @@ def read_checkpoint(folder: Path) -> Checkpoint:
             remedy=WHOLE,
         )
     _check_head(checkpoint)
+    _check_experts(checkpoint)
     return checkpoint
+
+
+def _check_experts(checkpoint: Checkpoint) -> None:
+    """Refuse experts in a layout that transformers does not read for the family: it would draw random ones."""
+    found = next((tensor.name for tensor in checkpoint.tensors if EXPERT.fullmatch(tensor.name)), None)
+    if found is not None and not checkpoint.family.reads_single_experts:
+        raise ModelError(
+            f"{checkpoint.folder} holds {checkpoint.family.name}'s experts one by one ({found}); wanted all of a layer "
+            "in one tensor, as they are published.",
+            remedy="Give the checkpoint as it is published in BF16.",
+        )
 
 
 def _check_head(checkpoint: Checkpoint) -> None:

@@ -23,6 +23,7 @@ class Family:
         deepstack: indexes of the tower's layers that feed the language model's first layers, where config.json does
             not give them; empty for a family whose tower has one output alone.
         low_rank: the language model's linear layers that `align --lora` adapts.
+        reads_single_experts: whether transformers reads experts that are stored one by one.
     """
 
     model_type: str
@@ -30,6 +31,7 @@ class Family:
     architecture: str
     deepstack: tuple[int, ...]
     low_rank: tuple[str, ...]
+    reads_single_experts: bool = False
 
     @property
     def low_rank_layers(self) -> str:
@@ -65,6 +67,7 @@ FAMILIES = (
         architecture="Qwen3_5MoeForConditionalGeneration",
         deepstack=(),
         low_rank=(*ATTENTION, *LINEAR_ATTENTION, *MLP),
+        reads_single_experts=True,
     ),
 )
 

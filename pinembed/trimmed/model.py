@@ -24,6 +24,7 @@ from pinembed.trimmed.checkpoint import import_transformers, read_checkpoint, wi
 from pinembed.trimmed.families import Family, family_of
 from pinembed.trimmed.projector import Projector, load_projector, no_projector
 from pinembed.trimmed.prompts import PromptBatch, PromptWriter
+from pinembed.trimmed.quantised import SCALE
 
 Embeddings = Tensor | np.ndarray
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -268,6 +269,11 @@ def load_parts(folder: Path, *, dtype: str = "auto") -> tuple[Any, PromptWriter]
         raise ModelError(
             f"{folder} lacks {len(missing)} tensor(s) of the language model: {', '.join(missing[:3])}.",
             remedy="Trim the checkpoint again from a whole one.",
+        )
+    if scales := [name for name in info["unexpected_keys"] if name.endswith(SCALE)]:
+        raise ModelError(
+            f"transformers does not apply {len(scales)} scale(s) of quantised weights in {folder}: {scales[0]} ...",
+            remedy="Give the checkpoint in BF16.",
         )
     if checkpoint.is_quantised:
         model = model.to(getattr(torch, checkpoint.dtype if dtype == "auto" else dtype))  # scales decided it

@@ -26,7 +26,9 @@ def quantisation(config: dict[str, Any]) -> str | None:
 
 
 def check_quantisation(config: dict[str, Any], tensors: Sequence[StoredTensor], folder: Path) -> None:
-    """Pass plain weights, and FP8 weights with their scales in blocks.
+    """Pass plain weights, and FP8 matrices with their scales in blocks.
+
+    Experts that are stored in one tensor of three axes are none: transformers 5.23 reads those without their scales.
 
     Raises:
         ModelError: any other quantisation; names the method, or a tensor that shows it.
@@ -42,6 +44,8 @@ def check_quantisation(config: dict[str, Any], tensors: Sequence[StoredTensor], 
         raise ModelError(wanted.format(method if method != FP8 else "fp8 without blocks"), remedy=remedy)
     elif (found := _odd(tensors, plain=False)) is not None:
         raise ModelError(wanted.format(f"fp8, without a scale or of another type in {found}"), remedy=remedy)
+    elif fused := [tensor.name for tensor in tensors if tensor.dtype == FP8_DTYPE and len(tensor.shape) != 2]:
+        raise ModelError(wanted.format(f"fp8, with all experts in one tensor in {fused[0]}"), remedy=remedy)
 
 
 def _odd(tensors: Sequence[StoredTensor], *, plain: bool) -> str | None:

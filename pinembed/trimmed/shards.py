@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from pinembed.errors import ModelError
 COPY_BYTES = 16 << 20
 FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 """Bytes of a number, by safetensors' name of its type; weights of any other type are quantised."""
+EXPERT = re.compile(r"(?P<experts>.*\.experts)\.(?P<number>\d+)\.(?P<part>gate_proj|up_proj|down_proj)\.weight")
+"""Name of one expert's weight, in checkpoints that do not have all of a layer in one tensor."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,6 @@ byte by byte, what did is brought into the base's layout and type.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,8 @@ from torch import Tensor
 
 from pinembed.errors import ModelError
 from pinembed.trimmed.checkpoint import Checkpoint, write_index
-from pinembed.trimmed.shards import Shard, StoredTensor, stored_bytes, write_shard
+from pinembed.trimmed.shards import EXPERT, Shard, StoredTensor, stored_bytes, write_shard
 
-EXPERT = re.compile(r"(?P<experts>.*\.experts)\.(?P<number>\d+)\.(?P<part>gate_proj|up_proj|down_proj)\.weight")
 HALVES = {"gate_proj": 0, "up_proj": 1}
 
 
