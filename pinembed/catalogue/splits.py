@@ -22,11 +22,7 @@ from torch import Tensor
 
 from pinembed.catalogue.captions import Captioner
 from pinembed.catalogue.novelty import KNOWN, identity_columns, known_share, tied_by
-from pinembed.catalogue.split_words import ALL as ALL
-from pinembed.catalogue.split_words import TEST as TEST
-from pinembed.catalogue.split_words import TRAIN as TRAIN
-from pinembed.catalogue.split_words import VALIDATION as VALIDATION
-from pinembed.catalogue.split_words import split_of
+from pinembed.catalogue.split_words import ALL, TEST, TRAIN, VALIDATION, split_of
 from pinembed.errors import DataError, UsageError
 from pinembed.images.near_duplicates import NearDuplicates, find_near_duplicates
 from pinembed.nouns.item import Catalogue, Item, text_of_value

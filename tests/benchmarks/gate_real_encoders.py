@@ -19,7 +19,8 @@ from torch import Tensor
 
 from pinembed.catalogue.captions import make_captioner
 from pinembed.catalogue.folder import read_catalogue
-from pinembed.catalogue.splits import TEST, decide_splits
+from pinembed.catalogue.split_words import TEST
+from pinembed.catalogue.splits import decide_splits
 from pinembed.encoder.encoder import load_encoder
 from pinembed.evaluation.questions import Questions, ask, make_questions
 from pinembed.metrics.retrieval import QueryScores

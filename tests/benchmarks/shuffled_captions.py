@@ -20,7 +20,8 @@ import time
 from pathlib import Path
 
 from pinembed.catalogue.folder import read_catalogue
-from pinembed.catalogue.splits import TEST, TRAIN, VALIDATION, decide_splits
+from pinembed.catalogue.split_words import TEST, TRAIN, VALIDATION
+from pinembed.catalogue.splits import decide_splits
 from pinembed.errors import GateError
 
 
