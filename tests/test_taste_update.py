@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -347,3 +347,56 @@ def test_users_are_served_from_a_mapped_folder(table: str, tmp_path: Path) -> No
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     with pytest.raises(OutputExistsError, match="that pinembed did not write"):
         taste_update(dataclasses.replace(settings, serve=tmp_path / "mine"))
+
+
+def of_parquet(path: Path, times: pa.Array, users: Sequence[object] | pa.Array = ("a", "b")) -> Path:
+    items = list(GROUP_OF)[:2]
+    pq.write_table(pa.table({"user": users, "item": items, "kind": ["view", "save"], "time": times}), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pa.array([1_746_093_600_000_000, 2**62], pa.timestamp("us")),
+        pa.array([19_000, 2**30], pa.date32()),
+        pa.array(["2026-05-01", "soon"]),
+    ],
+    ids=["timestamp", "date", "text"],
+)
+def test_a_time_of_parquet_that_is_none_is_one_bad_row(odd: pa.Array, table: str, tmp_path: Path) -> None:
+    log = of_parquet(tmp_path / "log.parquet", odd)
+    found = taste_update(TasteUpdateSettings(events=log, table=table, users=f"{tmp_path}/users"))
+    assert (found.added, found.bad) == (1, {"time": 1})
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin", "Nowhere/Zone"])
+def test_times_of_parquet_in_nanoseconds_count_to_the_microsecond(zone: str | None, table: str, tmp_path: Path) -> None:
+    times = pa.array([1_746_093_600_123_456_789, 1_746_093_600_000_000_001], pa.timestamp("ns", zone))
+    users = f"{tmp_path}/users"
+    log = of_parquet(tmp_path / "log.parquet", times)
+    assert taste_update(TasteUpdateSettings(events=log, table=table, users=users)).added == 2
+    stored = EventTable(parse_address(users)).read()["time"].cast(pa.int64()).to_pylist()
+    assert sorted(stored) == [1_746_093_600_000_000, 1_746_093_600_123_456]
+
+
+def test_a_user_of_parquet_that_is_no_utf_8_is_one_bad_row(table: str, tmp_path: Path) -> None:
+    times = pa.array([1_746_093_600, 1_746_093_601])
+    offsets, letters = (pa.py_buffer(part) for part in (bytes([0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0]), b"a\xff"))
+    broken = pa.Array.from_buffers(pa.string(), 2, [None, offsets, letters])
+    for number, users in enumerate((broken, pa.array([b"a", b"\xff"]))):
+        log = of_parquet(tmp_path / f"{number}.parquet", times, users)
+        found = taste_update(TasteUpdateSettings(events=log, table=table, users=f"{tmp_path}/users"))
+        assert (found.added, sum(found.bad.values())) == (1 - number, 1)  # the bytes are the same event as the text
+
+
+def test_a_log_that_names_a_column_twice_is_refused(table: str, tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("user,item,kind,time,time\na,b,view,1,2\n")
+    with pytest.raises(DataError, match=r"log\.csv has several columns time"):
+        taste_update(TasteUpdateSettings(events=tmp_path / "log.csv", table=table, users=f"{tmp_path}/users"))
+
+
+def test_a_pipe_in_the_place_of_a_log_stops_no_run(table: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log.csv")
+    with pytest.raises(DataError, match=r"log\.csv is no regular file"):
+        taste_update(TasteUpdateSettings(events=tmp_path / "log.csv", table=table, users=f"{tmp_path}/users"))

@@ -6,16 +6,20 @@ import csv
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 import pyarrow as pa
 import pyarrow.csv
 
 from pinembed.catalogue.candidates import is_text
 
+if TYPE_CHECKING:
+    from _csv import Reader as Lines
+
 UNTYPED = {b"untyped": b"1"}
 """Mark of a column out of a CSV, before its text is looked at."""
 SHOWN_LINES = 5
-csv.field_size_limit(2**31 - 1)  # of Python's reader, for the process; by default 128 KiB are too many for a text
+MOST_CELL_CHARS = 2**31 - 1  # by default Python's reader takes 128 KiB for too much
 
 
 def read_csv(path: Path, delimiter: str, typed: Collection[str], notes: list[str]) -> pa.Table:
@@ -59,6 +63,11 @@ def read_csv(path: Path, delimiter: str, typed: Collection[str], notes: list[str
     return pa.table(columns, schema=schema)
 
 
+def _lines(file: TextIO, delimiter: str, *, strict: bool = False) -> Lines:
+    csv.field_size_limit(MOST_CELL_CHARS)  # one for the process, which other readers set too
+    return csv.reader(file, delimiter=delimiter, strict=strict)
+
+
 def refuse_repeated(names: Sequence[str]) -> None:
     """Let no column be there twice.
 
@@ -73,7 +82,7 @@ def refuse_repeated(names: Sequence[str]) -> None:
 def _header(path: Path, delimiter: str) -> tuple[list[str], int, bool]:
     """The names, how many blank lines are before them, and whether anything is behind them."""
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        lines = csv.reader(file, delimiter=delimiter)
+        lines = _lines(file, delimiter)
         blank = 0
         while (names := next(lines, None)) == []:
             blank += 1
@@ -100,7 +109,7 @@ def _by_rows(path: Path, delimiter: str, schema: pa.Schema, notes: list[str]) ->
 def _refuse_open_quote(path: Path, delimiter: str) -> None:
     """Let no rows be read as the text of a cell whose quote is never closed, as Arrow's reader does."""
     with path.open(encoding="utf-8-sig", newline="") as file:
-        lines = csv.reader(file, delimiter=delimiter, strict=True)
+        lines = _lines(file, delimiter, strict=True)
         last = 0
         try:
             for _ in lines:
@@ -113,7 +122,7 @@ def _refuse_open_quote(path: Path, delimiter: str) -> None:
 def _padded(path: Path, delimiter: str, wanted: int, too_long: list[int]) -> Iterator[list[str]]:
     """Rows of as many cells as wanted; lines of longer ones, unless only empty cells are too many, go to `too_long`."""
     with path.open(encoding="utf-8-sig", newline="") as file:
-        lines = csv.reader(file, delimiter=delimiter)
+        lines = _lines(file, delimiter)
         next(row for row in lines if row)
         last = lines.line_num
         for row in lines:

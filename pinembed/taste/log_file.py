@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from pinembed.errors import DataError
 from pinembed.taste.event import FUTURE_US, Event, parse_time_us
 from pinembed.taste.kinds import Kinds
+from pinembed.taste.parquet_rows import Unreadable, rows_of
 
 COLUMNS = ("user", "item", "kind", "time")
 OPTIONAL = ("board", "id")
@@ -145,7 +146,7 @@ class LogReader:
         number, begun = 0, Cursor(0, hashlib.sha256().hexdigest())
         for batch in parquet.iter_batches(batch_size=self.batch_events, columns=wanted):
             events: list[Event] = []
-            for row in batch.to_pylist():
+            for row in rows_of(batch):
                 number += 1
                 self._take(events, row, lambda found: found, f"{path.name}:{number}")
             yield LogBatch(events=events, cursor=begun)
@@ -181,8 +182,8 @@ def log_files(path: Path) -> list[Path]:
         DataError: nothing there.
     """
     found = sorted(entry for entry in path.iterdir() if _format_of(entry)) if path.is_dir() else [path]
-    if not found or not found[0].exists():
-        what = "holds no log" if path.is_dir() else "is not there"
+    if not found or not found[0].is_file():
+        what = "holds no log" if path.is_dir() else "is no regular file" if path.exists() else "is not there"
         raise DataError(
             f"{path} {what}; wanted events as CSV, JSON Lines or Parquet.",
             remedy="Give a file with the columns user, item, kind and time, or a folder of such files.",
@@ -207,7 +208,7 @@ def log_format(path: Path) -> str:
 
 def _format_of(path: Path) -> str:
     """Of events.csv, events.csv.1 and events.csv.2.gz alike, as log rotation names them."""
-    if path.name.startswith(".") or path.is_dir():
+    if path.name.startswith(".") or (path.exists() and not path.is_file()):
         return ""
     if ".parquet" in path.suffixes:
         return "parquet"
@@ -287,6 +288,10 @@ def _csv_columns(path: Path, file: IO[bytes]) -> list[str]:
 
 
 def _check_columns(path: Path, names: Sequence[str]) -> None:
+    if twice := [name for name in (*COLUMNS, *OPTIONAL) if names.count(name) > 1]:
+        raise DataError(
+            f"{path} has several columns {', '.join(twice)}.", remedy="Leave the one that is meant, rename the others."
+        )
     missing = [name for name in COLUMNS if name not in names]
     if missing:
         raise DataError(
@@ -325,8 +330,10 @@ def _is_json(line: bytes) -> bool:
 
 def _text(value: Any, name: str, *, may_be_empty: bool = False) -> str:
     """A user, item or kind as text; numbers are written out, as catalogues do with ids."""
-    if isinstance(value, bool | float | dict | list):
+    if isinstance(value, bool | float | dict | list | Unreadable):
         raise RowError(name, f"{name} {value!r} is no text and no whole number")
+    if isinstance(value, bytes):
+        value = value.decode()
     text = "" if value is None else str(value).strip()
     if not text and not may_be_empty:
         raise RowError(name, f"{name} is empty")
