@@ -24,6 +24,7 @@ from pinembed.version import __version__
 
 MARKER = "pinembed.json"
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # from linux/fcntl.h and linux/fs.h
+PROBE_BYTES = 1 << 16
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -55,7 +56,7 @@ def staged_folder(out: Path, *, kind: str, overwrite: bool = False) -> Iterator[
             _share_as_folder(staging)
             sync_tree(staging)
             with locked(out.parent):
-                check_output(out, overwrite=overwrite)
+                _check_free(out, overwrite=overwrite)  # alone: renaming needs no space
                 _swap(staging, out)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -94,7 +95,7 @@ def check_output(out: Path, *, overwrite: bool) -> None:
             f"{out} is the root of a file system of its own, which cannot be replaced as a whole.",
             remedy=f"Give a folder inside of it, such as --out {out / 'new'}.",
         )
-    place = next((folder for folder in out.parents if folder.exists()), out)
+    place = _nearest(out)
     with _os_errors_as_sentences(out, place):
         check_writable(place)
 
@@ -138,15 +139,37 @@ def refuse_unknown_home(place: Path | str) -> None:
         raise UsageError(f"{place}: {home} is no user's home here.", remedy="Write the path out, from / on.")
 
 
-def check_writable(folder: Path) -> None:
-    """Make a folder in this one and remove it: what mode bits say is not all that decides.
+def check_space(out: Path, needed_bytes: int) -> None:
+    """Fail early where the disk has no room for what is going to be written.
 
     Raises:
-        OSError: nothing can be made there.
+        OutputError: less is free.
+    """
+    free_bytes = shutil.disk_usage(_nearest(out.absolute())).free
+    if free_bytes < needed_bytes:
+        raise OutputError(
+            f"{out} needs {needed_bytes / 1e6:,.1f} MB; its disk has {free_bytes / 1e6:,.1f} MB free.",
+            remedy="Free disk space or give --out on another disk.",
+        )
+
+
+def _nearest(out: Path) -> Path:
+    """The folder that exists and will hold the output's."""
+    return next((folder for folder in out.parents if folder.exists()), out)
+
+
+def check_writable(folder: Path) -> None:
+    """Make a folder with a small file in this one and remove it: what mode bits say is not all that decides.
+
+    Raises:
+        OSError: nothing can be made there, or the disk is full.
     """
     probe = folder / f".pinembed.partial-{secrets.token_hex(4)}"
     probe.mkdir()
-    probe.rmdir()
+    try:
+        (probe / "probe").write_bytes(bytes(PROBE_BYTES))
+    finally:
+        shutil.rmtree(probe, ignore_errors=True)
 
 
 def check_file(path: Path, *, option: str, makes_folder: bool = False) -> None:

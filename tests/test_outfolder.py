@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -333,6 +335,42 @@ def test_a_place_where_nothing_can_be_written_is_refused_before_the_work(command
     assert "could not be written: Operation not permitted" in found.words
 
 
+@pytest.mark.parametrize("command", ["finetune", "fuse", "trim", "align"])
+def test_a_disk_without_room_for_the_output_is_refused_before_the_work(
+    command, cli, tmp_path, monkeypatch, catalogue_folder, tiny_encoder, tiny_qwen3vl, trimmed_qwen3vl
+) -> None:
+    arguments = {
+        "finetune": (catalogue_folder, "--base", tiny_encoder),
+        "fuse": (catalogue_folder, "--encoder", tiny_encoder),
+        "trim": (tiny_qwen3vl,),
+        "align": (catalogue_folder, "--model", trimmed_qwen3vl, "--source", tmp_path, "--train-language-model"),
+    }[command]
+    monkeypatch.setattr("pinembed.outfolder.shutil.disk_usage", lambda _: SimpleNamespace(free=10_000))
+    found = cli(command, *arguments, "--out", tmp_path / "out")
+    assert found.exit_code == 1
+    assert re.search(r"out needs \d+\.\d MB; its disk has 0.0 MB free", found.words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_is_refused_before_the_work_and_renaming_needs_no_room(tmp_path, monkeypatch) -> None:
+    honest, is_full = Path.write_bytes, [True]
+
+    def written(self: Path, content: bytes) -> int:
+        if is_full and self.name == "probe":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+        return honest(self, content)
+
+    monkeypatch.setattr(Path, "write_bytes", written)
+    with pytest.raises(OutputError, match="could not be written: No space left on device"):
+        check_output(tmp_path / "out", overwrite=False)
+    assert not list(tmp_path.iterdir())
+    is_full.clear()
+    with staged_folder(tmp_path / "out", kind="test") as folder:
+        (folder / "content.txt").write_text("new")
+        is_full.append(True)
+    assert names(tmp_path / "out")
+
+
 FILE_WRITERS = {
     "evaluate": ("sample", "--encoder", "tiny", "--against", "other", "--plot"),
     "bench": ("vlm", "model", "--plot"),
@@ -379,8 +417,12 @@ def test_a_place_where_no_file_can_be_written_is_refused_before_the_work(
 def test_a_file_that_cannot_be_replaced_is_refused_before_the_work(tmp_path, monkeypatch) -> None:
     (tmp_path / "x.png").write_text("mine")
 
-    def refused(self: Path, *args: object) -> None:
-        raise PermissionError(errno.EPERM, "Operation not permitted", str(self))
+    honest = Path.open
+
+    def refused(self: Path, *args: object, **options: object) -> object:
+        if self.name == "x.png":
+            raise PermissionError(errno.EPERM, "Operation not permitted", str(self))
+        return honest(self, *args, **options)
 
     monkeypatch.setattr(Path, "open", refused)
     with pytest.raises(OutputError, match=r"--plot .*x.png could not be written: Operation not permitted"):

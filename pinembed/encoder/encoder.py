@@ -64,6 +64,11 @@ class Encoder:
         return encoder_spec(self.files)
 
     @property
+    def size_bytes(self) -> int:
+        """Of the weights in memory, which is what their file takes."""
+        return sum(tensor.nbytes for tensor in self.model.state_dict().values())
+
+    @property
     def dtype(self) -> torch.dtype:
         return next(self.model.parameters()).dtype
 

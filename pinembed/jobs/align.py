@@ -13,7 +13,7 @@ from dataclasses import asdict
 
 from pinembed.machine import choose_device
 from pinembed.nouns.progress import SILENT, Progress, Stop
-from pinembed.outfolder import check_output, staged_folder
+from pinembed.outfolder import check_output, check_space, staged_folder
 from pinembed.reports.trimmed import AlignReport, RunSettings
 from pinembed.settings.model import AlignSettings
 from pinembed.training.checkpoint import StatePlace
@@ -49,6 +49,7 @@ def align(settings: AlignSettings, *, progress: Progress = SILENT, stop: Stop | 
     learns = bool(settings.lora) or trains_language_model(settings, recipe)
     if learns:
         check_can_learn(checkpoint)
+        check_space(settings.out, checkpoint.size_bytes)
     dataset = read_align_dataset(settings.data, settings.source, group=settings.group, progress=progress)
     if dataset.copies:
         copy, original = dataset.copies[0]

@@ -15,7 +15,7 @@ from pinembed.encoder.save import licence_of
 from pinembed.flags.hidden import leave_out
 from pinembed.machine import choose_device
 from pinembed.nouns.progress import SILENT, Progress
-from pinembed.outfolder import check_output, staged_folder
+from pinembed.outfolder import check_output, check_space, staged_folder
 from pinembed.reports.finetune import FinetuneReport, RunSettings
 from pinembed.settings.training import FinetuneSettings
 from pinembed.training.card import write_card
@@ -74,6 +74,7 @@ def finetune(settings: FinetuneSettings, *, progress: Progress = SILENT) -> Fine
         settings.base, random_init=settings.random_init, seed=settings.seed, device=choose_device(settings.device)
     )
     encoder.check_towers()
+    check_space(settings.out, encoder.size_bytes)
     texts = read_splits(
         settings.data,
         text=settings.text,

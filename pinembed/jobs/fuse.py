@@ -13,7 +13,7 @@ from pinembed.encoder.reload import check_written
 from pinembed.encoder.save import copy_encoder
 from pinembed.machine import choose_device
 from pinembed.nouns.progress import SILENT, Progress
-from pinembed.outfolder import MARKER, check_output, staged_folder
+from pinembed.outfolder import MARKER, check_output, check_space, staged_folder
 from pinembed.reports.finetune import FuseReport
 from pinembed.settings.training import FuseSettings
 from pinembed.training.datasets import fit_texts, load_split, read_splits, sample_of
@@ -40,6 +40,7 @@ def fuse(settings: FuseSettings, *, progress: Progress = SILENT) -> FuseReport:
     fusion_options = parse_fusion_options(settings.fusion, texts)
     loaded = load_encoder(settings.encoder, device=choose_device(settings.device))
     loaded.check_towers()
+    check_space(settings.out, loaded.size_bytes)
     texts = fit_texts(texts, [loaded], progress)
     val = load_split(texts.val, texts, loaded.preprocessing, split=VALIDATION, progress=progress)
     gate = open_gate(loaded, texts, champion=None, seed=settings.seed, progress=progress)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pinembed.errors import ModelError
 from pinembed.nouns.progress import SILENT, Progress
-from pinembed.outfolder import check_output, staged_folder
+from pinembed.outfolder import check_output, check_space, staged_folder
 from pinembed.reports.trimmed import ParityCheck, TrimReport
 from pinembed.settings.model import TrimSettings
 from pinembed.trimmed.checkpoint import Checkpoint, locate_checkpoint, read_checkpoint
@@ -24,7 +24,7 @@ def trim(settings: TrimSettings, *, progress: Progress = SILENT) -> TrimReport:
 
     Raises:
         ModelError: not such a checkpoint, trimmed already, damaged; or, with `verify`, the two models differ.
-        OutputExistsError: as for `staged_folder`.
+        OutputExistsError, OutputError: as for `staged_folder`.
         MissingExtraError: with `verify`, the extra `vlm` is missing.
     """
     began = time.perf_counter()
@@ -32,6 +32,7 @@ def trim(settings: TrimSettings, *, progress: Progress = SILENT) -> TrimReport:
     folder_in = locate_checkpoint(str(settings.model))
     checkpoint = read_checkpoint(folder_in)
     kept_bytes = sum(tensor.size_bytes for tensor in checkpoint.tensors if not tensor.is_vision)
+    check_space(settings.out, kept_bytes)
     with staged_folder(settings.out, kind="trimmed model", overwrite=settings.overwrite) as folder:
         progress.start("trimming", kept_bytes, "B")
         trim_checkpoint(checkpoint, folder, copied=progress.advance)
