@@ -67,9 +67,9 @@ def test_scan_of_many_files_keeps_a_few_bytes_of_each(tmp_path: Path, monkeypatc
     def scanned(root: Path, beside: Beside) -> Iterator[ScannedFile]:
         for number in reversed(range(FILES)):
             name = f"some/folder/photo-{number:08}.jpg"
-            yield ScannedFile(file_name=name, path=root / name, size_bytes=number, mtime_ns=2 * number)
+            yield ScannedFile(root=str(root), file_name=name, size_bytes=number, mtime_ns=2 * number)
 
-    monkeypatch.setattr(folder, "scan_images", scanned)
+    monkeypatch.setattr(folder, "files_of", scanned)
     folder.scan_folder(tmp_path, metadata=None, listed=None)  # once before, so that no first import is counted
     gc.collect()
     arrow_bytes = pa.total_allocated_bytes()

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from pinembed.catalogue.folder import read_catalogue
 from pinembed.errors import CheckError, GenerationError, HomeLockedError, OutOfTimeError, OutputError
 from pinembed.generation import build
 from pinembed.generation.home import Home
@@ -164,6 +165,34 @@ def test_a_generation_ends_as_a_table_made_at_once(shop: Shop, tmp_path: Path) -
     ids = sorted(sources[0].ids)
     assert ids == sorted(sources[1].ids)
     assert (sources[0].get(ids) == sources[1].get(ids)).all()
+
+
+@pytest.mark.parametrize("rows_first", [False, True])
+def test_a_file_that_comes_during_a_run_belongs_to_the_next(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, rows_first: bool
+) -> None:
+    if rows_first:  # the metadata knows the file before it is there
+        shop.add("late")
+        (shop.root / "data" / "images" / "late.png").unlink()
+    shop.add("more")
+    seen = []
+
+    def trained(settings: Any, *, progress: Any) -> Any:
+        if rows_first:
+            draw_item("red", "circle", 6).save(shop.root / "data" / "images" / "late.png")
+        else:
+            shop.add("late")
+        seen.append({item.id for item in read_catalogue(settings.data)})
+        return fake_finetune(shop.encoder, promoted=False)(settings, progress=progress)
+
+    monkeypatch.setattr(finetune_job, "finetune", trained)
+    config = '[retrain]\n[evaluate]\ngroup = "product"\ntext = ["color"]\n'
+    report = shop.refresh(config)
+    assert [len(ids) for ids in seen] == [25]
+    assert (report.counts.added, report.counts.rows, report.counts.failed) == (1, 25, 0)
+    assert "late" not in EmbeddingSource.open(shop.home)
+    assert shop.refresh().counts.rows == 26
+    assert "late" in EmbeddingSource.open(shop.home)
 
 
 def test_a_challenger_that_wins_brings_its_own_table(

@@ -21,16 +21,21 @@ class ScannedFile:
     """One candidate.
 
     Attributes:
-        file_name: path relative to the scanned folder, with forward slashes.
-        path: the file.
+        root: the scanned folder.
+        file_name: path relative to it, with forward slashes.
         size_bytes: as the file system tells; of the link itself where a link leads nowhere.
         mtime_ns: last change, nanoseconds since 1970.
     """
 
+    root: str
     file_name: str
-    path: Path
     size_bytes: int
     mtime_ns: int
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return Path(self.root, self.file_name)
 
 
 def require_folder(root: Path) -> None:
@@ -77,7 +82,7 @@ def scan_images(root: Path, beside: Beside | None = None) -> Iterator[ScannedFil
                     if entry.is_dir(follow_symlinks=False):
                         pending.append((entry.path, f"{prefix}{entry.name}/"))
                     elif _is_candidate(entry):
-                        yield _scanned(entry, prefix)
+                        yield _scanned(entry, root=str(root), prefix=prefix)
                     else:
                         (linked if _is_linked_folder(entry) else others).append(entry.name)
             if beside is not None:
@@ -90,14 +95,14 @@ def scan_images(root: Path, beside: Beside | None = None) -> Iterator[ScannedFil
             ) from error
 
 
-def _scanned(entry: os.DirEntry[str], prefix: str) -> ScannedFile:
+def _scanned(entry: os.DirEntry[str], *, root: str, prefix: str) -> ScannedFile:
     try:
         status = entry.stat()
     except OSError:  # a link that leads nowhere or round in a circle, or a file that was removed a moment ago
         status = None
     return ScannedFile(
+        root=root,
         file_name=prefix + entry.name,
-        path=Path(entry.path),
         size_bytes=status.st_size if status else 0,
         mtime_ns=mtime_ns_of(status) if status else 0,
     )
@@ -207,4 +212,4 @@ def find_file(folder: Path, name: str, written: str | None = None) -> ScannedFil
     if stat.S_ISDIR(status.st_mode):
         message = f"{name} is a folder; wanted the names of files in the list."
         return Failure(file_name=name, reason="not_a_file", message=message)
-    return ScannedFile(file_name=name, path=path, size_bytes=status.st_size, mtime_ns=mtime_ns_of(status))
+    return ScannedFile(root=str(folder), file_name=name, size_bytes=status.st_size, mtime_ns=mtime_ns_of(status))

@@ -37,8 +37,8 @@ from pinembed.catalogue.files import (
     find_file,
     no_image_in,
     require_folder,
-    scan_images,
 )
+from pinembed.catalogue.frozen import came_later, files_of
 from pinembed.catalogue.metadata import ITEM_COLUMNS, METADATA_NAMES, SPLIT, read_metadata
 from pinembed.catalogue.names import shown
 from pinembed.catalogue.split_words import split_of
@@ -146,7 +146,7 @@ def scan_folder(
     """
     require_folder(root)
     beside = Beside()
-    scanned = scan_images(root, beside) if listed is None else listed.files.values()
+    scanned = files_of(root, beside) if listed is None else listed.files.values()
     files, failures = _sorted(root, scanned)
     if listed is not None:
         folders = {parent.as_posix() for name in listed.files for parent in PurePosixPath(name).parents}
@@ -171,6 +171,7 @@ def scan_folder(
         failures += [
             Failure(file_name=name, reason="missing_file", message=f"{name} is in the metadata, but not in the folder.")
             for name in lacking
+            if not came_later(root, _cleaned(name))
         ]
     return FolderScan(
         candidates=candidates,
@@ -255,8 +256,9 @@ def _files_of_rows(files: Candidates, names: pa.LargeStringArray, is_whole: bool
     assert isinstance(files.images, Path)
     is_lost = indices == NOT_FOUND
     lost = [_cleaned(name) for name in names.filter(pa.array(is_lost)).to_pylist()]
-    relative = [name for name in dict.fromkeys(lost) if not name.startswith("/")]
-    unscanned = [found for name in relative if isinstance(found := find_file(files.images, name), ScannedFile)]
+    folder = files.images
+    relative = [name for name in dict.fromkeys(lost) if not name.startswith("/") and not came_later(folder, name)]
+    unscanned = [found for name in relative if isinstance(found := find_file(folder, name), ScannedFile)]
     if not unscanned:
         return files, indices
     sizes = np.array([file.size_bytes for file in unscanned], np.int64)

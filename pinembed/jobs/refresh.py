@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pinembed.catalogue.frozen import frozen_files
 from pinembed.errors import HomeLockedError, PinembedError, TableError
 from pinembed.generation.build import own_bytes, prune, reopen, seal
 from pinembed.generation.home import Home, home_of
@@ -71,7 +72,7 @@ def refresh(settings: RefreshSettings, *, progress: Progress = SILENT, stop: Sto
         return run.foresee()
     run.home = Home.begin(config.home)
     lock = file_lock(config.home / LOCK, of=f"home {config.home}", is_held=HomeLockedError)
-    with lock, full_disk_as_sentence(config.home):
+    with lock, full_disk_as_sentence(config.home), frozen_files(config.images):
         return run.carry_out()
 
 

@@ -18,7 +18,6 @@ import pyarrow as pa
 from pinembed.nouns.run_record import INTERRUPTED
 from pinembed.reports.refresh import MetricRow
 from pinembed.table.address import TableAddress
-from pinembed.table.schema import PRIMARY_KEY
 from pinembed.table.side_tables import SideTable
 from pinembed.version import __version__
 
@@ -85,7 +84,7 @@ class HomeRun:
 
 RUNS_SCHEMA = pa.schema(
     [
-        pa.field("run", pa.string(), nullable=False, metadata=PRIMARY_KEY),
+        pa.field("run", pa.string(), nullable=False),
         *(pa.field(name, pa.string()) for name in ("started_at", "host", "version", "ending", "message")),
         *(pa.field(name, pa.int64()) for name in ("pid", "generation", "before")),
         *(pa.field(name, pa.string()) for name in ("fingerprint", "why", "steps")),
@@ -95,7 +94,7 @@ RUNS_SCHEMA = pa.schema(
 )
 METRICS_SCHEMA = pa.schema(
     [
-        pa.field("key", pa.string(), nullable=False, metadata=PRIMARY_KEY),
+        pa.field("key", pa.string(), nullable=False),
         pa.field("generation", pa.int64()),
         *(pa.field(name, pa.string()) for name in ("at", "name", "direction", "slice", "data")),
         *(pa.field(name, pa.float64()) for name in ("value", "low", "high")),

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from lance import LanceDataset, write_dataset
 from lance import dataset as open_dataset
@@ -109,7 +110,7 @@ class EmbeddingTable:
 
     @cached_property
     def lance(self) -> Any:
-        """The lancedb table, for searching and indexing; of the version that was the latest at the first use."""
+        """The lancedb table, for indexing and statistics; of the version that was the latest at the first use."""
         import lancedb
 
         return lancedb.connect(self.address.database).open_table(self.address.name)
@@ -228,11 +229,17 @@ class EmbeddingTable:
             UsageError: the condition is not one that the table understands.
         """
         with reading(self.address, where):
-            query = self.lance.search(list(vector), vector_column_name=VECTOR).distance_type("cosine").limit(k)
-            query = query.refine_factor(REFINE_FACTOR)  # an index's candidates are scored by their vectors
-            if where is not None:
-                query = query.where(where, prefilter=True)
-            found = query.to_arrow()
+            found = self.dataset.to_table(
+                nearest={
+                    "column": VECTOR,
+                    "q": np.asarray(vector, np.float32),
+                    "k": k,
+                    "metric": "cosine",
+                    "refine_factor": REFINE_FACTOR,  # an index's candidates are scored by their vectors
+                },
+                filter=where,
+                prefilter=True,
+            )
         score = pa.array([1.0 - distance for distance in found["_distance"].to_pylist()], pa.float32())
         dropped = [name for name in ("_distance", IMAGE_VECTOR, VECTOR) if name in found.column_names]
         return found.drop_columns(dropped).append_column(SCORE, score)

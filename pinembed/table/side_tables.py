@@ -144,7 +144,8 @@ class FailureTable(SideTable):
 
 RUNS_SCHEMA = pa.schema(
     [
-        pa.field("run", pa.string(), nullable=False, metadata=PRIMARY_KEY),
+        # no primary key: nobody else writes a run's row, and Lance keeps 66 KB of filters for each merge by such a key
+        pa.field("run", pa.string(), nullable=False),
         *(pa.field(name, pa.string()) for name in ("started_at", "host")),
         pa.field("pid", pa.int64()),
         *(pa.field(name, pa.string()) for name in ("version", "images", "fingerprint")),
