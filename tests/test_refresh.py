@@ -321,7 +321,7 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_made(shop: Shop, mo
     assert not Home.open(shop.home).next_folder.exists()
 
 
-@pytest.mark.parametrize("place", ["link_or_copy", "listed", "write_pages"])
+@pytest.mark.parametrize("place", ["link_or_copy", "listed", "write_report"])
 def test_a_disk_that_fills_up_in_a_step_leaves_the_old_generation_serving(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
@@ -330,7 +330,7 @@ def test_a_disk_that_fills_up_in_a_step_leaves_the_old_generation_serving(
 
     shop.add("more")
     with monkeypatch.context() as patch:
-        patch.setattr(page if place == "write_pages" else build, place, full)
+        patch.setattr(page if place == "write_report" else build, place, full)
         with pytest.raises(OutputError, match="No space left on device"):
             shop.refresh()
     assert EmbeddingTable.open(str(shop.home)).count_rows() == 24
@@ -379,13 +379,13 @@ def test_a_rollback_during_a_run_is_not_overruled(shop: Shop, monkeypatch: pytes
     shop.add("more")
     shop.refresh()
     shop.add("other")
-    write = page.write_pages
+    write = page.write_report
 
     def meanwhile(*args: Any, **more: Any) -> Any:
         rollback(RollbackSettings(home=shop.home))
         return write(*args, **more)
 
-    monkeypatch.setattr(page, "write_pages", meanwhile)
+    monkeypatch.setattr(page, "write_report", meanwhile)
     with pytest.raises(GenerationError, match="named 2 when this run began and names 1 now"):
         shop.refresh()
     assert (shop.current, read_ledger(Home.open(shop.home)).awaiting) == (1, None)
@@ -416,13 +416,28 @@ def test_every_figure_of_the_page_is_a_row_of_the_history(cli: Cli, shop: Shop, 
     assert len(spans) > 20
     for key, end, told in spans:
         assert told == page.shown(rows[key], getattr(rows[key], end)), key
+    assert json.loads(re.search(r"const thumbs = (.*);", text)[1])[0].startswith("data:image/webp")  # type: ignore[index]
     assert not re.findall(r'(?:src|href)="(?!data:)', text)
     assert "http" not in text
     assert len(text) < 8_000_000
     assert "no picture" not in text
     import pyarrow.parquet as pq
 
-    assert pq.read_table(tmp_path / "map.parquet").column_names == ["id", "x", "y", "title", "file"]
+    table = pq.read_table(tmp_path / "map.parquet")
+    assert table.num_rows == 24
+    assert table.column_names == ["id", "x", "y", "title", "file", "content"]
+
+
+def test_reports_of_two_generations_share_what_did_not_change(cli: Cli, shop: Shop) -> None:
+    shop.add("more", "blue")
+    shop.refresh()
+    reports = [shop.home / "generations" / number / "report" for number in ("000001", "000002")]
+    assert (reports[0] / "axes.json").samefile(reports[1] / "axes.json")
+    assert (reports[0] / "pictures" / "000001.json").samefile(reports[1] / "pictures" / "000001.json")
+    assert len(json.loads((reports[1] / "pictures" / "000002.json").read_text())) == 2  # of the map, and larger
+    pages = [cli("report", shop.home, "--generation", number, "--json").json["page"] for number in (1, 2)]
+    assert [page["new_items"] for page in pages] == [[], ["more"]]
+    assert [page["changes"]["rows"] for page in pages] == [24, 25]
 
 
 def test_the_model_is_aligned_then_kept_then_adapted(

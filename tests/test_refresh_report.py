@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pinembed.nightly.atlas import make_atlas, read_atlas, write_atlas
 from pinembed.nightly.charts import draw
 from pinembed.nightly.figures import wilson
 from pinembed.nightly.neighbours import neighbour_changes
+from pinembed.nightly.pictures import Pictures
 from pinembed.nightly.sample import Sample, SampleRow
 from pinembed.reports.refresh import MetricRow
 
@@ -23,7 +26,7 @@ def sample(vector_ND: np.ndarray, groups: list[str], *, ids: list[str] | None = 
         for item, group in zip(ids, groups, strict=True)
     )
     unit_ND = vector_ND / np.linalg.norm(vector_ND, axis=1, keepdims=True)
-    return Sample(rows=rows, vector_ND=unit_ND.astype(np.float32), ids=frozenset(ids))
+    return Sample(rows=rows, vector_ND=unit_ND.astype(np.float32))
 
 
 @pytest.fixture
@@ -54,7 +57,7 @@ def test_a_map_of_nothing_and_of_one_item_can_be_made() -> None:
 
 def test_no_earlier_map_is_none(tmp_path: Path) -> None:
     assert read_atlas(tmp_path) is None
-    (tmp_path / "map.json").write_text("{}")
+    (tmp_path / "map.parquet").write_text("{}")
     assert read_atlas(tmp_path) is None
 
 
@@ -91,3 +94,41 @@ def test_the_interval_of_a_share_is_wilsons() -> None:
     assert wilson(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
     assert wilson(1.0, 10)[1] == 1.0
     assert wilson(0.0, 0) == (0.0, 1.0)
+
+
+def rows_with_pictures(folder: Path, numbers: range) -> list[SampleRow]:
+    rows = []
+    for number in numbers:
+        path = folder / f"{number}.png"
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(path)
+        rows.append(SampleRow(id=str(number), path=path, title="", group="", content=f"{number:016x}"))
+    return rows
+
+
+def test_a_night_writes_only_the_pictures_that_are_new_to_it(tmp_path: Path) -> None:
+    report, shown = None, 40
+    for night in range(60):
+        rows = rows_with_pictures(tmp_path, range(night, night + shown))
+        pictures, made = Pictures(report), tmp_path / f"report-{night}"
+        data = [pictures.make(row, 8) for row in rows]
+        pictures.write(made)
+        packs = sorted((made / "pictures").iterdir())
+        own = [pack for pack in packs if pack.stat().st_nlink == 1]
+        assert sum(len(json.loads(pack.read_text())) for pack in packs) <= 2 * shown
+        assert len(packs) <= 8
+        if night:
+            assert len(own) == 1
+        read = Pictures(made)
+        assert [read.get(row.content, 8) for row in rows] == data
+        assert all(address.startswith("data:image/webp") for address in data)
+        report = made
+
+
+def test_a_picture_that_is_gone_is_empty_until_it_is_back(tmp_path: Path) -> None:
+    [row] = rows_with_pictures(tmp_path, range(1))
+    row.path.unlink()
+    pictures = Pictures(None)
+    assert pictures.make(row, 8) == ""
+    pictures.write(tmp_path / "one")
+    rows_with_pictures(tmp_path, range(1))
+    assert Pictures(tmp_path / "one").make(row, 8) != ""

@@ -194,7 +194,7 @@ class _Run:
             metrics={name: value for name, value in checks.items() if value is not None},
             seconds=seconds,
         )
-        self._write_report(home, generation, history)
+        self._write_report(home, generation)
         await_switch(home, number)
         sealed = seal(home, generation)
         if attempt is not None:
@@ -215,16 +215,14 @@ class _Run:
             self._hook("kept", {"reason": attempt.reason})
         return report
 
-    def _write_report(self, home: Home, generation: Generation, history: History) -> None:
-        from pinembed.nightly.page import write_pages
+    def _write_report(self, home: Home, generation: Generation) -> None:
+        from pinembed.nightly.page import write_report
 
-        base = None if generation.parent is None else home.folder_of(generation.parent)
-        write_pages(
+        write_report(
             home.next_folder / REPORT,
             generation=generation,
             folder=home.next_folder,
-            last=base,
-            history=history,
+            last=None if generation.parent is None else home.folder_of(generation.parent),
             group=self._config.group,
         )
 

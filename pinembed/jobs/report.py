@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from pinembed.errors import OutputError, UsageError
 from pinembed.generation.home import Home
 from pinembed.generation.reading import hold
 from pinembed.generation.record import REPORT, read_record
-from pinembed.nightly.atlas import read_atlas, write_parquet
-from pinembed.nightly.page import HTML, JSON, MARKDOWN
+from pinembed.nightly.atlas import MAP
+from pinembed.nightly.history import History
+from pinembed.nightly.page import html_of, markdown_of, read_page
 from pinembed.outfolder import check_file, whole_file
 from pinembed.reports.refresh import HomeReport
 from pinembed.settings.home import ReportSettings
 
 
 def report(settings: ReportSettings) -> HomeReport:
-    """Give the report of a generation, which was written when it was sealed.
+    """Give the report of a generation.
 
     Raises:
-        GenerationError: no home, or no such generation.
+        GenerationError: no home, no such generation, or one without a report.
         UsageError: a place is none for a file.
         OutputError: a file cannot be written.
     """
@@ -31,29 +31,24 @@ def report(settings: ReportSettings) -> HomeReport:
     home = Home.open(settings.home)
     held = hold(settings.home, generation=settings.generation)
     assert held is not None  # a home is one
-    record, folder = read_record(held.folder), held.folder / REPORT
+    record = read_record(held.folder)
+    page = read_page(record, held.folder, History(home.folder))
+    markdown = markdown_of(page)
     written = []
-    for path, name in ((settings.html, HTML), (settings.markdown, MARKDOWN)):
-        if path is not None:
-            _write(path, (folder / name).read_bytes())
-            written.append(path)
+    if settings.html is not None:
+        written.append(_write(settings.html, html_of(page).encode()))
+    if settings.markdown is not None:
+        written.append(_write(settings.markdown, markdown.encode()))
     if settings.atlas is not None:
-        atlas = read_atlas(folder)
-        if atlas is None:
+        if page.atlas is None:
             raise UsageError(f"Generation {record.number} has no map.", remedy="Leave --atlas out.")
-        write_parquet(atlas, settings.atlas)
-        written.append(settings.atlas)
-
+        written.append(_write(settings.atlas, (held.folder / REPORT / MAP).read_bytes()))
     return HomeReport(
-        home=home.folder,
-        generation=record.number,
-        written=tuple(written),
-        markdown=(folder / MARKDOWN).read_text(encoding="utf-8"),
-        page=json.loads((folder / JSON).read_text(encoding="utf-8")),
+        home=home.folder, generation=record.number, written=tuple(written), markdown=markdown, page=page.to_json()
     )
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, content: bytes) -> Path:
     try:
         with whole_file(path) as file:
             file.write_bytes(content)
@@ -61,3 +56,4 @@ def _write(path: Path, content: bytes) -> None:
         raise OutputError(
             f"{path} cannot be written: {error.strerror or error}.", remedy="Give another file name."
         ) from error
+    return path

@@ -10,16 +10,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pinembed.nightly.sample import Sample, thumbnail
+from pinembed.generation.build import link_or_copy
+from pinembed.nightly.sample import Sample
 
-MAP = "map.json"
+MAP, AXES = "map.parquet", "axes.json"
 MAP_ITEMS = 1200
-THUMB_PX = 56
 FEWEST_SHARED = 8
 Floats = NDArray[np.float64]
 
@@ -32,7 +33,7 @@ class Atlas:
         fingerprint: of the encoder.
         axes_2D: what a vector is multiplied with.
         mean_D: that is taken from it before.
-        ids: of the items; `titles`, `files` and `thumbs` alike.
+        ids: of the items; `titles`, `files` and `contents` alike.
         place_N2: where each lies.
     """
 
@@ -42,27 +43,13 @@ class Atlas:
     ids: tuple[str, ...]
     titles: tuple[str, ...]
     files: tuple[str, ...]
-    thumbs: tuple[str, ...]
+    contents: tuple[str, ...]
     place_N2: Floats
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, for the next night."""
-        return {
-            "fingerprint": self.fingerprint,
-            "axes": self.axes_2D.tolist(),
-            "mean": self.mean_D.tolist(),
-            "ids": self.ids,
-            "titles": self.titles,
-            "files": self.files,
-            "thumbs": self.thumbs,
-            "places": self.place_N2.round(5).tolist(),
-        }
 
 
 def make_atlas(sample: Sample, fingerprint: str, last: Atlas | None) -> Atlas:
     """The map of a sample, in the place of the last one."""
     vector_ND = sample.vector_ND.astype(np.float64)
-    known_thumbs = {} if last is None else dict(zip(last.ids, last.thumbs, strict=True))
     ids = tuple(row.id for row in sample.rows)
     if last is not None and last.fingerprint == fingerprint:
         axes_2D, mean_D = last.axes_2D, last.mean_D
@@ -82,7 +69,7 @@ def make_atlas(sample: Sample, fingerprint: str, last: Atlas | None) -> Atlas:
         ids=ids,
         titles=tuple(row.title for row in sample.rows),
         files=tuple(str(row.path) for row in sample.rows),
-        thumbs=tuple(known_thumbs.get(row.id) or thumbnail(row.path, THUMB_PX) for row in sample.rows),
+        contents=tuple(row.content for row in sample.rows),
         place_N2=place_N2,
     )
 
@@ -112,33 +99,52 @@ def onto(places: dict[str, Floats], last: Atlas) -> tuple[Floats, Floats]:
     return turn_22, old_mean - new_mean @ turn_22
 
 
+def write_atlas(atlas: Atlas, report: Path, *, last: Path | None = None) -> None:
+    """Keep it for the next night, and for viewers of embeddings.
+
+    Args:
+        atlas: the map.
+        report: folder to write to.
+        last: of the report before; its axes are linked while the encoder stays.
+    """
+    if last is not None and _encoder_of(last) == atlas.fingerprint:
+        link_or_copy(last / AXES, report / AXES)
+    else:
+        space = {"fingerprint": atlas.fingerprint, "axes": atlas.axes_2D.tolist(), "mean": atlas.mean_D.tolist()}
+        (report / AXES).write_text(json.dumps(space) + "\n", encoding="utf-8")
+    columns = {
+        "id": pa.array(atlas.ids, pa.string()),
+        "x": pa.array(atlas.place_N2[:, 0], pa.float32()),
+        "y": pa.array(atlas.place_N2[:, 1], pa.float32()),
+        "title": pa.array(atlas.titles, pa.string()),
+        "file": pa.array(atlas.files, pa.string()),
+        "content": pa.array(atlas.contents, pa.string()),
+    }
+    pq.write_table(pa.table(columns), report / MAP, compression="zstd")
+
+
+def _encoder_of(report: Path) -> str:
+    try:
+        return str(json.loads((report / AXES).read_text(encoding="utf-8"))["fingerprint"])
+    except (OSError, ValueError, KeyError):
+        return ""
+
+
 def read_atlas(report: Path) -> Atlas | None:
     """The map of an earlier report; None where there is none."""
     try:
-        stored = json.loads((report / MAP).read_text(encoding="utf-8"))
+        stored = pq.read_table(report / MAP)
+        space = json.loads((report / AXES).read_text(encoding="utf-8"))
+        columns = {name: tuple(stored[name].to_pylist()) for name in ("id", "title", "file", "content")}
         return Atlas(
-            fingerprint=stored["fingerprint"],
-            axes_2D=np.array(stored["axes"]),
-            mean_D=np.array(stored["mean"]),
-            ids=tuple(stored["ids"]),
-            titles=tuple(stored["titles"]),
-            files=tuple(stored["files"]),
-            thumbs=tuple(stored["thumbs"]),
-            place_N2=np.array(stored["places"]).reshape(-1, 2),
+            fingerprint=space["fingerprint"],
+            axes_2D=np.array(space["axes"]),
+            mean_D=np.array(space["mean"]),
+            ids=columns["id"],
+            titles=columns["title"],
+            files=columns["file"],
+            contents=columns["content"],
+            place_N2=np.stack([stored[axis].to_numpy() for axis in ("x", "y")], axis=1).astype(np.float64),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError):
         return None
-
-
-def write_atlas(atlas: Atlas, report: Path) -> None:
-    """Keep it for the next night."""
-    (report / MAP).write_text(json.dumps(atlas.to_json(), ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def write_parquet(atlas: Atlas, path: Path) -> None:
-    """id, x, y, title and file of each item, for viewers of embeddings."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    columns = {"id": atlas.ids, "x": atlas.place_N2[:, 0], "y": atlas.place_N2[:, 1]}
-    pq.write_table(pa.table({**columns, "title": atlas.titles, "file": atlas.files}), path)

@@ -1,6 +1,8 @@
 """The report of a generation: one HTML page that needs no other file, and the same as Markdown and JSON.
 
-Every figure in it is a row of the history; the page says which in `data-metric`.
+Every figure in it is a row of the history; the page says which in `data-metric`. With the generation lies what the
+history does not tell: what was new and what is found otherwise, the map, and small pictures, most of them shared with
+the report before. The page is drawn when somebody asks for it.
 """
 
 from __future__ import annotations
@@ -15,20 +17,24 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from pinembed.errors import GenerationError
 from pinembed.generation.record import REPORT, TABLE, TABLE_NAME, Generation, read_record
 from pinembed.nightly.atlas import MAP_ITEMS, Atlas, make_atlas, read_atlas, write_atlas
 from pinembed.nightly.charts import Chart
 from pinembed.nightly.history import History, HomeRun
 from pinembed.nightly.neighbours import NeighbourChange, neighbour_changes
-from pinembed.nightly.sample import SampleRow, read_sample, thumbnail
+from pinembed.nightly.pictures import Pictures
+from pinembed.nightly.sample import SampleRow, held_ids, read_sample
+from pinembed.nightly.steps import STEPS
 from pinembed.nouns.failure import Failure
-from pinembed.nouns.run_record import INTERRUPTED, RUNNING
+from pinembed.outfolder import remove_tree
 from pinembed.reports.refresh import MetricRow
 from pinembed.table.address import parse_address
 from pinembed.table.side_tables import FailureTable
 
-HTML, MARKDOWN, JSON = "report.html", "report.md", "report.json"
-CELL_PX = 112
+SHOWN = "shown.json"
+CELL_PX, THUMB_PX = 112, 56
+SECOND = len("2026-01-31T23:59:59")
 SHOWN_CHANGES, SHOWN_NEW, SHOWN_RUNS, SHOWN_FAILURES = 6, 24, 14, 10
 TITLES = {
     "map": "mAP",
@@ -90,7 +96,8 @@ class Page:
         failures: images without an embedding by reason.
         failed: some of them.
         runs: the latest first.
-        atlas: the map.
+        atlas: the map; None where it was lost.
+        thumbs: of its items.
         fresh: ids in it that the last generation did not have.
     """
 
@@ -104,7 +111,8 @@ class Page:
     failures: tuple[MetricRow, ...]
     failed: tuple[Failure, ...]
     runs: tuple[HomeRun, ...]
-    atlas: Atlas
+    atlas: Atlas | None
+    thumbs: tuple[str, ...]
     fresh: frozenset[str]
 
     def to_json(self) -> dict[str, Any]:
@@ -134,53 +142,105 @@ class Page:
         }
 
 
-def gather(*, generation: Generation, folder: Path, last: Path | None, history: History, group: str | None) -> Page:
-    """Look at a generation, the one before it and the history.
+def write_report(report: Path, *, generation: Generation, folder: Path, last: Path | None, group: str | None) -> None:
+    """Fill a generation's report folder.
 
     Args:
+        report: the folder.
         generation: what it is.
-        folder: of it, sealed or not.
+        folder: of it, not sealed yet.
         last: of the one that it was begun from; None for a first one, or where that is gone.
-        history: of the home.
         group: column of a product or kind.
     """
+    _clear(report)
+    sample = read_sample(folder, most=MAP_ITEMS, group=group)
+    last_report = None if last is None else last / REPORT
+    pictures = Pictures(last_report)
+    for row in sample.rows:
+        pictures.make(row, THUMB_PX)
+    changes: list[NeighbourChange] = []
+    fresh: list[SampleRow] = []
+    if last is not None:
+        if read_record(last).fingerprint != generation.fingerprint:
+            changes = neighbour_changes(read_sample(last, most=MAP_ITEMS, group=group), sample)
+        before = held_ids(last, [row.id for row in sample.rows])
+        fresh = [row for row in sample.rows if row.id not in before]
+    failures = FailureTable(parse_address(str(folder / TABLE / TABLE_NAME))).known()
+
+    def told(row: SampleRow) -> dict[str, str]:
+        pictures.make(row, CELL_PX)
+        return {"id": row.id, "title": row.title, "content": row.content}
+
+    def changed(found: NeighbourChange) -> dict[str, Any]:
+        return {"item": told(found.item), "old": [*map(told, found.old)], "new": [*map(told, found.new)]}
+
+    stored = {
+        "better": [changed(found) for found in reversed(changes[-SHOWN_CHANGES:]) if found.change > 0],
+        "worse": [changed(found) for found in changes[:SHOWN_CHANGES] if found.change < 0],
+        "new_items": [told(row) for row in fresh[:SHOWN_NEW]],
+        "failed": [dataclasses.asdict(failure) for failure in list(failures.values())[:SHOWN_FAILURES]],
+        "fresh": [row.id for row in fresh],
+    }
+    (report / SHOWN).write_text(json.dumps(stored, ensure_ascii=False) + "\n", encoding="utf-8")
+    last_atlas = None if last_report is None else read_atlas(last_report)
+    write_atlas(make_atlas(sample, generation.fingerprint, last_atlas), report, last=last_report)
+    pictures.write(report)
+
+
+def _clear(report: Path) -> None:
+    """Take out what a run left that was killed here; the records of the steps stay."""
+    report.mkdir(parents=True, exist_ok=True)
+    for path in report.iterdir():
+        if path.name != STEPS:
+            remove_tree(path) if path.is_dir() else path.unlink()
+
+
+def read_page(generation: Generation, folder: Path, history: History) -> Page:
+    """The report of a sealed generation, with its figures out of the history.
+
+    Raises:
+        GenerationError: its report cannot be read.
+    """
+    report = folder / REPORT
+    try:
+        stored = json.loads((report / SHOWN).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise GenerationError(
+            f"Generation {generation.number} has no report that can be read: {error}.",
+            remedy="Take the report of another generation with --generation N.",
+        ) from error
     rows = [row for row in history.metrics() if row.generation <= generation.number]
     now = [row for row in rows if row.generation == generation.number]
-    sample = read_sample(folder, most=MAP_ITEMS, group=group)
-    old = None if last is None else read_sample(last, most=MAP_ITEMS, group=group)
-    same_encoder = last is None or read_record(last).fingerprint == generation.fingerprint
-    changes = [] if old is None or same_encoder else neighbour_changes(old, sample)
-    before = frozenset[str]() if old is None else old.ids
-    fresh = [row for row in sample.rows if row.id not in before] if old is not None else []
-    failures = FailureTable(parse_address(str(folder / TABLE / TABLE_NAME))).known()
-    last_atlas = None if last is None else read_atlas(last / REPORT)
+    pictures, atlas = Pictures(report), read_atlas(report)
+
+    def picture(told: Mapping[str, str]) -> Picture:
+        return Picture(title=told["title"], id=told["id"], data=pictures.get(told["content"], CELL_PX))
+
+    def changed(told: Mapping[str, Any]) -> ChangedItem:
+        old, new = (tuple(map(picture, told[side])) for side in ("old", "new"))
+        return ChangedItem(item=picture(told["item"]), old=old, new=new)
+
     return Page(
         generation=generation,
         changes={row.name: row for row in now if row.name in CHANGES and (row.value or row.name == "rows")},
         figures=_figures(rows, now),
         charts=_charts(rows, now),
-        better=tuple(_changed(found) for found in reversed(changes[-SHOWN_CHANGES:]) if found.change > 0),
-        worse=tuple(_changed(found) for found in changes[:SHOWN_CHANGES] if found.change < 0),
-        new_items=tuple(map(_picture, fresh[:SHOWN_NEW])),
+        better=tuple(map(changed, stored["better"])),
+        worse=tuple(map(changed, stored["worse"])),
+        new_items=tuple(map(picture, stored["new_items"])),
         failures=tuple(row for row in now if row.name == "failures"),
-        failed=tuple(failures.values())[:SHOWN_FAILURES],
-        runs=_runs(history),
-        atlas=make_atlas(sample, generation.fingerprint, last_atlas),
-        fresh=frozenset(row.id for row in fresh),
+        failed=tuple(Failure(**failure) for failure in stored["failed"]),
+        runs=_runs(history, until=generation.created_at),
+        atlas=atlas,
+        thumbs=() if atlas is None else tuple(pictures.get(content, THUMB_PX) for content in atlas.contents),
+        fresh=frozenset(stored["fresh"]),
     )
 
 
-def write_pages(
-    report: Path, *, generation: Generation, folder: Path, last: Path | None, history: History, group: str | None
-) -> Page:
-    """Fill a generation's report folder."""
-    page = gather(generation=generation, folder=folder, last=last, history=history, group=group)
-    report.mkdir(parents=True, exist_ok=True)
-    (report / HTML).write_text(html_of(page), encoding="utf-8")
-    (report / MARKDOWN).write_text(markdown_of(page), encoding="utf-8")
-    (report / JSON).write_text(json.dumps(page.to_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    write_atlas(page.atlas, report)
-    return page
+def _runs(history: History, *, until: str) -> tuple[HomeRun, ...]:
+    """The last runs that had begun by a second, the latest first."""
+    begun = [run for run in history.runs() if run.started_at[:SECOND] <= until[:SECOND]]
+    return tuple(reversed(begun[-SHOWN_RUNS:]))
 
 
 def shown(row: MetricRow, value: float | None = None) -> str:
@@ -208,7 +268,7 @@ def html_of(page: Page) -> str:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return environment.get_template("page.html").render(
-        page=page, fig=_span, title_of=title_of, points=_points(page), thumbs=_script(page.atlas.thumbs)
+        page=page, fig=_span, title_of=title_of, points=_points(page), thumbs=_script(page.thumbs)
     )
 
 
@@ -235,14 +295,6 @@ def markdown_of(page: Page) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _runs(history: History) -> tuple[HomeRun, ...]:
-    """The latest runs; the one that writes the page has not ended yet."""
-    runs = history.runs()[-SHOWN_RUNS:]
-    if runs and runs[-1].ending == INTERRUPTED:
-        runs[-1] = dataclasses.replace(runs[-1], ending=RUNNING)
-    return tuple(reversed(runs))
-
-
 def _figures(rows: Sequence[MetricRow], now: Sequence[MetricRow]) -> tuple[Figure, ...]:
     before: dict[tuple[str, str, str, str], MetricRow] = {}
     for row in rows:  # ascending by generation
@@ -265,16 +317,6 @@ def _charts(rows: Sequence[MetricRow], now: Sequence[MetricRow]) -> tuple[Chart,
     return tuple(found)
 
 
-def _changed(found: NeighbourChange) -> ChangedItem:
-    return ChangedItem(
-        item=_picture(found.item), old=tuple(map(_picture, found.old)), new=tuple(map(_picture, found.new))
-    )
-
-
-def _picture(row: SampleRow) -> Picture:
-    return Picture(title=row.title, id=row.id, data=thumbnail(row.path, CELL_PX))
-
-
 def _span(row: MetricRow, end: str = "") -> Markup:
     """A figure, or an end of its interval, that says which row of the history it is."""
     value = getattr(row, end) if end else row.value
@@ -288,7 +330,7 @@ MAP_PX, MARGIN_PX = 1000, 24
 def _points(page: Page) -> list[dict[str, Any]]:
     """Where each item stands in the drawing, a square that holds them all."""
     atlas = page.atlas
-    if not len(atlas.ids):
+    if atlas is None or not atlas.ids:
         return []
     low = atlas.place_N2.min(axis=0)
     span = float((atlas.place_N2.max(axis=0) - low).max()) or 1.0

@@ -5,10 +5,7 @@ Legend: N rows of the sample, D floats of one embedding.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,25 +13,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pinembed.errors import ImageError
 from pinembed.generation.record import TABLE, TABLE_NAME
-from pinembed.images.decode import read_image
 from pinembed.nouns.item import text_of_value
 from pinembed.reports.table import TITLE_FIELDS
-from pinembed.table.embedding_table import EmbeddingTable
+from pinembed.source.id_index import hash_ids
+from pinembed.table.embedding_table import EmbeddingTable, id_conditions
 from pinembed.table.schema import VECTOR
 
-FILES = ("id", "folder", "file_name")
+CONTENT_DIGITS = 16  # that tell one picture from another
+FILES = ("id", "folder", "file_name", "sha256")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleRow:
-    """One item as the report shows it."""
+    """One item as the report shows it; `content` begins the sha256 of its picture's file."""
 
     id: str
     path: Path
     title: str
     group: str
+    content: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +42,10 @@ class Sample:
     Attributes:
         rows: in the order of `vector_ND`.
         vector_ND: float32, norm 1.
-        ids: of all rows of the table, those outside of the sample too.
     """
 
     rows: tuple[SampleRow, ...]
     vector_ND: NDArray[np.float32]
-    ids: frozenset[str]
 
 
 def read_sample(folder: Path, *, most: int, group: str | None) -> Sample:
@@ -61,9 +57,8 @@ def read_sample(folder: Path, *, most: int, group: str | None) -> Sample:
         group: column of a product or kind; None where there is none.
     """
     table = EmbeddingTable.open(str(folder / TABLE / TABLE_NAME))
-    ids = [item for batch in table.batches(["id"]) for item in batch["id"].to_pylist()]
-    order = sorted(range(len(ids)), key=lambda row: hashlib.sha256(ids[row].encode()).digest())[:most]
-    picked = sorted(order)
+    hashes = [hash_ids(map(str.encode, batch["id"].to_pylist())) for batch in table.batches(["id"])]
+    picked = sorted(np.argsort(np.concatenate(hashes), kind="stable")[:most].tolist()) if hashes else []
     told = [name for name in (*TITLE_FIELDS, group or "") if name in table.schema.names]
     columns = list(dict.fromkeys((*FILES, *told, VECTOR)))
     found = table.dataset.take(picked, columns=columns) if picked else table.schema.empty_table().select(columns)
@@ -72,8 +67,14 @@ def read_sample(folder: Path, *, most: int, group: str | None) -> Sample:
     return Sample(
         rows=tuple(_row(record, told, group) for record in records),
         vector_ND=vectors.reshape(len(records), -1),
-        ids=frozenset(ids),
     )
+
+
+def held_ids(folder: Path, ids: Sequence[str]) -> frozenset[str]:
+    """Which of these items a generation holds."""
+    table = EmbeddingTable.open(str(folder / TABLE / TABLE_NAME))
+    found = (table.dataset.to_table(columns=["id"], filter=condition) for condition in id_conditions(ids))
+    return frozenset(item for part in found for item in part["id"].to_pylist())
 
 
 def _row(record: Mapping[str, Any], told: list[str], group: str | None) -> SampleRow:
@@ -83,16 +84,5 @@ def _row(record: Mapping[str, Any], told: list[str], group: str | None) -> Sampl
         path=Path(record["folder"]) / record["file_name"],
         title=next((title for title in titles if title), record["id"]),
         group=text_of_value(record.get(group)) if group else "",
+        content=record["sha256"][:CONTENT_DIGITS],
     )
-
-
-def thumbnail(path: Path, side_px: int) -> str:
-    """A picture as a data address, at most so large; empty where it cannot be read any more."""
-    try:
-        image = read_image(path, at_least_px=2 * side_px)
-    except ImageError:
-        return ""
-    image.thumbnail((side_px, side_px))
-    written = io.BytesIO()
-    image.convert("RGB").save(written, "WEBP", quality=70)
-    return "data:image/webp;base64," + base64.b64encode(written.getvalue()).decode()

@@ -7,6 +7,7 @@ Writes seconds and bytes of both nights, and those of encoding the new pictures 
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 import time
 from datetime import datetime, timezone
@@ -123,6 +124,7 @@ def main(work: Path, count: int) -> None:
         sys.stdout.write(f"nothing new of {count:,}: {time.perf_counter() - started_s:.2f} s\n")
     new = count // 100
     write_pictures(work / "images" / "new", new)
+    os.sync()  # what the benchmark wrote itself is not the night's
     started_s = time.perf_counter()
     pictures, table, encoder = work / "images" / "new", str(work / "alone" / "t"), str(work / "encoder")
     encode(EncodeSettings(images=pictures, table=table, encoder=encoder, backend="torch"))
