@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 
 from pinembed.catalogue.folder import read_catalogue
-from pinembed.errors import CheckError, GenerationError, HomeLockedError, OutOfTimeError, OutputError
+from pinembed.errors import CheckError, ConfigError, GenerationError, HomeLockedError, OutOfTimeError, OutputError
 from pinembed.generation import build
 from pinembed.generation.home import Home
 from pinembed.generation.ledger import read_ledger
@@ -267,8 +268,9 @@ def test_golden_searches_have_to_work(shop: Shop) -> None:
     assert report.metrics["golden"] == 1.0
     golden.write_text('{"text": "a red circle"}\n')
     shop.add("other")
-    with pytest.raises(Exception, match=r"golden\.jsonl, line 1 is no golden search"):
+    with pytest.raises(ConfigError, match=r"golden\.jsonl, line 1 is no golden search"):
         shop.refresh('[checks]\ngolden = "golden.jsonl"\n')
+    assert not Home.open(shop.home).next_folder.exists()
 
 
 def test_a_run_out_of_time_ends_between_steps_and_the_next_goes_on(cli: Cli, shop: Shop) -> None:
@@ -336,6 +338,75 @@ def test_a_disk_that_fills_up_in_a_step_leaves_the_old_generation_serving(
     assert EmbeddingTable.open(str(shop.home)).count_rows() == 24
     assert shop.current == 1
     assert shop.refresh().generation == 2
+
+
+@pytest.mark.parametrize("limit_bytes", [50, 500, 1500, 3000])
+def test_files_that_cannot_be_written_to_their_end_leave_the_old_generation_serving(
+    cli: Cli, shop: Shop, limit_bytes: int
+) -> None:
+    shop.add("more")
+    config, before = shop.configure(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, before[1]))  # as on a full disk, whatever writes
+    try:
+        ended = cli("refresh", config, "--quiet")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (ended.exit_code, shop.current) == (1, 1)
+    assert re.search("File too large|the end of .* was lost, as on a full disk", ended.words)
+    assert EmbeddingTable.open(str(shop.home)).count_rows() == 24
+    assert shop.refresh().counts.rows == 25
+    assert shop.current == 2
+
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("pinembed.nightly.steps.sync", "pinembed.nightly.night.clone_folder", "pinembed.jobs.encode.encode"),
+        *("pinembed.source.continued.link_or_copy", "pinembed.source.index_writer.IndexWriter.finish"),
+        *("pinembed.jobs.evaluate.evaluate", "pinembed.nightly.night.run_checks", "pinembed.nightly.page.write_atlas"),
+        *("pinembed.generation.ledger.sync", "pinembed.generation.build.sync_tree", "pathlib.Path.symlink_to"),
+    ],
+)
+def test_a_disk_that_is_full_in_any_step_is_a_sentence(
+    cli: Cli, shop: Shop, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise FULL
+
+    shop.add("more")
+    config = shop.configure('[evaluate]\ngroup = "product"\ntext = ["color"]\n')
+    with monkeypatch.context() as patch:
+        patch.setattr(place, full)
+        ended = cli("refresh", config, "--quiet")
+    assert (ended.exit_code, shop.current) == (1, 1)
+    assert "No space left on device" in ended.words
+    assert EmbeddingSource.open(shop.home).get(["red-circle-0"]).shape[0] == 1
+    assert cli("refresh", config, "--quiet").exit_code == 0
+    assert shop.current == 2
+
+
+def test_a_home_without_hard_links_is_copied_and_one_without_symbolic_links_is_refused(
+    cli: Cli, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unable(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    shop.add("more")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", unable)
+        ended = cli("refresh", shop.configure())
+    assert (ended.exit_code, shop.current) == (0, 2)
+    assert "This file system has no hard links" in ended.words
+    assert len(EmbeddingSource.open(shop.home)) == EmbeddingTable.open(str(shop.home)).count_rows() == 25
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "symlink", unable)
+        ended = cli("refresh", shop.configure())
+    assert (ended.exit_code, shop.current) == (1, 2)
+    assert "lies on a file system without symbolic links: Operation not supported" in ended.words
+    assert "Give a home on another disk" in ended.words
 
 
 def test_an_edited_generation_is_not_built_on(cli: Cli, shop: Shop) -> None:

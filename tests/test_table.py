@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
 from pinembed.table import upkeep
 from pinembed.table.address import parse_address
 from pinembed.table.embedding_table import SCORE, EmbeddingTable
-from pinembed.table.side_tables import FailureTable
+from pinembed.table.side_tables import FailureTable, SideTable
 from pinembed.table.upkeep import index_if_large, tidy
 from pinembed.table.writer import EmbeddingRow, TableWriter
 
@@ -235,3 +236,22 @@ def test_large_table_gets_an_index_that_finds_what_exact_search_finds(tmp_path: 
 
 def test_small_table_gets_no_index(tmp_path: Path) -> None:
     assert index_if_large(made(str(tmp_path / "pins"), 5)) is None
+
+
+@pytest.mark.parametrize("limit_bytes", [300, 1500, 2500, 3500])
+def test_a_commit_whose_file_lost_its_end_is_taken_back(tmp_path: Path, limit_bytes: int) -> None:
+    names = [f"column_{number}" for number in range(20)]
+    schema = pa.schema([pa.field("key", pa.string()), *(pa.field(name, pa.string()) for name in names)])
+    table = SideTable(parse_address(f"{tmp_path}/db/side"), schema)
+    table.upsert([{"key": "first", **dict.fromkeys(names, "a")}])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, before[1]))
+    try:
+        with pytest.raises(TableError, match=r"cannot be written: .*(File too large|was lost, as on a full disk)"):
+            table.upsert([{"key": "second", **dict.fromkeys(names, "b")}])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    again = SideTable(parse_address(f"{tmp_path}/db/side"), schema)
+    assert again.read()["key"].to_pylist() == ["first"]
+    again.upsert([{"key": "second", **dict.fromkeys(names, "b")}])
+    assert sorted(again.read()["key"].to_pylist()) == ["first", "second"]

@@ -9,8 +9,10 @@ HOME/history/                   runs and metrics, Lance tables
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,15 @@ from pinembed.outfolder import locked, sync
 
 CURRENT, GENERATIONS, NEXT = "current", "generations", "next"
 DIGITS = 6
+NO_SYMLINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Switched:
+    """What a switch left, and how long it took to set the link and bring it to the disk."""
+
+    before: int | None
+    switch_ms: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +60,19 @@ class Home:
         """A home that is there or is made now.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: it cannot be written, or holds no links.
         """
+        probe = folder / f".{CURRENT}-{secrets.token_hex(4)}"
         try:
             (folder / GENERATIONS).mkdir(parents=True, exist_ok=True)
+            probe.symlink_to(GENERATIONS)  # before hours of work, not behind them
+            probe.unlink()
         except OSError as error:
+            if error.errno in NO_SYMLINKS and os.access(folder, os.W_OK):
+                raise OutputError(
+                    f"{folder} lies on a file system without symbolic links: {error.strerror}.",
+                    remedy="Give a home on another disk; images, encoder and model may stay where they are.",
+                ) from error
             raise OutputError(
                 f"The home {folder} cannot be made: {error.strerror or error}.",
                 remedy="Check the path and its permissions, and that its disk is mounted.",
@@ -115,15 +134,12 @@ class Home:
             )
         return read_record(self.folder_of(number))
 
-    def switch(self, number: int, *, expected: int | None = None) -> int | None:
+    def switch(self, number: int, *, expected: int | None = None) -> Switched:
         """Let `current` name a generation, in one step that no reader sees half of.
 
         Args:
             number: of the generation.
             expected: that the link must still name; None lets it be any.
-
-        Returns:
-            The number that it named before.
 
         Raises:
             GenerationError: no such generation, one that was edited, or `current` moved meanwhile.
@@ -131,6 +147,7 @@ class Home:
         """
         check_whole(self.folder_of(number), self.read(number))
         link = self.folder / CURRENT
+        started_s = time.perf_counter()  # the look at all files is no part of it: nobody waits for that
         with locked(self.folder):
             before = self.current if os.path.lexists(link) and link.exists() else None
             if expected is not None and before != expected:
@@ -140,7 +157,7 @@ class Home:
                     remedy=f"Compare the two, then take it with: pinembed switch {self.folder} {number}",
                 )
             self._set_link(link, Path(GENERATIONS) / self.folder_of(number).name)
-        return before
+        return Switched(before=before, switch_ms=(time.perf_counter() - started_s) * 1000)
 
     def _set_link(self, link: Path, target: Path) -> None:
         beside = self.folder / f".{CURRENT}-{secrets.token_hex(4)}"

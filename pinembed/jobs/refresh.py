@@ -23,6 +23,7 @@ from pinembed.generation.ledger import (
     switch_awaited,
 )
 from pinembed.generation.record import ENCODER, REPORT, TABLE, TABLE_NAME, Generation, check_whole
+from pinembed.nightly.checks import read_golden
 from pinembed.nightly.config import RefreshConfig, read_config
 from pinembed.nightly.figures import as_rows, plain_figures
 from pinembed.nightly.history import History, HomeRun
@@ -67,6 +68,8 @@ def refresh(settings: RefreshSettings, *, progress: Progress = SILENT, stop: Sto
         PinembedError: what the jobs raise; the generation in use goes on serving.
     """
     config = read_config(settings.config)
+    if config.checks.golden is not None:
+        read_golden(config.checks.golden)  # what is wrong with it is told now, and not behind hours of work
     run = _Run(settings, config, progress, stop or Stop())
     if settings.dry_run:
         return run.foresee()

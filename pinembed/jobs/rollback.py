@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime, timezone
 
 from pinembed.errors import GenerationError
@@ -23,14 +22,14 @@ def rollback(settings: RollbackSettings) -> SwitchReport:
     number = settings.number if settings.number is not None else _before(home, current)
     target, left = home.read(number), None if current is None else home.read(current)
     refused = "" if left is None or left.fingerprint == target.fingerprint else left.fingerprint
-    started_s = time.perf_counter()
-    before = home.switch(number)
-    switch_ms = (time.perf_counter() - started_s) * 1000
+    switched = home.switch(number)
     await_switch(home, None)
     if refused and current is not None:
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         note_refusal(home, Refusal(at=now, fingerprint=refused, generation=current))
-    return SwitchReport(home=home.folder, before=before, now=number, refused=refused, switch_ms=switch_ms)
+    return SwitchReport(
+        home=home.folder, before=switched.before, now=number, refused=refused, switch_ms=switched.switch_ms
+    )
 
 
 def _before(home: Home, current: int | None) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from pinembed.generation.home import Home
 from pinembed.generation.ledger import await_switch, forgive
 from pinembed.reports.home import SwitchReport
@@ -18,9 +16,9 @@ def switch(settings: SwitchSettings) -> SwitchReport:
     """
     home = Home.open(settings.home)
     record = home.read(settings.number)
-    started_s = time.perf_counter()
-    before = home.switch(settings.number)
-    switch_ms = (time.perf_counter() - started_s) * 1000
+    switched = home.switch(settings.number)
     await_switch(home, None)
     forgive(home, record.fingerprint)
-    return SwitchReport(home=home.folder, before=before, now=settings.number, refused="", switch_ms=switch_ms)
+    return SwitchReport(
+        home=home.folder, before=switched.before, now=settings.number, refused="", switch_ms=switched.switch_ms
+    )

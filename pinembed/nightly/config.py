@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from pinembed.errors import ConfigError
+from pinembed.errors import ConfigError, UsageError
 from pinembed.settings.encoding import EncodeSettings
 from pinembed.settings.model import AlignSettings
 from pinembed.settings.option import Option, PythonOnly
@@ -36,13 +36,17 @@ Section = TypeVar("Section")
 class Retrain:
     """[retrain]: when an encoder is tuned; without this table it never is."""
 
-    new_share: Annotated[float, Option("Share of new or changed items since the last training that is enough.")] = 0.05
-    days: Annotated[float, Option("Days after the last training after which it is due as well; 0 for never.")] = 0.0
+    new_share: Annotated[
+        float, Option("Share of new or changed items since the last training that is enough.", min=0)
+    ] = 0.05
+    days: Annotated[
+        float, Option("Days after the last training after which it is due as well; 0 for never.", min=0)
+    ] = 0.0
     start: Annotated[
         Literal["champion", "base"], Option("Weights that a training begins with: those in use, or `encoder`.")
     ] = "champion"
     alpha_per_year: Annotated[
-        float, Option("Expected number of false promotions a year; each training may spend a part of it.")
+        float, Option("Expected number of false promotions a year; each training may spend a part of it.", min=0)
     ] = 0.1
 
 
@@ -50,24 +54,26 @@ class Retrain:
 class Limits:
     """[limits]: what a run may take."""
 
-    hours: Annotated[float | None, Option("End between two steps after so long, exit code 6; go on next time.")] = None
-    free_gib: Annotated[float, Option("Disk that stays free; a run that needs more does not begin.")] = 1.0
+    hours: Annotated[
+        float | None, Option("End between two steps after so long, exit code 6; go on next time.", min=0)
+    ] = None
+    free_gib: Annotated[float, Option("Disk that stays free; a run that needs more does not begin.", min=0)] = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checks:
     """[checks]: what a new generation has to pass before it serves; else exit code 7."""
 
-    rows: Annotated[float, Option("Least rows, as a share of the last generation's.")] = 0.9
+    rows: Annotated[float, Option("Least rows, as a share of the last generation's.", min=0)] = 0.9
     golden: Annotated[
         Path | None, Option('File of searches that must work: {"text", "ids"} a line; one of the ids is to be found.')
     ] = None
-    golden_k: Annotated[int, Option("Places within which a golden search has to find one of its ids.")] = 10
-    golden_share: Annotated[float, Option("Share of the golden searches that has to work.")] = 1.0
-    search_p95_ms: Annotated[float | None, Option("Most that 95 % of the searches may take.")] = None
-    lookup_p95_ms: Annotated[float | None, Option("Most that 95 % of the lookups of 64 items may take.")] = None
+    golden_k: Annotated[int, Option("Places within which a golden search has to find one of its ids.", min=1)] = 10
+    golden_share: Annotated[float, Option("Share of the golden searches that has to work.", min=0)] = 1.0
+    search_p95_ms: Annotated[float | None, Option("Most that 95 % of the searches may take.", min=0)] = None
+    lookup_p95_ms: Annotated[float | None, Option("Most that 95 % of the lookups of 64 items may take.", min=0)] = None
     answers: Annotated[
-        float, Option("Least right answers of an adapted projector, as a share of the last generation's.")
+        float, Option("Least right answers of an adapted projector, as a share of the last generation's.", min=0)
     ] = 0.98
 
 
@@ -75,7 +81,7 @@ class Checks:
 class Keep:
     """[keep]: how much of the past stays."""
 
-    generations: Annotated[int, Option("Generations that stay, those in use or being read not counted.")] = 7
+    generations: Annotated[int, Option("Generations that stay, those in use or being read not counted.", min=1)] = 7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +114,7 @@ class RefreshConfig:
     encoder: Annotated[str, Option("Encoder to begin with; an architecture with random_init under [finetune].")]
     model: Annotated[str | None, Option("Qwen3-VL checkpoint to trim and align; without it there is no model.")] = None
     approve: Annotated[bool, Option("A person takes each new generation into use with `pinembed switch`.")] = False
-    price_per_hour: Annotated[float, Option("Of the machine, for the cost in the report.")] = 0.0
+    price_per_hour: Annotated[float, Option("Of the machine, for the cost in the report.", min=0)] = 0.0
     retrain: Annotated[Retrain | None, Option("When an encoder is tuned.")] = None
     limits: Annotated[Limits, Option("What a run may take.")] = field(default_factory=Limits)
     checks: Annotated[Checks, Option("What a generation has to pass.")] = field(default_factory=Checks)
@@ -163,7 +169,7 @@ def _beside(folder: Path, reference: str) -> str:
 
 def _section(kind: type[Section], stored: Mapping[str, Any], *, place: str, folder: Path) -> Section:
     """A table as a dataclass of its keys."""
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     given = _known(stored, hints, place)
     missing = [found.name for found in dataclasses.fields(kind) if _is_required(found) and found.name not in given]  # type: ignore[arg-type]
     if missing:
@@ -171,15 +177,28 @@ def _section(kind: type[Section], stored: Mapping[str, Any], *, place: str, fold
     return kind(**{name: _value(hints[name], name, value, place, folder) for name, value in given.items()})
 
 
-def _value(hint: Any, name: str, value: Any, place: str, folder: Path) -> Any:
-    where = f"{place}: {name}"
+def _value(described: Any, name: str, value: Any, place: str, folder: Path) -> Any:
+    where, hint = f"{place}: {name}", get_args(described)[0]
     if name in COMMANDS or dataclasses.is_dataclass(_plain(hint)):
         if not isinstance(value, dict):
             raise ConfigError(f"{where} is {value!r}; wanted a table.", remedy=f"Write [{name}] and its keys below.")
         if name in COMMANDS:
             return _options(name, value, place=f"{place} [{name}]", folder=folder)
         return _section(_plain(hint), value, place=f"{place} [{name}]", folder=folder)
-    return _converted(hint, value, where, folder)
+    return _described_value(described, value, where, folder)
+
+
+def _described_value(described: Any, value: Any, where: str, folder: Path) -> Any:
+    """A value as its description has it.
+
+    Raises:
+        ConfigError: it is of another kind, or less than the least.
+    """
+    hint, option = get_args(described)[:2]
+    found = _converted(hint, value, where, folder)
+    if isinstance(option, Option) and option.min is not None and not found >= option.min:  # NaN is not either
+        raise ConfigError(f"{where} is {value}; wanted at least {option.min:g}.", remedy="Give a larger number.")
+    return found
 
 
 def _options(command: str, stored: Mapping[str, Any], *, place: str, folder: Path) -> Options:
@@ -192,9 +211,22 @@ def _options(command: str, stored: Mapping[str, Any], *, place: str, folder: Pat
         if name in decided:
             raise ConfigError(f"{place} sets {name}, which refresh decides itself.", remedy="Leave it out.")
     given = _known(given, {name: hint for name, hint in taken.items() if name not in decided}, place)
-    return {
-        name: _converted(get_args(taken[name])[0], value, f"{place}: {name}", folder) for name, value in given.items()
-    }
+    found = {name: _described_value(taken[name], value, f"{place}: {name}", folder) for name, value in given.items()}
+    _try(settings, found, place)
+    return found
+
+
+def _try(settings: type, options: Options, place: str) -> None:
+    """Let the command's own settings look at the options now, and not after hours of work.
+
+    Raises:
+        ConfigError: as they say it.
+    """
+    required = [field.name for field in dataclasses.fields(settings) if _is_required(field)]
+    try:
+        settings(**{**dict.fromkeys(required, Path("database/name")), **options})
+    except UsageError as error:
+        raise ConfigError(f"{place}: {error.message}", remedy=error.remedy) from error
 
 
 def _known(stored: Mapping[str, Any], names: Mapping[str, Any], place: str) -> dict[str, Any]:

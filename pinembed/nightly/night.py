@@ -29,6 +29,9 @@ from pinembed.reports.refresh import CheckResult, StepReport
 from pinembed.settings.encoding import EncodeSettings
 from pinembed.settings.source import ExportSettings, VerifySettings
 from pinembed.settings.training import EvaluateSettings
+from pinembed.table.address import parse_address
+from pinembed.table.embedding_table import open_if_there
+from pinembed.table.whole import cut_file
 
 SHARDS = 64  # of a source, so that a night's items change few of its files
 MIB = 1 << 20
@@ -87,9 +90,15 @@ class Night:
         begun = {"at": now_utc().isoformat(timespec="microseconds"), "attempts": len(self._ledger.attempts)}
         self._book.run("begin", [number], lambda: begun)
         self._is_resumed = "begin" in self._book.skipped
-        if not self._is_resumed:
-            remove_tree(self._folder)  # of another base, or none at all
+        if not self._is_resumed or self._has_cut_table():
+            remove_tree(self._folder)  # of another base, none at all, or damaged
+            self._is_resumed = False
             self._book.run("begin", [number], lambda: begun)
+
+    def _has_cut_table(self) -> bool:
+        """A table on which nobody can go on: a full disk took the end of a file, and the commit could not be undone."""
+        found = (parse_address(str(path.with_suffix(""))) for path in (self._folder / TABLE).glob("*.lance"))
+        return any((dataset := open_if_there(table)) is not None and cut_file(table, dataset) for table in found)
 
     @property
     def begun_at(self) -> str:

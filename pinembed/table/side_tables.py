@@ -20,6 +20,7 @@ from pinembed.table.address import TableAddress
 from pinembed.table.embedding_table import EmbeddingTable, id_conditions, open_if_there, reading, writing
 from pinembed.table.schema import PRIMARY_KEY
 from pinembed.table.upkeep import compact
+from pinembed.table.whole import committing
 
 
 class SideTable:
@@ -78,6 +79,7 @@ class SideTable:
         with writing(self.address):
             if self.dataset is None:
                 self.dataset = write_dataset(self.schema.empty_table(), self.address.uri, schema=self.schema)
+        with committing(self.address, self.dataset):
             if lacking := self._lacking():
                 self.dataset.add_columns(pa.schema(lacking))
             merge = self.dataset.merge_insert(self._key).when_matched_update_all().when_not_matched_insert_all()

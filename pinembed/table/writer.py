@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from pinembed.errors import TableError
 from pinembed.nouns.failure import Failure
 from pinembed.nouns.measures import ImageMeasures
-from pinembed.table.embedding_table import EmbeddingTable, id_conditions, reading, writing
+from pinembed.table.embedding_table import EmbeddingTable, id_conditions, reading
 from pinembed.table.quality_tables import MeasureTable
 from pinembed.table.schema import IMAGE_VECTOR, OWN_COLUMNS, VECTOR
 from pinembed.table.side_tables import FailureTable
+from pinembed.table.whole import committing
 
 NUMPY_DTYPES = {"fp16": np.float16, "fp32": np.float32}
 Vector = NDArray[np.floating[Any]]
@@ -136,7 +137,7 @@ class TableWriter:
         contents = self._contents(rows)
         halves = ([row for row in rows if row.is_new], [row for row in rows if not row.is_new])
         new, changed = (self._arrow(half, contents) if half else None for half in halves)
-        with writing(self._table.address):
+        with committing(self._table.address, self._table.dataset):
             if new is not None:
                 self._table.dataset.insert(new)
             if changed is not None:
