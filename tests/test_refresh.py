@@ -499,6 +499,26 @@ def test_every_figure_of_the_page_is_a_row_of_the_history(cli: Cli, shop: Shop, 
     assert table.column_names == ["id", "x", "y", "title", "file", "content"]
 
 
+def test_each_generation_is_measured_on_todays_split_and_on_a_yardstick(cli: Cli, shop: Shop) -> None:
+    shutil.copytree(shop.root / "data", shop.root / "frozen")
+    shop.add("more", "blue")
+    config = '[evaluate]\ndata = "frozen"\ngroup = "product"\ntext = ["color"]\nslices = ["color"]\nsplit = "all"\n'
+    shop.refresh(config)
+    shop.add("other", "green")
+    shop.refresh(config)
+    rows = [row for row in History(shop.home).metrics() if row.name == "map"]
+    for generation in (2, 3):
+        for data in ("all", "frozen"):
+            found = [row for row in rows if (row.generation, row.data) == (generation, data)]
+            assert {row.direction for row in found} >= {"text_to_image", "image_to_image"}, (generation, data)
+            assert any(row.slice for row in found)
+            assert all(row.low is not None for row in found)
+    frozen = {row.series: row.value for row in rows if row.data == "frozen"}
+    assert frozen == {row.series: row.value for row in rows if row.data == "frozen" and row.generation == 2}
+    titles = [figure["title"] for figure in cli("report", shop.home, "--json").json["page"]["figures"]]
+    assert {"mAP, text → image, on all", "mAP, text → image, on frozen"} <= set(titles)
+
+
 def test_reports_of_two_generations_share_what_did_not_change(cli: Cli, shop: Shop) -> None:
     shop.add("more", "blue")
     shop.refresh()

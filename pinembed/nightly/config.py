@@ -125,8 +125,14 @@ class RefreshConfig:
     export: Annotated[Options, Option("Options of `pinembed export`.")] = field(default_factory=dict)
     align: Annotated[Options, Option("Options of `pinembed align`.")] = field(default_factory=dict)
     evaluate: Annotated[
-        Options | None, Option("Options of `pinembed evaluate`; with this table each generation is measured.")
+        Options | None,
+        Option("Options of `pinembed evaluate`; with this table each generation is measured, on `data` too."),
     ] = None
+
+    @property
+    def yardstick(self) -> Path | None:
+        """Catalogue that stays the same, on which each generation is measured beside today's."""
+        return (self.evaluate or {}).get("data")
 
     @property
     def group(self) -> str | None:

@@ -273,22 +273,22 @@ class Night:
         return None if found["answers"] is None else float(found["answers"])
 
     def evaluate(self) -> None:
-        """Measure the encoder where CONFIG asks for it."""
-        options = self._config.evaluate
-        if options is None:
+        """Measure the encoder where CONFIG asks for it: on today's split, and on a yardstick that stays the same."""
+        if self._config.evaluate is None:
             return
-        given = {"data": self._config.images, **options}
-        encoded = self._book.done["encode"]
+        options = {name: value for name, value in self._config.evaluate.items() if name != "data"}
+        yardstick = self._config.yardstick
+        encoder, encoded = self._book.done["encoder"].key, self._book.done["encode"].key
 
-        def work() -> dict[str, Any]:
-            report = self._jobs.evaluate(EvaluateSettings(encoder=str(self._folder / ENCODER), **given))
-            told = "" if given["data"] == self._config.images else str(given["data"])
-            figures = retrieval_figures(report.encoder.scores, report.slices, data=told or report.split)
-            return {"figures": list(figures)}
+        def measured(data: Path, told: str = "") -> dict[str, Any]:
+            report = self._jobs.evaluate(EvaluateSettings(data=data, encoder=str(self._folder / ENCODER), **options))
+            return {"figures": list(retrieval_figures(report.encoder.scores, report.slices, data=told or report.split))}
 
-        frozen = given["data"] != self._config.images
-        inputs = [given, self._book.done["encoder"].key, None if frozen else encoded.key]
-        self._step("evaluate", "[evaluate] is given", inputs, work)
+        images = self._config.images
+        self._step("evaluate", "[evaluate] is given", [options, encoder, encoded], lambda: measured(images))
+        if yardstick is not None:
+            inputs = [options, encoder, yardstick]
+            self._step("yardstick", f"on {yardstick.name}", inputs, lambda: measured(yardstick, yardstick.name))
 
     def check(self, answers: float | None) -> None:
         """Measure what must hold before this generation serves.

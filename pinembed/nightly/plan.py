@@ -81,6 +81,7 @@ class NightPlan:
             ("export", "from the table", need.source),
             ("model", "" if config.model is None else "for the encoder of this generation", need.model),
             ("evaluate", "" if config.evaluate is None else "[evaluate] is given", 0),
+            ("yardstick", "data under [evaluate]" if config.yardstick is not None else "", 0),
             ("checks", "before it serves", 0),
             ("report", "what changed", 0),
         ]
