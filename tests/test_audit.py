@@ -305,6 +305,33 @@ def test_appealed_flags_are_open_no_more_and_not_decided(
     assert (report.flagged_rows, report.checks[0].appealed) == (0, 1)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda lines: [*lines, lines[1].replace("confirm", "clear")],
+            "rows 2 and .* answer one flag with",
+        ),
+        (lambda lines: [lines[0].replace(",by,", ",answer,"), *lines[1:]], "has several columns answer"),
+    ],
+)
+def test_answers_that_contradict_each_other_change_nothing(
+    change: Callable[[list[str]], list[str]],
+    words: str,
+    audited: Callable[..., AuditReport],
+    photos: Path,
+    table: str,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "answers.csv"
+    placeholder().save(photos / "none.png")
+    audited(check=("placeholder",), appeals=path)
+    answer(path, placeholder="confirm")
+    path.write_text("\n".join(change(path.read_text().splitlines())) + "\n")
+    with pytest.raises(DataError, match=words):
+        appeal(AppealSettings(file=path, table=table))
+
+
 def test_a_file_with_answers_is_never_replaced(
     audited: Callable[..., AuditReport], photos: Path, tmp_path: Path
 ) -> None:

@@ -186,3 +186,19 @@ def test_evaluate_asks_with_the_template(
     refused = cli(*arguments, "something {colour}")
     assert refused.exit_code == 2
     assert "--template names colour" in refused.words
+
+
+def test_evaluate_of_items_without_texts_is_refused(
+    cli: Callable[..., CliResult], catalogue_folder: Path, tiny_encoder: Path
+) -> None:
+    path = catalogue_folder / "metadata.csv"
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [{**row, "title": ""} for row in csv.DictReader(file)]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    found = cli("evaluate", catalogue_folder, "--encoder", tiny_encoder, "--text", "title", "--group", "product")
+    assert found.exit_code == 1
+    assert "None of the 8 test item(s)" in found.words
+    assert "has a text in title" in found.words

@@ -274,3 +274,13 @@ def test_standard_error_of_mean_map_does_not_shrink_with_copies_of_the_same_grou
 
     assert mean_map_error(scores(1)) == pytest.approx(float(values_Q.std()) / 40**0.5)
     assert mean_map_error(scores(5)) == pytest.approx(mean_map_error(scores(1)))
+
+
+def test_an_empty_gallery_answers_no_query() -> None:
+    found = score_queries(
+        torch.eye(3),
+        torch.empty(0, 3),
+        lambda start, stop: torch.empty(stop - start, 0, dtype=torch.bool),
+        torch.arange(3),
+    )
+    assert (len(found.values_QM), found.gallery) == (0, 0)

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from pinembed.errors import ConfigError
+from pinembed.errors import ConfigError, UsageError
 from pinembed.nightly.config import COMMANDS, Checks, Hooks, Keep, Limits, RefreshConfig, Retrain, read_config
 
 START = 'home = "h"\nimages = "i"\nencoder = "e"\n'
@@ -43,6 +43,8 @@ def read(tmp_path: Path, text: str) -> RefreshConfig:
         (START + "checks = 5", "checks is 5; wanted a table", r"Write \[checks\]"),
         ('home = "h"\nimages = "i"', "has no encoder", "Add the line: encoder"),
         ("home = ", "is no TOML", "docs/refresh.md"),
+        ("a = " + 5000 * "[", "is no TOML", "docs/refresh.md"),
+        (START + "[limits]\nhours = nan", "hours is nan; wanted a number", "as TOML has it"),
     ],
 )
 def test_what_cannot_be_meant_is_named(tmp_path: Path, text: str, message: str, remedy: str) -> None:
@@ -83,3 +85,17 @@ def test_every_key_of_a_config_is_described_in_the_docs(kind: type) -> None:
         assert f"`{key}`" in text or f"`[{found.name}]`" in text, found.name
         if found.name not in COMMANDS and not dataclasses.is_dataclass(found.type):
             assert keys_of(kind)[found.name].help
+
+
+def test_a_path_may_begin_with_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    (tmp_path / "me" / "e").mkdir(parents=True)
+    found = read(tmp_path, 'home = "~/h"\nimages = "~/i"\nencoder = "~/e"\n')
+    assert (found.home, found.images) == (tmp_path / "me" / "h", tmp_path / "me" / "i")
+    assert found.encoder == str(tmp_path / "me" / "e")
+    with pytest.raises(UsageError, match="~no-such-user is no user's home here"):
+        read(tmp_path, START.replace('"h"', '"~no-such-user/h"'))
+
+
+def test_a_config_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    assert read(tmp_path, "\ufeff" + START).home == tmp_path / "h"

@@ -78,6 +78,7 @@ def read_answers(path: Path, known: Mapping[str, Flag], *, by: str, now: datetim
         DataError: the file cannot be read, or an answer is none.
     """
     changed, strangers = {}, 0
+    answered: dict[str, tuple[str, int]] = {}
     for number, row in enumerate(_rows(path), start=2):
         answer = (row.get("answer") or "").strip().lower()
         if not answer:
@@ -93,6 +94,12 @@ def read_answers(path: Path, known: Mapping[str, Flag], *, by: str, now: datetim
         if flag is None:
             strangers += 1
             continue
+        before, line = answered.setdefault(key, (state, number))
+        if before != state:
+            raise DataError(
+                f"{path}, rows {line} and {number} answer one flag with {before} and {state}.",
+                remedy="Leave one of the answers and run the same command again; nothing was changed.",
+            )
         who = (row.get("by") or "").strip() or by
         if (flag.state, flag.by) != (state, who):
             changed[key] = dataclasses.replace(flag, state=state, by=who, at=now)
@@ -110,12 +117,18 @@ def _rows(path: Path) -> list[dict[str, str | None]]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             rows: list[dict[str, str | None]] = list(reader)
-            lacking = [name for name in NEEDED if name not in (reader.fieldnames or ())]
+            names = list(reader.fieldnames or ())
+            lacking = [name for name in NEEDED if name not in names]
+            twice = [name for name in COLUMNS if names.count(name) > 1]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.",
             remedy="Give the CSV that `pinembed audit --appeals` wrote, saved as UTF-8.",
         ) from error
+    if twice:
+        raise DataError(
+            f"{path} has several columns {', '.join(twice)}.", remedy="Leave the one that holds the answers."
+        )
     if lacking:
         raise DataError(
             f"{path} has no column {', '.join(lacking)}; wanted {', '.join(NEEDED)}.",

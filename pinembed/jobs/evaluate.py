@@ -17,6 +17,7 @@ from pinembed.catalogue.splits import check_group, decide_splits, is_hashed, ite
 from pinembed.encoder.context import Context
 from pinembed.encoder.encoder import load_encoder, load_tokenizer
 from pinembed.encoder.locate import locate_encoder
+from pinembed.errors import DataError
 from pinembed.evaluation.plot import check_plot, draw_comparisons
 from pinembed.evaluation.questions import Answers, ItemAnswers, Questions, ask, ask_items, compare_items, make_questions
 from pinembed.fusion.eval_set import cut_note
@@ -68,6 +69,11 @@ def _evaluated(settings: EvaluateSettings, progress: Progress) -> EvaluateReport
         if files.fusion is not None and (note := cut_note(items, files.fusion.phrases, context, remedy=FUSE_LESS)):
             progress.say(f"{files.reference}: {note}")
     questions = make_questions(items, trained, captioner, group=settings.group, split=split)
+    if not questions.labelled.texts:
+        raise DataError(
+            f"None of the {len(items)} {split} item(s) of {settings.data} has a text in {', '.join(captioner.told)}.",
+            remedy="Name the columns that hold the texts with --text.",
+        )
     torch_device = choose_device(settings.device)
     fusions = [files.fusion for files in located if files.fusion is not None]
     asked = []

@@ -102,7 +102,7 @@ def score_queries(
     block = max(1, BLOCK_SCORES // max(gallery, 1))
     rows = [torch.empty(0, len(METRICS), dtype=torch.float64)]
     indices = [torch.empty(0, dtype=torch.int64)]
-    for start in range(0, len(query_QD), block):
+    for start in range(0, len(query_QD) if gallery else 0, block):  # an empty gallery answers none
         stop = min(start + block, len(query_QD))
         query_BD = query_QD[start:stop]
         scores_BG = torch.round((query_BD @ gallery_GD.T if score is None else score(query_BD)) / SCORE_STEP)

@@ -1,7 +1,8 @@
 """CONFIG.toml: what one home is made from, and what each step is asked for.
 
 A table named after a command holds options of that command, described in its settings class; the other tables are
-described here. A key or value that cannot be meant is named with the nearest right one. Paths are relative to the file.
+described here. A key or value that cannot be meant is named with the nearest right one. Paths are relative to the file
+or to a home (`~/pins`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
+import os
 import sys
 import types
 from collections.abc import Mapping
@@ -18,6 +21,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pinembed.errors import ConfigError, UsageError
+from pinembed.outfolder import refuse_unknown_home
 from pinembed.settings.encoding import EncodeSettings
 from pinembed.settings.model import AlignSettings
 from pinembed.settings.option import Option, PythonOnly
@@ -157,10 +161,10 @@ def read_config(path: Path) -> RefreshConfig:
         ConfigError: it cannot be read, or holds a key or a value that cannot be meant.
     """
     try:
-        stored = tomllib.loads(path.read_text(encoding="utf-8"))
+        stored = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # as some editors save it
     except (OSError, UnicodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}.", remedy="Give the path of a CONFIG.toml.") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is no TOML: {error}.", remedy="See docs/refresh.md for an example.") from error
     folder = path.absolute().parent
     found = _section(RefreshConfig, stored, place=str(path), folder=folder)
@@ -170,7 +174,19 @@ def read_config(path: Path) -> RefreshConfig:
 
 def _beside(folder: Path, reference: str) -> str:
     """A reference that is a folder beside CONFIG, as its path; any other as it is."""
-    return str(folder / reference) if (folder / reference).is_dir() else reference
+    path = _path(folder, reference)
+    return str(path) if path.is_dir() else reference
+
+
+def _path(folder: Path, written: str) -> Path:
+    """A path relative to CONFIG's folder, or one that begins with a home.
+
+    Raises:
+        UsageError: nobody has that home.
+    """
+    found = os.path.expanduser(written)  # noqa: PTH111  (it leaves what is no home as it is)
+    refuse_unknown_home(found)
+    return folder / found
 
 
 def _section(kind: type[Section], stored: Mapping[str, Any], *, place: str, folder: Path) -> Section:
@@ -268,9 +284,12 @@ def _converted(hint: Any, value: Any, where: str, folder: Path) -> Any:
             raise _wrong(where, value, "a list")
         return tuple(_converted(get_args(kind)[0], part, where, folder) for part in parts)
     if kind is Path:
-        return folder / _instance(str, value, where, "a path")
+        return _path(folder, _instance(str, value, where, "a path"))
     if kind is float:
-        return float(_instance((int, float), value, where, "a number"))
+        number = float(_instance((int, float), value, where, "a number"))
+        if math.isnan(number):  # to which no limit compares
+            raise _wrong(where, value, "a number")
+        return number
     names = {bool: "true or false", int: "a whole number", str: "text"}
     return _instance(kind, value, where, names.get(kind, kind.__name__))
 
