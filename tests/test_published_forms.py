@@ -520,6 +520,19 @@ def test_an_adapter_is_to_be_merged_first(made: Made, tmp_path: Path, beside_wei
     assert caught.value.remedy.startswith("Merge it into its base first")
 
 
+def test_weights_that_lie_there_twice_are_refused_before_any_work(made: Made, tmp_path: Path) -> None:
+    """Transformers reads the single file, the index names the shards: trim and what it is held against would differ."""
+    model = copy_with(made("Qwen3-VL-4B-Instruct")[0], tmp_path, {})
+    first, second = sorted(model.glob("model-*.safetensors"))
+    stored = load_file(first)
+    save_file({**load_file(second), **dict(list(stored.items())[:1])}, second, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=rf"in {first.name} and in {second.name}"):
+        read_checkpoint(model)
+    save_file(stored, model / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"holds its weights twice: model.safetensors, which transformers reads"):
+        trim(TrimSettings(model=str(model), out=tmp_path / "out"))
+
+
 def test_an_untied_model_without_a_head_is_refused(made: Made, tmp_path: Path) -> None:
     model = copy_with(made("Qwen3-VL-Embedding-2B")[0], tmp_path, {"tie_word_embeddings": False})
     with pytest.raises(ModelError, match=r"has no lm_head\.weight and does not tie it"):

@@ -175,6 +175,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     _check_sizes(config, folder / "config.json")
     shards = tuple(read_shard(path) for path in _weight_files(folder))
     checkpoint = Checkpoint(folder=folder, family=family, config=config, shards=shards)
+    _check_once(checkpoint)
     check_quantisation(config, checkpoint.tensors, folder)
     if not any(tensor.is_vision for tensor in checkpoint.tensors):
         raise ModelError(
@@ -185,6 +186,19 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     _check_head(checkpoint)
     _check_experts(checkpoint)
     return checkpoint
+
+
+def _check_once(checkpoint: Checkpoint) -> None:
+    """Refuse a tensor that lies in two files: which one counts would depend on the tool."""
+    place: dict[str, str] = {}
+    for shard in checkpoint.shards:
+        for tensor in shard.tensors:
+            if tensor.name in place:
+                raise ModelError(
+                    f"{checkpoint.folder} holds {tensor.name} in {place[tensor.name]} and in {shard.path.name}.",
+                    remedy=WHOLE,
+                )
+            place[tensor.name] = shard.path.name
 
 
 def _check_experts(checkpoint: Checkpoint) -> None:
@@ -323,6 +337,12 @@ def _weight_files(folder: Path) -> list[Path]:
         names = sorted({str(name) for name in weight_map.values()})
         for name in names:
             _check_shard_name(folder, name, index)
+        if SINGLE_NAME not in names and (folder / SINGLE_NAME).is_file():
+            raise ModelError(
+                f"{folder} holds its weights twice: {SINGLE_NAME}, which transformers reads, and {names[0]} and so on "
+                f"by {INDEX_NAME}, which other tools read.",
+                remedy="Move the one that is not meant away.",
+            )
         return [folder / name for name in names]
     if (folder / SINGLE_NAME).is_file():
         return [folder / SINGLE_NAME]
