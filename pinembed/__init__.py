@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pinembed.jobs.chat import chat as chat
     from pinembed.jobs.encode import encode as encode
     from pinembed.jobs.evaluate import evaluate as evaluate
+    from pinembed.jobs.evaluate_chat import evaluate_chat as evaluate_chat
     from pinembed.jobs.export import export as export
     from pinembed.jobs.finetune import finetune as finetune
     from pinembed.jobs.fuse import fuse as fuse
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from pinembed.jobs.trim import trim as trim
     from pinembed.jobs.verify import verify as verify
     from pinembed.settings.assistant import ChatSettings as ChatSettings
+    from pinembed.settings.assistant import EvaluateChatSettings as EvaluateChatSettings
     from pinembed.settings.encoding import EncodeSettings as EncodeSettings
     from pinembed.settings.encoding import InspectSettings as InspectSettings
     from pinembed.settings.encoding import SearchSettings as SearchSettings
@@ -75,7 +77,20 @@ if TYPE_CHECKING:
     from pinembed.trimmed.serving import ServingRequests as ServingRequests
 
 _COMMANDS = (
-    *("align", "appeal", "ask", "audit", "chat", "encode", "evaluate", "export", "finetune", "fuse", "generations"),
+    *(
+        "align",
+        "appeal",
+        "ask",
+        "audit",
+        "chat",
+        "encode",
+        "evaluate",
+        "evaluate_chat",
+        "export",
+        "finetune",
+        "fuse",
+        "generations",
+    ),
     *("inspect", "refresh", "report", "rollback", "search", "switch", "trim", "verify"),
 )
 _TASTE_COMMANDS = (
@@ -97,7 +112,7 @@ _HOMES = {
     "ServingRequests": "trimmed.serving",
     "TrimmedModel": "trimmed.model",
     "UserSource": "taste.user_source",
-    "ChatSettings": "settings.assistant",
+    **{f"{name}Settings": "settings.assistant" for name in ("Chat", "EvaluateChat")},
     **{f"{name}Settings": "settings.encoding" for name in ("Encode", "Inspect", "Search")},
     **{f"{name}Settings": "settings.home" for name in ("Generations", "Refresh", "Report", "Rollback", "Switch")},
     **{f"{name}Settings": "settings.model" for name in ("Align", "Ask", "Trim")},

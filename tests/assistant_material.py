@@ -52,7 +52,7 @@ def shop_rows() -> list[dict[str, Any]]:
             "color": color,
             "pattern": pattern,
             "material": None if number % 7 == 0 else MATERIALS[number % 3],
-            "tags": ["gift"] if number % 4 == 0 else ["sale", "new"] if number % 4 == 1 else [],
+            "tags": ["gift"] if number % 4 == 0 else ["sale", "outlet"] if number % 4 == 1 else [],
             "in_stock": number % 5 != 0,
             "price": 5.0 + (number * 7) % 36,
         }

@@ -67,7 +67,7 @@ CONDITIONS = (
     Condition(column="material", op="not in", values=("wood",)),
     Condition(column="material", op="in", values=("clay",)),
     Condition(column="tags", op="in", values=("sale",)),
-    Condition(column="tags", op="not in", values=("gift", "new")),
+    Condition(column="tags", op="not in", values=("gift", "outlet")),
     Condition(column="in_stock", op="in", values=(True,)),
     Condition(column="in_stock", op="not in", values=(True,)),
     *(Condition(column="price", op=op, values=(19.0,)) for op in ("<", "<=", ">", ">=")),

@@ -27,7 +27,9 @@ CURRENCY = "|".join(
 AMOUNT = rf"(?:(?:{CURRENCY}) )?{NUMBER}(?: (?:{CURRENCY})(?!\w))?"
 OPERATORS = {
     AT_MOST: (
-        r"at most|(?:no|not) (?:more|higher|greater|longer|larger|bigger) than|not (?:over|above)|up to|max(?:imum)?|"
+        r"at most|(?:my |a |the )?budget|"
+        r"(?:don't|doesn't|do not|does not|mustn't)(?: \w+)? (?:more than|over|above|exceed)|"
+        r"(?:no|not) (?:more|higher|greater|longer|larger|bigger) than|not (?:over|above)|up to|max(?:imum)?|"
         r"within|until|<=|≤"
     ),
     AT_LEAST: (

@@ -5,23 +5,25 @@ from __future__ import annotations
 from pinembed.assistant.condition import LESS, MORE
 
 _STOPS = (
-    "a an the some any of for to in on at by with from into and or me my i you your we our us is are be was were it  "
-    "it's its i'd i'm i'll i've we'd do does did done have has had can could would should will may might please  "
-    "thanks thank hi hello hey want wants wanted need needs like liked love looking look find search show give get  "
-    "see tell buy there this that these those them they their one ones something anything item items thing things  "
-    "product products piece pieces also just maybe perhaps then now so very really much many what which who whose  "
-    "how about let let's lets go ok okay yes well come comes coming got what's that's there's here ideally possibly  "
-    "made more next other others another else all every everything each both back first second third last same  "
-    "similar bit around case time ask asking might am been being him her his she he when where why while as if than  "
-    "only but , ; ? - not no nor instead rather preferably prefer actually make show sort order cheap price prices  "
-    "priced cost costs costing"
+    "a an the some any of for to in on at by with from into and or me my i you your we our us is are be was were it "
+    "it's its i'd i'm i'll i've we'd do does did done have has had can could would should will may might please "
+    "thanks thank hi hello hey want wants wanted need needs like liked love looking look find search show give get "
+    "see tell buy there this that these those them they their one ones something anything item items thing things "
+    "product products piece pieces also just maybe perhaps then now so very really much many what which who whose "
+    "how about let let's lets go ok okay yes well come comes coming got what's that's there's here ideally possibly "
+    "made more next other others another else all every everything each both back first second third last same "
+    "similar bit around case time ask asking might am been being him her his she he when where why while as if than "
+    "only but , ; ? - not no nor instead rather preferably prefer actually make show sort order cheap price prices "
+    "priced cost costs costing take put keep keeps start begin pick choose bring help list lists page pages options "
+    "option choices choice results wrong sell sells nice great good better best fine though again step steps "
+    "suggestion suggestions alternative alternatives idea ideas know mind buy"
 )
 STOP_WORDS = frozenset(_STOPS.split())
 """Words that name nothing; they are no part of a text for the encoder."""
 _CUES = (
-    "cheaper cheapest expensive pricier priciest compare comparison versus difference different without except  "
-    "excluding between under below above over similar instead matches match matching goes pairs undo previous second  "
-    "third fourth fifth sixth seventh eighth ninth tenth another describe details most least affordable inexpensive  "
+    "cheaper cheapest expensive pricier priciest compare comparison versus difference different without except "
+    "excluding between under below above over similar instead matches match matching goes pairs undo previous second "
+    "third fourth fifth sixth seventh eighth ninth tenth another describe details most least affordable inexpensive "
     "dearer dearest budget than fewer maximum minimum around about roughly ascending descending sorted order"
 )
 CUE_WORDS = frozenset(_CUES.split())
@@ -32,38 +34,45 @@ POLITE = (
     r"i'd like(?: you)? to|i want to|i would like to|let me|let's|now|then|actually|,|;)"
 )
 UNDO_CUES = (
-    r"undo(?: that| it| this)?|(?:go |get |take me )?back(?: (?:one|a) step)?|(?:go |get )?back to (?:the )?"
-    r"(?:previous|last|earlier|old|first)?(?: (?:list|results?|ones?|search|page|items?))?(?: before)?|"
-    r"(?:show(?: me)? )?(?:the )?(?:previous|earlier)(?: (?:list|results?|ones|search|items|page))?(?: again)?|"
-    r"never ?mind(?: that)?|forget (?:that|it)|take (?:that|it) back|revert(?: that)?|as (?:it was )?before|"
-    r"step back|return(?: to the (?:previous|last) (?:list|results?|one))?|cancel(?: that)?"
+    r"\b(?:undo|back|previous|before|earlier|return|revert|scrap|cancel|never ?mind|forget (?:that|it|about it)|"
+    r"take (?:that|it) back|rewind|restore)\b"
 )
+"""Where nothing else is said: back to the list before."""
 MORE_CUES = (
-    r"(?:show(?: me)?|see|give me|get|i want|any|are there(?: any)?|have you(?: got)?(?: any)?|do you have(?: any)?|"
-    r"got any|some|load|list|display|what)?(?: some| any| a few)? ?"
-    r"(?:more(?: please)?|others?|(?:more|other|further) (?:ones|items|results|options|products|choices|"
-    r"of (?:them|these|those|the same))|next(?: page| ones| items| results| few)?|the (?:next|others?|rest)"
-    r"(?: page| ones| items| results| few)?|else|"
-    r"(?:anything|something|what) else(?: do you have| have you got| is there| you(?:'ve)? got)?|"
-    r"another(?: page| one)?)|"
-    r"keep going|continue|go on|next|(?:anything|what|something) else(?: do you have| is there| have you got)?"
+    r"\b(?:more|others?|else|next|further|another|rest|remaining|continue|go on|keep (?:going|them coming))\b|"
+    r"^is (?:that|this) (?:all|it)$"
+)
+"""Where nothing else is said: the next page."""
+NARROWS = (
+    r"\b(?:narrow|limit|restrict|refine|filter|cut)(?: (?:it|this|that|them|these|those|the list))?(?: down)?"
+    r"(?: to| by)?\b"
 )
 COMPARE_CUES = (
-    r"\bcompar(?:e|es|ed|ing|ison)\b|\bdifferen(?:t|ce|ces)\b|\bdiffer\b|\bversus\b|\bvs\b|\bside by side\b|"
-    r"\bhave in common\b|\bcontrast\b"
+    r"\bcompar(?:e|es|ed|ing|ison)\b|\bdifferen(?:t|ce|ces)\b|\bdiffer\b|\bdistinguish\w*\b|"
+    r"\bversus\b|\bvs\b|\bside by side\b|\bhave in common\b|\bcontrast\b"
 )
+EARLIER_LIST = r"\b(?:the )?(?:last|first|earlier|old) (?:list|results|page|search)\b"
+CHEAP_TO_DEAR = r"\b(?:from )?(?:the )?cheap(?:est)? to (?:the )?(?:most )?(?:expensive|dear)(?:est)?\b"
+DEAR_TO_CHEAP = r"\b(?:from )?(?:the )?(?:most )?expensive to (?:the )?cheap(?:est)?\b"
 GOES_CUES = (
     r"\bgo(?:es|ing)?(?: \w+)? with\b|\bmatch(?:es|ing)?\b|\bpairs? (?:\w+ )?with\b|\bpair\b|\bcomplements?\b|"
-    r"\bgo(?:es)? together with\b|\bfits? (?:to|with)\b|\bsuits?\b|\bto complete\b|\bcombine (?:\w+ )?with\b|"
+    r"\bgo(?:es)? together with\b|\bfits?\b(?= (?:to|with|the|it|[\ue000-\uf8ff]))|"
+    r"\b(?:buy|wear|get|take|order|put|use|need|have)\b.* with [\uec00-\uefff]|"
+    r"\bsuits?\b|\bto complete\b|\bcombine (?:\w+ )?with\b|"
     r"\blooks? good with\b|\bwork(?:s)? with\b"
 )
-ALIKE_CUES = r"\b(?:same|similar|like|alike|resembl\w+|more like|in the style of|as|closest to|identical)\b"
+ALIKE_CUES = (
+    r"\b(?:same|similar|(?<!i )(?<!we )(?<!would )like|alike|resembl\w+|in the style of|as|closest to|identical)\b"
+)
 QUESTION_CUES = (
     r"^(?:what(?!(?:'s)? (?:about|else|goes|matches|would go))|which|who|whose|is\b(?! there)|are\b(?! there)|"
     r"does|do(?! you have)|did|has|tell|describe|details|explain|more (?:about|details|info\w*)|info\w*|"
     r"how(?! about)|why|when|where|was|give me (?:details|info\w*|more (?:about|details|info\w*)))"
 )
 """How a question begins that is about what is shown."""
+TELLS = r"\b(?:tell|about|info\w*|details?|describe)\b"
+CHANGES = r"\b(?:but|in|with|instead|only|version|made)\b"
+"""Before a word that no column knows: the item with this, not a remark on it."""
 FILTER_CUES = (
     r"^(?:but|not|without|only|no|just|and|or|also|with|in|under|over|below|above|less|between|at (?:most|least)|"
     r"what about|how about|make (?:it|them|that)|maybe|preferably|rather|instead|except|excluding|nothing|anything but|"
@@ -85,7 +94,9 @@ _NEGATING = (
 )
 NEGATIONS = frozenset(_NEGATING.split())
 NEGATION_PHRASES = (
-    r"\b(?:anything but|other than|instead of|rather than|apart from|aside from|everything but|free of)\b"
+    r"\b(?:anything but|other than|instead of|rather than|apart from|aside from|everything but|free of|"
+    r"(?:leave|take|filter) (?:out|off|away)|(?:hide|skip|remove|drop|omit|exclude)(?: everything| all| any)?|"
+    r"get rid of|not a fan of|tired of|hate|dislike|can't stand|cannot stand)\b"
 )
 NEGATION = "without"
 ENDS_NEGATION = frozenset(["but", "only", "instead", ";", "with", "in"])
@@ -96,8 +107,16 @@ DROP = (
 A_LIMIT_WORD = r"(?: (?:limit|filter|condition|range))?"
 MATTERS_NOT = r"(?:(?:doesn't|does not|don't|do not|isn't|is not) (?:matter|important)|is (?:fine|ok(?:ay)?|open))"
 NO_MATTER = rf"{A_LIMIT_WORD} {MATTERS_NOT}"
-CHEAPER = r"cheaper|less expensive|lower(?: priced?)?|less costly|more affordable"
-DEARER = r"more expensive|pricier|dearer|higher priced?|more costly|more premium"
+CHEAPER = (
+    r"cheaper|less expensive|lower priced|less costly|more affordable|less pricey|lower prices?|"
+    r"(?:pay|spend|costs?|costing|priced|for) less|too (?:expensive|pricey|dear|costly|much)|"
+    r"can't (?:spend|afford)(?: (?:that|so|this|it|them|these|those))?(?: much)?|"
+    r"(?:over|above|out of|beyond) (?:my |the )?budget|go(?:ing)? lower"
+)
+DEARER = (
+    r"more expensive|pricier|dearer|higher priced?|more costly|more premium|"
+    r"(?:pay|spend|costs?|costing|priced|for) more|too cheap"
+)
 CHEAPEST = r"cheapest|least expensive|lowest priced?|most affordable|least costly"
 DEAREST = r"most expensive|priciest|dearest|highest priced?|most costly"
 CHEAP = r"(?:cheap|inexpensive|affordable|low cost|budget|not (?:too |so |very )?expensive|not (?:too |so )?pricey)"

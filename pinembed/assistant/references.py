@@ -19,7 +19,8 @@ COUNT = rf"(?:\d+|{'|'.join(ONES[1:])})"
 THING = rf"(?: (?:ones?|items?|products?|results?|options?|of (?:them|these|those)|(?:{ANY_VALUE} )*{A_KIND}))?"
 """What may stand behind an ordinal and says nothing more: the second one, the second teal mug."""
 ENDS = (
-    r"(?= (?:but|and|or|in|with|without|instead|please|is|for|to|vs|versus|than|from|only|also|,|;|\?|-|"
+    r"(?= (?:but|and|or|in|with|without|instead|please|is|are|for|to|vs|versus|than|from|only|also|against|compared|"
+    r"better|,|;|\?|-|"
     rf"{A_REFERENCE}|{ANY_VALUE})|$)"
 )
 SINGLE, SEVERAL = "one", "several"
@@ -69,8 +70,8 @@ PATTERNS: tuple[tuple[str, Made], ...] = (
     (rf"\b(?:the )?(?:first|top) (?P<count>{COUNT})\b{THING}", _first),
     (rf"\b(?:the )?(?:last|final|bottom) (?P<count>{COUNT})\b{THING}", _last),
     (
-        rf"\b(?:the )?(?:(?P<from_end>{ORDINAL}|next)(?: to| from(?: the)?)? (?:last|end|bottom)|penultimate|"
-        rf"last but one)\b{THING}",
+        rf"\b(?:the )?(?:(?!first)(?P<from_end>{ORDINAL}|next)(?:(?: to)? last| from the (?:end|bottom))|"
+        rf"penultimate|last but one)\b{THING}",
         _from_the_end,
     ),
     (
@@ -82,7 +83,7 @@ PATTERNS: tuple[tuple[str, Made], ...] = (
         lambda match: Reference(items=(_position(match["ordinal"] or match["bare"]),)),
     ),
     (
-        rf"\b(?:the )?(?:very )?last\b{THING}{ENDS}",
+        rf"\b(?:the (?:very )?last\b{THING}|last\b{THING}{ENDS})",
         lambda match: Reference(items=(-1,)),
     ),
     (
@@ -94,7 +95,8 @@ PATTERNS: tuple[tuple[str, Made], ...] = (
         lambda match: Reference(items=(), several=True),
     ),
     (
-        rf"\b(?:it|its|this(?: one| item| product| {A_KIND})?|that (?:one|item|product|{A_KIND})|that{ENDS})(?!\w)",
+        rf"\b(?:it|its|this(?: one| item| product| {A_KIND})?|that (?:one|item|product|{A_KIND})|"
+        rf"that(?! (?:is|are)\b){ENDS})(?!\w)",
         lambda match: Reference(items=()),
     ),
 )

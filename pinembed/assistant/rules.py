@@ -21,7 +21,7 @@ from pinembed.assistant.act import (
     Sort,
 )
 from pinembed.assistant.condition import IN, Condition, number_in
-from pinembed.assistant.lexicon import Lexicon
+from pinembed.assistant.lexicon import A_REFERENCE, Lexicon
 from pinembed.assistant.state import State
 from pinembed.assistant.wishes import Wish, read_wish
 from pinembed.assistant.words import clean
@@ -30,7 +30,7 @@ from pinembed.reports.table import SearchResult
 REFINES_KIND = r"^(?:but|or|and|also|what about|how about|only|just|instead|make)\b|\binstead\b"
 CHANGES_FOCUS = r"^(?:but|in|and|what about|how about|with|the same|same|make|i(?:'d)? prefer|rather)\b"
 WHAT_ABOUT = r"^(?:what|how) about\b"
-WHICH_ONES = r"^which (?:ones?|of (?:them|these|those|\S))\b"
+WHICH_ONES = r"^which (?:ones?|of \S+)(?= |$)"
 ADDS = r"^(?:or|also|and also|plus|as well)\b"
 FOR_USER = r"\b(?:customer|recommend\w*|would (?:he|she|they|\w+) like|suggest\w*)\b"
 
@@ -93,6 +93,13 @@ class _Asked:
         wish = self.wish
         return bool(wish.filters or wish.relative or wish.rest or wish.avoid)
 
+    @property
+    def changes_an_item(self) -> bool:
+        """Whether the words beside a reference change it; some that nothing explains may be but a remark on it."""
+        wish = self.wish
+        is_change = wish.has(cues.CHANGES) and not wish.has(cues.TELLS)
+        return bool(wish.filters or wish.relative or ((wish.rest or wish.avoid) and is_change))
+
     def items(self) -> tuple[int, ...]:
         """Positions that the words point at: by place, at the head of an order, or by what is shown of them."""
         wish = self.wish
@@ -128,18 +135,30 @@ def _obstacle(asked: _Asked) -> Act | None:
     return Act(name=UNCLEAR, reason=asked.wish.obstacle) if asked.wish.obstacle else None
 
 
+def _says_only(wish: Wish, cue: str) -> bool:
+    """Whether a cue is there, and no value, number, place or unexplained word stands beside it."""
+    if not re.search(cue, wish.plain) or re.sub(cue, "", f"{wish.rest} {wish.avoid}").strip():
+        return False
+    places = any(reference.items for reference in wish.references)
+    return not (wish.filters or wish.relative or wish.sort or wish.superlative or wish.drop or places)
+
+
 def _undo(asked: _Asked) -> Act | None:
-    return Act(name=UNDO) if re.fullmatch(cues.UNDO_CUES, asked.wish.plain) else None
+    return Act(name=UNDO) if _says_only(asked.wish, cues.UNDO_CUES) else None
 
 
 def _more(asked: _Asked) -> Act | None:
-    return Act(name=MORE_OF) if asked.has_search and re.fullmatch(cues.MORE_CUES, asked.wish.plain) else None
+    wish = asked.wish
+    if not asked.has_search or not _says_only(wish, cues.MORE_CUES):
+        return None
+    return None if re.search(cues.TELLS, wish.plain) or wish.has(cues.ALIKE_CUES) else Act(name=MORE_OF)
 
 
 def _compare(asked: _Asked) -> Act | None:
     wish = asked.wish
     items = asked.items()
-    is_choice = wish.has(cues.QUESTION_CUES) and len(wish.references) > 1 and len(items) > 1
+    is_choice = wish.has(cues.QUESTION_CUES) or wish.has(f"{A_REFERENCE} (?:or|against) (?:the )?{A_REFERENCE}")
+    is_choice = is_choice and len(wish.references) > 1 and len(items) > 1 and not wish.filters
     if not asked.shown or not (wish.has(cues.COMPARE_CUES) or is_choice):
         return None
     return Act(name=COMPARE, items=items, question=asked.say)
@@ -161,6 +180,8 @@ def _about(asked: _Asked) -> Act | None:
     items = asked.items()
     is_question = wish.has(cues.QUESTION_CUES)
     points = bool(wish.references or items) and (wish.superlative is None or wish.superlative.points or is_question)
+    if wish.relative and not items and all(reference.several for reference in wish.references):
+        return None  # do these come cheaper?
     if re.search(WHICH_ONES, wish.left) and asked.has_changes and wish.superlative is None:
         return None
     if is_question and (points or (asked.state.now.focus and not asked.names_kind)):
@@ -168,7 +189,8 @@ def _about(asked: _Asked) -> Act | None:
     is_open = is_question or (wish.has(WHAT_ABOUT) and bool(asked.state.now.focus))
     if is_open and not asked.has_changes and not wish.drop:
         return Act(name=ABOUT, items=items, question=asked.say)
-    is_bare = not (wish.limits or wish.relative or wish.excluded or wish.rest or wish.has(cues.ALIKE_CUES))
+    is_bare = not (wish.limits or wish.relative or wish.excluded or wish.has(cues.ALIKE_CUES))
+    is_bare = is_bare and (not wish.rest or not asked.changes_an_item)
     if points and is_bare and (not wish.wanted or (wish.pointed and not wish.references)):
         several = any(reference.several and not reference.items for reference in wish.references)
         every = tuple(range(1, len(asked.shown) + 1)) if several and not items else items
@@ -181,11 +203,12 @@ def _modify(asked: _Asked) -> Act | None:
     wish, focus = asked.wish, asked.state.now.focus
     if not asked.shown:
         return None
-    single = [reference for reference in wish.references if not reference.several]
+    is_known = bool(focus) or len(asked.shown) == 1  # what `it` is
+    single = [one for one in wish.references if not one.several and (one.items or is_known)]
     than = {relative.items for relative in wish.relative if relative.items}
     single = [reference for reference in single if reference.items not in than or len(wish.references) > 1]
     is_alike = wish.has(cues.ALIKE_CUES)
-    points = bool(single) and (asked.has_changes or is_alike)
+    points = bool(single) and (asked.changes_an_item or is_alike)
     changes_focus = len(focus) == 1 and not wish.references and asked.has_changes
     changes_focus = changes_focus and (is_alike or (wish.has(CHANGES_FOCUS) and bool(wish.wanted or wish.rest)))
     pointed = is_alike and bool(wish.pointed) and not wish.references and bool(asked.items())
@@ -212,7 +235,7 @@ def _filter(asked: _Asked) -> Act | None:
         return None
     begins_anew = asked.names_kind and not wish.has(REFINES_KIND) and not wish.relative
     sort = wish.sort or (wish.superlative.sort if wish.superlative else None)
-    narrows = bool(wish.relative or wish.drop or wish.has(cues.FILTER_CUES) or wish.has(WHICH_ONES))
+    narrows = bool(wish.relative or wish.drop or wish.has(cues.FILTER_CUES) or wish.has(WHICH_ONES) or wish.excluded)
     narrows = narrows or (bool(wish.filters or sort or wish.avoid) and not wish.rest)
     narrows = narrows or bool(asked.state.user and wish.has(FOR_USER))
     if begins_anew or not narrows:

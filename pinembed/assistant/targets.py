@@ -28,8 +28,7 @@ AVOIDED = 0.5
 """Share of the excluded words' vector that is taken off."""
 MOVED = 0.5
 """Share of the item's own vector, moved from its old text to the new one, beside the new text's where no column holds
-what was said. On the sample shop without its colour column, "but in teal" of unseen items finds them with a mAP of .92,
-by the moved vector alone .36 (docs/assistant.md)."""
+what was said; by the moved vector alone fewer of the wanted items are found."""
 
 
 @dataclass(frozen=True, kw_only=True)

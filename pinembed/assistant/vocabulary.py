@@ -21,6 +21,7 @@ from pinembed.table.schema import OWN_COLUMNS
 from pinembed.trimmed.questions import MAX_VALUE_CHARACTERS, MIN_ITEMS_PER_VALUE, spoken
 
 MOST_VALUES = 5000
+MOST_ATTRIBUTE_VALUES, MOST_ATTRIBUTE_WORDS = 50, 2
 SAMPLED_ROWS = 2000
 BATCH_ROWS = 65_536
 PRICE = re.compile(r"(?<![a-z])(price|cost|preis|prix|precio|prezzo|pris)(?![a-z])", re.IGNORECASE)
@@ -114,6 +115,18 @@ class Vocabulary:
     def spoken(self) -> tuple[str, ...]:
         """The choices that describe an item in words, in the table's order: all but those of yes and no."""
         return tuple(name for name in self.choices if not isinstance(next(iter(self.choices[name].counts)), bool))
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The choices that people would name of a thing beside its kind: few values, each a word or two."""
+        return tuple(
+            name
+            for name in self.spoken
+            if name != self.kind
+            and not self.choices[name].is_list
+            and 2 <= len(self.choices[name].counts) <= MOST_ATTRIBUTE_VALUES
+            and all(len(str(value).split()) <= MOST_ATTRIBUTE_WORDS for value in self.choices[name].counts)
+        )
 
     def caption(self, fields: Mapping[str, FieldValue]) -> str:
         """An item's choices as one text for the encoder, joined as captions are; empty where none is known."""

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pinembed.assistant import cues
 from pinembed.assistant.act import Relative, Sort
 from pinembed.assistant.amounts import Amount, amounts
-from pinembed.assistant.condition import IN, NOT_IN, Condition
+from pinembed.assistant.condition import IN, LESS, MORE, NOT_IN, Condition
 from pinembed.assistant.lexicon import A_REFERENCE, ANY_VALUE, KIND, LIMIT, REFERENCE, Found, Lexicon
 from pinembed.assistant.references import Reference, in_order, take_references
 from pinembed.assistant.words import stem, tokens_of
 from pinembed.trimmed.questions import spoken
 
+REWRITTEN = (
+    (cues.NARROWS, "only"),
+    (cues.EARLIER_LIST, "previous list"),
+    (rf"({ANY_VALUE}) (?:is|are) (?:out|not for me|no good|not my (?:thing|style|taste))\b", rf"{cues.NEGATION} \1"),
+    (cues.NEGATION_PHRASES, cues.NEGATION),
+)
+"""Turns of phrase, and the plain words that they stand for."""
 UNITS = frozenset(["mm", "cm", "m", "km", "in", "inch", "inches", "ft", "g", "kg", "oz", "lb", "l", "ml", "cl"])
+DOWN = r"descending|desc|(?:from )?high(?:est)? to low(?:est)?|downwards"
+UP = r"ascending|asc|(?:from )?low(?:est)? to high(?:est)?|upwards"
+SORTING = r"(?:in )?(?:sort(?:ed)?|order(?:ed)?|rank(?:ed)?)(?: (?:them|these|those|it))?"
+OF_WHAT = r"(?: (?:the price of|for|what))?"
 WINDOW_BEFORE, WINDOW_AFTER = 3, 2
 """Words around a limit among which the name of its column is looked for."""
 
@@ -90,7 +101,10 @@ class _Reader:
         self._values = reading.values
         self._notes = list(reading.notes)
         self._obstacle = ""
-        self._text = re.sub(cues.MAKE_IT, "make", _without_courtesies(reading.text))
+        text = re.sub(cues.MAKE_IT, "make", _without_courtesies(reading.text))
+        for phrase, plain in REWRITTEN:
+            text = re.sub(phrase, plain, text)
+        self._text = text
 
     def wish(self) -> Wish:
         plain = self._text
@@ -186,7 +200,7 @@ class _Reader:
             column = self._column_by(word)
             if not column:
                 continue
-            points = r"(?P<points> (?:ones?|items?|of (?:them|these|those|all)))?(?P<first> (?:ones? )?first)?"
+            points = r"(?P<points> (?:ones?|items?|of (?:them|these|those|all)))?(?P<first> (?:first|at the top))?"
             found = self._take(rf"\b(?:the )?(?:{words}){points}(?!\w)")
             if found is not None:
                 sort = Sort(column=column, descending=descending)
@@ -194,15 +208,19 @@ class _Reader:
         return None, self._take_order()
 
     def _take_order(self) -> Sort | None:
-        """Sort by price, descending."""
+        """Sort by price, descending; from cheap to expensive."""
+        price = self._lexicon.vocabulary.price
+        for pattern, descending in ((cues.CHEAP_TO_DEAR, False), (cues.DEAR_TO_CHEAP, True)):
+            if price and self._take(rf"(?:\b{SORTING} )?{pattern}"):
+                return Sort(column=price, descending=descending)
         for name in self._lexicon.vocabulary.quantities:
             word = " ".join(tokens_of(spoken(name)))
-            down = r"descending|desc|(?:from )?high(?:est)? to low(?:est)?|downwards"
-            up = r"ascending|asc|(?:from )?low(?:est)? to high(?:est)?|upwards"
-            sorting = r"(?:sort(?:ed)?|order(?:ed)?|rank(?:ed)?)(?: (?:them|these|those|it))? by"
-            found = self._take(rf"\b{sorting} (?:the )?{word}(?:(?: ,)? (?:(?P<down>{down})|{up}))?(?!\w)")
+            found = self._take(
+                rf"(?:^by|\b{SORTING}(?: (?:{UP}|(?P<down_before>{DOWN})))?(?: by| of)?) (?:the )?{word}"
+                rf"(?:(?: ,)? (?:(?P<down>{DOWN})|{UP}))?(?!\w)"
+            )
             if found is not None:
-                return Sort(column=name, descending=bool(found["down"]))
+                return Sort(column=name, descending=bool(found["down"] or found["down_before"]))
         return None
 
     def _column_by(self, word: str) -> str:
@@ -212,7 +230,9 @@ class _Reader:
         """Cheaper, and cheaper than the second."""
         taken = []
         for word, op, words in cues.COMPARATIVES:
-            found = re.search(rf"\b(?:{words})(?: than(?: the price of)? (?P<than>{A_REFERENCE}))?(?!\w)", self._text)
+            found = re.search(
+                rf"\b(?:{words})(?: (?:\S+ )?(?:than|to){OF_WHAT} (?P<than>{A_REFERENCE}))?(?!\w)", self._text
+            )
             if found is None:
                 continue
             column = self._column_by(word)
@@ -223,7 +243,16 @@ class _Reader:
             items = references[ord(found["than"]) - ord(REFERENCE)].items if found["than"] else ()
             taken.append(Relative(column=column, op=op, items=items))
             self._text = f"{self._text[: found.start()]} {self._text[found.end() :]}"
-        return tuple(taken)
+        return (*taken, *self._take_beside_prices(references))
+
+    def _take_beside_prices(self, references: Sequence[Reference]) -> Iterator[Relative]:
+        """Below the second, above the price of the first."""
+        for op, words in ((LESS, "under|below|less than"), (MORE, "over|above|more than")):
+            found = re.search(rf"\b(?:{words}){OF_WHAT} (?P<than>{A_REFERENCE})", self._text)
+            price = self._lexicon.vocabulary.price
+            if found is not None and price:
+                self._text = f"{self._text[: found.start()]} {self._text[found.end() :]}"
+                yield Relative(column=price, op=op, items=references[ord(found["than"]) - ord(REFERENCE)].items)
 
     def _take_cheap(self) -> Sort | None:
         price = self._lexicon.vocabulary.price
@@ -231,7 +260,7 @@ class _Reader:
 
     def _pointed(self) -> tuple[tuple[Condition, ...], ...]:
         """The values of each `the blue one` and `the plum mug`."""
-        phrases = re.findall(rf"\bthe ((?:{ANY_VALUE} ?)+)(?:one\b)?", self._text)
+        phrases = re.findall(rf"\bthe ((?:{ANY_VALUE} ?)+)(?! ?ones)", self._text)
         return tuple(
             self._conditions([self._values[mark] for mark in phrase.split()], IN)
             for phrase in phrases
@@ -241,7 +270,7 @@ class _Reader:
     def _walk(self) -> tuple[list[Found], list[Found], str, str]:
         """Values wanted and excluded, and the words excluded and left over."""
         walk = _Walk(self._values, set(self._lexicon.columns))
-        for token in re.sub(cues.NEGATION_PHRASES, cues.NEGATION, self._text).split():
+        for token in self._text.split():
             walk.step(token)
         return walk.wanted, walk.excluded, " ".join(walk.avoid), " ".join(walk.rest)
 

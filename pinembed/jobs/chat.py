@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Callable, Iterable
 
 from pinembed.assistant.conversation import Assistant
 from pinembed.assistant.lexicon import Lexicon
-from pinembed.assistant.retrieval import Retriever
+from pinembed.assistant.opening import open_retriever
 from pinembed.assistant.says import Say
 from pinembed.assistant.state import State
 from pinembed.assistant.state_file import read_states, write_states
-from pinembed.assistant.taste_order import TasteOrder
-from pinembed.assistant.vocabulary import Vocabulary
-from pinembed.encoder.encoder import Encoder
-from pinembed.errors import DataError, UsageError
+from pinembed.errors import DataError
 from pinembed.images.contact_sheet import SheetCell, draw_sheet
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.reports.assistant import ChatReport, Turn
 from pinembed.settings.assistant import ChatSettings
 from pinembed.table.embedding_table import EmbeddingTable
-from pinembed.table.queries import query_encoder
 
 STATE_EVERY_S = 1.0
 
@@ -56,7 +48,16 @@ def chat(
     began_s = time.perf_counter()
     progress.start("read the catalogue")
     table = EmbeddingTable.open(settings.table, generation=settings.generation)
-    assistant, vocabulary = _assistant(settings, table, progress)
+    retriever = open_retriever(
+        table,
+        encoder=settings.encoder,
+        group=settings.group,
+        users=settings.users,
+        device=settings.device,
+        progress=progress,
+    )
+    vocabulary = retriever.vocabulary
+    assistant = Assistant(retriever, Lexicon(vocabulary), k=settings.k)
     progress.finish()
     loaded_s = time.perf_counter()
     states = _States(settings)
@@ -122,39 +123,3 @@ class _States:
         if self._path is not None and self._is_changed:
             write_states(self._path, self._states)
             self._written_s, self._is_changed = time.monotonic(), False
-
-
-def _assistant(settings: ChatSettings, table: EmbeddingTable, progress: Progress) -> tuple[Assistant, Vocabulary]:
-    vocabulary = Vocabulary.read(table)
-    if settings.group is not None and settings.group not in vocabulary.fields:
-        raise UsageError(
-            f"--group names {settings.group}, which table {table.address} does not have; its metadata are "
-            f"{', '.join(vocabulary.fields) or 'none'}.",
-            remedy="Name the column whose equal values are one product, or leave --group out.",
-        )
-    retriever = Retriever(
-        table,
-        vocabulary,
-        _TextTower(settings, table, progress),
-        group=settings.group,
-        taste=None if settings.users is None else TasteOrder(table, settings.users),
-    )
-    return Assistant(retriever, Lexicon(vocabulary), k=settings.k), vocabulary
-
-
-class _TextTower:
-    """The table's text tower, loaded with the first text."""
-
-    def __init__(self, settings: ChatSettings, table: EmbeddingTable, progress: Progress) -> None:
-        self._settings, self._table, self._progress = settings, table, progress
-
-    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        embedded: NDArray[np.float32] = self._encoder.embed_texts(list(texts)).numpy()
-        return embedded
-
-    @cached_property
-    def _encoder(self) -> Encoder:
-        self._progress.start("load encoder")
-        found = query_encoder(self._table, tower="text", reference=self._settings.encoder, device=self._settings.device)
-        self._progress.finish()
-        return found

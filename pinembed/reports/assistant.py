@@ -1,9 +1,10 @@
-"""What `chat` returns."""
+"""What `chat` and `evaluate-chat` return."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pinembed.reports.table import SearchResult
@@ -63,3 +64,82 @@ class ChatReport:
     rows: int
     turns: tuple[Turn, ...]
     load_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Share:
+    """How many of some were right."""
+
+    right: int
+    of: int
+
+    @property
+    def value(self) -> float:
+        """0 to 1; NaN of none."""
+        return self.right / self.of if self.of else float("nan")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatFigures:
+    """One planner on scripted conversations.
+
+    Attributes:
+        planner: its name.
+        acts: turns whose act is the one expected, in wordings that the rules were made by.
+        acts_held_out: the same in wordings that are held out.
+        whole_acts, whole_acts_held_out: turns whose act and all of its arguments but texts are the expected ones.
+        references, references_held_out: turns that spoke of the very items that were meant.
+        conditions, conditions_held_out: lists of which every item satisfies all that was said in the turn.
+        citations: turns that cite shown items only.
+        median_s, p95_s: of a whole turn.
+    """
+
+    planner: str
+    acts: Share
+    acts_held_out: Share
+    whole_acts: Share
+    whole_acts_held_out: Share
+    references: Share
+    references_held_out: Share
+    conditions: Share
+    conditions_held_out: Share
+    citations: Share
+    median_s: float
+    p95_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComposedFigures:
+    """This item, but in another colour: mean average precision over the whole table.
+
+    Attributes:
+        column: whose value is changed.
+        map_column: where the column holds the value.
+        map_hidden: where the column is hidden, so that the pictures decide.
+        map_image: by the item's vector alone.
+    """
+
+    column: str
+    queries: int
+    map_column: float
+    map_hidden: float
+    map_image: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateChatReport:
+    """What `evaluate-chat` measured.
+
+    Attributes:
+        conversations, turns: of the scripts.
+        figures: of each planner, and of the same with states shuffled between conversations.
+        composed: by column.
+        scripts: the file that the scripts were written to; None where none was asked for.
+    """
+
+    table: str
+    conversations: int
+    turns: int
+    figures: tuple[ChatFigures, ...]
+    composed: tuple[ComposedFigures, ...]
+    scripts: Path | None

@@ -1,4 +1,4 @@
-"""What `chat` is asked for."""
+"""What `chat` and `evaluate-chat` are asked for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,20 @@ from pathlib import Path
 from typing import Annotated
 
 from pinembed.errors import UsageError
-from pinembed.settings.option import DeviceOption, GenerationOption, Option, ReadTableOption, described
+from pinembed.settings.option import (
+    Argument,
+    DeviceOption,
+    GenerationOption,
+    Option,
+    ReadTableOption,
+    SeedOption,
+    described,
+)
+
+GroupedOption = Annotated[
+    str | None, Option("Metadata column of equal products, such as product: a list shows one row of each.")
+]
+TableEncoderOption = Annotated[str | None, Option("Encoder of the table; by default the one that it was made with.")]
 
 
 @described
@@ -21,10 +34,8 @@ class ChatSettings:
 
     table: ReadTableOption
     generation: GenerationOption = None
-    encoder: Annotated[str | None, Option("Encoder of the table; by default the one that it was made with.")] = None
-    group: Annotated[
-        str | None, Option("Metadata column of equal products, such as product: a list shows one row of each.")
-    ] = None
+    encoder: TableEncoderOption = None
+    group: GroupedOption = None
     user: Annotated[str | None, Option("Whose taste orders the lists; needs --users.")] = None
     users: Annotated[str | None, Option("Taste store, DATABASE/NAME, that `pinembed taste update` keeps.")] = None
     k: Annotated[int, Option("Length of a list.", flags=("-k",), min=1)] = 5
@@ -46,3 +57,40 @@ class ChatSettings:
     def __post_init__(self) -> None:
         if (self.user is None) != (self.users is None):
             raise UsageError("--user and --users go together.", remedy="Give both, or leave both out.")
+
+
+@described
+@dataclass(frozen=True, kw_only=True)
+class EvaluateChatSettings:
+    """Scripted conversations over a catalogue, given or made of its metadata."""
+
+    scripts: Annotated[
+        Path | None,
+        Argument(
+            'Turns with the acts they should become, {"conversation", "say", "expect"} a line; made of the table\'s '
+            "metadata where none are given."
+        ),
+    ] = None
+    table: ReadTableOption
+    generation: GenerationOption = None
+    encoder: TableEncoderOption = None
+    group: GroupedOption = None
+    fields: Annotated[
+        tuple[str, ...],
+        Option(
+            "Metadata columns whose values are said, beside the kind of the items, separated by commas; default: those "
+            "of a few short values.",
+            comma_separated=True,
+        ),
+    ] = ()
+    conversations: Annotated[int, Option("Conversations to make.", min=1)] = 100
+    out: Annotated[Path | None, Option("File for the scripts that were made, JSON Lines.")] = None
+    k: Annotated[int, Option("Length of a list.", flags=("-k",), min=1)] = 5
+    queries: Annotated[int, Option('Queries of "this, but in COLOUR" for each column; 0 for none.', min=0)] = 200
+    split: Annotated[str | None, Option("Split of the items that those queries are about.")] = None
+    seed: SeedOption = 0
+    device: DeviceOption = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.scripts is not None and self.out is not None:
+            raise UsageError("--out came with scripts that are there already.", remedy="Leave one of them out.")

@@ -1,0 +1,85 @@
+"""Scripts: conversations with the acts that they should become, to measure a planner with.
+
+A line is a turn, `{"conversation": "1", "turn": 2, "say": "the second one", "expect": {"name": "about", "arguments":
+{"items": [2]}}, "held_out": true}`; `pinembed chat --jsonl` reads the same lines.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pinembed.assistant.act import Act, ActError, act_from_json
+from pinembed.assistant.says import Say, read_says
+from pinembed.assistant.vocabulary import Vocabulary
+from pinembed.errors import DataError, OutputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScriptedTurn:
+    """Something said, and the act that it should become.
+
+    Attributes:
+        held_out: a wording that the rules were not made by.
+    """
+
+    say: Say
+    expect: Act
+    held_out: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        said = {"conversation": self.say.conversation, "turn": self.say.turn, "say": self.say.say}
+        return {**said, "expect": self.expect.to_json(), "held_out": self.held_out}
+
+
+def read_scripts(path: Path, vocabulary: Vocabulary) -> list[ScriptedTurn]:
+    """The turns of a file, in order.
+
+    Raises:
+        DataError: it cannot be read, or a line is no turn with an act of this table.
+    """
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}", remedy="Give UTF-8 JSON lines.") from error
+    says = list(read_says(lines, origin=str(path), conversation="1"))
+    return [
+        _turn(json.loads(line), say, f"{path}: {say.say!r}", vocabulary) for line, say in zip(lines, says, strict=True)
+    ]
+
+
+def _turn(stored: Mapping[str, Any], say: Say, place: str, vocabulary: Vocabulary) -> ScriptedTurn:
+    try:
+        expect = act_from_json(stored.get("expect"), vocabulary)
+    except ActError as error:
+        raise DataError(
+            f"{place} expects no act of this table: {error}.",
+            remedy='Give "expect" as the tool calls of `pinembed chat --jsonl` are, with values that the table holds.',
+        ) from error
+    return ScriptedTurn(say=say, expect=expect, held_out=stored.get("held_out") is True)
+
+
+def write_scripts(path: Path, turns: Iterable[ScriptedTurn]) -> None:
+    """Write JSON Lines.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    lines = [json.dumps(turn.to_json(), ensure_ascii=False) + "\n" for turn in turns]
+    try:
+        path.write_text("".join(lines), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(
+            f"--out {path} cannot be written: {error.strerror or error}.", remedy="Give another file."
+        ) from error
+
+
+def by_conversation(turns: Sequence[ScriptedTurn]) -> list[list[ScriptedTurn]]:
+    """The turns of each conversation, in the order of their first turns."""
+    found: dict[str, list[ScriptedTurn]] = {}
+    for turn in turns:
+        found.setdefault(turn.say.conversation, []).append(turn)
+    return list(found.values())
