@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 from pinembed.catalogue.metadata import METADATA_NAMES, read_of
 from pinembed.catalogue.names import ARCHIVES, has_image_suffix, is_other_picture, shown
@@ -67,11 +67,6 @@ class Beside:
         texts = {name.rpartition(".")[0]: name for name in names if name.lower().endswith(TEXT_SUFFIXES)}
         if texts:  # else the names of a folder's images need not be kept
             self.texts.take(prefix, [texts[stem] for stem in texts.keys() & _stems_of_images(folder)])
-
-    def adopt(self, other: Beside) -> None:
-        """Take over what another scan of the same folder met."""
-        for part in fields(self):
-            setattr(self, part.name, getattr(other, part.name))
 
     def unread(self, root: str) -> Iterator[str]:
         """A sentence about each kind of file that nobody reads.

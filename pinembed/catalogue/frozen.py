@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import os
 import time
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from pinembed.catalogue.beside import Beside
 from pinembed.catalogue.files import ScannedFile, scan_images
-from pinembed.catalogue.names import IMAGE_SUFFIXES
+from pinembed.catalogue.names import has_image_suffix
 
 
 class _FirstLook:
@@ -66,7 +68,8 @@ def files_of(root: Path, beside: Beside) -> Iterator[ScannedFile]:
         yield from scan_images(root, beside)
         return
     look = _LOOKS[key] = _LOOKS[key] or _FirstLook(root)
-    beside.adopt(look.beside)
+    for found in dataclasses.fields(Beside):
+        setattr(beside, found.name, copy.deepcopy(getattr(look.beside, found.name)))
     yield from look.files()
 
 
@@ -80,7 +83,7 @@ def came_later(root: Path, name: str) -> bool:
     except (OSError, ValueError):  # not there, or no name that a file can have
         return False
     # the scan passes over files of other suffixes, whenever they came
-    return PurePosixPath(name).suffix.lower().removeprefix(".") in IMAGE_SUFFIXES or changed_ns > look.at_ns
+    return has_image_suffix(name) or changed_ns > look.at_ns
 
 
 def _key(root: Path) -> str:
