@@ -44,7 +44,6 @@ def read(tmp_path: Path, text: str) -> RefreshConfig:
         ('home = "h"\nimages = "i"', "has no encoder", "Add the line: encoder"),
         ("home = ", "is no TOML", "docs/refresh.md"),
         ("a = " + 5000 * "[", "is no TOML", "docs/refresh.md"),
-        (START + "[limits]\nhours = nan", "hours is nan; wanted a number", "as TOML has it"),
     ],
 )
 def test_what_cannot_be_meant_is_named(tmp_path: Path, text: str, message: str, remedy: str) -> None:

@@ -11,7 +11,6 @@ import dataclasses
 import difflib
 import hashlib
 import json
-import math
 import os
 import sys
 import types
@@ -286,10 +285,7 @@ def _converted(hint: Any, value: Any, where: str, folder: Path) -> Any:
     if kind is Path:
         return _path(folder, _instance(str, value, where, "a path"))
     if kind is float:
-        number = float(_instance((int, float), value, where, "a number"))
-        if math.isnan(number):  # to which no limit compares
-            raise _wrong(where, value, "a number")
-        return number
+        return float(_instance((int, float), value, where, "a number"))
     names = {bool: "true or false", int: "a whole number", str: "text"}
     return _instance(kind, value, where, names.get(kind, kind.__name__))
 
