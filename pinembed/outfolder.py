@@ -360,7 +360,10 @@ def _remove_abandoned(out: Path) -> None:
         return
     beside = sorted(out.parent.iterdir())
     for leftover in (entry for entry in beside if entry.name.startswith(f".{out.name}.partial-")):
-        opened = os.open(leftover, os.O_RDONLY)
+        try:
+            opened = os.open(leftover, os.O_RDONLY)
+        except FileNotFoundError:  # its run ended, or another one cleared it, a moment ago
+            continue
         try:
             if try_lock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 shutil.rmtree(leftover, ignore_errors=True)
@@ -368,7 +371,8 @@ def _remove_abandoned(out: Path) -> None:
             os.close(opened)
     for previous in (entry for entry in beside if entry.name.startswith(f".{out.name}.previous-")):
         if not os.path.lexists(out):
-            previous.rename(out)
+            with suppress(FileNotFoundError):
+                previous.rename(out)
         else:
             shutil.rmtree(previous, ignore_errors=True)
 
