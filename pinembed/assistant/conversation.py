@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from pinembed.assistant.act import Act
 from pinembed.assistant.answer import (
@@ -27,7 +28,13 @@ from pinembed.reports.table import SearchResult
 MOST_RELAXED = 3
 LONGEST_SAY = 2000
 Planner = Callable[[str, State, Sequence[SearchResult]], Plan | None]
-Speaker = Callable[[Sequence[SearchResult], str], str]
+
+
+class Speaker(Protocol):
+    """Answers a question about items, from their stored embeddings."""
+
+    def __call__(self, items: Sequence[SearchResult], question: str, *, compared: bool) -> str:
+        """The answer; empty where nothing can be said."""
 
 
 class Assistant:
@@ -38,7 +45,7 @@ class Assistant:
         lexicon: of the table.
         k: length of a list.
         planner: makes the act where it can, before the rules; None for the rules alone.
-        speaker: answers a question about items, from their stored embeddings; None for the table's values alone.
+        speaker: answers questions about items beside the table's values; None for these alone.
     """
 
     def __init__(
@@ -135,4 +142,5 @@ class Assistant:
         answer = make(self._lexicon, items, told.question)
         if self._speaker is None:
             return answer
-        return dataclasses.replace(answer, text=f"{answer.text}\n{self._speaker(items, told.question)}")
+        said = self._speaker(items, told.question, compared=told.compared)
+        return dataclasses.replace(answer, text=f"{answer.text}\n{said}".rstrip())

@@ -16,6 +16,7 @@ from pinembed.assistant.act import Act, ActError, act_from_json
 from pinembed.assistant.says import Say, read_says
 from pinembed.assistant.vocabulary import Vocabulary
 from pinembed.errors import DataError, OutputError
+from pinembed.outfolder import whole_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,8 @@ def write_scripts(path: Path, turns: Iterable[ScriptedTurn]) -> None:
     """
     lines = [json.dumps(turn.to_json(), ensure_ascii=False) + "\n" for turn in turns]
     try:
-        path.write_text("".join(lines), encoding="utf-8")
+        with whole_file(path) as partial:
+            partial.write_text("".join(lines), encoding="utf-8")
     except OSError as error:
         raise OutputError(
             f"--out {path} cannot be written: {error.strerror or error}.", remedy="Give another file."

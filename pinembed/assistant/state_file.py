@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pinembed.assistant.state import State
 from pinembed.errors import DataError, OutputError
+from pinembed.outfolder import whole_file
 
 VERSION = 1
 
@@ -44,14 +43,11 @@ def write_states(path: Path, states: Mapping[str, State]) -> None:
     Raises:
         OutputError: it cannot be written; the old one stays.
     """
-    beside = path.with_name(f".{path.name}-{os.getpid()}")
     stored = {"version": VERSION, "conversations": {name: state.to_json() for name, state in states.items()}}
     try:
-        beside.write_text(json.dumps(stored, ensure_ascii=False) + "\n", encoding="utf-8")
-        beside.replace(path)
+        with whole_file(path) as partial:
+            partial.write_text(json.dumps(stored, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as error:
-        with suppress(OSError):
-            beside.unlink()
         raise OutputError(
             f"--state {path} cannot be written: {error.strerror or error}.", remedy="Give another file."
         ) from error

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pinembed.assistant.conversation import Assistant
 from pinembed.assistant.lexicon import Lexicon
@@ -11,12 +13,20 @@ from pinembed.assistant.opening import open_retriever
 from pinembed.assistant.says import Say
 from pinembed.assistant.state import State
 from pinembed.assistant.state_file import read_states, write_states
+from pinembed.assistant.vocabulary import Vocabulary
 from pinembed.errors import DataError
+from pinembed.generation.reading import pinned
 from pinembed.images.contact_sheet import SheetCell, draw_sheet
+from pinembed.machine import choose_device
 from pinembed.nouns.progress import SILENT, Progress
+from pinembed.outfolder import check_file
 from pinembed.reports.assistant import ChatReport, Turn
 from pinembed.settings.assistant import ChatSettings
+from pinembed.source.embedding_source import EmbeddingSource
 from pinembed.table.embedding_table import EmbeddingTable
+
+if TYPE_CHECKING:
+    from pinembed.assistant.model_voice import ModelVoice
 
 STATE_EVERY_S = 1.0
 
@@ -43,22 +53,38 @@ def chat(
         DataError: a turn is missing, or the file of states is none.
         UsageError: a group column that the table does not have.
         TableError, EncoderError, GenerationError: the table or its encoder cannot be read.
+        ModelError, SourceError, EncoderMismatchError, MissingExtraError: as for `ask`, where there is a model.
         OutputError: the file of states cannot be written.
     """
     began_s = time.perf_counter()
-    progress.start("read the catalogue")
-    table = EmbeddingTable.open(settings.table, generation=settings.generation)
-    retriever = open_retriever(
-        table,
-        encoder=settings.encoder,
-        group=settings.group,
-        users=settings.users,
-        device=settings.device,
-        progress=progress,
+    for path, option in ((settings.state, "--state"), (settings.sheet, "--sheet")):
+        if path is not None:
+            check_file(path, option=option, makes_folder=True)
+    given = () if settings.model is None or settings.source is None else (settings.model, settings.source)
+    references: tuple[str | Path, ...] = (settings.table, *given)
+    with pinned(*references, generation=settings.generation) as (where, *model_and_source):
+        progress.start("read the catalogue")
+        table = EmbeddingTable.open(where)
+        retriever = open_retriever(
+            table,
+            encoder=settings.encoder,
+            group=settings.group,
+            users=settings.users,
+            device=settings.device,
+            progress=progress,
+        )
+        vocabulary = retriever.vocabulary
+        voice = (
+            _voice(settings, *model_and_source, vocabulary=vocabulary, progress=progress) if model_and_source else None
+        )
+        progress.finish()
+    assistant = Assistant(
+        retriever,
+        Lexicon(vocabulary),
+        k=settings.k,
+        planner=voice.plan if voice else None,
+        speaker=voice.speak if voice else None,
     )
-    vocabulary = retriever.vocabulary
-    assistant = Assistant(retriever, Lexicon(vocabulary), k=settings.k)
-    progress.finish()
     loaded_s = time.perf_counter()
     states = _States(settings)
     turns: list[Turn] = []
@@ -77,6 +103,21 @@ def chat(
         draw_turn(turns[-1], settings)
     return ChatReport(
         table=str(table.address), rows=vocabulary.rows, turns=tuple(turns), load_seconds=loaded_s - began_s
+    )
+
+
+def _voice(
+    settings: ChatSettings, model: str, source: str, *, vocabulary: Vocabulary, progress: Progress
+) -> ModelVoice:
+    from pinembed.assistant.model_voice import ModelVoice
+    from pinembed.trimmed.model import TrimmedModel
+
+    progress.start("load the model")
+    return ModelVoice(
+        TrimmedModel.load(model, device=choose_device(settings.device)),
+        EmbeddingSource.open(source),
+        vocabulary,
+        max_new_tokens=settings.max_new_tokens,
     )
 
 

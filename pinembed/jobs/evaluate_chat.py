@@ -12,6 +12,7 @@ from pinembed.assistant.scripts import by_conversation, read_scripts, write_scri
 from pinembed.assistant.vocabulary import Vocabulary
 from pinembed.errors import UsageError
 from pinembed.nouns.progress import SILENT, Progress
+from pinembed.outfolder import check_file
 from pinembed.reports.assistant import EvaluateChatReport
 from pinembed.settings.assistant import EvaluateChatSettings
 from pinembed.table.embedding_table import EmbeddingTable
@@ -22,10 +23,12 @@ def evaluate_chat(settings: EvaluateChatSettings, *, progress: Progress = SILENT
 
     Raises:
         DataError: the scripts cannot be read, or none can be made of the table.
-        UsageError: a column that the table does not have.
+        UsageError: a column that the table does not have, or an --out that is no place for a file.
         TableError, EncoderError, GenerationError: the table or its encoder cannot be read.
         OutputError: the scripts cannot be written.
     """
+    if settings.out is not None:
+        check_file(settings.out, option="--out", makes_folder=True)
     progress.start("read the catalogue")
     table = EmbeddingTable.open(settings.table, generation=settings.generation)
     retriever = open_retriever(

@@ -35,6 +35,15 @@ class ChatSettings:
     table: ReadTableOption
     generation: GenerationOption = None
     encoder: TableEncoderOption = None
+    model: Annotated[
+        Path | None,
+        Option(
+            "Folder that `pinembed align` wrote, or a HOME: it plans what the rules would, and answers questions about "
+            "items; needs --source."
+        ),
+    ] = None
+    source: Annotated[Path | None, Option("Embedding source of the model's items, or a HOME; needs --model.")] = None
+    max_new_tokens: Annotated[int, Option("Longest answer of the model, in tokens.", min=1)] = 64
     group: GroupedOption = None
     user: Annotated[str | None, Option("Whose taste orders the lists; needs --users.")] = None
     users: Annotated[str | None, Option("Taste store, DATABASE/NAME, that `pinembed taste update` keeps.")] = None
@@ -57,6 +66,8 @@ class ChatSettings:
     def __post_init__(self) -> None:
         if (self.user is None) != (self.users is None):
             raise UsageError("--user and --users go together.", remedy="Give both, or leave both out.")
+        if (self.model is None) != (self.source is None):
+            raise UsageError("--model and --source go together.", remedy="Give both, or leave both out.")
 
 
 @described

@@ -216,6 +216,26 @@ class TrimmedModel:
         answers: list[str] = self.writer.tokenizer.batch_decode(new_BT, skip_special_tokens=True)
         return [answer.strip() for answer in answers]
 
+    @torch.inference_mode()
+    def say(self, messages: Sequence[dict[str, Any]], *, tools: Sequence[dict[str, Any]], max_new_tokens: int) -> str:
+        """The next turn of a chat without items, greedily, calls of tools included.
+
+        Args:
+            messages: of text alone; the caller has kept special tokens out of them.
+            tools: as JSON schemas, for templates that write them.
+            max_new_tokens: longest answer.
+        """
+        transformers = import_transformers("Answering")
+        written = self.writer.render(messages, tools=list(tools), add_generation_prompt=True) + self.writer.form.closing
+        tokenized = self.writer.tokenizer(written, add_special_tokens=False, return_tensors="pt")
+        ids_1T = tokenized["input_ids"].to(self.device)
+        with without_bars(transformers):
+            made_1T = self.model.generate(
+                input_ids=ids_1T, attention_mask=torch.ones_like(ids_1T), max_new_tokens=max_new_tokens
+            )
+        text: str = self.writer.tokenizer.decode(made_1T[0, ids_1T.shape[1] :], skip_special_tokens=True)
+        return text
+
 
 def image_outputs(soft_ImH: Tensor) -> Any:
     """Soft tokens as transformers takes them in the place of the tower's output, the same in all families.

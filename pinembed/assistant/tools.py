@@ -1,0 +1,89 @@
+"""Tools: the grammar of acts as JSON schemas, as chat templates write them between `<tools>`, and calls read back."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pinembed.assistant.act import MEANS, TAKES, UNCLEAR, Act, ActError, parse_act
+from pinembed.assistant.condition import COMPARISONS, IN, NOT_IN
+from pinembed.assistant.vocabulary import Vocabulary
+
+CALL = re.compile(r"<tool_call>\s*(\{.*?\})\s*</tool_call>", re.DOTALL)
+"""A call as Qwen3-VL writes it: one JSON object between two tokens."""
+VALUES_TOLD = 60
+"""Values of a column that a prompt names, the most frequent first."""
+
+
+def tools_of(vocabulary: Vocabulary) -> list[dict[str, Any]]:
+    """One function for each act that a model may call."""
+    schemas = _argument_schemas(vocabulary)
+    return [
+        {
+            "type": "function",
+            "function": {
+                "name": name,
+                "description": MEANS[name],
+                "parameters": {"type": "object", "properties": {argument: schemas[argument] for argument in takes}},
+            },
+        }
+        for name, takes in TAKES.items()
+        if name != UNCLEAR
+    ]
+
+
+def read_call(written: str, vocabulary: Vocabulary) -> Act | None:
+    """The act of a model's answer; None where it holds no call, several, or one that is not in the grammar."""
+    calls = CALL.findall(written)
+    if len(calls) != 1:
+        return None
+    try:
+        act = parse_act(calls[0], vocabulary)
+    except ActError:
+        return None
+    return act if act.name != UNCLEAR else None
+
+
+def _argument_schemas(vocabulary: Vocabulary) -> dict[str, dict[str, Any]]:
+    text = {"type": "string"}
+    quantities = {"type": "string", "enum": list(vocabulary.quantities)}
+    items = {
+        "type": "array",
+        "items": {"type": "integer"},
+        "description": "Places on the list: 1 the first, -1 the last.",
+    }
+    compared = {"column": quantities, "op": {"type": "string", "enum": list(COMPARISONS)}}
+    numbers = {"type": "array", "items": {"type": "number"}, "minItems": 1, "maxItems": 1}
+    choices = [
+        _object(
+            {
+                "column": {"const": name},
+                "op": {"enum": [IN, NOT_IN]},
+                "values": _list({"enum": _told(vocabulary, name)}),
+            }
+        )
+        for name in vocabulary.choices
+    ]
+    return {
+        "text": {**text, "description": "Words that no column holds."},
+        "avoid": {**text, "description": "Words that no column holds, to stay away from."},
+        "question": text,
+        "filters": _list({"anyOf": [*choices, _object({**compared, "values": numbers})]}),
+        "relative": _list(_object({**compared, "items": items})),
+        "drop": _list({"type": "string", "enum": [*vocabulary.choices, *vocabulary.quantities]}),
+        "sort": _object({"column": quantities, "descending": {"type": "boolean"}}),
+        "items": items,
+    }
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _list(of: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": of}
+
+
+def _told(vocabulary: Vocabulary, name: str) -> list[Any]:
+    counts = vocabulary.choices[name].counts
+    return sorted(counts, key=lambda value: (-counts[value], str(value)))[:VALUES_TOLD]

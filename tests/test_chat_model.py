@@ -1,0 +1,165 @@
+"""chat with a trimmed model: calls of the grammar plan, and answers come from stored embeddings."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pinembed.assistant.conversation import Assistant
+from pinembed.assistant.model_voice import ModelVoice
+from pinembed.assistant.says import Say
+from pinembed.assistant.state import State
+from pinembed.assistant.tools import read_call, tools_of
+from pinembed.errors import EncoderMismatchError
+from pinembed.jobs.chat import chat
+from pinembed.jobs.encode import encode
+from pinembed.jobs.export import export
+from pinembed.settings.assistant import ChatSettings
+from pinembed.settings.encoding import EncodeSettings
+from pinembed.settings.source import ExportSettings
+from pinembed.source.embedding_source import EmbeddingSource
+from pinembed.table.embedding_table import EmbeddingTable
+from pinembed.trimmed.model import TrimmedModel
+from pinembed.trimmed.projector import new_projector, save_projector
+from tests.assistant_material import Shop, make_table, shop_rows
+from tests.conftest import CliResult, make_encoder, write_catalogue
+
+Cli = Callable[..., CliResult]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory, trimmed_qwen3vl: Path) -> Path:
+    """A table db/pins, its source, and the tiny trimmed model with a seeded projector; not to be changed."""
+    root = tmp_path_factory.mktemp("shop")
+    write_catalogue(root / "data")
+    make_encoder(root / "encoder")
+    table = str(root / "db/pins")
+    encode(EncodeSettings(images=root / "data", table=table, encoder=str(root / "encoder"), workers=1))
+    export(ExportSettings(table=table, out=root / "source"))
+    shutil.copytree(trimmed_qwen3vl, root / "model")
+    spec = EmbeddingTable.open(table).spec
+    projector = new_projector(
+        dim=spec.dim,
+        tokens=2,
+        token_embeddings_VH=TrimmedModel.load(root / "model").token_embeddings_VH,
+        encoder_fingerprint=spec.fingerprint,
+        seed=5,
+    )
+    save_projector(projector, root / "model")
+    return root
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    return Shop(make_table(tmp_path_factory.mktemp("words"), shop_rows()))
+
+
+def call(name: str, **arguments: Any) -> str:
+    return f"<tool_call>\n{json.dumps({'name': name, 'arguments': arguments})}\n</tool_call>"
+
+
+def test_model_answers_from_the_rows_of_the_source_and_says_who_planned(shop: Path) -> None:
+    settings = ChatSettings(table=str(shop / "db/pins"), model=shop / "model", source=shop / "source", max_new_tokens=5)
+    asked = [
+        Say(conversation="a", say=line) for line in ("red ones", "tell me about the second", "compare the first two")
+    ]
+    turns = chat(settings, asked).turns
+    rows, model = EmbeddingSource.open(shop / "source"), TrimmedModel.load(shop / "model")
+    ids = [hit.id for hit in turns[0].shown]
+    [alone, together] = model.generate(
+        ["tell me about the second", "compare the first two"], [rows.get(ids[1:2]), rows.get(ids[:2])], max_new_tokens=5
+    )
+    assert f"2, from the picture: {' '.join(alone.split()) or 'no answer'}" in turns[1].answer
+    assert f"1 and 2, from the picture: {' '.join(together.split()) or 'no answer'}" in turns[2].answer
+    assert turns[1].cites == (ids[1],)
+    assert {turn.planner for turn in turns} == {"rules"}  # a model that was never trained calls no tool
+
+
+def test_call_of_the_model_is_the_act_where_it_is_in_the_grammar(words: Shop) -> None:
+    color = {"column": "color", "op": "in", "values": ["teal"]}
+    act = read_call("I shall look. " + call("search", filters=[color]), words.vocabulary)
+    assert act is not None
+    assert act.to_json() == {"name": "search", "arguments": {"filters": [color]}}
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *(
+            "",
+            "teal mugs",
+            call("search") + call("undo"),
+            call("buy"),
+            call("unclear", reason="no"),
+            "<tool_call>{</tool_call>",
+        ),
+        call("search", filters=[{"column": "color", "op": "in", "values": ["mauve"]}]),
+        call("search", where="1 = 1"),
+    ],
+)
+def test_rules_decide_where_the_model_calls_nothing_of_the_grammar(words: Shop, written: str) -> None:
+    assert read_call(written, words.vocabulary) is None
+
+
+class _Scripted:
+    """A model that writes what it was told to, and remembers what it read."""
+
+    def __init__(self, written: str) -> None:
+        self.written = written
+        self.read: list[Any] = []
+        self.writer = type("Writer", (), {"tokenizer": type("T", (), {"all_special_tokens": ["<s>", "<|im_end|>"]})})
+
+    def require_projector(self) -> Any:
+        return type("Projector", (), {"check_source": lambda *args, **options: None})()
+
+    def say(self, messages: Any, **options: Any) -> str:
+        self.read.append((messages, options))
+        return self.written
+
+
+def voice(words: Shop, shop: Path, written: str) -> tuple[ModelVoice, _Scripted]:
+    model = _Scripted(written)
+    source = EmbeddingSource.open(shop / "source")
+    return ModelVoice(model, source, words.vocabulary, max_new_tokens=5), model  # type: ignore[arg-type]
+
+
+def test_planner_of_a_turn_is_the_model_where_it_calls_and_else_the_rules(words: Shop, shop: Path) -> None:
+    color = {"column": "color", "op": "in", "values": ["plum"]}
+    by_call, _ = voice(words, shop, call("search", filters=[color]))
+    by_rules, _ = voice(words, shop, "Of course! Here is one.")
+    for planner, made in ((by_call, "model"), (by_rules, "rules")):
+        assistant = Assistant(words.retriever, words.lexicon, k=5, planner=planner.plan)
+        _, turn = assistant.turn(State(conversation="a"), "plum things")
+        assert turn.planner == made
+        assert {hit.fields["color"] for hit in turn.shown} == {"plum"}
+
+
+def test_prompt_of_the_planner_holds_tools_and_list_and_no_special_token_of_others(words: Shop, shop: Path) -> None:
+    planner, model = voice(words, shop, "")
+    planner.plan("<|im_end|><s> undo <tool_call>", State(), words.shown("mug-teal-plain"))
+    messages, options = model.read[0]
+    assert messages[1]["content"] == "undo"
+    assert "1. Teal mug, plain" in messages[0]["content"]
+    assert options["tools"] == tools_of(words.vocabulary)
+    names = [tool["function"]["name"] for tool in options["tools"]]
+    assert names == ["search", "filter", "modify", "compare", "about", "goes-with", "more", "undo"]
+
+
+def test_source_of_another_encoder_is_refused(shop: Path, tmp_path: Path) -> None:
+    make_encoder(tmp_path / "encoder", seed=3)
+    table = str(tmp_path / "db/pins")
+    encode(EncodeSettings(images=shop / "data", table=table, encoder=str(tmp_path / "encoder"), workers=1))
+    export(ExportSettings(table=table, out=tmp_path / "source"))
+    with pytest.raises(EncoderMismatchError):
+        chat(ChatSettings(table=table, model=shop / "model", source=tmp_path / "source"), [])
+
+
+def test_model_without_a_source_is_no_usage(cli: Cli, shop: Path) -> None:
+    result = cli("chat", "--table", shop / "db/pins", "--model", shop / "model")
+    assert result.exit_code == 2
+    assert "--model and --source go together." in result.words
