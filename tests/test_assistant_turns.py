@@ -15,6 +15,7 @@ import pytest
 
 from pinembed.assistant.act import TAKES, ActError, act_from_json, parse_act
 from pinembed.assistant.condition import Condition, merged, sql_of
+from pinembed.assistant.nearest import Nearest
 from pinembed.assistant.state import State
 from pinembed.cli.console import plain
 from pinembed.errors import DataError
@@ -238,6 +239,25 @@ def test_comparison_says_what_differs_and_what_is_shared(shop: Shop) -> None:
     _, turn = shop.talk("teal lamps", "compare the first two")
     assert "pattern: 1. " in turn.answer
     assert "The same: category lamp, color teal" in turn.answer
+
+
+@pytest.mark.parametrize("where", [None, "price < 20", "color = 'teal'", "color = 'nothing'"])
+def test_vectors_in_memory_find_what_lance_finds(shop: Shop, where: str | None) -> None:
+    vector_D = embed_texts(["striped teal lamp"])[0]
+    found = Nearest(shop.table, ["id", "price"]).find(vector_D, 7, where=where)
+    by_lance = shop.table.nearest(vector_D.tolist(), 7, where=where)
+    assert found["id"].to_pylist() == by_lance["id"].to_pylist()
+    np.testing.assert_allclose(found["_score"].to_numpy(), by_lance["_score"].to_numpy(), atol=2e-3)
+    assert found.column_names == ["id", "price", "_score"]
+
+
+def test_table_beyond_the_memory_is_searched_by_lance(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    vector_D = embed_texts(["striped teal lamp"])[0]
+    held = Nearest(shop.table, ["id"]).find(vector_D, 5, where=None)["id"]
+    monkeypatch.setattr("pinembed.assistant.nearest.MOST_BYTES", 0)
+    large = Nearest(shop.table, ["id"])
+    assert large.find(vector_D, 5, where=None)["id"] == held
+    assert "_held" not in vars(large)
 
 
 def test_group_shows_one_row_of_each_product(tmp_path: Path) -> None:

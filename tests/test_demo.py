@@ -57,6 +57,8 @@ def test_demo_goes_the_whole_way_and_tells_what_each_step_took(cli, small_shop, 
     ]
     last = steps["ask about an unseen product of each category, without its picture"]
     assert f"{sum(right)} of {len(asked)} answers right" in last["result"]
+    talked = steps["talk about the catalogue, three turns"]["result"]
+    assert talked.startswith("search, modify, about; 'What is the color of the first one?': ")
     assert all(Path(step["path"]).exists() for step in steps.values() if step["path"])
     assert (out / "search.png").read_bytes().startswith(b"\x89PNG")
 

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pinembed.assistant.condition import Condition, number_in, sql_of
+from pinembed.assistant.nearest import Nearest
 from pinembed.assistant.state import Search
 from pinembed.assistant.targets import EmbedTexts, Target, Targets
 from pinembed.assistant.taste_order import TasteOrder
@@ -53,6 +54,7 @@ class Retriever:
         self._targets = Targets(table, vocabulary, embed_texts)
         self._group = group
         self._fields = [name for name in table.schema.names if name not in (VECTOR, IMAGE_VECTOR)]
+        self._near = Nearest(table, self._fields)
 
     def find(self, search: Search, *, page: int, k: int, user: str = "") -> list[SearchResult]:
         """One page of results; all of them satisfy every condition.
@@ -118,7 +120,7 @@ class Retriever:
                 with reading(self.table.address, where):
                     found = self.table.dataset.to_table(columns=self._fields, filter=where, limit=limit)
             else:
-                found = self.table.nearest(vector_D.tolist(), limit, where=where)
+                found = self._near.find(vector_D, limit, where=where)
             kept = self._distinct(found.to_pylist(), without)
             if len(kept) >= count or found.num_rows < limit:
                 return kept

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from pinembed.assistant.says import Say
 from pinembed.catalogue.folder import read_catalogue
 from pinembed.encoder.encoder import load_encoder
 from pinembed.encoder.save import save_encoder
@@ -18,6 +19,7 @@ from pinembed.errors import DataError
 from pinembed.generation.build import link_or_copy
 from pinembed.jobs.align import align
 from pinembed.jobs.ask import ask
+from pinembed.jobs.chat import chat
 from pinembed.jobs.encode import encode
 from pinembed.jobs.evaluate import evaluate
 from pinembed.jobs.export import export
@@ -33,6 +35,7 @@ from pinembed.outfolder import claimed_folder, staged_folder
 from pinembed.reports.demo import DemoReport, DemoStep
 from pinembed.reports.evaluate import EvaluateReport
 from pinembed.reports.trimmed import AlignReport, AskReport, Question
+from pinembed.settings.assistant import ChatSettings
 from pinembed.settings.encoding import EncodeSettings, SearchSettings
 from pinembed.settings.home import RefreshSettings, RollbackSettings
 from pinembed.settings.measuring import DemoSettings
@@ -49,6 +52,7 @@ FIELDS = TEXT
 EPOCHS = 40
 ALIGN_EPOCHS = 6
 SEARCH_TEXT = "a teal mug"
+CHAT = ("mugs under 20 euros", "the first one, but in teal", "What is the color of the first one?")
 SEED = 0
 
 
@@ -106,6 +110,7 @@ class _Demo:
         self._trim()
         alignment = self._align()
         answered = self._ask()
+        self._chat()
         self._live_three_nights()
         return DemoReport(
             data=self._data,
@@ -271,6 +276,22 @@ class _Demo:
             told = ", ".join(answers[: len(FIELDS)])
             said.append(f"{right} of {len(asked)} answers right; of {first.fields['title']} it says: {told}")
         return report
+
+    def _chat(self) -> None:
+        """Three turns, planned by the rules and answered from the table and the source."""
+        said = " ".join(f"'{line}'" for line in CHAT)
+        command = (
+            f"printf '%s\\n' {said} | pinembed chat --table {self._table} --group {GROUP} "
+            f"--model {self._aligned} --source {self._source}"
+        )
+        with self._step("talk about the catalogue, three turns", command) as result:
+            settings = ChatSettings(
+                table=self._table, group=GROUP, model=self._aligned, source=self._source, encoder=str(self._encoder)
+            )
+            says = [Say(conversation="demo", say=line) for line in CHAT]
+            turns = chat(settings, says, progress=self._progress).turns
+            answer = turns[-1].answer.splitlines()[-1] if turns[-1].cites else turns[-1].answer
+            result.append(f"{', '.join(str(turn.act['name']) for turn in turns)}; '{CHAT[-1]}': {answer}")
 
     def _live_three_nights(self) -> None:
         """A home of its own, which begins with the untrained encoder so that there is something to win."""
