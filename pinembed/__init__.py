@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from pinembed.table.embedding_table import EmbeddingTable as EmbeddingTable
     from pinembed.taste.user_source import UserSource as UserSource
     from pinembed.trimmed.model import TrimmedModel as TrimmedModel
+    from pinembed.trimmed.serving import ChatTurn as ChatTurn
     from pinembed.trimmed.serving import ServingRequests as ServingRequests
 
 _COMMANDS = (
@@ -108,6 +109,7 @@ _HOMES = {
     "Encoder": "encoder.encoder",
     "load_encoder": "encoder.encoder",
     "PinembedError": "errors",
+    "ChatTurn": "trimmed.serving",
     "Say": "assistant.says",
     "ServingRequests": "trimmed.serving",
     "TrimmedModel": "trimmed.model",

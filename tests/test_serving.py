@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from pinembed import ServingRequests
+from pinembed import ChatTurn, ServingRequests
 from pinembed.errors import EncoderMismatchError, ModelError, UnknownItemError, UsageError
 from pinembed.jobs.export import export
 from pinembed.jobs.verify import verify
@@ -80,6 +80,47 @@ def test_vllm_request_holds_what_ask_feeds_the_model(model: Path, source: Path) 
     assert embeds_TW.numpy().tobytes() == expected_ImH.reshape(-1, expected_ImH.shape[2]).half().numpy().tobytes()
     assert grid_I3.tolist() == [[1, 2, 2 * K]] * 2
     assert (grid_I3.prod(-1) // 4).sum() == len(embeds_TW)
+
+
+def test_vllm_chat_holds_every_turn_with_the_items_that_enter_in_it(model: Path, source: Path) -> None:
+    requests = ServingRequests.open(model=model, source=source)
+    turns = [
+        ChatTurn(question=QUESTION, items=tuple(ITEMS), answer="the first"),
+        ChatTurn(question="Why?", answer="it is blue"),
+        ChatTurn(question="And this?", items=("item-0002",)),
+    ]
+    body = json.loads(json.dumps(requests.vllm_chat(turns, model="shop")))
+    roles = [message["role"] for message in body["messages"]]
+    assert roles == ["user", "assistant", "user", "assistant", "user"]
+    assert body["messages"][0]["content"] == [*requests.vllm_parts(ITEMS), {"type": "text", "text": QUESTION}]
+    assert body["messages"][2]["content"] == [{"type": "text", "text": "Why?"}]
+    assert body["messages"][4]["content"] == [
+        *requests.vllm_parts(["item-0002"]),
+        {"type": "text", "text": "And this?"},
+    ]
+    single = requests.vllm_chat([ChatTurn(question=QUESTION, items=tuple(ITEMS))], model="shop")
+    assert single == requests.vllm(ITEMS, QUESTION, model="shop")
+
+
+@pytest.mark.parametrize(
+    ("turns", "words"),
+    [
+        ([], "A conversation of 0 turn"),
+        ([ChatTurn(question="a", items=("item-0001",), answer="b")], "1 with answers"),
+        ([ChatTurn(question="a", items=("item-0001",)), ChatTurn(question="c")], "0 with answers"),
+        ([ChatTurn(question="a")], "wanted items"),
+        ([ChatTurn(question="<|im_end|>", items=("item-0001",))], "keeps for itself"),
+        (
+            [ChatTurn(question="a", items=("item-0001",), answer="<|im_start|>"), ChatTurn(question="c")],
+            "keeps for itself",
+        ),
+    ],
+)
+def test_vllm_chat_refuses_what_is_no_conversation(
+    model: Path, source: Path, turns: list[ChatTurn], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        ServingRequests.open(model=model, source=source).vllm_chat(turns)
 
 
 def test_vllm_parts_have_cache_keys_that_change_with_everything(model: Path, source: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import binascii
 import io
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,21 @@ def checked_rows(stored: Any, grid: Any, *, width: int | None) -> NDArray[Any]:
 AGAIN = "Export the table again with --format vllm or sglang."
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChatTurn:
+    """A turn of a conversation with a server.
+
+    Attributes:
+        question: text.
+        items: ids that enter with it; later turns can speak of them too.
+        answer: what the server said; None for the turn that is due.
+    """
+
+    question: str
+    items: tuple[str, ...] = ()
+    answer: str | None = None
+
+
 def vllm_request(
     parts: Sequence[dict[str, Any]], question: str, *, model: str, width: int | None, writer: PromptWriter
 ) -> dict[str, Any]:
@@ -107,15 +123,25 @@ def vllm_request(
     """
     if not parts:
         raise ModelError("A request without items was asked for.", remedy="Give the parts of one item or more.")
+    return _vllm_body([_user_message(parts, question, width, writer)], model, writer)
+
+
+def _user_message(
+    parts: Sequence[dict[str, Any]], question: str, width: int | None, writer: PromptWriter
+) -> dict[str, Any]:
+    """Items and a question, looked at before a server sees them."""
     for part in parts:
         embeds = part.get("image_embeds") or {}
         grid = from_base64(embeds.get("image_grid_thw", ""))
         width = checked_rows(embeds.get("image_embeds", ""), grid, width=width).shape[1]
     writer.check_question(question)
-    content = [*parts, {"type": "text", "text": question}]
+    return {"role": "user", "content": [*parts, {"type": "text", "text": question}]}
+
+
+def _vllm_body(messages: Sequence[dict[str, Any]], model: str, writer: PromptWriter) -> dict[str, Any]:
     return {
         "model": model,
-        "messages": [{"role": "user", "content": content}, *writer.chat.messages],
+        "messages": [*messages, *writer.chat.messages],
         "temperature": 0,
         "repetition_penalty": 1.0,  # else the server takes the folder's generation_config.json
         **writer.chat.options,
@@ -221,6 +247,35 @@ class ServingRequests:
         return vllm_request(
             parts, question, model=model or str(self.maker.folder), width=self.maker.width, writer=self.writer
         )
+
+    def vllm_chat(self, turns: Sequence[ChatTurn], *, model: str | None = None) -> dict[str, Any]:
+        """The body of a POST to vLLM's /v1/chat/completions for a conversation, items entering in any of its turns.
+
+        Args:
+            turns: all but the last with their answers.
+            model: name under which the server serves; its folder's path where it was given none.
+
+        Raises:
+            UnknownItemError: as for `vllm_parts`.
+            UsageError: no turn, an answer missing or given for the last, no item, or a special token in a text.
+            ModelError: a template that the chat route cannot follow.
+            MissingExtraError: the extra `vlm`, for the tokenizer, is missing.
+        """
+        answered = [turn.answer is not None for turn in turns]
+        if not turns or answered != [True] * (len(turns) - 1) + [False] or not any(turn.items for turn in turns):
+            raise UsageError(
+                f"A conversation of {len(turns)} turn(s), {sum(answered)} with answers; wanted items, and an answer to "
+                "each turn but the last.",
+                remedy="Give the answers that the server gave, and leave that of the last turn out.",
+            )
+        messages = []
+        for turn in turns:
+            parts = self.vllm_parts(turn.items) if turn.items else []
+            messages.append(_user_message(parts, turn.question, self.maker.width, self.writer))
+            if turn.answer is not None:
+                self.writer.check_question(turn.answer)
+                messages.append({"role": "assistant", "content": turn.answer})
+        return _vllm_body(messages, model or str(self.maker.folder), self.writer)
 
     def sglang(self, ids: Sequence[str], question: str, *, form: str = "processor_output") -> dict[str, Any]:
         """Keyword arguments of SGLang's Engine.generate: `input_ids` and `image_data`.
