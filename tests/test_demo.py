@@ -45,6 +45,9 @@ def test_demo_goes_the_whole_way_and_tells_what_each_step_took(cli, small_shop, 
     steps = {step["name"]: step for step in result.json["steps"]}
     assert steps["encode"]["result"] == "36 added, 0 unchanged, 0 failed"
     assert steps["encode again"]["result"] == "0 added, 36 unchanged, 0 failed"
+    assert steps["learn what simulated shoppers like"]["result"].endswith("drawn events of 100 shoppers")
+    likes = next(step for name, step in steps.items() if name.startswith("recommend to one of them, who likes"))
+    assert "each with its reason: " in likes["result"]
     assert steps["verify every byte of it"]["result"] == "whole"
     assert "4 of 4 comparisons with the full model equal" in steps["take its vision tower out"]["result"]
     assert result.json["evaluation"]["images"] == 8
@@ -60,6 +63,7 @@ def test_demo_goes_the_whole_way_and_tells_what_each_step_took(cli, small_shop, 
     talked = steps["talk about the catalogue, three turns"]["result"]
     assert talked.startswith("search, modify, about; 'What is the color of the first one?': ")
     assert all(Path(step["path"]).exists() for step in steps.values() if step["path"])
+    assert (out / "taste.png").read_bytes().startswith(b"\x89PNG")
     assert (out / "search.png").read_bytes().startswith(b"\x89PNG")
 
     again = cli("demo", "--data", small_shop, "--out", out)

@@ -27,6 +27,8 @@ from pinembed.jobs.finetune import finetune
 from pinembed.jobs.refresh import refresh
 from pinembed.jobs.rollback import rollback
 from pinembed.jobs.search import search
+from pinembed.jobs.taste_recommend import taste_recommend
+from pinembed.jobs.taste_update import taste_update
 from pinembed.jobs.trim import trim
 from pinembed.jobs.verify import verify
 from pinembed.nouns.item import Item, text_of_value
@@ -41,7 +43,9 @@ from pinembed.settings.home import RefreshSettings, RollbackSettings
 from pinembed.settings.measuring import DemoSettings
 from pinembed.settings.model import AlignSettings, AskSettings, TrimSettings
 from pinembed.settings.source import ExportSettings, VerifySettings
+from pinembed.settings.taste import TasteRecommendSettings, TasteUpdateSettings
 from pinembed.settings.training import EvaluateSettings, FinetuneSettings
+from pinembed.taste.shoppers import simulate_for, write_events
 from pinembed.trimmed.tiny import write_scratch_model
 
 BASE = "pinembed-tiny"
@@ -54,6 +58,7 @@ ALIGN_EPOCHS = 6
 SEARCH_TEXT = "a teal mug"
 CHAT = ("mugs under 20 euros", "the first one, but in teal", "What is the color of the first one?")
 SEED = 0
+SHOPPERS, SHOPPER = 100, "shopper-0001"
 
 
 def sample_shop() -> Path:
@@ -63,7 +68,7 @@ def sample_shop() -> Path:
 
 
 def demo(settings: DemoSettings, *, progress: Progress = SILENT, stop: Stop | None = None) -> DemoReport:
-    """Fine-tune, evaluate, encode, search, export, verify, trim, align, ask and refresh, and measure each step.
+    """Fine-tune, evaluate, encode, search, recommend, export, verify, trim, align, ask and refresh; measure each step.
 
     Raises:
         DataError: the sample shop is not there.
@@ -104,6 +109,7 @@ class _Demo:
         for times in ("encode", "encode again"):
             self._encode(times)
         self._search()
+        self._learn_taste()
         self._export()
         self._verify()
         self._make_model()
@@ -198,6 +204,24 @@ class _Demo:
             said.append(
                 f"best of {report.rows}: {best.title}, {best.score:.2f}; found in {report.seconds * 1e3:.0f} ms"
             )
+
+    def _learn_taste(self) -> None:
+        """Shoppers are drawn: this shows the mechanics, and nothing of how good lists are for people."""
+        log, users, sheet = self._out / "events.csv", str(self._out / "catalog" / "taste"), self._out / "taste.png"
+        shop = simulate_for(self._data / "metadata.csv", shoppers=SHOPPERS)
+        write_events(shop.events, log)
+        command = f"pinembed taste update {log} --table {self._table} --users {users}"
+        with self._step("learn what simulated shoppers like", command, log) as said:
+            settings = TasteUpdateSettings(events=log, table=self._table, users=users)
+            learned = taste_update(settings, progress=self._progress, stop=self._stop)
+            said.append(f"{learned.events} drawn events of {learned.users} shoppers")
+        planted = next(shopper for shopper in shop.shoppers if shopper.user == SHOPPER)
+        command = f"pinembed taste recommend --table {self._table} --users {users} --user {SHOPPER} --sheet {sheet}"
+        with self._step(f"recommend to one of them, who likes {_listed(planted.interests)}", command, sheet) as said:
+            wanted = TasteRecommendSettings(table=self._table, users=users, user=SHOPPER, k=12, sheet=sheet)
+            found = taste_recommend(wanted, progress=self._progress)
+            told = "; ".join(f"{each.title} ({each.reason})" for each in found.results[:2])
+            said.append(f"{len(found.results)} in {found.seconds * 1e3:.0f} ms, each with its reason: {told}")
 
     def _export(self) -> None:
         command = f"pinembed export --table {self._table} --out {self._source}"
@@ -334,6 +358,12 @@ backend = "torch"
 group = "{group}"
 text = {text}
 """
+
+
+def _listed(groups: Sequence[str]) -> str:
+    """`rustic mug` and others as words; one more is an s."""
+    plural = [f"{group}s" for group in groups]
+    return f"{', '.join(plural[:-1])} and {plural[-1]}"
 
 
 def _read_metadata(data: Path) -> list[dict[str, str]]:

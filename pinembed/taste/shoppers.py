@@ -134,14 +134,14 @@ def _board(
     return told
 
 
-def main(metadata: str, out: str) -> None:
+def simulate_for(metadata: Path, *, shoppers: int = 200) -> Shop:
     """Shoppers of the sample shop, whose interests are a category in a style."""
     groups: dict[str, list[str]] = defaultdict(list)
-    with Path(metadata).open(newline="", encoding="utf-8") as file:
+    with metadata.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             groups[f"{row['style']} {row['category']}"].append(row["id"])
-    write_events(simulate(groups).events, Path(out))
+    return simulate(groups, shoppers=shoppers)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    write_events(simulate_for(Path(sys.argv[1])).events, Path(sys.argv[2]))
