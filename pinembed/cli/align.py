@@ -36,6 +36,13 @@ def _show(console: Console, report: AlignReport, source: Path) -> None:
     console.say(
         f"Soft tokens an item: {tokens}; comparisons of two items right to the letter: {report.comparisons:.1%}"
     )
+    if report.customers is not None:
+        told = report.customers
+        console.say(
+            f"Would this customer keep this item? {told.accuracy:.1%} right on {told.choices:,} choices after "
+            f"{told.at} and as many items that were not chosen; linear probe {told.probe:.1%}, users exchanged "
+            f"{told.exchanged:.1%}"
+        )
     if report.own_dialogues is not None:
         console.say(f"Your own dialogues about held-out items right: {report.own_dialogues:.1%}")
     if report.adapter_cosine is not None:

@@ -8,23 +8,29 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+
+import torch
 
 from pinembed.machine import choose_device
 from pinembed.nouns.progress import SILENT, Progress, Stop
 from pinembed.outfolder import check_output, check_space, staged_folder
 from pinembed.reports.trimmed import AlignReport, RunSettings
 from pinembed.settings.model import AlignSettings
+from pinembed.source.embedding_source import EmbeddingSource
+from pinembed.taste.kinds import read_kinds
+from pinembed.taste.time_split import cut_us
 from pinembed.training.checkpoint import StatePlace
 from pinembed.trimmed.align_dataset import AlignDataset, read_align_dataset
-from pinembed.trimmed.align_evaluator import held_out_scores, own_share, quick_accuracy
+from pinembed.trimmed.align_evaluator import customer_score, held_out_scores, own_share, quick_accuracy
 from pinembed.trimmed.align_loop import Alignment, train
 from pinembed.trimmed.align_recipe import choose_recipe, settle, trains_language_model
 from pinembed.trimmed.align_write import adapt_projector, give_projector, write_model
 from pinembed.trimmed.checkpoint import file_stamps, read_checkpoint
+from pinembed.trimmed.customer_log import CustomerDataset, read_customers
 from pinembed.trimmed.model import TrimmedModel
-from pinembed.trimmed.questions import OwnDialogue, QuestionMaker, about, choose_fields, read_dialogues
+from pinembed.trimmed.questions import Dialogue, OwnDialogue, QuestionMaker, about, choose_fields, read_dialogues
 from pinembed.trimmed.write_back import check_can_learn, check_can_write_back
 
 
@@ -36,7 +42,8 @@ def align(settings: AlignSettings, *, progress: Progress = SILENT, stop: Stop | 
 
     Raises:
         DataError: no metadata, no field to ask about, no split to judge by, no item in the source.
-        UsageError: an unknown field, or numbers that cannot be meant.
+        DataError: events without choices on both sides of the cut.
+        UsageError: an unknown field, a cut that is no time, or numbers that cannot be meant.
         ModelError: no trimmed model, or one that cannot learn what is asked for.
         TrainingError: the loss is not finite.
         StoppedError: a signal; the state is stored.
@@ -65,6 +72,7 @@ def align(settings: AlignSettings, *, progress: Progress = SILENT, stop: Stop | 
             "picture; `finetune --fusion off` makes embeddings of images alone."
         )
     own = [] if settings.dialogues is None else read_dialogues(settings.dialogues)
+    customers = _customers(settings, dataset, chosen, progress)
     dtype = "float32" if trains_language_model(settings, recipe) else "auto"
     trimmed = TrimmedModel.load(settings.model, device=choose_device(settings.device), dtype=dtype)
     if learns:
@@ -75,14 +83,19 @@ def align(settings: AlignSettings, *, progress: Progress = SILENT, stop: Stop | 
     else:
         adapter_cosine = adapt_projector(trimmed, dataset, settings.old_source)
     tokens = trimmed.require_projector().config.tokens
-    decided = settle(settings, recipe, fields=chosen, tokens=tokens, items=len(dataset.train.items))
-    questions = QuestionMaker(dataset.train.items, chosen, seed=settings.seed, own=about(own, dataset.train.items))
-    run = Alignment(trimmed, dataset.train.embeddings_ND, questions, decided)
+    train_items, embeddings_ND = dataset.train.items, dataset.train.embeddings_ND
+    dialogues = len(train_items) * (len(chosen) + 1) + (2 * len(customers.train.made) if customers else 0)
+    decided = settle(settings, recipe, fields=chosen, tokens=tokens, dialogues=dialogues)
+    more = _more(about(own, train_items), customers, seed=settings.seed, first_row=len(train_items))
+    questions = QuestionMaker(train_items, chosen, seed=settings.seed, more=more)
+    if customers is not None:
+        embeddings_ND = torch.cat([embeddings_ND, customers.embeddings_CD])
+    run = Alignment(trimmed, embeddings_ND, questions, decided)
     trained = sum(parameter.numel() for parameter in run.parameters)
-    key = _key(settings, decided, dataset, own)
+    key = _key(settings, decided, dataset, own, customers)
     place = StatePlace(settings.out, key, suffix=".safetensors")
     place.tell_others(progress)
-    earlier_s = _train(run, dataset, place, key, progress, stop or Stop())
+    earlier_s = _train(run, dataset, customers, place, key, progress, stop or Stop())
     progress.start("judging on held-out items")
     scores, comparisons, by_tokens = held_out_scores(trimmed, dataset, chosen, seed=settings.seed)
     report = AlignReport(
@@ -97,6 +110,7 @@ def align(settings: AlignSettings, *, progress: Progress = SILENT, stop: Stop | 
         fields=scores,
         comparisons=comparisons,
         own_dialogues=own_share(trimmed, dataset, about(own, dataset.held_out.items)),
+        customers=None if customers is None else customer_score(trimmed, customers, seed=settings.seed),
         adapter_cosine=adapter_cosine,
         by_tokens=by_tokens,
         epochs=tuple(run.state.epochs),
@@ -110,14 +124,41 @@ def align(settings: AlignSettings, *, progress: Progress = SILENT, stop: Stop | 
     return report
 
 
-def _train(run: Alignment, dataset: AlignDataset, place: StatePlace, key: str, progress: Progress, stop: Stop) -> float:
+def _customers(
+    settings: AlignSettings, dataset: AlignDataset, fields: Sequence[str], progress: Progress
+) -> CustomerDataset | None:
+    if settings.events is None:
+        return None
+    kinds, at_us = read_kinds(settings.kinds), None if settings.at is None else cut_us(settings.at)
+    source = EmbeddingSource.open(settings.source)
+    return read_customers(settings.events, kinds, source, dataset, fields, at_us=at_us, progress=progress)
+
+
+def _more(
+    own: Sequence[Dialogue], customers: CustomerDataset | None, *, seed: int, first_row: int
+) -> Callable[[int], Sequence[Dialogue]]:
+    """What an epoch has beside the questions about fields: the user's own dialogues, and those about customers."""
+    if customers is None:
+        return lambda epoch: own
+    return lambda epoch: [*own, *customers.train.dialogues(f"{seed} {epoch}", first_row=first_row)]
+
+
+def _train(
+    run: Alignment,
+    dataset: AlignDataset,
+    customers: CustomerDataset | None,
+    place: StatePlace,
+    key: str,
+    progress: Progress,
+    stop: Stop,
+) -> float:
     """All epochs, watched on the selection items; returns the seconds that earlier parts of the run took."""
     select = QuestionMaker(dataset.select.items, run.settings.fields, seed=run.settings.seed)
     earlier_s = train(
         run,
         place=place,
         key=key,
-        validate=lambda: quick_accuracy(run.model, dataset.select.embeddings_ND, select),
+        validate=lambda: quick_accuracy(run.model, dataset.select.embeddings_ND, select, customers),
         progress=progress,
         stop=stop,
     )
@@ -127,7 +168,13 @@ def _train(run: Alignment, dataset: AlignDataset, place: StatePlace, key: str, p
     return earlier_s
 
 
-def _key(settings: AlignSettings, decided: RunSettings, dataset: AlignDataset, own: Sequence[OwnDialogue]) -> str:
+def _key(
+    settings: AlignSettings,
+    decided: RunSettings,
+    dataset: AlignDataset,
+    own: Sequence[OwnDialogue],
+    customers: CustomerDataset | None,
+) -> str:
     """What a stored state must agree with before a run goes on from it."""
     identity = [
         asdict(decided),
@@ -135,6 +182,7 @@ def _key(settings: AlignSettings, decided: RunSettings, dataset: AlignDataset, o
         [item.id for item in dataset.train.items],
         file_stamps(settings.model),
         [asdict(dialogue) for dialogue in own],
+        None if customers is None else customers.digest,
         None if settings.old_source is None else str(settings.old_source.resolve()),
     ]
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 
-from pinembed.errors import DataError, UsageError
+from pinembed.errors import DataError
 from pinembed.evaluation.dial_plot import draw_dial
 from pinembed.evaluation.plot import check_plot
 from pinembed.nouns.progress import SILENT, Progress
@@ -19,11 +18,11 @@ from pinembed.table.address import parse_address
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.lock import run_lock
 from pinembed.taste.blend import Slots
-from pinembed.taste.event import SECOND_US, parse_time_us
+from pinembed.taste.event import shown_time
 from pinembed.taste.kinds import read_kinds
 from pinembed.taste.log_file import LogReader, log_files
 from pinembed.taste.measure import NEIGHBOURS_ARM, Lists, Measurement
-from pinembed.taste.time_split import measurement, split_at
+from pinembed.taste.time_split import cut_us, measurement, split_at
 from pinembed.taste.update import DEFAULT_ARM, TasteStore
 
 DIAL = (0.0, 0.1, 0.2, 0.3, 0.5)
@@ -42,7 +41,7 @@ def taste_evaluate(settings: TasteEvaluateSettings, *, progress: Progress = SILE
     started_s = time.perf_counter()
     if settings.plot is not None:
         check_plot(settings.plot, has_something=True)
-    at_us = _cut(settings.at)
+    at_us = cut_us(settings.at)
     reader = LogReader(kinds=read_kinds(settings.kinds))
     progress.start("events", unit="event")
     logs = log_files(settings.events)
@@ -72,7 +71,7 @@ def taste_evaluate(settings: TasteEvaluateSettings, *, progress: Progress = SILE
     if settings.plot is not None:
         draw_dial(dial, settings.plot)
     return TasteEvaluateReport(
-        at=_shown(at_us),
+        at=shown_time(at_us),
         before=len(before),
         after=len(after),
         users=len(found.trials),
@@ -89,19 +88,6 @@ def taste_evaluate(settings: TasteEvaluateSettings, *, progress: Progress = SILE
         plot=settings.plot,
         seconds=time.perf_counter() - started_s,
     )
-
-
-def _cut(at: str) -> int:
-    try:
-        return parse_time_us(at)
-    except (ValueError, OverflowError, OSError) as error:
-        raise UsageError(
-            f"--at {at} is no time.", remedy="Write it like 2026-03-01 or 2026-03-01T12:00:00Z."
-        ) from error
-
-
-def _shown(at_us: int) -> str:
-    return datetime.fromtimestamp(at_us / SECOND_US, timezone.utc).isoformat(timespec="seconds")
 
 
 def _figures(found: Measurement, arm: str, lists: Lists) -> ArmFigures:
@@ -152,6 +138,6 @@ def _warning(table: EmbeddingTable, at_us: int) -> str:
     if newest_us <= at_us:
         return ""
     return (
-        f"The encoder {table.reference} was written on {_shown(newest_us)}, after the cut: if it was trained on what "
-        "users did, the figures of content, interests and blend flatter."
+        f"The encoder {table.reference} was written on {shown_time(newest_us)}, after the cut: if it was trained on "
+        "what users did, the figures of content, interests and blend flatter."
     )

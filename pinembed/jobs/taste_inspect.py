@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,7 +12,7 @@ from pinembed.settings.taste import TasteInspectSettings
 from pinembed.table.address import parse_address
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.taste.drift import drift_of, drift_of_all
-from pinembed.taste.event import SECOND_US
+from pinembed.taste.event import shown_time
 from pinembed.taste.marks import Marks
 from pinembed.taste.recommender import Recommender
 from pinembed.taste.update import ARRIVED, TasteStore, unknown_items
@@ -64,7 +62,7 @@ def _newest(store: TasteStore) -> str:
     newest_us = pc.max(store.events.read(["time"])["time"].cast(pa.int64())).as_py()
     if newest_us is None:
         return ""
-    return datetime.fromtimestamp(newest_us / SECOND_US, timezone.utc).isoformat(timespec="seconds")
+    return shown_time(newest_us)
 
 
 def _share(is_so_N: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> float:

@@ -71,6 +71,32 @@ class FieldScore:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CustomerScore:
+    """How "would this customer keep this item?" is answered of choices that were made after the cut.
+
+    Half of the questions are about a choice, the others about an item that the user did not choose and that others
+    chose as often.
+
+    Attributes:
+        at: the cut, ISO 8601.
+        learned: choices before it that were learned from.
+        choices: after it.
+        customers: who made these.
+        accuracy: share of the questions that are answered right.
+        probe: the same for a linear probe on the cosines of the item to the interests, trained on the same choices.
+        exchanged: `accuracy` with the interests of somebody else; half of them where the model reads the customer.
+    """
+
+    at: str
+    learned: int
+    choices: int
+    customers: int
+    accuracy: float
+    probe: float
+    exchanged: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class TokensScore:
     """Mean accuracy over the fields when only the first `tokens` soft tokens of each item are used."""
 
@@ -90,6 +116,7 @@ class AlignReport:
         comparisons: share of comparisons of two held-out items that are right to the letter, values and yes or no.
         own_dialogues: share of the user's dialogues about held-out items that are answered to the letter; None without
             such.
+        customers: how questions about customers are answered; None without events.
         adapter_cosine: mean cosine of held-out items between their old embedding and their new one behind the map; None
             where no map was fitted.
         kept_epoch: whose weights were kept, the best on the validation items; 0 where none trained.
@@ -107,6 +134,7 @@ class AlignReport:
     fields: tuple[FieldScore, ...]
     comparisons: float
     own_dialogues: float | None
+    customers: CustomerScore | None
     adapter_cosine: float | None
     by_tokens: tuple[TokensScore, ...]
     epochs: tuple[AlignEpoch, ...]

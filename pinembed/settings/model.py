@@ -22,6 +22,7 @@ from pinembed.settings.option import (
     SourceOption,
     described,
 )
+from pinembed.settings.taste import KindsOption
 
 
 @described
@@ -46,7 +47,7 @@ class AlignSettings:
     """A trimmed model, the source whose embeddings it learns to read, and how; None leaves a number to the model.
 
     Raises:
-        UsageError: two ways to train the language model at once.
+        UsageError: two ways to train the language model at once, or options that need another.
     """
 
     data: DataArgument
@@ -67,6 +68,22 @@ class AlignSettings:
             "held-out items judge."
         ),
     ] = None
+    events: Annotated[
+        Path | None,
+        Option(
+            "Log of events, as for `taste update`, to learn from as well whether a customer would keep an item; what "
+            "was chosen after --at judges."
+        ),
+    ] = None
+    at: Annotated[
+        str | None,
+        Option(
+            "The cut of --events: ISO 8601, or seconds since 1970.",
+            metavar="TIME",
+            shown_default="after four fifths of the events",
+        ),
+    ] = None
+    kinds: KindsOption = None
     group: GroupOption = None
     old_source: Annotated[
         Path | None,
@@ -127,6 +144,8 @@ class AlignSettings:
     device: DeviceOption = "auto"
 
     def __post_init__(self) -> None:
+        if self.events is None and (self.at is not None or self.kinds is not None):
+            raise UsageError("--at and --kinds belong to --events.", remedy="Give --events LOG too, or neither.")
         if self.train_language_model and self.lora:
             raise UsageError(
                 f"--train-language-model and --lora {self.lora} came together; the weights learn in one of both ways.",

@@ -61,6 +61,7 @@ class TasteUpdateSettings:
 
 
 UserOption = Annotated[str | None, Option("Name of the user, as the events give it.")]
+KindsOption = Annotated[Path | None, Option("JSON of kinds and weights, as for `taste update`.")]
 FRESH, EXPLORE = 0.2, 0.1
 BLEND, GRAPH, CONTENT, INTERESTS, POPULAR = ARMS = ("blend", "graph", "content", "interests", "popular")
 """Ways to make a list: all slots together, or one way of scoring alone."""
@@ -187,7 +188,7 @@ class TasteEvaluateSettings:
         str | None,
         Option("Taste store that keeps the better of blend and best arm as the default of `taste recommend`."),
     ] = None
-    kinds: Annotated[Path | None, Option("JSON of kinds and weights, as for `taste update`.")] = None
+    kinds: KindsOption = None
     k: Annotated[int, Option("Length of the lists.", flags=("-k",), min=1)] = 20
     fresh: Annotated[float, Option("Share of the blend's slots for items with under five users.")] = FRESH
     explore: Annotated[

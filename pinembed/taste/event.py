@@ -61,6 +61,11 @@ def parse_time_us(value: Any) -> int:
     return time_us
 
 
+def shown_time(time_us: int) -> str:
+    """Microseconds since 1970 as ISO 8601 in UTC, to the second."""
+    return datetime.fromtimestamp(time_us / SECOND_US, timezone.utc).isoformat(timespec="seconds")
+
+
 def _number_or_moment(value: Any) -> float | datetime:
     if isinstance(value, bool) or value is None:
         raise ValueError("no time")

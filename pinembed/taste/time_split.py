@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from pinembed.errors import UsageError
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.taste.edge_table import edges_of, engagement_of
-from pinembed.taste.event import Event
+from pinembed.taste.event import Event, parse_time_us
 from pinembed.taste.features import ItemFeatures
 from pinembed.taste.history import Told, history_of
 from pinembed.taste.item_vectors import ItemVectors
@@ -16,6 +17,19 @@ from pinembed.taste.kinds import ENGAGED, Kinds
 from pinembed.taste.measure import Measurement, Trial
 from pinembed.taste.recommender import Recommender
 from pinembed.taste.user_table import describe, user_of_row
+
+def cut_us(at: str) -> int:
+    """The moment that `--at` names, microseconds since 1970.
+
+    Raises:
+        UsageError: it is no time.
+    """
+    try:
+        return parse_time_us(at)
+    except (ValueError, OverflowError, OSError) as error:
+        raise UsageError(
+            f"--at {at} is no time.", remedy="Write it like 2026-03-01 or 2026-03-01T12:00:00Z."
+        ) from error
 
 
 def split_at(events: Iterable[Event], at_us: int) -> tuple[list[Event], list[Event]]:
@@ -41,7 +55,7 @@ def measurement(
     items = ItemVectors.read(table)
     features = ItemFeatures.read(table, items)
     wanted = _wanted(after, kinds)
-    told = _by_user(before)
+    told = told_by_user(before)
     histories = [history_of(user, told.get(user, ()), kinds) for user in sorted(told.keys() | wanted.keys())]
     rows = describe(histories, items)
     engagement = engagement_of(rows.to_batches())
@@ -65,7 +79,8 @@ def _wanted(events: Iterable[Event], kinds: Kinds) -> Mapping[str, set[str]]:
     return found
 
 
-def _by_user(events: Iterable[Event]) -> dict[str, list[Told]]:
+def told_by_user(events: Iterable[Event]) -> dict[str, list[Told]]:
+    """Events of each user, in the order given."""
     found: dict[str, list[Told]] = {}
     for event in events:
         told = (event.time_us, event.key, event.item, event.kind, event.board)

@@ -13,15 +13,20 @@ import torch
 from torch import Tensor
 
 from pinembed.metrics.probes import probe_accuracy
-from pinembed.reports.trimmed import FieldScore, TokensScore
+from pinembed.reports.trimmed import CustomerScore, FieldScore, TokensScore
+from pinembed.taste.event import shown_time
 from pinembed.trimmed.align_dataset import AlignDataset, Rows
 from pinembed.trimmed.checkpoint import import_transformers, without_bars
+from pinembed.trimmed.customer_log import CustomerDataset
+from pinembed.trimmed.customers import likeness_figures
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.prompts import IGNORED
 from pinembed.trimmed.questions import Dialogue, QuestionMaker
 
 BATCH_QUESTIONS = 128
 QUICK_QUESTIONS = 100
+QUICK_CHOICES, JUDGED_CHOICES = 100, 500
+SELECTING = "selecting"
 MOST_QUESTIONS = 5000
 COMPARISONS = 200
 
@@ -70,13 +75,17 @@ def correct_answers(
         yield from (said_BT == labels_BT).all(dim=1).tolist()
 
 
-def quick_accuracy(model: TrimmedModel, embeddings_ND: Tensor, questions: QuestionMaker) -> float | None:
-    """Mean accuracy over the fields, on some of the items; None where there are none."""
+def quick_accuracy(
+    model: TrimmedModel, embeddings_ND: Tensor, questions: QuestionMaker, customers: CustomerDataset | None = None
+) -> float | None:
+    """Mean accuracy over the fields, and the customers as one more, on some questions; None where there are none."""
     shares = [
         _share(model, embeddings_ND, _thinned(questions.plain_questions(field), QUICK_QUESTIONS))
         for field in questions.fields
         if questions.plain_questions(field)
     ]
+    if customers is not None and (asked := customers.select.thinned(QUICK_CHOICES).dialogues(SELECTING)):
+        shares.append(_share(model, customers.embeddings_CD, asked))
     return sum(shares) / len(shares) if shares else None
 
 
@@ -115,6 +124,45 @@ def held_out_scores(
         for m in counts
     ]
     return scores, comparisons, (*fewer, whole)
+
+
+def customer_score(model: TrimmedModel, customers: CustomerDataset, *, seed: int) -> CustomerScore:
+    """Answers about choices after the cut, beside a probe on the same embeddings and with the users exchanged."""
+    judging, held_out = f"{seed} judging", customers.held_out.thinned(JUDGED_CHOICES)
+    learned, asked = customers.train.dialogues(judging), held_out.dialogues(judging)
+    selecting = customers.select.dialogues(SELECTING) or learned
+    exchanged = held_out.with_users_exchanged(judging).dialogues(judging)
+
+    def told_of(dialogues: Sequence[Dialogue]) -> tuple[Tensor, list[str]]:
+        return likeness_figures(customers.embeddings_CD, dialogues), [_verdict(each.answer) for each in dialogues]
+
+    return CustomerScore(
+        at=shown_time(customers.at_us),
+        learned=len(customers.train.made),
+        choices=len(held_out.made),
+        customers=len({choice.user for choice in held_out.made}),
+        accuracy=_verdicts(model, customers.embeddings_CD, asked),
+        probe=probe_accuracy(*told_of(learned), *told_of(selecting), *told_of(asked)),
+        exchanged=_verdicts(model, customers.embeddings_CD, exchanged),
+    )
+
+
+def _verdicts(model: TrimmedModel, embeddings_CD: Tensor, dialogues: Sequence[Dialogue]) -> float:
+    """Share of the questions about customers to which the model itself gives the right verdict, whatever it names."""
+    right = 0
+    for start in range(0, len(dialogues), BATCH_QUESTIONS):
+        chunk = dialogues[start : start + BATCH_QUESTIONS]
+        said = model.generate(
+            [each.question for each in chunk],
+            [embeddings_CD[list(each.rows)] for each in chunk],
+            max_new_tokens=max(len(model.writer.answer_ids(each.answer)) for each in chunk),
+        )
+        right += sum(_verdict(text) == _verdict(each.answer) for text, each in zip(said, chunk, strict=True))
+    return right / len(dialogues) if dialogues else 0.0
+
+
+def _verdict(answer: str) -> str:
+    return answer.rpartition(" ")[2]
 
 
 def own_share(model: TrimmedModel, dataset: AlignDataset, dialogues: Sequence[Dialogue]) -> float | None:

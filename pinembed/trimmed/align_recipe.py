@@ -50,8 +50,10 @@ def trains_language_model(settings: AlignSettings, recipe: Recipe) -> bool:
     return settings.train_language_model
 
 
-def settle(settings: AlignSettings, recipe: Recipe, *, fields: Sequence[str], tokens: int, items: int) -> RunSettings:
-    """Everything that decides the run.
+def settle(
+    settings: AlignSettings, recipe: Recipe, *, fields: Sequence[str], tokens: int, dialogues: int
+) -> RunSettings:
+    """Everything that decides the run, in which an epoch has so many dialogues.
 
     Raises:
         UsageError: numbers that cannot be meant.
@@ -60,7 +62,7 @@ def settle(settings: AlignSettings, recipe: Recipe, *, fields: Sequence[str], to
     adapts = settings.old_source is not None  # a linear map takes the place of the training
     decided = RunSettings(
         fields=tuple(fields),
-        epochs=_epochs(settings.epochs, items * (len(fields) + 1), adapts=adapts),
+        epochs=_epochs(settings.epochs, dialogues, adapts=adapts),
         batch_size=settings.batch_size,
         lr=recipe.lr if settings.lr is None else settings.lr,
         language_lr=language_lr,

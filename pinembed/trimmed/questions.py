@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,16 +82,21 @@ class QuestionMaker:
 
     Args:
         items: of one split, in the order of their embeddings.
-        own: the user's dialogues about the same items; all of them come in every epoch.
+        more: further dialogues about the same items by the number of the epoch, from 0.
     """
 
     def __init__(
-        self, items: Sequence[Item], fields: Sequence[str], *, seed: int = 0, own: Sequence[Dialogue] = ()
+        self,
+        items: Sequence[Item],
+        fields: Sequence[str],
+        *,
+        seed: int = 0,
+        more: Callable[[int], Sequence[Dialogue]] = lambda epoch: (),
     ) -> None:
         self.items = items
         self.fields = list(fields)
         self._seed = seed
-        self._own = own
+        self._more = more
         self.values_of = {field: [text_of_value(item.fields.get(field)) for item in items] for field in fields}
         self._rows_of = {field: [row for row, value in enumerate(self.values_of[field]) if value] for field in fields}
         self._known = {field: sorted(set(self.values_of[field]) - {""}) for field in fields}
@@ -107,9 +112,9 @@ class QuestionMaker:
         return [DESCRIBE, "one and other: yes", "one and other: no", *asked, *answers]
 
     def epoch(self, number: int) -> list[Dialogue]:
-        """As many dialogues for each item as there are fields, and one more, in random order; others each epoch."""
+        """One more dialogue for each item than there are fields, and the others, shuffled; new ones each epoch."""
         rng = random.Random(f"{self._seed} {number}")
-        drawn = list(self._own)
+        drawn = list(self._more(number))
         for row in range(len(self.items)):
             for field in (*self.fields, rng.choice(self.fields)):
                 kind = rng.choices(list(KIND_WEIGHTS), weights=list(KIND_WEIGHTS.values()))[0]
