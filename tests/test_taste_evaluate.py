@@ -12,7 +12,7 @@ from pinembed.errors import DataError, UsageError
 from pinembed.jobs.taste_evaluate import taste_evaluate
 from pinembed.jobs.taste_recommend import taste_recommend
 from pinembed.reports.taste import TasteEvaluateReport
-from pinembed.settings.taste import TasteEvaluateSettings, TasteRecommendSettings
+from pinembed.settings.taste import ARMS, TasteEvaluateSettings, TasteRecommendSettings
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.taste.blend import ranked
 from pinembed.taste.event import DAY_US, Event
@@ -69,6 +69,14 @@ def test_blend_beats_every_arm_where_new_items_are_wanted(report: TasteEvaluateR
     assert figures["blend"].cold.value > 0.3
     assert figures["graph"].recall.value > figures["popular"].recall.value
     assert figures["popular"].coverage < figures["blend"].coverage <= 1
+
+
+def test_other_graphs_are_judged_beside_the_arms_and_never_served(report: TasteEvaluateReport) -> None:
+    figures = {found.arm: found for found in report.arms}
+    assert list(figures) == [*ARMS, "item-kNN", "RP3beta"]
+    assert figures["RP3beta"].recall != figures["graph"].recall
+    assert figures["RP3beta"].recall.value > figures["popular"].recall.value
+    assert report.default in ARMS
 
 
 def test_dial_gives_new_items_what_it_takes_from_old_ones(report: TasteEvaluateReport) -> None:

@@ -13,7 +13,7 @@ from pinembed.evaluation.dial_plot import draw_dial
 from pinembed.evaluation.plot import check_plot
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.reports.taste import ArmFigures, DialPoint, TasteEvaluateReport
-from pinembed.settings.taste import BLEND, TasteEvaluateSettings
+from pinembed.settings.taste import ARMS, BLEND, TasteEvaluateSettings
 from pinembed.table.address import parse_address
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.lock import run_lock
@@ -21,7 +21,7 @@ from pinembed.taste.blend import Slots
 from pinembed.taste.event import shown_time
 from pinembed.taste.kinds import read_kinds
 from pinembed.taste.log_file import LogReader, log_files
-from pinembed.taste.measure import NEIGHBOURS_ARM, Lists, Measurement
+from pinembed.taste.measure import Lists, Measurement
 from pinembed.taste.time_split import cut_us, measurement, split_at
 from pinembed.taste.update import DEFAULT_ARM, TasteStore
 
@@ -61,8 +61,8 @@ def taste_evaluate(settings: TasteEvaluateSettings, *, progress: Progress = SILE
     best_arm = max(single, key=lambda name: float(single[name].recall_U.mean()))
     difference = found.mean(arms[BLEND].recall_U - arms[best_arm].recall_U)
     assert difference is not None  # there are trials
-    # item-kNN is there to compare with; the graph is what a store can serve in its place
-    servable = max((name for name in single if name != NEIGHBOURS_ARM), key=lambda name: single[name].recall_U.mean())
+    # rivals are there to compare with; the graph is what a store can serve in their place
+    servable = max((name for name in single if name in ARMS), key=lambda name: single[name].recall_U.mean())
     default = BLEND if difference.low > 0 else servable
     if settings.users is not None:
         _keep(settings.users, default)

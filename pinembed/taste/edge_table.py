@@ -5,7 +5,7 @@ Legend: U users, I items, B boards.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from scipy import sparse
 
 from pinembed.table.address import TableAddress
 from pinembed.taste.event import DAY_US
-from pinembed.taste.graph import NEIGHBOURS, SEEN, Neighbours, by_cosine, co_engagement
+from pinembed.taste.graph import SEEN, Neighbours, by_cosine, co_engagement
 from pinembed.taste.kinds import ENGAGED
 from pinembed.taste.store import EDGES, StoreTable, beside
 from pinembed.taste.user_table import UserTable
@@ -166,16 +166,17 @@ class EdgeTable(StoreTable):
         return int(pc.sum(pc.list_value_length(rows["neighbours"])).as_py() or 0)
 
 
-def edges_of(engagement: Engagement, *, cosine: bool = False) -> pa.Table:
+def edges_of(
+    engagement: Engagement, *, count_edges: Callable[[sparse.csr_array], Neighbours] = co_engagement
+) -> pa.Table:
     """Rows of the edge table.
 
     Args:
         engagement: all histories.
-        cosine: neighbours by plain cosine, to compare with.
+        count_edges: what makes neighbours of who chose or saw what; others than the default are to compare with.
     """
     users_I, recent_I = engagement.popularity()
-    strength_UI = engagement.strength_UI
-    chosen = by_cosine(strength_UI, count=NEIGHBOURS) if cosine else co_engagement(strength_UI)
+    chosen = count_edges(engagement.strength_UI)
     boards = by_cosine(engagement.member_BI)
     count = len(engagement.items)
     columns: list[Any] = [pa.array(engagement.items, pa.string()), pa.array(users_I), pa.array(recent_I)]

@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from pinembed.metrics.intervals import estimate
 from pinembed.nouns.progress import Progress
 from pinembed.nouns.scores import Estimate
-from pinembed.settings.taste import BLEND, CONTENT, GRAPH, INTERESTS, POPULAR
+from pinembed.settings.taste import ARMS, BLEND, GRAPH
 from pinembed.taste.blend import Ints, Slots
 from pinembed.taste.recommender import Recommender
 from pinembed.taste.user_table import User
 
-NEIGHBOURS_ARM = "item-kNN"
+ITEM_KNN, WALK = "item-kNN", "RP3beta"
+"""Graphs to compare with: plain cosine, and the random walk that large catalogues get in the place of EASE."""
 STRATA = ("warm", "thin", "cold")
 LENGTHS = {"no history": (0, 1), "1 to 4 items": (1, 5), "5 to 19 items": (5, 20), "20 items or more": (20, 1 << 60)}
 Recalls = NDArray[np.float64]
@@ -64,31 +65,39 @@ class Measurement:
 
     Args:
         recommender: of the events before the cut.
-        neighbours: the same with item-kNN in the place of its graph.
+        rivals: the same with another graph, by the name of its arm; to compare with.
         trials: users with something wanted.
         k: length of the lists.
         seed: breaks ties, and draws for the intervals.
     """
 
     def __init__(
-        self, recommender: Recommender, neighbours: Recommender, trials: Sequence[Trial], *, k: int, seed: int = 0
+        self,
+        recommender: Recommender,
+        rivals: Mapping[str, Recommender],
+        trials: Sequence[Trial],
+        *,
+        k: int,
+        seed: int = 0,
     ) -> None:
         tie_N = np.random.default_rng(seed).permutation(len(recommender.items.ids))
-        recommender.tie_N = neighbours.tie_N = tie_N
-        self.recommender, self.neighbours, self.trials, self.k, self._seed = recommender, neighbours, trials, k, seed
+        for each in (recommender, *rivals.values()):
+            each.tie_N = tie_N
+        self.recommender, self.rivals, self.trials, self.k, self._seed = recommender, rivals, trials, k, seed
         users_N = recommender.users_N
         self._stratum_N = np.where(users_N == 0, 2, np.where(recommender.is_thin_N, 1, 0))
         self._everything_N = recommender.allowed(None)
 
     def arms(self, slots: Slots, progress: Progress) -> dict[str, Lists]:
         """Lists of every arm, the blend first."""
-        progress.start("lists", total=6, unit="arm")
+        progress.start("lists", total=len(ARMS) + len(self.rivals), unit="arm")
         plain, found = Slots(k=self.k), {}
-        for arm in (BLEND, GRAPH, CONTENT, INTERESTS, POPULAR):
+        for arm in ARMS:
             found[arm] = self.lists(slots if arm == BLEND else plain, arm=arm)
             progress.advance()
-        found[NEIGHBOURS_ARM] = self.lists(plain, arm=GRAPH, recommender=self.neighbours)
-        progress.advance()
+        for name, rival in self.rivals.items():
+            found[name] = self.lists(plain, arm=GRAPH, recommender=rival)
+            progress.advance()
         return found
 
     def lists(

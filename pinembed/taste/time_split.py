@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -11,12 +12,19 @@ from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.taste.edge_table import edges_of, engagement_of
 from pinembed.taste.event import Event, parse_time_us
 from pinembed.taste.features import ItemFeatures
+from pinembed.taste.graph import NEIGHBOURS, by_cosine, co_engagement
 from pinembed.taste.history import Told, history_of
 from pinembed.taste.item_vectors import ItemVectors
 from pinembed.taste.kinds import ENGAGED, Kinds
-from pinembed.taste.measure import Measurement, Trial
+from pinembed.taste.measure import ITEM_KNN, WALK, Measurement, Trial
 from pinembed.taste.recommender import Recommender
 from pinembed.taste.user_table import describe, user_of_row
+
+RIVALS = {
+    ITEM_KNN: functools.partial(by_cosine, count=NEIGHBOURS),
+    WALK: functools.partial(co_engagement, most_exact=0),
+}
+
 
 def cut_us(at: str) -> int:
     """The moment that `--at` names, microseconds since 1970.
@@ -59,16 +67,18 @@ def measurement(
     histories = [history_of(user, told.get(user, ()), kinds) for user in sorted(told.keys() | wanted.keys())]
     rows = describe(histories, items)
     engagement = engagement_of(rows.to_batches())
-    graph, cosine = (
-        Recommender.of_edges(table, items, features, edges_of(engagement, cosine=cosine)) for cosine in (False, True)
-    )
+    graph = Recommender.of_edges(table, items, features, edges_of(engagement))
+    rivals = {
+        name: Recommender.of_edges(table, items, features, edges_of(engagement, count_edges=count_edges))
+        for name, count_edges in RIVALS.items()
+    }
     trials = []
     for user in map(user_of_row, rows.to_pylist()):
         touched = {found.item for found in user.history.touched}
         new = items.rows(sorted(wanted.get(user.name, set()) - touched))
         if len(new):
             trials.append(Trial(user=user, wanted=np.unique(new)))
-    return Measurement(graph, cosine, trials, k=k, seed=seed)
+    return Measurement(graph, rivals, trials, k=k, seed=seed)
 
 
 def _wanted(events: Iterable[Event], kinds: Kinds) -> Mapping[str, set[str]]:

@@ -153,7 +153,7 @@ def main() -> None:
         graph = found.lists(plain, arm=GRAPH)
         lists = {
             POPULAR: found.lists(plain, arm=POPULAR).rows_UK,
-            "item-kNN": found.lists(plain, arm=GRAPH, recommender=found.neighbours).rows_UK,
+            **{name: found.lists(plain, arm=GRAPH, recommender=rival).rows_UK for name, rival in found.rivals.items()},
             "graph (EASE) alone": graph.rows_UK,
             "interests alone": found.lists(plain, arm=INTERESTS).rows_UK,
             "likeness alone": found.lists(plain, arm=CONTENT).rows_UK,
@@ -180,7 +180,7 @@ def main() -> None:
             + " ".join(f"{value:7.4f}" for value in np.mean([np.nanmean(one, axis=0) for one in of_draws], axis=0))
         )
     rng = np.random.default_rng(0)
-    for rival in ("graph (EASE) alone", "item-kNN", POPULAR):
+    for rival in ("graph (EASE) alone", *found.rivals, POPULAR):
         change = np.concatenate(figures["blend, --fresh .2"])[:, 0] - np.concatenate(figures[rival])[:, 0]
         draws = rng.choice(change, (1000, len(change))).mean(axis=1)
         low, high = np.quantile(draws, (0.025, 0.975))
