@@ -52,7 +52,9 @@ def write_lines(path: Path, *lines: dict[str, Any]) -> Path:
 
 
 def test_chat_answers_each_turn_with_act_list_and_citations(table: str) -> None:
-    report = chat(ChatSettings(table=table), says("red ones under 12", "more expensive than the first", "the second"))
+    report = chat(
+        ChatSettings(table=table), says=says("red ones under 12", "more expensive than the first", "the second")
+    )
     assert [turn.act["name"] for turn in report.turns] == ["search", "filter", "about"]
     assert {hit.fields["color"] for turn in report.turns for hit in turn.shown} == {"red"}
     assert all(set(turn.cites) <= {hit.id for hit in turn.shown} for turn in report.turns)
@@ -100,9 +102,9 @@ def test_chat_json_is_one_object_with_all_turns(cli: Cli, table: str, tmp_path: 
 
 def test_chat_state_goes_on_where_the_last_run_ended(table: str, tmp_path: Path) -> None:
     settings = ChatSettings(table=table, state=tmp_path / "state.json")
-    whole = chat(ChatSettings(table=table), says("red ones", "the second one", "the first but in blue"))
+    whole = chat(ChatSettings(table=table), says=says("red ones", "the second one", "the first but in blue"))
     for line in ("red ones", "the second one", "the first but in blue"):
-        last = chat(settings, says(line)).turns[0]
+        last = chat(settings, says=says(line)).turns[0]
     assert last.turn == 3
     assert last.state == whole.turns[2].state
     assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
@@ -111,10 +113,10 @@ def test_chat_state_goes_on_where_the_last_run_ended(table: str, tmp_path: Path)
 def test_chat_answers_no_turn_twice_and_takes_none_before_its_time(table: str, tmp_path: Path) -> None:
     settings = ChatSettings(table=table, state=tmp_path / "state.json")
     script = [Say(conversation="a", turn=1, say="red ones"), Say(conversation="a", turn=2, say="more")]
-    assert len(chat(settings, script[:1]).turns) == 1
-    assert [turn.turn for turn in chat(settings, script).turns] == [2]
+    assert len(chat(settings, says=script[:1]).turns) == 1
+    assert [turn.turn for turn in chat(settings, says=script).turns] == [2]
     with pytest.raises(DataError, match="Turn 5 of conversation 'a' came, and turn 3 is due"):
-        chat(settings, [Say(conversation="a", turn=5, say="more")])
+        chat(settings, says=[Say(conversation="a", turn=5, say="more")])
 
 
 def test_chat_keeps_what_was_answered_when_a_later_line_is_bad(cli: Cli, table: str, tmp_path: Path) -> None:
@@ -128,7 +130,7 @@ def test_chat_keeps_what_was_answered_when_a_later_line_is_bad(cli: Cli, table: 
 
 
 def test_chat_draws_the_last_list_where_a_sheet_is_asked_for(table: str, tmp_path: Path) -> None:
-    chat(ChatSettings(table=table, sheet=tmp_path / "sheet.png"), says("red ones"))
+    chat(ChatSettings(table=table, sheet=tmp_path / "sheet.png"), says=says("red ones"))
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
 
 

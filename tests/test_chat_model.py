@@ -68,7 +68,7 @@ def test_model_answers_from_the_rows_of_the_source_and_says_who_planned(shop: Pa
     asked = [
         Say(conversation="a", say=line) for line in ("red ones", "tell me about the second", "compare the first two")
     ]
-    turns = chat(settings, asked).turns
+    turns = chat(settings, says=asked).turns
     rows, model = EmbeddingSource.open(shop / "source"), TrimmedModel.load(shop / "model")
     ids = [hit.id for hit in turns[0].shown]
     [alone, together] = model.generate(
@@ -156,7 +156,7 @@ def test_source_of_another_encoder_is_refused(shop: Path, tmp_path: Path) -> Non
     encode(EncodeSettings(images=shop / "data", table=table, encoder=str(tmp_path / "encoder"), workers=1))
     export(ExportSettings(table=table, out=tmp_path / "source"))
     with pytest.raises(EncoderMismatchError):
-        chat(ChatSettings(table=table, model=shop / "model", source=tmp_path / "source"), [])
+        chat(ChatSettings(table=table, model=shop / "model", source=tmp_path / "source"), says=[])
 
 
 def test_model_without_a_source_is_no_usage(cli: Cli, shop: Path) -> None:

@@ -16,18 +16,22 @@ import pinembed
 from pinembed import settings
 from pinembed.cli.main import app
 from pinembed.errors import UsageError
-from pinembed.settings import encoding, home, measuring, model, quality, source, taste, training
+from pinembed.settings import assistant, encoding, home, measuring, model, quality, source, taste, training
 from pinembed.settings.option import Argument, Option, PythonOnly
 from tests.command_reference import commands
 
 PACKAGE = Path(settings.__file__).parent.parent
 SETTINGS = [
     found
-    for module in (encoding, home, measuring, model, quality, source, taste, training)
+    for module in (assistant, encoding, home, measuring, model, quality, source, taste, training)
     for found in vars(module).values()
     if dataclasses.is_dataclass(found) and found.__module__ == module.__name__
 ]
 COMMANDS = pinembed._COMMANDS
+
+
+def class_of(command: str) -> str:
+    return f"{command.title().replace('_', '')}Settings"
 
 
 def records(found: type) -> dict[str, Any]:
@@ -67,13 +71,13 @@ def test_a_job_takes_settings_and_lists_no_options_of_its_own() -> None:
         [arguments] = [node.args for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == job]
         assert [argument.arg for argument in arguments.args] == ["settings"], path
         beside = {argument.arg for argument in arguments.kwonlyargs}
-        assert beside <= {"progress", "stop", "questions", "on_answer", "on_text"}, path
+        assert beside <= {"progress", "stop", "questions", "on_answer", "on_text", "says", "on_turn"}, path
 
 
 def test_settings_import_nothing_heavy() -> None:
     code = (
         "import sys, pinembed\n"
-        f"for name in {[f'{name.title()}Settings' for name in COMMANDS]}: getattr(pinembed, name)\n"
+        f"for name in {[class_of(name) for name in COMMANDS]}: getattr(pinembed, name)\n"
         "print(sorted({name.partition('.')[0] for name in sys.modules}))"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -84,7 +88,7 @@ def test_settings_import_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_a_function_of_its_settings(name: str) -> None:
-    job, found = getattr(pinembed, name), getattr(pinembed, f"{name.title()}Settings")
+    job, found = getattr(pinembed, name), getattr(pinembed, class_of(name))
     assert get_type_hints(job)["settings"] is found
 
 

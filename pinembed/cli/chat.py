@@ -30,7 +30,8 @@ def run(settings: ChatSettings, console: Console) -> None:
 
     is_watched = settings.jsonl is None and sys.stdin.isatty() and sys.stdout.isatty()
     talk = _Talk(settings, console, is_watched=is_watched)
-    report = chat(settings, talk.says(), progress=SILENT if is_watched else console.progress, on_turn=talk.answer)
+    shown = SILENT if is_watched else console.progress
+    report = chat(settings, says=talk.says(), progress=shown, on_turn=talk.answer)
     if settings.sheet is not None and report.turns:
         console.say(f"contact sheet: {settings.sheet}")
     console.report(report)

@@ -33,8 +33,8 @@ STATE_EVERY_S = 1.0
 
 def chat(
     settings: ChatSettings,
-    says: Iterable[Say],
     *,
+    says: Iterable[Say],
     progress: Progress = SILENT,
     on_turn: Callable[[Turn], None] = lambda turn: None,
 ) -> ChatReport:

@@ -313,7 +313,7 @@ class _Demo:
                 table=self._table, group=GROUP, model=self._aligned, source=self._source, encoder=str(self._encoder)
             )
             says = [Say(conversation="demo", say=line) for line in CHAT]
-            turns = chat(settings, says, progress=self._progress).turns
+            turns = chat(settings, says=says, progress=self._progress).turns
             answer = turns[-1].answer.splitlines()[-1] if turns[-1].cites else turns[-1].answer
             result.append(f"{', '.join(str(turn.act['name']) for turn in turns)}; '{CHAT[-1]}': {answer}")
 
