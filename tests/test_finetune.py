@@ -606,7 +606,51 @@ def test_training_that_loses_what_it_began_with_begins_anew_at_a_lower_rate(
     assert len(peaks) > 1
     assert sum("begins anew at" in line for line in said.lines) == len(peaks) - 1
     assert len(report.epochs) <= 7
+    assert report.restarts == len(peaks) - 1
+    assert json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))["restarts"] == report.restarts
 
     peaks.clear()
     finetune(FinetuneSettings(**arguments, out=tmp_path / "given", epochs=3, lr=3.0), progress=said)
     assert peaks == [3.0]  # the user's rate stays
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes", "last_epoch"),
+    [({"lora": 2, "lr": 1e-3}, {}, 2), ({}, {"HIGHEST_RATE": 3.0, "LOWEST_RATE": 3.0}, 3)],
+    ids=["low rank", "restarted"],
+)
+def test_a_killed_run_goes_on_in_the_layers_and_at_the_rate_that_it_had(
+    recipe: dict[str, float],
+    changes: dict[str, float],
+    last_epoch: int,
+    tiny_encoder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from pinembed.jobs.finetune import finetune
+    from pinembed.training.epochs import Epochs
+
+    for name, value in changes.items():
+        monkeypatch.setattr(f"pinembed.training.recipe.{name}", value)
+    monkeypatch.setattr("pinembed.training.epochs.STATE_EVERY_S", 0)
+    data = write_catalogue(tmp_path / "data", views=5)
+    arguments = {"data": data, "base": str(tiny_encoder), "group": "color", "epochs": 6, "heads": False, **recipe}
+    undisturbed = finetune(FinetuneSettings(**arguments, out=tmp_path / "whole"))
+
+    honest = Epochs._one_epoch
+
+    def killed(self, epoch, rank) -> None:
+        if epoch == last_epoch:
+            raise KeyboardInterrupt
+        honest(self, epoch, rank)
+
+    monkeypatch.setattr(Epochs, "_one_epoch", killed)
+    said = Said()
+    with pytest.raises(KeyboardInterrupt):
+        finetune(FinetuneSettings(**arguments, out=tmp_path / "out"), progress=said)
+    assert any("begins anew at" in line for line in said.lines) == bool(changes)
+    monkeypatch.setattr(Epochs, "_one_epoch", honest)
+    again = finetune(FinetuneSettings(**arguments, out=tmp_path / "out"), progress=said)
+    assert any(f"going on after epoch {last_epoch - 1} of the run" in line for line in said.lines)
+    assert [record.mean_map for record in again.epochs] == [record.mean_map for record in undisturbed.epochs]
+    assert [record.loss for record in again.epochs] == [record.loss for record in undisturbed.epochs]

@@ -181,6 +181,7 @@ def finetune(settings: FinetuneSettings, *, progress: Progress = SILENT) -> Fine
             gate=gate,
             fusion=fused,
             stopped=run.stopped,
+            restarts=run.restarts,
             seconds=time.monotonic() - started_s,
             images_per_s=run.shown / run.training_s if run.shown else 0.0,
             curves=settings.out / CURVES_NAME if has_curves else None,

@@ -198,6 +198,7 @@ class FinetuneReport:
         gate: the last word; None where there is no split to judge on, or nothing but the base to judge.
         fusion: metadata in an item's vector; None where nothing was asked about it, or the base or champion stays.
         stopped: why training ended early; None where it did not.
+        restarts: times that training began anew, each time at a third of the rate before.
         seconds: the complete run, over all its starts.
         images_per_s: shown per second of training, without evaluation.
         curves: the plot of the run; None where the extra `report` is not installed.
@@ -225,6 +226,7 @@ class FinetuneReport:
     gate: GateReport | None
     fusion: FusionReport | None
     stopped: str | None
+    restarts: int
     seconds: float
     images_per_s: float
     curves: Path | None

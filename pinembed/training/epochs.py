@@ -48,6 +48,7 @@ class TrainedRun:
         projections_scores: the same, query by query.
         training_s: time in steps, without validation.
         shown: images that the steps saw.
+        restarts: times that training began anew at a lower rate.
     """
 
     records: tuple[EpochRecord, ...]
@@ -62,6 +63,7 @@ class TrainedRun:
     training_s: float
     shown: int
     stopped: str | None
+    restarts: int
 
 
 class Epochs:
@@ -163,6 +165,7 @@ class Epochs:
             training_s=self._training_s,
             shown=self._shown,
             stopped=self._stopped,
+            restarts=self._restarts,
         )
 
     def _keep_state(self, *, every_s: float) -> None:
@@ -209,10 +212,9 @@ class Epochs:
         if not (lost or self._stopped) or self._restarts == self._recipe.restarts or epochs_left < FORGETTING:
             return
         self._restarts, self._restarted_after = self._restarts + 1, len(self._records) - 1
-        self._progress.say(
-            f"{self._stopped or 'validation stays below what training began with'}; it begins anew at "
-            f"{self._recipe.gentler(self._restarts).rates.image:.1e} of rate"
-        )
+        rate = self._recipe.gentler(self._restarts).rates.image
+        why = self._stopped or "validation stays below what training began with."
+        self._progress.say(f"{why} Training begins anew at a rate of {rate:.1e}")
         self._stopped = None
         self._encoder.model.load_state_dict(self._start_weights)
         micro_batch, bf16 = self._trainer.towers.micro_batch, self._trainer.towers.bf16
@@ -240,11 +242,15 @@ class Epochs:
         )
 
     def _start_trainer(self) -> None:
+        """One trainer of its own, or one that goes on from the state on disk: making it may put layers in the model."""
+        state = self._world.broadcast(self._checkpoint.load() if self._world.is_first else None)
+        if state is not None:
+            self._go_on(state)
+            return
         self._make_trainer()
-        if not self._resume():
-            self._trainer.towers.bf16 = self._world.broadcast(
-                choose_bf16(self._trainer, self._loader, self._recipe.precision, self._progress)
-            )
+        self._trainer.towers.bf16 = self._world.broadcast(
+            choose_bf16(self._trainer, self._loader, self._recipe.precision, self._progress)
+        )
 
     def _measure(self, stage: str) -> tuple[SplitScores, EffectiveRank]:
         """Validation by the first process, broadcast to all."""
@@ -341,11 +347,7 @@ class Epochs:
             },
         )
 
-    def _resume(self) -> bool:
-        """Go on from the state on disk; False where there is none."""
-        state = self._world.broadcast(self._checkpoint.load() if self._world.is_first else None)
-        if state is None:
-            return False
+    def _go_on(self, state: RunState) -> None:
         self._records, self._losses = list(state.records), list(state.losses)
         self._best_epoch, self._stopped = state.best_epoch, state.stopped
         self._training_s, self._shown = state.training_s, state.shown
@@ -359,7 +361,6 @@ class Epochs:
         self._trainer.towers.micro_batch, self._trainer.towers.bf16 = state.micro_batch, state.bf16
         self._kept_epoch = len(self._records)
         self._progress.say(f"going on after epoch {len(self._records) - 1} of the run that was interrupted")
-        return True
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

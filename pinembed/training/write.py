@@ -147,6 +147,7 @@ def write_run(
         "gate": None if report.gate is None else _plain(report.gate),
         "fusion": None if report.fusion is None else report.fusion.to_json(),
         "stopped": report.stopped,
+        "restarts": report.restarts,
         "epochs": [dataclasses.asdict(record) for record in report.epochs],
         "step_losses": [round(loss, 5) for loss in losses],
         "seconds": report.seconds,
