@@ -118,6 +118,17 @@ TINY_ARCHITECTURE = {
 }
 
 
+def encoded_shop(root: Path) -> Path:
+    """A folder with a catalogue, an encoder and the table db/pins."""
+    from pinembed.jobs.encode import encode
+    from pinembed.settings.encoding import EncodeSettings
+
+    write_catalogue(root / "data")
+    make_encoder(root / "encoder")
+    encode(EncodeSettings(images=root / "data", table=str(root / "db/pins"), encoder=str(root / "encoder"), workers=1))
+    return root
+
+
 def make_encoder(folder: Path, *, seed: int = 0, vision_cfg: dict[str, Any] | None = None) -> Path:
     """A seeded random encoder folder: 32 px, D = 16, with another image tower where one is given."""
     from pinembed.encoder.encoder import build_encoder

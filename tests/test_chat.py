@@ -19,22 +19,16 @@ import pytest
 from pinembed.assistant.says import Say
 from pinembed.errors import DataError
 from pinembed.jobs.chat import chat
-from pinembed.jobs.encode import encode
 from pinembed.settings.assistant import ChatSettings
-from pinembed.settings.encoding import EncodeSettings
-from tests.conftest import CliResult, make_encoder, write_catalogue
+from tests.conftest import CliResult, encoded_shop
 
 Cli = Callable[..., CliResult]
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a catalogue, an encoder and the table db/pins; not to be changed."""
-    root = tmp_path_factory.mktemp("shop")
-    write_catalogue(root / "data")
-    make_encoder(root / "encoder")
-    encode(EncodeSettings(images=root / "data", table=str(root / "db/pins"), encoder=str(root / "encoder"), workers=1))
-    return root
+    """Not to be changed."""
+    return encoded_shop(tmp_path_factory.mktemp("shop"))
 
 
 @pytest.fixture

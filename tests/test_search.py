@@ -19,19 +19,15 @@ from pinembed.jobs.search import search
 from pinembed.reports.table import SearchResult
 from pinembed.settings.encoding import EncodeSettings, SearchSettings
 from pinembed.table.embedding_table import EmbeddingTable
-from tests.conftest import CliResult, draw_item, make_encoder, write_catalogue
+from tests.conftest import CliResult, draw_item, encoded_shop, make_encoder
 
 Cli = Callable[..., CliResult]
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a catalogue, an encoder and the table db/pins; not to be changed."""
-    root = tmp_path_factory.mktemp("shop")
-    write_catalogue(root / "data")
-    make_encoder(root / "encoder")
-    encode(EncodeSettings(images=root / "data", table=str(root / "db/pins"), encoder=str(root / "encoder"), workers=1))
-    return root
+    """Not to be changed."""
+    return encoded_shop(tmp_path_factory.mktemp("shop"))
 
 
 @pytest.fixture

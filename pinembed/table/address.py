@@ -45,25 +45,29 @@ class TableAddress:
         """The table's folder, None where it lies in an object store."""
         return None if "://" in self.database else Path(self.database) / f"{self.name}{SUFFIX}"
 
+    def beside(self, suffix: str) -> TableAddress:
+        """The table beside this one whose name ends so."""
+        return TableAddress(database=self.database, name=self.name + suffix)
+
     @property
     def failures(self) -> TableAddress:
         """The table of the images that could not be encoded."""
-        return TableAddress(database=self.database, name=self.name + FAILURES)
+        return self.beside(FAILURES)
 
     @property
     def runs(self) -> TableAddress:
         """The table of the runs of encode."""
-        return TableAddress(database=self.database, name=self.name + RUNS)
+        return self.beside(RUNS)
 
     @property
     def measures(self) -> TableAddress:
         """The table of what was measured on the contents."""
-        return TableAddress(database=self.database, name=self.name + MEASURES)
+        return self.beside(MEASURES)
 
     @property
     def flags(self) -> TableAddress:
         """The table of the audit's flags."""
-        return TableAddress(database=self.database, name=self.name + FLAGS)
+        return self.beside(FLAGS)
 
     @property
     def lock_path(self) -> Path:

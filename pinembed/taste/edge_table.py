@@ -19,7 +19,7 @@ from pinembed.table.address import TableAddress
 from pinembed.taste.event import DAY_US
 from pinembed.taste.graph import SEEN, Neighbours, by_cosine, co_engagement
 from pinembed.taste.kinds import ENGAGED
-from pinembed.taste.store import EDGES, StoreTable, beside
+from pinembed.taste.store import EDGES, StoreTable
 from pinembed.taste.user_table import UserTable
 
 RECENT_DAYS = 30
@@ -153,7 +153,7 @@ class EdgeTable(StoreTable):
     """
 
     def __init__(self, address: TableAddress) -> None:
-        super().__init__(beside(address, EDGES), EDGE_SCHEMA)
+        super().__init__(address.beside(EDGES), EDGE_SCHEMA)
 
     def rebuild(self, engagement: Engagement) -> int:
         """Count the graph anew; how many edges it has.

@@ -15,7 +15,7 @@ from pinembed.table.address import TableAddress
 from pinembed.taste.event import Event
 from pinembed.taste.log_file import Cursor, LogReader
 from pinembed.taste.marks import Marks
-from pinembed.taste.store import EVENTS, StoreTable, beside
+from pinembed.taste.store import EVENTS, StoreTable
 
 CURSORS = "pinembed.logs"
 KEPT_CURSORS = 200
@@ -51,7 +51,7 @@ class EventTable(StoreTable):
     """
 
     def __init__(self, address: TableAddress) -> None:
-        super().__init__(beside(address, EVENTS), EVENT_SCHEMA)
+        super().__init__(address.beside(EVENTS), EVENT_SCHEMA)
         self._keys: list[NDArray[np.int64]] | None = None
         self.arrived = self._latest_arrival()
 

@@ -19,7 +19,7 @@ from pinembed.table.embedding_table import id_conditions, reading, table_exists
 from pinembed.taste.edge_table import read_engagement
 from pinembed.taste.event_table import CURSORS
 from pinembed.taste.marks import Marks
-from pinembed.taste.store import NAMES, StoreTable, beside
+from pinembed.taste.store import NAMES, StoreTable
 from pinembed.taste.update import ARRIVED, USERS_VERSION, TasteStore
 
 SHORTEST_SEARCHED = 4
@@ -88,7 +88,7 @@ def find_traces(address: TableAddress, user: str) -> Traces:
     found: list[str] = []
     versions = files = size_bytes = 0
     name = user.encode()
-    for table in (beside(address, suffix) for suffix in NAMES):
+    for table in (address.beside(suffix) for suffix in NAMES):
         if not table_exists(table):
             continue
         for version in _versions(table):

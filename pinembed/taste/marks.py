@@ -11,7 +11,7 @@ import secrets
 import pyarrow as pa
 
 from pinembed.table.address import TableAddress
-from pinembed.taste.store import FORGOTTEN, StoreTable, beside
+from pinembed.taste.store import FORGOTTEN, StoreTable
 
 MARK_SCHEMA = pa.schema([pa.field("mark", pa.string(), nullable=False), pa.field("salt", pa.string())])
 SALT_BYTES = 16
@@ -25,7 +25,7 @@ class Marks:
     """
 
     def __init__(self, address: TableAddress) -> None:
-        self._table = StoreTable(beside(address, FORGOTTEN), MARK_SCHEMA)
+        self._table = StoreTable(address.beside(FORGOTTEN), MARK_SCHEMA)
         rows = self._table.read().to_pylist()
         self._marks = {row["mark"] for row in rows}
         self._salt = bytes.fromhex(rows[0]["salt"]) if rows else b""

@@ -29,11 +29,6 @@ EVENTS, EDGES, STATE, FORGOTTEN = "_events", "_edges", "_state", "_forgotten"
 NAMES = ("", EVENTS, EDGES, STATE, FORGOTTEN)
 
 
-def beside(address: TableAddress, suffix: str) -> TableAddress:
-    """The table of a store with this suffix."""
-    return TableAddress(database=address.database, name=address.name + suffix)
-
-
 class StoreTable(SideTable):
     """One table of a store, which also takes rows that no key holds apart, and forgets what it was."""
 
@@ -160,7 +155,7 @@ class State:
     """
 
     def __init__(self, address: TableAddress) -> None:
-        self._table = StoreTable(beside(address, STATE), STATE_SCHEMA)
+        self._table = StoreTable(address.beside(STATE), STATE_SCHEMA)
 
     def read(self) -> dict[str, Any]:
         return {row["name"]: json.loads(row["value"]) for row in self._table.read().to_pylist()}
