@@ -14,7 +14,9 @@ from transformers import AutoModelForImageTextToText
 from transformers.utils import logging
 
 from pinembed.errors import ModelError
+from pinembed.jobs.bench_vlm import bench_vlm
 from pinembed.jobs.trim import trim
+from pinembed.settings.measuring import BenchVlmSettings
 from pinembed.settings.model import TrimSettings
 from pinembed.source.embedding_source import EmbeddingSource
 from pinembed.trimmed.model import TrimmedModel
@@ -68,6 +70,12 @@ def served(folder: Path, source: Path) -> list[str]:
     return ["answers", "equal" if vllm else "DIFFERS", "equal" if sglang else "DIFFERS"]
 
 
+def measured(full: Path) -> str:
+    """For how many numbers of images both models were timed."""
+    settings = BenchVlmSettings(model=full, images=(1, 2), image_px=64, dim=16, repeats=1, dtype="float32")
+    return f"{len(bench_vlm(settings).comparisons)} of {len(settings.images)}"
+
+
 def show(name: str, cells: list[str]) -> None:
     sys.stdout.write(f"| {' | '.join([name, *cells])} |\n")
     sys.stdout.flush()
@@ -77,7 +85,7 @@ def main() -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     columns = ["reload: missing, unexpected", "verify: difference"]
-    columns += [f"align {way}" for way in WAYS] + ["ask", "vLLM", "SGLang"]
+    columns += [f"align {way}" for way in WAYS] + ["ask", "vLLM", "SGLang", "bench vlm"]
     show("published form", columns)
     show("---", ["---"] * len(columns))
     with tempfile.TemporaryDirectory() as scratch:
@@ -88,7 +96,7 @@ def main() -> None:
             full, trimmed = write_form(folder / "full", form), folder / "trimmed"
             parity = trim(TrimSettings(model=str(full), out=trimmed, verify=True)).parity
             cells = [reloaded(trimmed), str(max(check.max_difference for check in parity))]
-            cells += [*written(trimmed, shop, source, folder), *served(folder / "projector", source)]
+            cells += [*written(trimmed, shop, source, folder), *served(folder / "projector", source), measured(full)]
             show(name, cells)
 
 
