@@ -105,8 +105,9 @@ class IndexFile:
         if (row_M >= len(self)).any() or (row_M < 0).any():
             raise self.damaged("it names rows beyond the last one")
         found_M = np.where(hit_M, row_M, -1)
+        starts, ends = self.offset_N[row_M].tolist(), self.offset_N[row_M + 1].tolist()  # at once: lookups are hot
         for place in np.flatnonzero(hit_M).tolist():
-            if self.id_bytes(int(row_M[place])) != ids_utf8[place]:
+            if self._utf8(starts[place], ends[place]) != ids_utf8[place]:
                 found_M[place] = self._next_of_same_hash(int(index_M[place]), hash_M[place], ids_utf8[place])
         return found_M
 
@@ -123,7 +124,9 @@ class IndexFile:
 
     def id_bytes(self, row: int) -> bytes:
         """The id of a row as UTF-8."""
-        start, end = int(self.offset_N[row]), int(self.offset_N[row + 1])
+        return self._utf8(int(self.offset_N[row]), int(self.offset_N[row + 1]))
+
+    def _utf8(self, start: int, end: int) -> bytes:
         if not start <= end <= self._utf8_bytes:
             raise self.damaged("its offsets do not ascend")
         return self._mapped[self._utf8_start + start : self._utf8_start + end]
