@@ -21,7 +21,7 @@ from pinembed.trimmed.customer_log import CustomerDataset
 from pinembed.trimmed.customers import likeness_figures
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.prompts import IGNORED
-from pinembed.trimmed.questions import Dialogue, QuestionMaker
+from pinembed.trimmed.questions import Dialogue, QuestionMaker, thinned
 
 BATCH_QUESTIONS = 128
 QUICK_QUESTIONS = 100
@@ -80,7 +80,7 @@ def quick_accuracy(
 ) -> float | None:
     """Mean accuracy over the fields, and the customers as one more, on some questions; None where there are none."""
     shares = [
-        _share(model, embeddings_ND, _thinned(questions.plain_questions(field), QUICK_QUESTIONS))
+        _share(model, embeddings_ND, thinned(questions.plain_questions(field), QUICK_QUESTIONS))
         for field in questions.fields
         if questions.plain_questions(field)
     ]
@@ -98,7 +98,7 @@ def held_out_scores(
     questions = QuestionMaker(held_out.items, learned, seed=seed)
     seeded = torch.Generator().manual_seed(seed)
     shuffled_ND = held_out.embeddings_ND[torch.randperm(len(held_out.items), generator=seeded)]
-    asked = {field: _thinned(questions.plain_questions(field), MOST_QUESTIONS) for field in learned}
+    asked = {field: thinned(questions.plain_questions(field), MOST_QUESTIONS) for field in learned}
     asked = {field: dialogues for field, dialogues in asked.items() if dialogues}
     scores = tuple(
         FieldScore(
@@ -175,10 +175,6 @@ def _share(
 ) -> float:
     correct = list(correct_answers(model, embeddings_ND, dialogues, tokens=tokens))
     return sum(correct) / len(correct) if correct else 0.0
-
-
-def _thinned(dialogues: list[Dialogue], most: int) -> list[Dialogue]:
-    return dialogues[:: -(-len(dialogues) // most)] if len(dialogues) > most else dialogues
 
 
 def _values(field: str, rows: Rows) -> list[str]:

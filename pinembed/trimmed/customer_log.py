@@ -25,8 +25,8 @@ from pinembed.taste.kinds import ENGAGED, Kinds
 from pinembed.taste.log_file import LogReader, log_files
 from pinembed.taste.time_split import told_by_user
 from pinembed.trimmed.align_dataset import AlignDataset
-from pinembed.trimmed.customers import MOST_INTERESTS, Choice, Choices, thinned
-from pinembed.trimmed.questions import Dialogue
+from pinembed.trimmed.customers import MOST_INTERESTS, Choice, Choices
+from pinembed.trimmed.questions import Dialogue, thinned
 
 JUDGED_SHARE, SELECT_SHARE = 0.2, 0.1
 MOST_OF_USER, MOST_CHOICES = 20, 20_000

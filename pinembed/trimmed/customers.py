@@ -16,7 +16,6 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -24,14 +23,13 @@ from torch import Tensor
 from pinembed.errors import DataError
 from pinembed.source.embedding_source import EmbeddingSource
 from pinembed.taste.interests import Interest
-from pinembed.trimmed.questions import Dialogue
+from pinembed.trimmed.questions import Dialogue, thinned
 
 MOST_INTERESTS = 5
 """Of a user that a prompt tells: the strongest. Each takes as many tokens as an item."""
 KEEP = "Would this customer keep this item?"
 KEPT, LEFT = "yes", "no"
 SWAPS_TRIED = 64
-Entry = TypeVar("Entry")
 
 
 def told_interests(interests: Sequence[Interest], source: EmbeddingSource, *, user: str) -> tuple[str, ...]:
@@ -138,11 +136,6 @@ class Choices:
         for index, item in enumerate(items):
             found.append(None if item in touched[index] else item)
         return found
-
-
-def thinned(entries: Sequence[Entry], most: int) -> Sequence[Entry]:
-    """At most so many of them, evenly drawn."""
-    return entries[:: -(-len(entries) // most)] if len(entries) > most else entries
 
 
 def likeness_figures(embeddings_CD: Tensor, dialogues: Sequence[Dialogue]) -> Tensor:

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pinembed.errors import DataError, UsageError
 from pinembed.nouns.item import Item, is_missing, text_of_value
@@ -30,6 +30,7 @@ CONFIRM = "Is the {field} of this item {value}?"
 COMPARE = "Do these two items have the same {field}?"
 PARTNERS_TRIED = 64
 LIST = "What are the {fields} of this item?"
+Entry = TypeVar("Entry")
 KIND_WEIGHTS = {"ask": 0.4, "list": 0.3, "describe": 0.1, "confirm": 0.1, "compare": 0.1}
 
 
@@ -44,6 +45,11 @@ class Dialogue:
     rows: tuple[int, ...]
     question: str
     answer: str
+
+
+def thinned(entries: Sequence[Entry], most: int) -> Sequence[Entry]:
+    """At most so many of them, evenly drawn."""
+    return entries[:: -(-len(entries) // most)] if len(entries) > most else entries
 
 
 def choose_fields(train: Sequence[Item], held_out: Sequence[Item], *, wanted: Sequence[str], origin: Path) -> list[str]:
