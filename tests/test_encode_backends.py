@@ -17,7 +17,15 @@ from pinembed.encoder.backends import choose, with_torch
 from pinembed.encoder.backends import probe as probe_process
 from pinembed.encoder.backends.base import Pixels, Vectors
 from pinembed.encoder.backends.choose import KEPT_MODELS, BackendChoice, check_backend, model_folder
-from pinembed.encoder.backends.probe import Probe, Unsupported, candidates_for, convert, open_converted, run_probe
+from pinembed.encoder.backends.probe import (
+    REFERENCE,
+    Probe,
+    Unsupported,
+    candidates_for,
+    convert,
+    open_converted,
+    run_probe,
+)
 from pinembed.encoder.backends.with_torch import ImageTower, TorchBackend, load_tower, native_precisions
 from pinembed.encoder.encoder import Encoder, load_encoder
 from pinembed.encoder.locate import EncoderFiles, encoder_spec, locate_encoder
@@ -474,6 +482,33 @@ def test_large_run_measures_on_its_own_images(
 
     assert (report.backend, report.counts.added) == ("torch fp32 cpu", 24)  # type: ignore[attr-defined]
     assert shapes[0][1:] == (3, 32, 32)
+
+
+@pytest.mark.parametrize(("images", "tries_another"), [(24, False), (10**9, True)])
+def test_what_the_reference_has_soon_done_is_not_measured_any_further(
+    choice: BackendChoice, pixels: Pixels, monkeypatch: pytest.MonkeyPatch, images: int, tries_another: bool
+) -> None:
+    tried = []
+    monkeypatch.setattr(probe_process, "candidates_for", lambda *args: [REFERENCE, "torch bf16"])
+    monkeypatch.setattr(
+        probe_process, "_opened", lambda name, tower, probe: (tried.append(name), TorchBackend(tower, BATCH))[1]
+    )
+    run = dataclasses.replace(choice, images=images)
+
+    chosen = run.choose(pixels, print)
+
+    assert tried == (["torch bf16"] if tries_another else [])
+    assert (chosen == REFERENCE) >= (not tries_another)
+    assert bool(recall("backends")) == tries_another  # a larger run measures all
+
+
+def test_speed_of_an_architecture_is_known_for_its_next_weights(choice: BackendChoice, pixels: Pixels) -> None:
+    dataclasses.replace(choice, images=24).choose(pixels, print)
+    trained = dataclasses.replace(choice, fingerprint="another", images=24)
+
+    assert trained.known() == REFERENCE
+    assert dataclasses.replace(trained, images=10**9).known() is None
+    assert wanting(trained, "onnx").known() is None
 
 
 def test_int8_vectors_do_not_depend_on_their_batch_and_never_mix_with_fp32_ones(

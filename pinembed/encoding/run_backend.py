@@ -96,6 +96,7 @@ class BackendOfRun:
             device=resolved,
             batch_size=self.batch_size,
             cores=usable_cores(),
+            images=images,
         )
         self._progress = progress
         self._backend: ImageBackend | None = None

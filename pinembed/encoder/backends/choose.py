@@ -11,6 +11,7 @@ import functools
 import hashlib
 import importlib.metadata
 import importlib.util
+import json
 import os
 import platform
 import shutil
@@ -22,7 +23,17 @@ from pathlib import Path
 
 from pinembed.encoder.backends import probe as probe_process
 from pinembed.encoder.backends.base import ImageBackend, Pixels
-from pinembed.encoder.backends.probe import EVERY, PACKAGES, Probe, file_of, is_converted, open_converted, piece_images
+from pinembed.encoder.backends.probe import (
+    EVERY,
+    PACKAGES,
+    REFERENCE,
+    Probe,
+    file_of,
+    is_converted,
+    is_soon_done,
+    open_converted,
+    piece_images,
+)
 from pinembed.encoder.locate import EncoderFiles
 from pinembed.errors import EncoderError, MissingExtraError, UsageError
 from pinembed.machine import cache_folder, recall, remember
@@ -35,6 +46,7 @@ MEASURE_S = 1.0
 MIN_COSINE = 0.999
 NEARLY = 0.9
 MEMORY = "backends"
+RATES, KEPT_RATES = "reference_rates", 64
 KEPT_MODELS = 3
 ASKED_FOR_VERSIONS = ("torch", "openvino", "onnxruntime")
 Say = Callable[[str], None]
@@ -67,7 +79,12 @@ def quantisation_of(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class BackendChoice:
-    """Everything that decides which backend computes; `wanted` is the value of --backend, or EVERY to measure all."""
+    """Everything that decides which backend computes.
+
+    Attributes:
+        wanted: the value of --backend, or EVERY to measure all.
+        images: how many there may be to encode; None where that is no reason to measure less.
+    """
 
     wanted: str
     files: EncoderFiles
@@ -75,6 +92,7 @@ class BackendChoice:
     device: str
     batch_size: int
     cores: int
+    images: int | None = None
 
     @functools.cached_property
     def folder(self) -> Path:
@@ -90,15 +108,27 @@ class BackendChoice:
     @property
     def key(self) -> str:
         """What a choice holds for: another processor, package version or batch size is measured anew."""
-        machine = f"{platform.node()} {platform.machine()} {_chip()} {self.cores} {self.device} {self.batch_size}"
-        return _short(f"{self.wanted} {self.fingerprint} {machine} {_versions()}")
+        return _short(f"{self.wanted} {self.fingerprint} {self._machine} {_versions()}")
+
+    @property
+    def _rate_key(self) -> str:
+        """What the reference's speed holds for: weights do not change it, so that it is known for the next training."""
+        return _short(f"{json.dumps(self.files.model_cfg, sort_keys=True)} {self._machine} {_versions()}")
+
+    @property
+    def _machine(self) -> str:
+        return f"{platform.node()} {platform.machine()} {_chip()} {self.cores} {self.device} {self.batch_size}"
 
     def known(self) -> str | None:
-        """The backend that an earlier run chose here, where it still can be opened."""
+        """The backend that an earlier run chose here and that still opens; else, for a short run, the reference.
+
+        Its speed may be known from another encoder of the same architecture.
+        """
         name = recall(MEMORY).get(self.key)
-        if name is None or (is_converted(name) and not file_of(name, self.folder).is_file()):
-            return None
-        return name
+        if name is not None and not (is_converted(name) and not file_of(name, self.folder).is_file()):
+            return name
+        rate = recall(RATES).get(self._rate_key) if self.wanted == "auto" else None
+        return REFERENCE if rate is not None and is_soon_done(self.images, float(rate)) else None
 
     def open(self, name: str) -> ImageBackend:
         """The backend of that name.
@@ -117,6 +147,8 @@ class BackendChoice:
     def choose(self, pixels_BCHW: Pixels, say: Say, stop: Stop | None = None) -> str | None:
         """Measure on at least a batch of the user's own images, and remember the fastest that agrees.
 
+        Where the reference has soon done all images it is taken, and its speed remembered instead.
+
         Returns:
             the backend's name; None when asked to stop.
 
@@ -124,7 +156,13 @@ class BackendChoice:
             EncoderError: the encoder cannot be loaded, or the named backend cannot take it, or does not agree.
         """
         measures = list(self.measure(pixels_BCHW, say, stop))
-        return None if stop is not None and stop.requested else self.settle(measures)
+        if stop is not None and stop.requested:
+            return None
+        reference = measures[0]
+        remember(RATES, self._rate_key, f"{reference.images_per_s:.1f}", at_most=KEPT_RATES)
+        if self.wanted == "auto" and is_soon_done(self.images, reference.images_per_s):
+            return REFERENCE
+        return self.settle(measures)
 
     def settle(self, measures: Sequence[BackendSpeed]) -> str:
         """Remember the best of what was measured, and delete what was converted for the others.
@@ -157,6 +195,7 @@ class BackendChoice:
             folder=self.folder,
             cores=self.cores,
             measure_s=MEASURE_S,
+            images=self.images if self.wanted == "auto" else None,
         )
         is_first = True
         for answer in probe_process.answers_of(probe, stop):
