@@ -25,7 +25,6 @@ GPU_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/nvmap", "/dev/n
 LARGEST_INT = 2**63 - 1
 LARGEST_OF_FLOAT = 2**53  # from there on a float64 does not hold every whole number
 WAIT_VARIABLES = frozenset({"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"})
-SHORT_SPIN = "10000"
 LOADAVG = Path("/proc/loadavg")
 MOMENTS, MOMENT_S = 3, 0.004
 
@@ -38,9 +37,10 @@ def usable_cores() -> int:
 def wait_policy(*, given: Mapping[str, str], running: int, wanted: int, cores: int) -> dict[str, str]:
     """How the threads of torch's OpenMP wait for each other, as environment variables.
 
-    By default they spin for long, which is ruin beside neighbours: the thread that spins burns the core that the one it
-    waits for has lost. On a free machine a short spin is as fast as a long one; beside others, sleeping at once is two
-    to five times as fast as spinning (tests/benchmarks/wait_policy.py).
+    By default they spin for some milliseconds, which is ruin beside neighbours: the thread that spins burns the core
+    that the one it waits for has lost. There, sleeping at once is two to five times as fast
+    (tests/benchmarks/wait_policy.py). On a free machine the default is the fastest: a tenth of its spin made aligning a
+    fifth slower (tests/benchmarks/busy_machine.py).
 
     Args:
         given: environment of the user, whose own setting wins.
@@ -48,11 +48,10 @@ def wait_policy(*, given: Mapping[str, str], running: int, wanted: int, cores: i
         wanted: threads of this process.
         cores: of the machine.
 
-    Source: https://gcc.gnu.org/onlinedocs/libgomp/GOMP_005fSPINCOUNT.html
+    Source: https://gcc.gnu.org/onlinedocs/libgomp/OMP_005fWAIT_005fPOLICY.html
     """
-    if WAIT_VARIABLES & given.keys():
-        return {}
-    return {"OMP_WAIT_POLICY": "PASSIVE"} if running + wanted > cores else {"GOMP_SPINCOUNT": SHORT_SPIN}
+    is_free = running + wanted <= cores
+    return {} if is_free or WAIT_VARIABLES & given.keys() else {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def set_wait_policy() -> None:

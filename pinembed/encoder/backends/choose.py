@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -197,6 +198,12 @@ class BackendChoice:
             measure_s=MEASURE_S,
             images=self.images if self.wanted == "auto" else None,
         )
+        if probe.images is not None and "torch" in sys.modules:  # a process of its own would load it once more
+            here = next(probe_process.run_probe(probe))
+            if isinstance(here, BackendSpeed) and is_soon_done(probe.images, here.images_per_s):
+                say(_told(here))
+                yield here
+                return
         is_first = True
         for answer in probe_process.answers_of(probe, stop):
             if isinstance(answer, BackendSpeed):
