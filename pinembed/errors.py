@@ -116,6 +116,24 @@ class SourceError(PinembedError):
     """An embedding source is missing, damaged or of another format."""
 
 
+class StoreError(PinembedError):
+    """An object store does not answer, forbids, or cannot do what is needed."""
+
+
+class MissingObjectError(StoreError):
+    """There is no object at an address."""
+
+
+class ObjectChangedError(StoreError):
+    """An object has other bytes than when it was listed."""
+
+
+class LeaseLostError(TableError):
+    """Another run took over the table, because this one did not renew its lease in time."""
+
+    exit_code = 5
+
+
 class UnknownItemError(PinembedError):
     """An item id is in neither the table nor the source."""
 

