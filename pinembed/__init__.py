@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from pinembed.settings.training import FinetuneSettings as FinetuneSettings
     from pinembed.settings.training import FuseSettings as FuseSettings
     from pinembed.source.embedding_source import EmbeddingSource as EmbeddingSource
+    from pinembed.stores.options import use_storage_options as use_storage_options
     from pinembed.table.embedding_table import EmbeddingTable as EmbeddingTable
     from pinembed.taste.user_source import UserSource as UserSource
     from pinembed.trimmed.model import TrimmedModel as TrimmedModel
@@ -104,6 +105,7 @@ _TASTE_COMMANDS = (
     "taste_update",
 )
 _HOMES = {
+    "use_storage_options": "stores.options",
     "EmbeddingSource": "source.embedding_source",
     "EmbeddingTable": "table.embedding_table",
     "Encoder": "encoder.encoder",

@@ -16,8 +16,8 @@ Written from the commands by `python -m tests.command_reference > docs/commands.
 Words: DATA is a folder of images with metadata in the Hugging Face ImageFolder convention (`metadata.csv`, `.jsonl`
 or `.parquet` with `file_name`, an optional `split` column or split folders). ENCODER is a folder in open_clip's
 `local-dir` layout, `NAME/PRETRAINED` of open_clip's list, `hf-hub:OWNER/REPO`, or a bare architecture with
-`--random-init`. TABLE is `DATABASE/NAME`: `catalog/pins` is `catalog/pins.lance`; `s3://` and other addresses pass
-through to LanceDB.
+`--random-init`. TABLE is `DATABASE/NAME`: `catalog/pins` is `catalog/pins.lance`. Tables, images, encoders and
+other inputs and outputs can be addresses under `s3://`, `gs://` and `az://` ([object stores](object-stores.md)).
 
 `pinembed --install-completion` teaches the shell to complete commands and options.
 

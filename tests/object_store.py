@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import shutil
-import signal
 import socket
 import subprocess
+import sys
 import sysconfig
 import time
 import urllib.request
@@ -30,7 +29,12 @@ IDENTITIES = {
     ]
 }
 START_LIMIT_S = 60.0
-PR_SET_PDEATHSIG = 1  # from linux/prctl.h
+ENDS_WITH_US = """
+import ctypes, os, signal, sys
+PR_SET_PDEATHSIG = 1  # from linux/prctl.h; where there is no prctl, the block's end has to do
+getattr(ctypes.CDLL(None), "prctl", lambda *_: None)(PR_SET_PDEATHSIG, signal.SIGKILL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +109,9 @@ def serving(folder: Path) -> Iterator[S3Server]:
     command += [f"-{name}={port}" for name, port in ports.items()]
     log = folder / "weed.log"
     with log.open("wb") as said:
-        process = subprocess.Popen(command, stdout=said, stderr=said, stdin=subprocess.DEVNULL, preexec_fn=_end_with_us)
+        process = subprocess.Popen(
+            [sys.executable, "-S", "-c", ENDS_WITH_US, *command], stdout=said, stderr=said, stdin=subprocess.DEVNULL
+        )
     try:
         server = S3Server(endpoint=f"http://127.0.0.1:{ports['s3.port']}", log=log)
         _wait_for(server, process)
@@ -113,11 +119,6 @@ def serving(folder: Path) -> Iterator[S3Server]:
     finally:
         process.kill()
         process.wait()
-
-
-def _end_with_us() -> None:
-    with suppress(OSError, AttributeError):  # not Linux
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -12,7 +12,6 @@ import pytest
 
 from pinembed.encoder.backends.choose import model_folder
 from pinembed.machine import cache_folder, keep_freed_memory, recall, remember, running_neighbours, wait_policy
-from pinembed.table.address import parse_address
 
 
 def test_freed_memory_is_kept_where_the_c_library_is_glibc() -> None:
@@ -32,7 +31,6 @@ def test_everything_that_is_cached_lies_in_one_folder(
 
     assert cache_folder() == folder
     assert model_folder("fingerprint", 64).is_relative_to(folder)
-    assert parse_address("s3://bucket/db/pins").lock_path.is_relative_to(folder)
 
     remember("memory", "key", "value")
     assert (folder / "memory.json").is_file()

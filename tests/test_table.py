@@ -16,6 +16,7 @@ from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
 from pinembed.table import upkeep
 from pinembed.table.address import parse_address
 from pinembed.table.embedding_table import SCORE, EmbeddingTable
+from pinembed.table.lock import lease_place
 from pinembed.table.side_tables import FailureTable, SideTable
 from pinembed.table.upkeep import index_if_large, tidy
 from pinembed.table.writer import EmbeddingRow, TableWriter
@@ -73,11 +74,8 @@ def test_address_is_database_and_name(written: str, database: str, name: str) ->
     assert (address.database, address.name) == (database, name)
 
 
-def test_address_of_an_object_store_has_its_lock_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PINEMBED_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-
-    assert parse_address("s3://bucket/db/pins").lock_path.is_relative_to(tmp_path)
+def test_what_locks_a_table_lies_beside_it() -> None:
+    assert str(lease_place(parse_address("s3://bucket/db/pins"))) == "s3://bucket/db/.pins.lease"
     assert parse_address("db/pins").lock_path == Path("db/.pins.lock")
 
 

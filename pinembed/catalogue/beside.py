@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pinembed.catalogue.metadata import METADATA_NAMES, read_of
-from pinembed.catalogue.names import ARCHIVES, has_image_suffix, is_other_picture, shown
+from pinembed.catalogue.names import ARCHIVES, is_other_picture, shown
 
 TEXT_SUFFIXES = (".txt", ".json")
 
@@ -50,13 +49,13 @@ class Beside:
     archives: Kind = field(default_factory=Kind)
     linked_folders: Kind = field(default_factory=Kind)
 
-    def take(self, folder: str, prefix: str, names: Sequence[str]) -> None:
+    def take(self, prefix: str, names: Sequence[str], images: Callable[[], Iterable[str]]) -> None:
         """Sort what one folder holds that is no image.
 
         Args:
-            folder: its path.
             prefix: of its files' names.
             names: without hidden ones.
+            images: gives the names of its images, where they are asked for.
         """
         self.metadata += [prefix + name for name in names if name in METADATA_NAMES]
         others = (name for name in names if name.partition(".")[0].lower() == "metadata")
@@ -66,7 +65,7 @@ class Beside:
         self.archives.take(prefix, archives)
         texts = {name.rpartition(".")[0]: name for name in names if name.lower().endswith(TEXT_SUFFIXES)}
         if texts:  # else the names of a folder's images need not be kept
-            self.texts.take(prefix, [texts[stem] for stem in texts.keys() & _stems_of_images(folder)])
+            self.texts.take(prefix, [texts[stem] for stem in texts.keys() & _stems_of(images())])
 
     def unread(self, root: str) -> Iterator[str]:
         """A sentence about each kind of file that nobody reads.
@@ -109,8 +108,6 @@ def pictures_not_read(pictures: Kind) -> str:
     )
 
 
-def _stems_of_images(folder: str) -> set[str]:
+def _stems_of(images: Iterable[str]) -> set[str]:
     """What the name of a text begins with that is about an image: `a` or `a.jpg` for `a.jpg`."""
-    with os.scandir(folder) as entries:
-        images = [entry.name for entry in entries if has_image_suffix(entry.name)]
     return {stem for name in images for stem in (name, name.rpartition(".")[0])}

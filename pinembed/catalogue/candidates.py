@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pinembed.nouns.failure import Failure
 from pinembed.nouns.item import Candidate, Locator
+from pinembed.stores.address import Address, Place
 
 Indices = NDArray[np.int64]
 NOT_FOUND = -1
@@ -95,7 +96,7 @@ class Candidates(Sequence[Candidate]):
         size_bytes: UNKNOWN_SIZE where only reading tells.
         mtime_ns: nanoseconds since 1970.
         fields: a row of metadata for each candidate; None where there is no metadata.
-        images: a folder that all names lead from, or the indices of images inside of other files.
+        images: a folder or prefix that all names lead from, or the indices of images inside of other files.
     """
 
     names: pa.LargeStringArray
@@ -103,7 +104,7 @@ class Candidates(Sequence[Candidate]):
     size_bytes: NDArray[np.int64]
     mtime_ns: NDArray[np.int64]
     fields: pa.Table | None
-    images: Path | Sequence[Locator]
+    images: Place | Sequence[Locator]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -163,11 +164,13 @@ class Candidates(Sequence[Candidate]):
             size_bytes=self.size_bytes[kept],
             mtime_ns=self.mtime_ns[kept],
             fields=None if self.fields is None else self.fields.take(kept),
-            images=self.images if isinstance(self.images, Path) else [self.images[index] for index in kept.tolist()],
+            images=self.images
+            if isinstance(self.images, Path | Address)
+            else [self.images[index] for index in kept.tolist()],
         )
 
     def _image(self, index: int, name: str) -> Locator:
-        return self.images / name if isinstance(self.images, Path) else self.images[index]
+        return self.images / name if isinstance(self.images, Path | Address) else self.images[index]
 
     @cached_property
     def _index(self) -> IdIndex:

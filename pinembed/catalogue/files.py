@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 import sys
@@ -14,6 +15,7 @@ from pinembed.catalogue.names import has_image_suffix
 from pinembed.errors import DataError
 from pinembed.machine import mtime_ns_of
 from pinembed.nouns.failure import Failure
+from pinembed.stores.address import Place
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +51,7 @@ def require_folder(root: Path) -> None:
         raise DataError(f"{root} {found}; wanted a folder of images.", remedy="Check the path.")
 
 
-def no_image_in(root: Path, unread: Sequence[str] = ()) -> DataError:
+def no_image_in(root: Place, unread: Sequence[str] = ()) -> DataError:
     """The error for a folder without images; `unread` are sentences about what it holds instead."""
     found = " ".join([f"{root} holds no image file.", *unread])
     return DataError(found, remedy="Check the path; images lie in it or in folders below it.")
@@ -86,13 +88,18 @@ def scan_images(root: Path, beside: Beside | None = None) -> Iterator[ScannedFil
                     else:
                         (linked if _is_linked_folder(entry) else others).append(entry.name)
             if beside is not None:
-                beside.take(folder, prefix, others)
+                beside.take(prefix, others, functools.partial(_images_in, folder))
                 beside.linked_folders.take(prefix, linked)
         except OSError as error:
             raise DataError(
                 f"The folder {folder} cannot be listed: {error.strerror or error}.",
                 remedy="Check its permissions and that the disk is there, then run again.",
             ) from error
+
+
+def _images_in(folder: str) -> list[str]:
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in entries if has_image_suffix(entry.name)]
 
 
 def _scanned(entry: os.DirEntry[str], *, root: str, prefix: str) -> ScannedFile:
@@ -154,17 +161,11 @@ def listed_files(root: Path, names: Path, *, separator: bytes = b"\n") -> Listed
     Raises:
         DataError: the list cannot be read, or is separated by something else.
     """
-    entries = [entry.removesuffix(b"\r") if separator == b"\n" else entry for entry in _read(names).split(separator)]
-    if separator == b"\n" and any(b"\0" in entry for entry in entries):
-        raise DataError(
-            f"The list {names} holds NUL bytes; wanted one name a line.",
-            remedy="Add --null where the names are separated by NUL, as `find -print0` does.",
-        )
     folder = os.path.abspath(root)  # noqa: PTH100  (resolve() would follow the mount's links)
     files: dict[str, ScannedFile] = {}
     failures: dict[str, Failure] = {}
     repeated = 0
-    for written in map(os.fsdecode, filter(None, entries)):
+    for written in listed_names(names, separator):
         name = os.path.relpath(os.path.normpath(os.path.join(folder, written)), folder)  # noqa: PTH118
         if name in files or name in failures:
             repeated += 1
@@ -175,6 +176,21 @@ def listed_files(root: Path, names: Path, *, separator: bytes = b"\n") -> Listed
         else:
             files[name] = found
     return ListedFiles(files=files, failures=tuple(failures.values()), repeated=repeated)
+
+
+def listed_names(names: Path, separator: bytes) -> Iterator[str]:
+    """The names in a list, as they are written.
+
+    Raises:
+        DataError: the list cannot be read, or is separated by something else.
+    """
+    entries = [entry.removesuffix(b"\r") if separator == b"\n" else entry for entry in _read(names).split(separator)]
+    if separator == b"\n" and any(b"\0" in entry for entry in entries):
+        raise DataError(
+            f"The list {names} holds NUL bytes; wanted one name a line.",
+            remedy="Add --null where the names are separated by NUL, as `find -print0` does.",
+        )
+    return map(os.fsdecode, filter(None, entries))
 
 
 def _read(names: Path) -> bytes:

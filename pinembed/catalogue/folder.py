@@ -31,21 +31,16 @@ from pinembed.catalogue.candidates import (
     is_text,
     name_failure,
 )
-from pinembed.catalogue.files import (
-    ListedFiles,
-    ScannedFile,
-    find_file,
-    no_image_in,
-    require_folder,
-)
-from pinembed.catalogue.frozen import came_later, files_of
-from pinembed.catalogue.metadata import ITEM_COLUMNS, METADATA_NAMES, SPLIT, read_metadata
+from pinembed.catalogue.files import ListedFiles, ScannedFile, no_image_in
+from pinembed.catalogue.listing import FolderListing, Listing
+from pinembed.catalogue.metadata import ITEM_COLUMNS, METADATA_NAMES, SPLIT, read_metadata, read_of
 from pinembed.catalogue.names import shown
 from pinembed.catalogue.split_words import split_of
 from pinembed.errors import DataError
 from pinembed.nouns.failure import Failure
 from pinembed.nouns.item import Candidate, Catalogue, Item
 from pinembed.nouns.progress import SILENT, Progress
+from pinembed.stores.address import Place
 
 _ROWS_AT_ONCE = 1 << 14
 
@@ -65,7 +60,7 @@ class FolderScan:
 
     candidates: Candidates
     failures: list[Failure]
-    metadata: Path | None
+    metadata: Place | None
     files_without_row: int
     notes: tuple[str, ...]
     unread: tuple[str, ...]
@@ -83,7 +78,7 @@ def read_catalogue(root: Path, *, metadata: Path | None = None, progress: Progre
         DataError: the folder is missing, empty or without metadata, or rows and files do not match.
     """
     scan = scan_folder(root, metadata=metadata)
-    if scan.metadata is None:
+    if not isinstance(scan.metadata, Path):
         raise DataError(
             f"{root} has no metadata; wanted one of {', '.join(METADATA_NAMES)}.",
             remedy="Write a metadata.csv with a file_name column and at least one column of text.",
@@ -99,7 +94,7 @@ def read_catalogue(root: Path, *, metadata: Path | None = None, progress: Progre
     return Catalogue(root=root, items=items, schema=schema, metadata=scan.metadata)
 
 
-def _refuse_mismatch(root: Path, scan: FolderScan, metadata: Path) -> None:
+def _refuse_mismatch(root: Path, scan: FolderScan, metadata: Place) -> None:
     lacking = [failure.file_name for failure in scan.failures if failure.reason == "missing_file"]
     if lacking:
         raise DataError(
@@ -127,7 +122,7 @@ def _item(root: Path, candidate: Candidate) -> Item:
 
 
 def scan_folder(
-    root: Path,
+    root: Path | Listing,
     *,
     metadata: Path | None = None,
     listed: ListedFiles | None = None,
@@ -136,7 +131,7 @@ def scan_folder(
     """List the images and join them with their metadata; without metadata every image file is an item.
 
     Args:
-        root: the folder.
+        root: the folder, or what lies in it.
         metadata: a metadata file elsewhere; its `file_name`s are relative to `root`.
         listed: the only files that count, instead of all images of the folder; other metadata rows do not matter then.
         texts: metadata columns whose types are not to be guessed; out of a CSV they come as text.
@@ -144,34 +139,36 @@ def scan_folder(
     Raises:
         DataError: no such folder, no image in it, unreadable metadata, no `file_name` column, an id that occurs twice.
     """
-    require_folder(root)
+    listing = FolderListing(root) if isinstance(root, Path) else root
     beside = Beside()
-    scanned = files_of(root, beside) if listed is None else listed.files.values()
-    files, failures = _sorted(root, scanned)
+    scanned = listing.files(beside) if listed is None else listed.files.values()
+    files, failures = _sorted(listing.root, scanned)
     if listed is not None:
         folders = {parent.as_posix() for name in listed.files for parent in PurePosixPath(name).parents}
         names = (f"{folder}/{name}".removeprefix("./") for folder in folders for name in METADATA_NAMES)
-        beside.metadata += [name for name in names if (root / name).is_file()]
+        beside.metadata += [name for name in names if listing.holds(name)]
     if metadata is not None:  # which says that no other is wanted
         beside = replace(beside, metadata=[], other_metadata=[])
-    unread = tuple(map(as_text, beside.unread(str(root))))
+    unread = tuple(map(as_text, beside.unread(str(listing.root))))
     notes: list[str] = []
-    found = read_metadata(root, metadata, beside.metadata, notes, texts=texts)
+    with listing.with_files(read_of(beside.metadata)) as folder:
+        found = read_metadata(folder, metadata, beside.metadata, notes, texts=texts)
     if found is None and not (len(files) or failures) and listed is None:
-        raise no_image_in(root, unread)
+        raise no_image_in(listing.root, unread)
     if found is None:
         bare = replace(files, fields=_with_splits({}, pa.nulls(len(files), pa.string()), files.names))
         return FolderScan(
             candidates=bare, failures=failures, metadata=None, files_without_row=0, notes=(), unread=unread
         )
-    path, table = found
+    brought, table = found
+    path = listing.root / brought.relative_to(folder).as_posix() if brought.is_relative_to(folder) else brought
     rows = table.combine_chunks()
-    candidates, lacking, files_without_row = _joined(files, rows, path, is_whole=listed is None)
+    candidates, lacking, files_without_row = _joined(files, rows, path, listing if listed is None else None)
     if listed is None:
         failures += [
             Failure(file_name=name, reason="missing_file", message=f"{name} is in the metadata, but not in the folder.")
             for name in lacking
-            if not came_later(root, _cleaned(name))
+            if not listing.came_later(_cleaned(name))
         ]
     return FolderScan(
         candidates=candidates,
@@ -183,7 +180,7 @@ def scan_folder(
     )
 
 
-def _sorted(root: Path, scanned: Iterable[ScannedFile]) -> tuple[Candidates, list[Failure]]:
+def _sorted(root: Place, scanned: Iterable[ScannedFile]) -> tuple[Candidates, list[Failure]]:
     """The files by name, each its own item; those whose names are no text are failures."""
     names, size_bytes, mtime_ns = TextColumn(), array("q"), array("q")
     failures = []
@@ -202,14 +199,17 @@ def _sorted(root: Path, scanned: Iterable[ScannedFile]) -> tuple[Candidates, lis
     return files, sorted(failures, key=lambda failure: failure.file_name)
 
 
-def _joined(files: Candidates, rows: pa.Table, metadata: Path, *, is_whole: bool) -> tuple[Candidates, list[str], int]:
+def _joined(
+    files: Candidates, rows: pa.Table, metadata: Place, listing: Listing | None
+) -> tuple[Candidates, list[str], int]:
     """Rows and files side by side.
 
     Args:
         files: by name.
         rows: of the metadata.
         metadata: its file.
-        is_whole: all files of the folder are there, so that a row without one is lost.
+        listing: of the folder, where all of its files count, so that a row without one is lost; None where a list
+            names them.
 
     Returns:
         candidates of the rows that have a file, by name, and then of the files that have no row; the names of the rows
@@ -217,8 +217,8 @@ def _joined(files: Candidates, rows: pa.Table, metadata: Path, *, is_whole: bool
     """
     row_names = rows["file_name"].combine_chunks().cast(pa.large_string())
     row_ids = _row_ids(rows, row_names, metadata)
-    files, indices = _files_of_rows(files, row_names, is_whole)
-    if is_whole and len(rows) and (indices == NOT_FOUND).all():
+    files, indices = _files_of_rows(files, row_names, listing)
+    if listing is not None and len(rows) and (indices == NOT_FOUND).all():
         raise DataError(
             f"{metadata} names {len(rows)} file(s) of which {files.images} holds none; the first is {row_names[0]}.",
             remedy="Write file_name as the image's path relative to the folder.",
@@ -246,19 +246,19 @@ def _joined(files: Candidates, rows: pa.Table, metadata: Path, *, is_whole: bool
     return candidates, sorted(lacking), len(without_row)
 
 
-def _files_of_rows(files: Candidates, names: pa.LargeStringArray, is_whole: bool) -> tuple[Candidates, Indices]:
+def _files_of_rows(
+    files: Candidates, names: pa.LargeStringArray, listing: Listing | None
+) -> tuple[Candidates, Indices]:
     """The file of each row, however its name is spelled, and the files with those that only the rows led to."""
     index = IdIndex(files.names)
     indices = index.find(names)
     _find_by_other_spellings(files.names, index, names, indices)
-    if not is_whole:
+    if listing is None:
         return files, indices
-    assert isinstance(files.images, Path)
     is_lost = indices == NOT_FOUND
     lost = [_cleaned(name) for name in names.filter(pa.array(is_lost)).to_pylist()]
-    folder = files.images
-    relative = [name for name in dict.fromkeys(lost) if not name.startswith("/") and not came_later(folder, name)]
-    unscanned = [found for name in relative if isinstance(found := find_file(folder, name), ScannedFile)]
+    present = [name for name in dict.fromkeys(lost) if not listing.came_later(name)]
+    unscanned = [found for name in present if (found := listing.find(name)) is not None]
     if not unscanned:
         return files, indices
     sizes = np.array([file.size_bytes for file in unscanned], np.int64)
@@ -291,7 +291,7 @@ def _cleaned(name: str) -> str:
     return posixpath.normpath(name.replace("\\", "/"))
 
 
-def _row_ids(rows: pa.Table, names: pa.LargeStringArray, metadata: Path) -> pa.LargeStringArray:
+def _row_ids(rows: pa.Table, names: pa.LargeStringArray, metadata: Place) -> pa.LargeStringArray:
     """The id of each row, which is its file name where it has none.
 
     Raises:
@@ -303,7 +303,7 @@ def _row_ids(rows: pa.Table, names: pa.LargeStringArray, metadata: Path) -> pa.L
     return ids
 
 
-def _refuse_repeated(metadata: Path, column: str, ids: pa.LargeStringArray) -> None:
+def _refuse_repeated(metadata: Place, column: str, ids: pa.LargeStringArray) -> None:
     repeated = [ids[first].as_py() for first in sorted({first for _, first in IdIndex(ids).repeated()})]
     if repeated:
         raise DataError(

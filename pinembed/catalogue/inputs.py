@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,18 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pinembed.catalogue.braces import has_braces
 from pinembed.catalogue.candidates import Candidates, as_text, is_text
 from pinembed.catalogue.files import ListedFiles, listed_files, scan_images
 from pinembed.catalogue.folder import FolderScan, scan_folder
+from pinembed.catalogue.listing import (
+    FolderListing,
+    Listing,
+    StoreListing,
+    common_prefix,
+    listed_objects,
+    shards_in_braces,
+)
 from pinembed.catalogue.metadata import METADATA_NAMES
 from pinembed.catalogue.names import shown
 from pinembed.catalogue.parquet_shards import are_records_of_tars, scan_parquets
@@ -26,6 +34,7 @@ from pinembed.catalogue.shards import (
     refuse_nothing,
     rename_reserved_columns,
     shard_kind,
+    shard_name_kind,
     shards_of_folder,
 )
 from pinembed.catalogue.tar_shards import scan_tars
@@ -33,6 +42,8 @@ from pinembed.errors import DataError, UsageError
 from pinembed.machine import disk_of
 from pinembed.nouns.failure import Failure
 from pinembed.settings.encoding import EncodeSettings
+from pinembed.stores.address import Address, Place, absolute_place, is_address, parse_place
+from pinembed.stores.objects import is_prefix, look_at
 from pinembed.table.columns import as_stated
 from pinembed.table.schema import metadata_fields
 
@@ -42,15 +53,15 @@ class Inputs:
     """Everything that one scan found.
 
     Attributes:
-        folder: that all file names are relative to, absolute; links in its path are kept, as a mount's name is what
-            stays.
+        folder: that all file names are relative to, absolute, or the address of a prefix; links in its path are kept,
+            as a mount's name is what stays.
         candidates: sorted by file name, those in tars and Parquet files by file and then as they lie there.
         schema: metadata columns that the table needs.
         failures: what cannot be read at all: rows without a file, names that are no text, ids that are taken.
         notes: sentences for a person.
         seen: beginnings of the file names that the scan would have met, where their file is still there; "" is all.
         unsure: beginnings of file names of which it cannot say that.
-        disk: that the folder lay on, as the system numbers it.
+        disk: that the folder lay on, as the system numbers it; 0 for a store.
         folders: whose rows are of these inputs: `folder`, and the one that it was before.
     """
 
@@ -69,11 +80,16 @@ class Inputs:
 
         Raises:
             DataError: the folder is gone, or another disk lies in its place, as where a mount was.
+            StoreError: its store does not answer.
         """
-        try:
-            is_there = disk_of(self.folder) == self.disk
-        except OSError:
-            is_there = False
+        place = parse_place(self.folder)
+        if isinstance(place, Address):
+            is_there = is_prefix(place)
+        else:
+            try:
+                is_there = disk_of(self.folder) == self.disk
+            except OSError:
+                is_there = False
         if not is_there:
             raise DataError(
                 f"{self.folder} is not there any more; it went away during the run.",
@@ -113,6 +129,9 @@ def find_inputs(settings: EncodeSettings, *, texts: Collection[str] = ()) -> Inp
 
 
 def _found(settings: EncodeSettings, texts: Collection[str]) -> Inputs:
+    place = parse_place(settings.images)
+    if isinstance(place, Address):
+        return _found_in_store(settings, place, texts)
     kind = shard_kind(settings.images)
     if kind is not None:
         file = Shard(path=settings.images, file_name=settings.images.name)
@@ -123,16 +142,53 @@ def _found(settings: EncodeSettings, texts: Collection[str]) -> Inputs:
         {} if settings.files_from is not None or _holds_pictures(settings.images) else shards_of_folder(settings.images)
     )
     if not shards:
-        return _from_folder(settings, texts)
+        return _from_folder(settings, texts, FolderListing(settings.images))
+    return _from_shards(settings, *_one_kind(settings.images, shards), folder=_absolute(settings.images), seen=("",))
+
+
+def _found_in_store(settings: EncodeSettings, place: Address, texts: Collection[str]) -> Inputs:
+    """As `_found`, of the object at an address, those that its braces name, or those below it."""
+    if has_braces(place.key):
+        files = shards_in_braces(place)
+        kind = shard_name_kind(files[0].path)
+        if kind is not None and all(shard_name_kind(shard.path) == kind for shard in files):
+            seen = tuple(f"{shard.file_name}/" for shard in files)
+            return _from_shards(
+                settings, kind, files, folder=str(common_prefix([_address(f) for f in files])), seen=seen
+            )
+        raise DataError(f"{place} names files of several kinds; wanted tars or Parquet files.", remedy="Name one kind.")
+    kind = shard_name_kind(place)
+    if kind is not None and (object_there := look_at(place)) is not None:
+        file = Shard(path=place, file_name=place.name, found=object_there)
+        return _from_shards(settings, kind, [file], folder=str(place.parent), seen=(f"{file.file_name}/",))
+    listing = StoreListing(place)
+    shards = {} if settings.files_from is not None or listing.holds_pictures else listing.shards()
+    if not shards:
+        return _from_folder(settings, texts, listing)
+    kind, files = _one_kind(place, shards)
+    return _from_shards(settings, kind, files, folder=str(place), seen=("",), listing=listing)
+
+
+def _address(shard: Shard) -> Address:
+    assert isinstance(shard.path, Address)
+    return shard.path
+
+
+def _one_kind(images: Place, shards: dict[str, list[Shard]]) -> tuple[str, list[Shard]]:
+    """The kind of the files in a folder, and they.
+
+    Raises:
+        DataError: there are two kinds.
+    """
     if len(shards) > 1 and are_records_of_tars(shards[PARQUET], shards[TAR]):
         del shards[PARQUET]
     if len(shards) > 1:
         raise DataError(
-            f"{settings.images} holds {len(shards[TAR])} tar and {len(shards[PARQUET])} Parquet file(s).",
+            f"{images} holds {len(shards[TAR])} tar and {len(shards[PARQUET])} Parquet file(s).",
             remedy="Give a folder with one kind of them, or one of the files.",
         )
-    [(kind, files)] = shards.items()
-    return _from_shards(settings, kind, files, folder=_absolute(settings.images), seen=("",))
+    [found] = shards.items()
+    return found
 
 
 def _holds_pictures(folder: Path) -> bool:
@@ -141,7 +197,7 @@ def _holds_pictures(folder: Path) -> bool:
 
 
 def _absolute(path: Path) -> str:
-    folder = os.path.abspath(path)  # noqa: PTH100  (resolve() would follow the mount's links)
+    folder = absolute_place(path)
     if not is_text(folder):
         raise DataError(
             f"{as_text(folder)} is no UTF-8, in which the table keeps where its rows are from.",
@@ -151,22 +207,26 @@ def _absolute(path: Path) -> str:
 
 
 def _disk(folder: str) -> int:
+    if is_address(folder):
+        return 0
     try:
         return disk_of(folder)
     except OSError as error:
         raise DataError(f"{folder} cannot be read: {error.strerror or error}.", remedy="Check the disk.") from error
 
 
-def _from_folder(settings: EncodeSettings, texts: Collection[str]) -> Inputs:
+def _from_folder(settings: EncodeSettings, texts: Collection[str], listing: Listing) -> Inputs:
     if settings.image_column is not None:
         raise _needless("--image-column", settings.images, "Parquet files")
     folder = _absolute(settings.images)
     listed = None
     if settings.files_from is not None:
-        listed = listed_files(
-            settings.images, settings.files_from, separator=b"\0" if settings.null_separated else b"\n"
-        )
-    scan = scan_folder(settings.images, metadata=settings.metadata, listed=listed, texts=texts)
+        separator = b"\0" if settings.null_separated else b"\n"
+        if isinstance(listing, StoreListing):
+            listed = listed_objects(listing, settings.files_from, separator=separator)
+        else:
+            listed = listed_files(settings.images, settings.files_from, separator=separator)
+    scan = scan_folder(listing, metadata=settings.metadata, listed=listed, texts=texts)
     candidates, failures = drop_duplicate_ids(_with_prefix(settings, scan.candidates))
     schema = pa.schema([]) if candidates.fields is None else candidates.fields.schema
     metadata_fields(schema)  # a name that no column can have is refused before anything is made
@@ -183,7 +243,13 @@ def _from_folder(settings: EncodeSettings, texts: Collection[str]) -> Inputs:
 
 
 def _from_shards(
-    settings: EncodeSettings, kind: str, shards: Sequence[Shard], *, folder: str, seen: tuple[str, ...]
+    settings: EncodeSettings,
+    kind: str,
+    shards: Sequence[Shard],
+    *,
+    folder: str,
+    seen: tuple[str, ...],
+    listing: StoreListing | None = None,
 ) -> Inputs:
     what = f"{kind} files"
     if settings.metadata is not None:
@@ -195,11 +261,11 @@ def _from_shards(
     if settings.image_column is not None and kind != PARQUET:
         raise _needless("--image-column", settings.images, "Parquet files")
     scan = scan_tars(shards) if kind == TAR else scan_parquets(shards, settings.image_column)
-    refuse_nothing(scan, settings.images, shards)
+    refuse_nothing(scan, parse_place(settings.images), shards)
     notes = [*scan.notes, *rename_reserved_columns(scan)]
-    if ignored := [name for name in METADATA_NAMES if Path(folder, name).is_file()]:
+    if ignored := [name for name in METADATA_NAMES if _holds(folder, name, listing)]:
         notes.append(f"{', '.join(ignored)} in {folder}: not read; {what} bring their own metadata.")
-    if packed := packed_below(settings.images):
+    if packed := packed_below(settings.images) if listing is None else listing.packed():
         notes.append(f"{as_text(shown(packed))} in {folder}: packed, and not read; unpack it to a .tar.")
     found, unnamed = in_columns(scan.candidates, scan.schema)
     candidates, repeated = drop_duplicate_ids(_with_prefix(settings, found))
@@ -216,10 +282,16 @@ def _from_shards(
     )
 
 
+def _holds(folder: str, name: str, listing: StoreListing | None) -> bool:
+    return Path(folder, name).is_file() if listing is None else listing.holds(name)
+
+
 def _folders(settings: EncodeSettings, folder: str) -> tuple[str, ...]:
     if settings.moved_from is None or _absolute(settings.moved_from) == folder:
         return (folder,)
-    if settings.moved_from.is_dir() and any(settings.moved_from.iterdir()):
+    former = parse_place(settings.moved_from)
+    is_there = is_prefix(former) if isinstance(former, Address) else former.is_dir() and any(former.iterdir())
+    if is_there:
         raise UsageError(
             f"--moved-from {settings.moved_from} is still there, with files in it; wanted a folder that is gone.",
             remedy="Leave --moved-from out; rows of that folder keep their ids.",

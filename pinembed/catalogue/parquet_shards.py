@@ -19,8 +19,8 @@ from pinembed.catalogue.column_types import plain_columns
 from pinembed.catalogue.csv_rows import refuse_repeated
 from pinembed.catalogue.metadata import with_item_columns_as_text
 from pinembed.catalogue.shards import PARQUET, TAR, Shard, ShardScan
-from pinembed.errors import DataError
-from pinembed.machine import mtime_ns_of
+from pinembed.errors import DataError, MissingObjectError, ObjectChangedError
+from pinembed.images.shard_file import opened_parquet
 from pinembed.nouns.item import Candidate, ParquetCell
 
 BEST_NAME = "image"
@@ -92,8 +92,8 @@ def _scan_one(shard: Shard, image_column: str | None, scan: ShardScan) -> tuple[
     cells: list[ParquetCell] = []
     groups: list[pa.Table] = []
     try:
-        mtime_ns = mtime_ns_of(shard.path.stat())
-        with pa.parquet.ParquetFile(shard.path) as file:
+        opened, mtime_ns, e_tag = opened_parquet(shard.path, shard.found)
+        with pa.parquet.ParquetFile(opened) as file:
             refuse_repeated(file.schema_arrow.names)
             layout = _layout(shard, file.schema_arrow, image_column)
             if layout is None:
@@ -112,9 +112,12 @@ def _scan_one(shard: Shard, image_column: str | None, scan: ShardScan) -> tuple[
                         row_group=row_group,
                         row=row,
                         mtime_ns=mtime_ns,
+                        e_tag=e_tag,
                     )
                     for row in range(len(groups[-1]))
                 ]
+    except (MissingObjectError, ObjectChangedError) as error:
+        scan.give_up(shard, "unreadable", f"cannot be read: {error.message.removesuffix('.')}")
     except (pa.ArrowException, OSError, ValueError) as error:  # a damaged column of text may be no UTF-8
         scan.give_up(shard, "broken_shard", f"cannot be read as Parquet: {str(error).splitlines()[0]}")
     return cells, pa.concat_tables(groups) if groups else _numbered(pa.table({}), 0)
@@ -172,11 +175,16 @@ def are_records_of_tars(parquets: Sequence[Shard], tars: Sequence[Shard]) -> boo
     try:
         return all(
             shard.file_name.removesuffix(PARQUET) in names
-            and not any(_holds_bytes(field.type) for field in pa.parquet.read_schema(shard.path))
+            and not any(_holds_bytes(field.type) for field in _schema(shard))
             for shard in parquets
         )
     except (pa.ArrowException, OSError):
         return False
+
+
+def _schema(shard: Shard) -> pa.Schema:
+    opened, _, _ = opened_parquet(shard.path, shard.found)
+    return pa.parquet.read_schema(opened)
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:

@@ -18,6 +18,9 @@ from pinembed.errors import DataError
 from pinembed.machine import mtime_ns_of
 from pinembed.nouns.failure import Failure
 from pinembed.nouns.item import Candidate
+from pinembed.stores.address import Place
+from pinembed.stores.objects import StoredObject
+from pinembed.stores.stamp import stamp_of
 from pinembed.table.schema import metadata_fields, name_obstacle
 
 TAKEN_PREFIX = "source_"
@@ -29,12 +32,21 @@ class Shard:
     """One tar or Parquet file.
 
     Attributes:
-        path: the file.
+        path: the file, or its address.
         file_name: its name relative to the inputs' folder, with forward slashes.
+        found: what the store told of an object.
     """
 
-    path: Path
+    path: Place
     file_name: str
+    found: StoredObject | None = None
+
+    def status(self) -> tuple[int, int]:
+        """Its size in bytes, and when it last changed or the stamp of the object; zeros where it is gone."""
+        if isinstance(self.path, Path):
+            status = self.path.stat() if self.path.exists() else None
+            return (status.st_size, mtime_ns_of(status)) if status else (0, 0)
+        return (self.found.size_bytes, stamp_of(self.found.e_tag)) if self.found else (0, 0)
 
 
 @dataclass(kw_only=True)
@@ -57,15 +69,15 @@ class ShardScan:
 
     def give_up(self, shard: Shard, reason: str, words: str) -> None:
         """Note that a file could not be read, or only as far as its candidates go."""
-        status = shard.path.stat() if shard.path.exists() else None
+        size_bytes, mtime_ns = shard.status()
         self.damaged.append(shard.file_name)
         self.failures.append(
             Failure(
                 file_name=shard.file_name,
                 reason=reason,
                 message=f"{shard.file_name} {words}.",
-                size_bytes=status.st_size if status else 0,
-                mtime_ns=mtime_ns_of(status) if status else 0,
+                size_bytes=size_bytes,
+                mtime_ns=mtime_ns,
             )
         )
 
@@ -76,8 +88,15 @@ def shard_kind(images: Path) -> str | None:
     Raises:
         DataError: a packed archive, whose members cannot be read where they lie.
     """
-    if not images.is_file():
-        return None
+    return shard_name_kind(images) if images.is_file() else None
+
+
+def shard_name_kind(images: Place) -> str | None:
+    """As `shard_kind`, of a file that is there.
+
+    Raises:
+        DataError: a packed archive.
+    """
     name = images.name.lower()
     if name.endswith(PACKED):
         raise DataError(
@@ -117,7 +136,7 @@ def _refuse_unlisted(error: OSError) -> None:
     ) from error
 
 
-def refuse_nothing(scan: ShardScan, images: Path, shards: Sequence[Shard]) -> None:
+def refuse_nothing(scan: ShardScan, images: Place, shards: Sequence[Shard]) -> None:
     """Inputs without a single image are a mistake.
 
     Raises:

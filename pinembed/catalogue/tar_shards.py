@@ -17,7 +17,8 @@ from pinembed.catalogue.beside import Kind, pictures_not_read
 from pinembed.catalogue.json_rows import float_or_text, with_one_type_each
 from pinembed.catalogue.names import IMAGE_SUFFIXES, is_other_picture, shown
 from pinembed.catalogue.shards import Shard, ShardScan
-from pinembed.machine import mtime_ns_of
+from pinembed.errors import MissingObjectError, ObjectChangedError
+from pinembed.images.shard_file import opened_tar
 from pinembed.nouns.failure import Failure
 from pinembed.nouns.item import Candidate, FileRange, tar_name
 
@@ -31,6 +32,8 @@ class _Members:
     """What one tar holds, by key.
 
     Attributes:
+        mtime_ns: last change of the tar, or the stamp of the object.
+        e_tag: of the object in a store.
         pictures: their headers, in the order of the tar; equal keys with other suffixes are apart.
         fields: metadata by key.
         unusable: what is wrong with the metadata of a key.
@@ -40,6 +43,8 @@ class _Members:
         said_twice: metadata that say something else of what metadata before them said.
     """
 
+    mtime_ns: int = 0
+    e_tag: str = ""
     pictures: list[tuple[str, tarfile.TarInfo]] = field(default_factory=list)
     fields: dict[str, dict[str, Any]] = field(default_factory=dict)
     unusable: dict[str, str] = field(default_factory=dict)
@@ -80,13 +85,15 @@ def scan_tars(shards: Sequence[Shard]) -> ShardScan:
     scan = ShardScan()
     for shard in shards:
         try:
-            mtime_ns = mtime_ns_of(shard.path.stat())
             members = _members(shard, scan)
         except OSError as error:
             scan.give_up(shard, "unreadable", f"cannot be read: {error.strerror or error}")
             continue
+        except (MissingObjectError, ObjectChangedError) as error:
+            scan.give_up(shard, "unreadable", f"cannot be read: {error.message.removesuffix('.')}")
+            continue
         for key, picture in members.pictures:
-            found = _item(shard, key, picture, members, mtime_ns)
+            found = _item(shard, key, picture, members)
             if isinstance(found, Failure):
                 scan.failures.append(found)
             else:
@@ -115,8 +122,8 @@ def _left_out(members: _Members) -> Iterator[str]:
         yield f"not read are {shown(counts)}; wanted metadata as .json and .txt."
 
 
-def _item(shard: Shard, key: str, picture: tarfile.TarInfo, members: _Members, mtime_ns: int) -> Candidate | Failure:
-    name = tar_name(picture.name)
+def _item(shard: Shard, key: str, picture: tarfile.TarInfo, members: _Members) -> Candidate | Failure:
+    name, mtime_ns = tar_name(picture.name), members.mtime_ns
     file_name, size_bytes = f"{shard.file_name}/{name}", picture.size
     if not picture.isreg() or picture.issparse():
         message = f"{file_name} is a link or another special member of its tar; wanted a regular file."
@@ -139,7 +146,12 @@ def _item(shard: Shard, key: str, picture: tarfile.TarInfo, members: _Members, m
         id=key if given_id in (None, "") else str(given_id),
         file_name=file_name,
         image=FileRange(
-            path=shard.path, name=name, offset=picture.offset_data, size_bytes=size_bytes, mtime_ns=mtime_ns
+            path=shard.path,
+            name=name,
+            offset=picture.offset_data,
+            size_bytes=size_bytes,
+            mtime_ns=mtime_ns,
+            e_tag=members.e_tag,
         ),
         size_bytes=size_bytes,
         mtime_ns=mtime_ns,
@@ -150,7 +162,7 @@ def _item(shard: Shard, key: str, picture: tarfile.TarInfo, members: _Members, m
 def _members(shard: Shard, scan: ShardScan) -> _Members:
     found = _Members()
     try:
-        with tarfile.open(shard.path, "r:") as tar:
+        with opened_tar(shard.path, shard.found) as (tar, found.mtime_ns, found.e_tag):
             for member in _headers(tar):
                 found.take(tar, member)
     except tarfile.TarError as error:

@@ -14,9 +14,13 @@ import typer
 
 from pinembed.cli.console import Console, stop_on_signals
 from pinembed.errors import UsageError
-from pinembed.settings.option import Argument, Option
+from pinembed.settings.option import Argument, Option, StorageOptions
+from pinembed.settings.places import local_places
+from pinembed.stores.options import parse_storage_options, use_storage_options
 
 Settings = TypeVar("Settings")
+ADDRESSED = frozenset({"table", "encoder", "base", "against", "champion"})
+"""Fields of text that may be an address, beside those that are paths."""
 MANY_OPTIONS = 12  # from there on the help sets them under headings
 JSON = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else there.")]
 QUIET = Annotated[bool, typer.Option("--quiet", help="No progress and no words on standard error, only errors.")]
@@ -32,7 +36,8 @@ def add_command(
 ) -> None:
     """Register a command.
 
-    Typer reads a function's signature, so one is made: a parameter for each field, then --json and --quiet.
+    Typer reads a function's signature, so one is made: a parameter for each field, then --storage-option where a field
+    can be an address in an object store, --json and --quiet.
 
     Args:
         app: that gets it.
@@ -42,16 +47,25 @@ def add_command(
         panel: heading that the help of all commands shows it under.
     """
     fields = [
-        _Field(field, hint) for field, hint in _annotated(settings) if isinstance(_record(hint), Argument | Option)
+        _Field(field.name, hint, default=field.default)
+        for field, hint in _annotated(settings)
+        if isinstance(_record(hint), Argument | Option)
     ]
     parameters = [field.parameter(has_panels=len(fields) >= MANY_OPTIONS) for field in fields]
+    stores = _stores_field() if any(field.may_be_address for field in fields) else None
+    if stores is not None:
+        parameters.append(stores.parameter(has_panels=False))
     for flag, annotation in (("json_output", JSON), ("quiet", QUIET)):
         parameters.append(_keyword(flag, annotation, default=False))
 
     @functools.wraps(run)
     def command(*, json_output: bool, quiet: bool, **given: Any) -> None:
-        console = Console(json_output=json_output, quiet=quiet, stop=stop_on_signals())
-        run(settings(**{field.name: field.value(given[field.name]) for field in fields}), console)
+        if stores is not None:
+            use_storage_options(parse_storage_options(stores.value(given[stores.name])))
+        asked = settings(**{field.name: field.value(given[field.name]) for field in fields})
+        stop = stop_on_signals()
+        with local_places(asked) as local:
+            run(local.settings, Console(json_output=json_output, quiet=quiet, stop=stop, names=local.names))
 
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -88,15 +102,25 @@ def _at_home(given: Any) -> Any:
     return type(given)(text)
 
 
+def _stores_field() -> _Field:
+    """Of --storage-option, which holds for the whole command and so is in no settings class."""
+    return _Field("storage_option", StorageOptions, default=())
+
+
 class _Field:
     """A field of a settings class as a parameter of the command line."""
 
-    def __init__(self, field: dataclasses.Field[Any], hint: Any) -> None:
-        self.name = field.name
+    def __init__(self, name: str, hint: Any, *, default: Any) -> None:
+        self.name = name
         self._type = get_args(hint)[0]
         self._record: Argument | Option = _record(hint)
         self._is_tuple = get_origin(self._type) is tuple
-        self._default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+        self._default = inspect.Parameter.empty if default is dataclasses.MISSING else default
+
+    @property
+    def may_be_address(self) -> bool:
+        """Whether it names a table, an encoder, a file or a folder."""
+        return Path in (self._type, *get_args(self._type)) or self.name in ADDRESSED
 
     @property
     def _is_list(self) -> bool:

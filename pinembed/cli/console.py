@@ -12,7 +12,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -23,6 +23,7 @@ from rich.text import Text
 
 from pinembed.errors import PinembedError, StoppedError
 from pinembed.nouns.progress import SILENT, Progress, Stop
+from pinembed.settings.places import by_address
 
 CRON_LINE_EVERY_S = 60.0
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -36,12 +37,21 @@ class Console:
         json_output: `--json` was given.
         quiet: `--quiet` was given.
         stop: is asked for by the process's signals; by default by none.
+        names: addresses of the places on this machine that stand for them.
     """
 
-    def __init__(self, *, json_output: bool = False, quiet: bool = False, stop: Stop | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        json_output: bool = False,
+        quiet: bool = False,
+        stop: Stop | None = None,
+        names: Mapping[str, str] | None = None,
+    ) -> None:
         self.json_output = json_output
         self.quiet = quiet
         self.stop = stop or Stop()
+        self._names = names or {}
         self._words = RichConsole(stderr=json_output, highlight=False, soft_wrap=True)
 
     @property
@@ -54,7 +64,7 @@ class Console:
     def say(self, text: str = "", *, style: str | None = None) -> None:
         """A line of the command's answer for a person."""
         if not self.quiet:
-            self._words.print(Text(visible(text), style=style or ""))
+            self._words.print(Text(visible(by_address(text, self._names)), style=style or ""))
 
     def table(
         self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, numeric_from: int = 1
@@ -78,7 +88,7 @@ class Console:
     def report(self, report: Any) -> None:
         """The JSON object of the run, when --json asks for it."""
         if self.json_output:
-            sys.stdout.write(json_line(report))
+            sys.stdout.write(by_address(json_line(report), self._names))
             sys.stdout.flush()
 
 

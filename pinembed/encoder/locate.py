@@ -32,6 +32,7 @@ from pinembed.generation.reading import hold
 from pinembed.generation.record import ENCODER
 from pinembed.machine import recall, remember
 from pinembed.nouns.encoder_spec import EncoderSpec, Fusion, Preprocessing
+from pinembed.stores.fetch import local_copy
 
 MEMORY = "weights"
 KEPT = 64
@@ -133,8 +134,8 @@ def locate_encoder(reference: str, *, random_init: bool = False) -> EncoderFiles
     """Find an encoder's configuration and weights.
 
     Args:
-        reference: a folder, a home of generations, `NAME/PRETRAINED`, `hf-hub:OWNER/REPO`, or an architecture name
-            with random_init.
+        reference: a folder or its address, a home of generations, `NAME/PRETRAINED`, `hf-hub:OWNER/REPO`, or an
+            architecture name with random_init.
         random_init: allow an architecture without weights; the caller seeds it.
 
     Raises:
@@ -142,7 +143,7 @@ def locate_encoder(reference: str, *, random_init: bool = False) -> EncoderFiles
         UsageError: a bare architecture without random_init, or a reference with weights and random_init.
     """
     held = hold(reference)
-    folder = Path(reference) if held is None else held.part(ENCODER)
+    folder = local_copy(reference) if held is None else held.part(ENCODER)
     if folder.is_dir():
         files = _in_folder(folder, reference)
     elif reference.startswith("hf-hub:"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,8 @@ from numpy.typing import NDArray
 from pinembed.catalogue.candidates import NOT_FOUND, UNKNOWN_SIZE, Indices
 from pinembed.catalogue.inputs import Inputs
 from pinembed.encoding.folders import Absence, Folders, absent_link, is_of, may_be_there
+from pinembed.nouns.item import FileRange, ParquetCell
+from pinembed.stores.address import Place, parse_place
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.schema import OWN_COLUMNS
 
@@ -106,8 +107,8 @@ class TableDiff:
     stored: StoredItems
     rows: int
     gone: list[str]
-    taken: Mapping[int, Path]
-    unsure: Mapping[int, Path]
+    taken: Mapping[int, Place]
+    unsure: Mapping[int, Place]
     spared: Mapping[Absence, int]
 
 
@@ -124,8 +125,8 @@ def compare(inputs: Inputs, table: EmbeddingTable | None, folders: Folders, *, l
     states = np.full(len(candidates), NEW, dtype=np.uint8)
     stored: list[tuple[Indices, NDArray[np.int64], Digests]] = []
     gone: list[str] = []
-    taken: dict[int, Path] = {}
-    unsure: dict[int, Path] = {}
+    taken: dict[int, Place] = {}
+    unsure: dict[int, Place] = {}
     spared: Counter[Absence] = Counter()
     rows = 0
     columns = [] if table is None else [name for name in table.schema.names if name not in OWN_COLUMNS]
@@ -212,8 +213,8 @@ def _tell_holders(
     inputs: Inputs,
     indices: Indices,
     folders: Folders,
-    taken: dict[int, Path],
-    unsure: dict[int, Path],
+    taken: dict[int, Place],
+    unsure: dict[int, Place],
 ) -> list[int]:
     """Sort out the candidates whose id a row of another folder has; those whose file is the row's own are returned."""
     own = []
@@ -222,12 +223,14 @@ def _tell_holders(
     images = (image for _, image in inputs.candidates.located(indices[elsewhere]))
     for index, (folder, file_name), image in zip(indices[elsewhere].tolist(), named, images, strict=True):
         if folders.absence(folder) or absent_link(folder, file_name):
-            unsure[index] = Path(folder) / file_name
+            unsure[index] = parse_place(folder) / file_name
         elif is_of(folder, file_name, image):
-            if isinstance(image, Path) or file_name.endswith(str(image).removeprefix(str(image.path))):
+            if not isinstance(image, FileRange | ParquetCell) or file_name.endswith(
+                str(image).removeprefix(str(image.path))
+            ):
                 own.append(index)
-        elif may_be_there(Path(folder), file_name):
-            taken[index] = Path(folder) / file_name
+        elif may_be_there(parse_place(folder), file_name):
+            taken[index] = parse_place(folder) / file_name
     return own
 
 
@@ -268,7 +271,7 @@ def _gone(rows: pa.RecordBatch, inputs: Inputs, folders: Folders, spared: Counte
         if absence is not None:
             spared[absence] += 1
         elif (folder in inputs.folders and inputs.would_have_seen(file_name)) or not may_be_there(
-            Path(folder), file_name
+            parse_place(folder), file_name
         ):
             gone.append(item_id)
     return gone

@@ -12,9 +12,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from pinembed.catalogue.shards import PARQUET, TAR
+from pinembed.errors import StoreError
 from pinembed.machine import disk_of, mtime_ns_of
-from pinembed.nouns.item import Locator
+from pinembed.nouns.item import FileRange, Locator, ParquetCell, StagedRange, Unread
+from pinembed.stores.address import Address, Place, is_address, parse_place
+from pinembed.stores.objects import is_prefix, look_at
 from pinembed.table.embedding_table import EmbeddingTable
+
+SHARD_SUFFIXES = (TAR, PARQUET)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,8 +50,9 @@ class Folders:
     """
 
     def __init__(self, table: EmbeddingTable | None, disks: Mapping[str, int]) -> None:
+        here = {folder: disk for folder, disk in disks.items() if not is_address(folder)}
         moved = {
-            folder for folder, disk in disks.items() if not _is_missing_or_empty(folder) and disk_of(folder) != disk
+            folder for folder, disk in here.items() if not _is_missing_or_empty(folder) and disk_of(folder) != disk
         }
         without = _without_their_files(table, moved) if table is not None and moved else ()
         self._absences: dict[str, Absence | None] = {folder: _on_other_disk(folder) for folder in without}
@@ -78,7 +85,9 @@ def _on_other_disk(folder: str) -> Absence:
 
 
 def absent_link(folder: str, file_name: str) -> Absence | None:
-    """Of a link to a folder, on a file's path below its own folder, that leads to nothing."""
+    """Of a link to a folder, on a file's path below its own folder, that leads to nothing; stores have no links."""
+    if is_address(folder):
+        return None
     links = (Path(folder, parent) for parent in PurePosixPath(file_name).parents if parent.name)
     lost = next((str(link) for link in links if link.is_symlink() and _is_missing_or_empty(link)), None)
     if lost is None:
@@ -88,6 +97,12 @@ def absent_link(folder: str, file_name: str) -> Absence | None:
 
 
 def _is_missing_or_empty(folder: str | Path) -> bool:
+    place = parse_place(folder)
+    if isinstance(place, Address):
+        try:
+            return not is_prefix(place)
+        except StoreError:  # away, or not ours to look at
+            return True
     try:
         with os.scandir(folder) as entries:
             return next(entries, None) is None
@@ -117,18 +132,32 @@ def _is_unchanged(folder: Path, file_name: str, size_bytes: int, mtime_ns: int) 
 
 def is_of(folder: str, file_name: str, image: Locator) -> bool:
     """Whether a row's file is this very image, found by another path, or lies in the same tar or Parquet file."""
-    path = Path(folder) / file_name
-    held, ours = (path, image) if isinstance(image, Path) else (shard_of(Path(folder), file_name), image.path)
+    path = parse_place(folder) / file_name
+    if isinstance(image, StagedRange | Unread):
+        return False
+    if isinstance(path, Address):
+        return path == image or (isinstance(image, FileRange | ParquetCell) and image.path in path.parents)
+    held, ours = (path, image) if isinstance(image, Path | Address) else (shard_of(Path(folder), file_name), image.path)
     with suppress(OSError):  # gone, or not to be looked at
-        return held is not None and held.samefile(ours)
+        return held is not None and isinstance(ours, Path) and held.samefile(ours)
     return False
 
 
-def may_be_there(folder: Path, file_name: str) -> bool:
+def may_be_there(folder: Place, file_name: str) -> bool:
     """Whether the file exists, or the tar or Parquet file in which it was: only a run over that one can tell."""
+    if isinstance(folder, Address):
+        return _may_be_stored(folder / file_name, folder)
     try:
         return (folder / file_name).exists() or shard_of(folder, file_name) is not None
     except OSError:  # who may not look cannot say that it is gone
+        return True
+
+
+def _may_be_stored(address: Address, folder: Address) -> bool:
+    shards = [parent for parent in address.parents if parent.suffix in SHARD_SUFFIXES and folder in parent.parents]
+    try:
+        return any(look_at(place) is not None for place in [address, *shards])
+    except StoreError:
         return True
 
 

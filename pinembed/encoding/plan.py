@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +19,7 @@ from pinembed.errors import DataError
 from pinembed.images.loading import LoadRequest
 from pinembed.nouns.failure import Failure
 from pinembed.nouns.item import Candidate
+from pinembed.stores.address import Place
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.writer import EmbeddingRow
 
@@ -58,7 +58,7 @@ class Plan:
     not_retried: list[Failure] = field(default_factory=list)
     known_failures: Mapping[str, Failure] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
-    unsure: Mapping[int, Path] = field(default_factory=dict)
+    unsure: Mapping[int, Place] = field(default_factory=dict)
     spared: Mapping[Absence, int] = field(default_factory=dict)
 
     @property
@@ -167,14 +167,14 @@ def make_plan(
     )
 
 
-def _taken(inputs: Inputs, holders: Mapping[int, Path]) -> Iterator[Failure]:
+def _taken(inputs: Inputs, holders: Mapping[int, Place]) -> Iterator[Failure]:
     """The candidates whose id a file of another folder has, which keeps it."""
     indices = np.array(sorted(holders), np.int64)
     for index, candidate in zip(indices.tolist(), inputs.candidates.at(indices), strict=True):
         yield id_taken(inputs, candidate, f"which {holders[index]} has")
 
 
-def id_held_away(inputs: Inputs, candidate: Candidate, holder: Path) -> Failure:
+def id_held_away(inputs: Inputs, candidate: Candidate, holder: Place) -> Failure:
     """A candidate whose content is not that of the row that has its id, whose file nobody can look at."""
     who = f"which {holder} had, whose folder or disk is away; --moved-from says that it is this one now"
     return id_taken(inputs, candidate, who)

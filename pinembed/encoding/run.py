@@ -30,6 +30,7 @@ from pinembed.nouns.progress import Progress, Stop
 from pinembed.nouns.run_record import DONE, FAILED, STOPPED, TOO_MANY_FAILURES, Counts, RunRecord
 from pinembed.reports.encode import EncodeReport, EncodeStages
 from pinembed.settings.encoding import EncodeSettings
+from pinembed.stores.address import absolute_place
 from pinembed.table.columns import as_stored, fit_columns
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.quality_tables import MeasureTable
@@ -65,7 +66,7 @@ class RunHistory:
             host=socket.gethostname(),
             pid=os.getpid(),
             version=__version__,
-            images=os.path.abspath(settings.images),  # noqa: PTH100  (resolve() would follow the mount's links)
+            images=absolute_place(settings.images),
             fingerprint=target.spec.fingerprint,
             reduced_decode=settings.reduced_decode,
         )
@@ -171,7 +172,7 @@ class EncodeRun:
         """Where rows came from; a folder that the user says to have moved to itself stays on the disk of today."""
         folder, was = self.inputs.folder, self.settings.moved_from
         known = {} if self.tables.embeddings is None else self.tables.runs.disks()
-        if was is not None and os.path.abspath(was) == folder:  # noqa: PTH100
+        if was is not None and absolute_place(was) == folder:
             known.pop(folder, None)
         folders = Folders(self.tables.embeddings, known)
         self.disk = None if folders.is_on_other_disk(folder) else self.inputs.disk

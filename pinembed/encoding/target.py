@@ -10,6 +10,7 @@ from pinembed.encoder.locate import EncoderFiles, encoder_spec, keep_dims, locat
 from pinembed.errors import UsageError
 from pinembed.nouns.encoder_spec import EncoderSpec
 from pinembed.settings.encoding import EncodeSettings
+from pinembed.stores.address import is_address
 from pinembed.table.address import TableAddress
 from pinembed.table.schema import FP16
 from pinembed.table.side_tables import Tables
@@ -34,6 +35,8 @@ class EncodeTarget:
     @property
     def reference(self) -> str:
         """How `search` finds the encoder again, from whatever folder it is started in."""
+        if is_address(self.files.reference):
+            return self.files.reference
         return str(self.files.folder.resolve()) if self.files.folder is not None else self.files.reference
 
 

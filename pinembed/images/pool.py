@@ -19,6 +19,8 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 
 from pinembed.images.loading import LoadedImage, LoadRequest, WorkerSetup
+from pinembed.images.remote import is_remote
+from pinembed.images.staging import Staging
 from pinembed.images.worker import ForkServer
 from pinembed.machine import usable_cores
 from pinembed.nouns.encoder_spec import Preprocessing
@@ -46,6 +48,7 @@ class LoadingPool:
         self._image_limit_s = image_limit_s
         self._answers: queue.Queue[Answer | None] = queue.Queue(maxsize=ahead)
         self._closing = threading.Event()
+        self._staging = Staging(())
         self._requests: Iterator[LoadRequest] = iter(())
         self._requests_lock = threading.Lock()
         self._threads = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="pinembed-load")
@@ -67,6 +70,7 @@ class LoadingPool:
     def close(self) -> None:
         """End the processes; what was asked for and is not loaded yet fails."""
         self._closing.set()
+        self._staging.close()
         self._fork_server.kill()
         self._threads.shutdown(wait=True, cancel_futures=True)
         for worker in self._workers:
@@ -82,10 +86,13 @@ class LoadingPool:
 
     def _load_few(self, requests: Sequence[LoadRequest]) -> list[Answer]:
         worker = self._idle.get()  # there are as many as threads
+        staging = Staging(requests) if any(is_remote(request.image) for request in requests) else None
         try:
-            return list(worker.answers(iter(requests), self._image_limit_s))
+            return list(worker.answers(iter(staging or requests), self._image_limit_s))
         finally:
             self._idle.put(worker)
+            if staging is not None:
+                staging.close()
 
     def load(self, requests: Iterable[LoadRequest]) -> Iterator[Answer]:
         """`begin` and `answers` in one, for who has nothing to do in between."""
@@ -94,7 +101,8 @@ class LoadingPool:
 
     def begin(self, requests: Iterable[LoadRequest]) -> None:
         """Let the workers start, and load ahead as far as there is room; call it once."""
-        self._requests = iter(requests)
+        self._staging = Staging(requests)
+        self._requests = iter(self._staging)
         self._feeding = [self._threads.submit(self._feed, worker) for worker in self._workers]
 
     def answers(self) -> Iterator[Answer]:
@@ -109,6 +117,7 @@ class LoadingPool:
             if answer is None:
                 ended += 1
             else:
+                self._staging.loaded(answer[0])
                 yield answer
         for future in self._feeding:
             future.result()

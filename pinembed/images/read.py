@@ -1,4 +1,4 @@
-"""Image to bytes: a file, a range of a tar, or a value of a Parquet column.
+"""Image to bytes: a file, a range of a tar, or a value of a Parquet column, on this machine or in an object store.
 
 Nothing here ever waits for a pipe, or takes half a file for a whole one. pyarrow is imported only where there is
 Parquet, so that a worker process starts without it.
@@ -6,18 +6,22 @@ Parquet, so that a worker process starts without it.
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import stat
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from pinembed.errors import ImageError
+from pinembed.errors import ImageError, StoreError
+from pinembed.images.remote import image_error, is_remote, read_remote
+from pinembed.images.shard_file import opened_parquet, opened_tar
 from pinembed.machine import mtime_ns_of
-from pinembed.nouns.item import FileRange, Locator, ParquetCell, tar_name
+from pinembed.nouns.item import FileRange, Locator, ParquetCell, StagedRange, Unread, tar_name
+from pinembed.stores.address import Address, Place
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,11 +37,52 @@ def read_content(image: Locator) -> tuple[bytes, int]:
     Raises:
         ImageError: as for `read_file`; also where a tar or Parquet file changed since the image was found in it.
     """
-    if isinstance(image, FileRange):
-        return _read_range(image)
+    if isinstance(image, Path):
+        return read_file(image)
+    if isinstance(image, Unread):
+        raise ImageError(image.message, remedy=image.remedy, reason=image.reason)
     if isinstance(image, ParquetCell):
         return _read_cell(image)
-    return read_file(image)
+    if isinstance(image, Address) or is_remote(image):
+        return _read_remote(image)
+    return _read_range(image)
+
+
+def read_members(members: Sequence[FileRange]) -> Iterator[tuple[bytes, int] | ImageError]:
+    """As `read_content` for neighbours in a tar in a store, in one request; each member's own error is given.
+
+    Args:
+        members: of one tar, in its order.
+    """
+    head, last = members[0], members[-1]
+    whole = dataclasses.replace(head, size_bytes=last.offset + last.size_bytes - head.offset)
+    try:
+        content, stamp = read_remote(whole) if whole.size_bytes else (b"", head.mtime_ns)
+    except StoreError as error:
+        yield from (image_error(member, error) for member in members)
+        return
+    for member in members:
+        part = content[member.offset - head.offset :][: member.size_bytes]
+        try:
+            _check_size(member, member.size_bytes)
+        except ImageError as error:
+            yield error
+        else:
+            yield (part, stamp) if len(part) == member.size_bytes else _truncated(member)
+
+
+def _read_remote(image: Address | FileRange | StagedRange) -> tuple[bytes, int]:
+    assert not isinstance(image, StagedRange)
+    if isinstance(image, FileRange):
+        _check_size(image, image.size_bytes)
+    try:
+        content, stamp = read_remote(image)
+    except StoreError as error:
+        raise image_error(image, error) from error
+    if isinstance(image, FileRange) and len(content) < image.size_bytes:
+        raise _truncated(image)
+    _check_size(image, len(content))
+    return content, stamp
 
 
 def read_file(path: Path) -> tuple[bytes, int]:
@@ -55,21 +100,26 @@ def read_file(path: Path) -> tuple[bytes, int]:
     return content, mtime_ns_of(before)
 
 
-def _read_range(image: FileRange) -> tuple[bytes, int]:
+def _read_range(image: FileRange | StagedRange) -> tuple[bytes, int]:
     _check_size(image, image.size_bytes)
+    assert isinstance(image.path, Path)
     with _opened(image.path) as (file, before):
         file.seek(image.offset)
         content = file.read(image.size_bytes)
         after_ns = mtime_ns_of(os.fstat(file.fileno()))
-    if not (image.mtime_ns == mtime_ns_of(before) == after_ns):
+    if isinstance(image, FileRange) and not (image.mtime_ns == mtime_ns_of(before) == after_ns):
         raise _changed_while_read(image)
     if len(content) < image.size_bytes:
-        raise ImageError(
-            f"{image} is truncated: {image.path} ends before it does.",
-            remedy="Replace the tar with a whole one.",
-            reason="truncated",
-        )
-    return content, after_ns
+        raise _truncated(image)
+    return content, image.mtime_ns
+
+
+def _truncated(image: FileRange | StagedRange) -> ImageError:
+    return ImageError(
+        f"{image} is truncated: its tar ends before it does.",
+        remedy="Replace the tar with a whole one.",
+        reason="truncated",
+    )
 
 
 @contextmanager
@@ -97,17 +147,17 @@ def _read_cell(cell: ParquetCell) -> tuple[bytes, int]:
 
     global _stream
     try:
-        if mtime_ns_of(cell.path.stat()) != cell.mtime_ns:
-            raise _changed_while_read(cell)
+        _refuse_changed(cell)
         if _stream is None or not _stream.leads_to(cell):
             _stream = _ColumnStream(cell)
         content = _stream.value(cell.row)
-        after_ns = mtime_ns_of(cell.path.stat())
+        _refuse_changed(cell)
+    except StoreError as error:
+        _stream = None
+        raise image_error(cell, error) from error
     except (pa.ArrowException, OSError, StopIteration) as error:
         _stream = None
         raise _damaged(cell, error) from error
-    if after_ns != cell.mtime_ns:
-        raise _changed_while_read(cell)
     if content is None:
         raise ImageError(
             f"{cell} has no bytes: the row holds no image, or only its path.",
@@ -116,6 +166,12 @@ def _read_cell(cell: ParquetCell) -> tuple[bytes, int]:
         )
     _check_size(cell, len(content))
     return content, cell.mtime_ns
+
+
+def _refuse_changed(cell: ParquetCell) -> None:
+    """Let only the file pass that was listed; each request to a store sees to that itself."""
+    if isinstance(cell.path, Path) and mtime_ns_of(cell.path.stat()) != cell.mtime_ns:
+        raise _changed_while_read(cell)
 
 
 def _damaged(cell: ParquetCell, error: Exception) -> ImageError:
@@ -138,10 +194,13 @@ class _ColumnStream:
         import pyarrow as pa
         import pyarrow.parquet
 
-        file = pyarrow.parquet.ParquetFile(cell.path, pre_buffer=False, buffer_size=READ_AHEAD_BYTES)
+        shard, _, e_tag = opened_parquet(cell.path)
+        if e_tag != cell.e_tag:
+            raise _changed_while_read(cell)
+        file = pyarrow.parquet.ParquetFile(shard, pre_buffer=False, buffer_size=READ_AHEAD_BYTES)
         self._is_struct = pa.types.is_struct(file.schema_arrow.field(cell.column).type)
         leaf = f"{cell.column}.bytes" if self._is_struct else cell.column
-        self._of = (cell.path, cell.mtime_ns, cell.row_group, cell.column)
+        self._of: tuple[Place, int, int, str] = (cell.path, cell.mtime_ns, cell.row_group, cell.column)
         self._batches: Iterator[pa.RecordBatch] = file.iter_batches(
             batch_size=BATCH_ROWS, row_groups=[cell.row_group], columns=[leaf], use_threads=False
         )
@@ -170,18 +229,21 @@ class _ColumnStream:
 _stream: _ColumnStream | None = None
 
 
-def locate_image(path: Path) -> Locator:
-    """The path itself, or where in a tar or Parquet file the image lies that it names.
+def locate_image(path: Place) -> Locator:
+    """The path or address itself, or where in a tar or Parquet file the image lies that it names.
 
     Raises:
         ImageError: the tar or Parquet file does not hold it, or cannot be read.
     """
-    shard = next((parent for parent in path.parents if parent.is_file()), None)
+    parents: Iterable[Place] = path.parents
+    shard = next(filter(_may_be_shard, parents), None)
     if shard is None or shard.suffix.lower() not in _FINDERS:
         return path
-    name = path.relative_to(shard).as_posix()
+    name = str(path)[len(str(shard)) + 1 :]
     try:
         found = _FINDERS[shard.suffix.lower()](shard, name)
+    except StoreError as error:
+        raise image_error(path, error) from error
     except (OSError, tarfile.TarError, ValueError) as error:  # Arrow's errors are ValueErrors
         words = " ".join(str(error).split())[:200]
         raise ImageError(f"{shard} cannot be read: {words}", remedy="Check the file.", reason="broken_shard") from error
@@ -190,34 +252,36 @@ def locate_image(path: Path) -> Locator:
     return found
 
 
-def _in_tar(shard: Path, name: str) -> Locator | None:
-    mtime_ns = mtime_ns_of(shard.stat())
-    with tarfile.open(shard, "r:") as tar:
+def _may_be_shard(place: Place) -> bool:
+    return place.is_file() if isinstance(place, Path) else place.suffix.lower() in _FINDERS
+
+
+def _in_tar(shard: Place, name: str) -> Locator | None:
+    with opened_tar(shard) as (tar, mtime_ns, e_tag):
         while (member := tar.next()) is not None:
             tar.members = []  # type: ignore[attr-defined]  # it would keep every header that it has seen
             if member.isreg() and tar_name(member.name) == name:
-                return FileRange(
-                    path=shard, name=name, offset=member.offset_data, size_bytes=member.size, mtime_ns=mtime_ns
-                )
+                at = {"offset": member.offset_data, "size_bytes": member.size, "mtime_ns": mtime_ns}
+                return FileRange(path=shard, name=name, e_tag=e_tag, **at)
     return None
 
 
-def _in_parquet(shard: Path, name: str) -> Locator | None:
+def _in_parquet(shard: Place, name: str) -> Locator | None:
     import pyarrow.parquet
 
     column, _, number = name.rpartition("/")
     if not number.isdecimal():
         return None
-    mtime_ns, row = mtime_ns_of(shard.stat()), int(number)
-    with pyarrow.parquet.ParquetFile(shard) as file:
+    opened, mtime_ns, e_tag = opened_parquet(shard)
+    row = int(number)
+    with pyarrow.parquet.ParquetFile(opened) as file:
         if column not in file.schema_arrow.names:
             return None
         for row_group in range(file.num_row_groups):
             rows = file.metadata.row_group(row_group).num_rows
             if row < rows:
-                return ParquetCell(
-                    path=shard, column=column, number=int(number), row_group=row_group, row=row, mtime_ns=mtime_ns
-                )
+                at = {"number": int(number), "row_group": row_group, "row": row, "mtime_ns": mtime_ns}
+                return ParquetCell(path=shard, column=column, e_tag=e_tag, **at)
             row -= rows
     return None
 

@@ -12,6 +12,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pinembed.stores.address import Address, Place
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -74,7 +76,32 @@ class FileRange:
         name: of the member, for messages.
         offset: where it begins.
         size_bytes: its length.
-        mtime_ns: of the file when the offset was found; a file that changed since has other bytes there.
+        mtime_ns: of the file when the offset was found; a file that changed since has other bytes there. Of an object
+            in a store its stamp.
+        e_tag: of an object in a store.
+    """
+
+    path: Place
+    name: str
+    offset: int
+    size_bytes: int
+    mtime_ns: int
+    e_tag: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path}/{self.name}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StagedRange:
+    """Bytes of an image from a store, in a file that was written for the one reading.
+
+    Attributes:
+        path: the file.
+        name: of the image, for messages.
+        offset: where its bytes begin.
+        size_bytes: how many they are.
+        mtime_ns: stamp of the object.
     """
 
     path: Path
@@ -84,7 +111,27 @@ class FileRange:
     mtime_ns: int
 
     def __str__(self) -> str:
-        return f"{self.path}/{self.name}"
+        return self.name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unread:
+    """An image that a store did not give.
+
+    Attributes:
+        name: of the image.
+        reason: as in an ImageError.
+        message: as there.
+        remedy: as there.
+    """
+
+    name: str
+    reason: str
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return self.name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,22 +144,25 @@ class ParquetCell:
         number: the row's number in the file, from 0.
         row_group: that it lies in.
         row: its number in that group.
-        mtime_ns: of the file when the row was found.
+        mtime_ns: of the file when the row was found; of an object in a store its stamp.
+        e_tag: of an object in a store.
     """
 
-    path: Path
+    path: Place
     column: str
     number: int
     row_group: int
     row: int
     mtime_ns: int
+    e_tag: str = ""
 
     def __str__(self) -> str:
         return f"{self.path}/{self.column}/{self.number}"
 
 
-Locator = Path | FileRange | ParquetCell
-"""A Path is a whole file. `str()` of each is its name for people, and the path under which `search` finds it again."""
+Locator = Path | Address | FileRange | ParquetCell | StagedRange | Unread
+"""A Path is a whole file, an Address a whole object. `str()` of each is its name for people, and the path or address
+under which `search` finds it again."""
 
 
 def tar_name(stored: str) -> str:

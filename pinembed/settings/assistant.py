@@ -8,6 +8,8 @@ from typing import Annotated
 
 from pinembed.errors import UsageError
 from pinembed.settings.option import (
+    PUT,
+    REFUSED,
     Argument,
     DeviceOption,
     GenerationOption,
@@ -57,10 +59,11 @@ class ChatSettings:
         ),
     ] = None
     state: Annotated[
-        Path | None, Option("File that keeps the conversations; a later run goes on where this one ended.")
+        Path | None,
+        Option("File that keeps the conversations; a later run goes on where this one ended.", at_address=REFUSED),
     ] = None
     conversation: Annotated[str, Option("Name of the conversation, where --jsonl names none.")] = "chat"
-    sheet: Annotated[Path | None, Option("Draw the last list as a contact sheet, a PNG.")] = None
+    sheet: Annotated[Path | None, Option("Draw the last list as a contact sheet, a PNG.", at_address=PUT)] = None
     device: DeviceOption = "cpu"
 
     def __post_init__(self) -> None:
@@ -95,7 +98,7 @@ class EvaluateChatSettings:
         ),
     ] = ()
     conversations: Annotated[int, Option("Conversations to make.", min=1)] = 100
-    out: Annotated[Path | None, Option("File for the scripts that were made, JSON Lines.")] = None
+    out: Annotated[Path | None, Option("File for the scripts that were made, JSON Lines.", at_address=PUT)] = None
     k: Annotated[int, Option("Length of a list.", flags=("-k",), min=1)] = 5
     queries: Annotated[int, Option('Queries of "this, but in COLOUR" for each column; 0 for none.', min=0)] = 200
     split: Annotated[str | None, Option("Split of the items that those queries are about.")] = None

@@ -9,9 +9,11 @@ from typing import Annotated, Literal, get_args
 from pinembed.errors import UsageError
 from pinembed.settings.option import (
     INPUTS,
+    PUT,
     RUN,
     SPEED,
     STORAGE,
+    STREAMED,
     Argument,
     BatchSizeOption,
     DeviceOption,
@@ -50,7 +52,9 @@ class EncodeSettings:
         Path,
         Argument(
             "Folder of images, with or without metadata.csv, .jsonl or .parquet; or a WebDataset .tar, or a "
-            ".parquet file with a column of image bytes; or a folder of tars or Parquet files."
+            ".parquet file with a column of image bytes; or a folder of tars or Parquet files. Also s3://, gs:// or "
+            "az://, a prefix, an object, or shards in braces: s3://shop/train-{000..099}.tar.",
+            at_address=STREAMED,
         ),
     ]
     table: TableOption
@@ -100,6 +104,7 @@ class EncodeSettings:
             "only moved needs no word, its files are known by their content. IMAGES itself says that it is on another "
             "disk for good.",
             panel=INPUTS,
+            at_address=STREAMED,
         ),
     ] = None
     columns: Annotated[
@@ -221,7 +226,7 @@ class SearchSettings:
     encoder: Annotated[str | None, Option("Encoder of the table; by default the one that it was made with.")] = None
     k: Annotated[int, Option("Number of results.", flags=("-k",), min=1)] = 10
     where: Annotated[str | None, Option("SQL condition, such as \"color = 'red' and price < 20\".")] = None
-    sheet: Annotated[Path | None, Option("Draw the results as a contact sheet, a PNG.")] = None
+    sheet: Annotated[Path | None, Option("Draw the results as a contact sheet, a PNG.", at_address=PUT)] = None
     device: DeviceOption = "cpu"
 
     def __post_init__(self) -> None:

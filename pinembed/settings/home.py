@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pinembed.settings.option import Argument, GenerationOption, HomeArgument, Option, described
+from pinembed.settings.option import PUT, Argument, GenerationOption, HomeArgument, Option, described
 
 
 @described
@@ -30,10 +30,13 @@ class ReportSettings:
 
     home: HomeArgument
     generation: GenerationOption = None
-    html: Annotated[Path | None, Option("File for the report as one page that needs no other file.")] = None
-    markdown: Annotated[Path | None, Option("File for the report as Markdown, for a mail.")] = None
+    html: Annotated[
+        Path | None, Option("File for the report as one page that needs no other file.", at_address=PUT)
+    ] = None
+    markdown: Annotated[Path | None, Option("File for the report as Markdown, for a mail.", at_address=PUT)] = None
     atlas: Annotated[
-        Path | None, Option("Parquet file of the map: id, x, y and file of its items, for a viewer of embeddings.")
+        Path | None,
+        Option("Parquet file of the map: id, x, y and file of its items, for a viewer of embeddings.", at_address=PUT),
     ] = None
 
 

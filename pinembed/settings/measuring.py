@@ -8,6 +8,8 @@ from typing import Annotated
 
 from pinembed.errors import UsageError
 from pinembed.settings.option import (
+    PUT,
+    REFUSED,
     Argument,
     BatchSizeOption,
     DeviceOption,
@@ -70,7 +72,7 @@ class BenchVlmSettings:
         ),
     ] = None
     dtype: Annotated[str, Option("bfloat16, float16 or float32.")] = "bfloat16"
-    plot: Annotated[Path | None, Option("PNG of the times over the number of images.")] = None
+    plot: Annotated[Path | None, Option("PNG of the times over the number of images.", at_address=PUT)] = None
     device: DeviceOption = "auto"
 
     def __post_init__(self) -> None:
@@ -107,7 +109,7 @@ class DoctorSettings:
 class DemoSettings:
     """Where the demo works, and on what."""
 
-    out: Annotated[Path, Option("Folder for everything that the demo makes.")] = Path("demo")
+    out: Annotated[Path, Option("Folder for everything that the demo makes.", at_address=REFUSED)] = Path("demo")
     data: Annotated[Path | None, Option("Catalogue with the sample shop's columns.", shown_default="sample_images")] = (
         None
     )

@@ -15,6 +15,8 @@ Settings = TypeVar("Settings")
 INPUTS, ITEMS, STORAGE = "Inputs", "What an item says", "Storage"
 RUN, TRAINING, SPEED = "The run", "Training", "Speed"
 """Headings under which the help of a command with many options sets them."""
+FETCHED, PUT, STREAMED, REFUSED = "fetched", "put up", "read where it lies", "on this machine alone"
+"""What becomes of a path that is an address in an object store."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,13 @@ class Argument:
     Attributes:
         help: what it is.
         metavar: its name in the usage line; by default the field's in capitals.
+        at_address: what becomes of a path that is an address.
     """
 
     help: str
     _: KW_ONLY
     metavar: str | None = None
+    at_address: str = FETCHED
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Option:
         shown_default: for a default that is None and follows from something else.
         panel: heading that the help shows it under.
         comma_separated: a tuple given as `a,b`; without it a tuple is an option that may come several times.
+        at_address: what becomes of a path that is an address.
     """
 
     help: str
@@ -53,6 +58,7 @@ class Option:
     shown_default: str | None = None
     panel: str | None = None
     comma_separated: bool = False
+    at_address: str = FETCHED
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,7 @@ def described(settings: type[Settings]) -> type[Settings]:
 
 
 DataArgument = Annotated[Path, Argument("Folder of images with metadata.csv, .jsonl or .parquet.", metavar="DATA")]
-OutOption = Annotated[Path, Option("Folder to write; new or empty.")]
+OutOption = Annotated[Path, Option("Folder to write; new or empty.", at_address=PUT)]
 OverwriteOption = Annotated[
     bool, Option("Replace an output folder that pinembed wrote; other files are never deleted.")
 ]
@@ -87,7 +93,9 @@ GenerationOption = Annotated[
     int | None,
     Option("Which generation of a HOME to read.", min=1, shown_default="the one in use"),
 ]
-HomeArgument = Annotated[Path, Argument("Home of generations, which `pinembed refresh` keeps.", metavar="HOME")]
+HomeArgument = Annotated[
+    Path, Argument("Home of generations, which `pinembed refresh` keeps.", metavar="HOME", at_address=REFUSED)
+]
 EncoderOption = Annotated[
     str, Option("Encoder: a folder in open_clip's local-dir layout, NAME/PRETRAINED, or hf-hub:OWNER/REPO.")
 ]
@@ -133,4 +141,15 @@ SlicesOption = Annotated[
         panel=ITEMS,
     ),
 ]
+StorageOptions = Annotated[
+    tuple[str, ...],
+    Option(
+        "How object stores are reached, with Lance's keys: aws_endpoint, aws_region, aws_access_key_id, "
+        "aws_secret_access_key, skip_signature, allow_http, google_service_account, azure_storage_account_name ...; "
+        "may be given several times. What is not given comes from the environment, such as AWS_REGION.",
+        flags=("--storage-option",),
+        metavar="KEY=VALUE",
+    ),
+]
+"""Of every command that takes a table, an encoder, a file or a folder."""
 SeedOption = Annotated[int, Option("Seed of everything random.", panel=RUN)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pinembed.errors import UsageError
-from pinembed.settings.option import Argument, Option, TableOption, described
+from pinembed.settings.option import PUT, Argument, Option, TableOption, described
 
 ALL_CHECKS = (
     *("made_by_ai", "placeholder", "blurry", "dark", "light", "low_information", "tiny", "odd_shape", "compressed"),
@@ -54,8 +54,10 @@ class AuditSettings:
     max_share: Annotated[
         float, Option("Share of flagged rows, 0 to 1, above which the command ends with exit code 3.")
     ] = 1.0
-    sheet: Annotated[Path | None, Option("Draw what is flagged with its evidence, a PNG.")] = None
-    appeals: Annotated[Path | None, Option("Write the flags as a CSV with places for answers, for `appeal`.")] = None
+    sheet: Annotated[Path | None, Option("Draw what is flagged with its evidence, a PNG.", at_address=PUT)] = None
+    appeals: Annotated[
+        Path | None, Option("Write the flags as a CSV with places for answers, for `appeal`.", at_address=PUT)
+    ] = None
     flags_from: Annotated[
         str | None,
         Option("Table whose flags and measures are taken over first, as where a new encoder has a table of its own."),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pinembed.errors import UsageError
-from pinembed.settings.option import Argument, Option, SeedOption, TableOption, described
+from pinembed.settings.option import PUT, Argument, Option, SeedOption, TableOption, described
 
 UsersOption = Annotated[
     str, Option("Taste store, DATABASE/NAME: the table of users and, beside it, those of events and edges.")
@@ -46,7 +46,8 @@ class TasteUpdateSettings:
         Path | None,
         Option(
             "Folder to serve from, written anew: every user's interests and latest items, mapped, read by "
-            "pinembed.UserSource."
+            "pinembed.UserSource.",
+            at_address=PUT,
         ),
     ] = None
     prune: Annotated[bool, Option("Remove the events of items that the table does not hold.")] = False
@@ -100,7 +101,7 @@ class TasteRecommendSettings:
         ),
     ] = ()
     everyone: Annotated[bool, Option("A list for every user, written to --out.", flags=("--all",))] = False
-    out: Annotated[Path | None, Option("File of the lists of --all, JSON Lines, a user a line.")] = None
+    out: Annotated[Path | None, Option("File of the lists of --all, JSON Lines, a user a line.", at_address=PUT)] = None
     k: Annotated[int, Option("Length of the list.", flags=("-k",), min=1)] = 20
     fresh: Annotated[
         float,
@@ -123,7 +124,9 @@ class TasteRecommendSettings:
         float, Option("0 to 1: how much likeness to items before it costs an item (maximal marginal relevance).")
     ] = 0.0
     where: Annotated[str | None, Option('SQL condition, such as "price < 20".')] = None
-    sheet: Annotated[Path | None, Option("Draw the list as a contact sheet with reasons, a PNG.")] = None
+    sheet: Annotated[Path | None, Option("Draw the list as a contact sheet with reasons, a PNG.", at_address=PUT)] = (
+        None
+    )
 
     def __post_init__(self) -> None:
         _check_shares(fresh=self.fresh, explore=self.explore)
@@ -195,7 +198,7 @@ class TasteEvaluateSettings:
         float,
         Option("Share of the blend's slots for items to the side; they cost recall, which is not what they are for."),
     ] = 0.0
-    plot: Annotated[Path | None, Option("PNG of recall over --fresh.")] = None
+    plot: Annotated[Path | None, Option("PNG of recall over --fresh.", at_address=PUT)] = None
     seed: SeedOption = 0
 
     def __post_init__(self) -> None:

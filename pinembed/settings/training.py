@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pinembed.errors import UsageError
 from pinembed.settings.option import (
+    PUT,
     RUN,
     SPEED,
     TRAINING,
@@ -195,7 +196,10 @@ class EvaluateSettings:
     ] = False
     plot: Annotated[
         Path | None,
-        Option("PNG to write of the differences to --against by direction and slice, or of --storage-formats."),
+        Option(
+            "PNG to write of the differences to --against by direction and slice, or of --storage-formats.",
+            at_address=PUT,
+        ),
     ] = None
     device: DeviceOption = "auto"
     seed: Annotated[int, Option("Seed of the bootstrap intervals.", panel=RUN)] = 0

@@ -22,6 +22,7 @@ from pinembed.source.id_index import IdIndex, IndexFile
 from pinembed.source.manifest_file import folder_descriptor, read_manifest
 from pinembed.source.rows import Floats, non_finite_rows, refuse_non_finite, shown_ids
 from pinembed.source.shard_files import ShardFiles, open_listed
+from pinembed.stores.fetch import local_copy
 
 ROWS_PER_RUN = 8192
 
@@ -51,7 +52,8 @@ class EmbeddingSource:
         """Open a folder for reading; lengths, headers and the manifest's checksum are checked, contents are not.
 
         Args:
-            folder: that `export` wrote, or a home of generations.
+            folder: that `export` wrote, or a home of generations. What lies at an address in an object store is fetched
+                into the cache folder once: vectors are mapped, and each lookup would be a request.
             generation: of the home; None for the one in use.
 
         Raises:
@@ -60,7 +62,7 @@ class EmbeddingSource:
                 safetensors file, or an edited manifest.
         """
         held = hold(folder, generation=generation)
-        folder = Path(folder) if held is None else held.part(SOURCE)
+        folder = local_copy(folder) if held is None else held.part(SOURCE)
         with folder_descriptor(folder) as descriptor:
             manifest = read_manifest(folder, descriptor)
             if manifest.format != SOURCE_FORMAT:

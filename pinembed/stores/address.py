@@ -95,6 +95,16 @@ def is_address(place: str | Path | Address) -> bool:
     return isinstance(place, Address) or OTHER_SPELLINGS.get(scheme, scheme) in SCHEMES
 
 
+def absolute_place(written: str | Path | Address) -> str:
+    """A place's name from wherever this process works; links in a path are kept, as a mount's name is what stays.
+
+    Raises:
+        UsageError: as for `parse_place`.
+    """
+    place = parse_place(written)
+    return str(place) if isinstance(place, Address) else os.path.abspath(place)  # noqa: PTH100
+
+
 def parse_place(written: str | Path | Address) -> Place:
     """The path or address that somebody means; a Path that was made of an address has lost a slash, which comes back.
 

@@ -109,7 +109,16 @@ def telling(place: Address) -> Iterator[None]:
 
 
 def store_error(place: Address, answer: str) -> StoreError:
-    """The sentence for what a store, or Lance of a store, said."""
+    """The sentence for what a store said."""
+    known = store_answer(place, answer)
+    if known is not None:
+        return known
+    words = " ".join(answer.split("Debug source")[0].split())[:200].rstrip(".")
+    return StoreError(f"{place} cannot be used: {words}.", remedy=ENDPOINT)
+
+
+def store_answer(place: Address, answer: str) -> StoreError | None:
+    """The sentence for what a store, or Lance of a store, said; None where it is none of the answers of stores."""
     words = " ".join(answer.split("Debug source")[0].split())
     said = _NAMES.sub("", words.rpartition(" - ")[2])
     code, region = _CODE.search(said), _REGION.search(said)
@@ -127,4 +136,4 @@ def store_error(place: Address, answer: str) -> StoreError:
     for pattern, message, remedy in _SENTENCES:
         if re.search(pattern, said, re.IGNORECASE):
             return StoreError(f"{message.format(**known)}.", remedy=remedy.format(**known))
-    return StoreError(f"{place} cannot be used: {known['words']}.", remedy=ENDPOINT)
+    return None

@@ -47,6 +47,18 @@ def look_at(address: Address) -> StoredObject | None:
         return None
 
 
+def modified_s(address: Address) -> float:
+    """When an object was written, seconds since 1970 by the clock of its store.
+
+    Raises:
+        MissingObjectError: it is not there.
+        StoreError: the store cannot be asked.
+    """
+    store = open_store(address)
+    with telling(address):
+        return float(store.head(address.key)["last_modified"].timestamp())
+
+
 def is_prefix(address: Address) -> bool:
     """Whether any object lies below an address.
 

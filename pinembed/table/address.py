@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from pinembed.errors import TableError, UsageError
-from pinembed.machine import cache_folder
 from pinembed.outfolder import refuse_unknown_home
+from pinembed.stores.address import Address, parse_place
+from pinembed.stores.options import storage_options
 
 SUFFIX = ".lance"
 FAILURES = "_failures"
@@ -17,6 +17,10 @@ RUNS = "_runs"
 MEASURES = "_measures"
 FLAGS = "_flags"
 SIDE_TABLES = (FAILURES, RUNS, MEASURES, FLAGS)
+EVENTS, EDGES, STATE, FORGOTTEN = "_events", "_edges", "_state", "_forgotten"
+"""Beside a table of users."""
+BESIDE = (*SIDE_TABLES, EVENTS, EDGES, STATE, FORGOTTEN)
+"""Endings of all tables that are written under the run lock of the table that they lie beside."""
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -45,6 +49,17 @@ class TableAddress:
         """The table's folder, None where it lies in an object store."""
         return None if "://" in self.database else Path(self.database) / f"{self.name}{SUFFIX}"
 
+    @property
+    def place(self) -> Address | None:
+        """The table's prefix in an object store, None where it is a folder."""
+        found = parse_place(self.uri) if self.folder is None else None
+        return found if isinstance(found, Address) else None
+
+    @property
+    def storage_options(self) -> dict[str, str] | None:
+        """How Lance reaches it; None where it is a folder."""
+        return None if self.folder is not None else storage_options()
+
     def beside(self, suffix: str) -> TableAddress:
         """The table beside this one whose name ends so."""
         return TableAddress(database=self.database, name=self.name + suffix)
@@ -71,10 +86,8 @@ class TableAddress:
 
     @property
     def lock_path(self) -> Path:
-        """The run lock: beside the table, or for an object store in this machine's cache."""
-        if self.folder is not None:
-            return Path(self.database) / f".{self.name}.lock"
-        return cache_folder() / "locks" / f"{hashlib.sha256(str(self).encode()).hexdigest()[:16]}.lock"
+        """The run lock, beside a table that is a folder."""
+        return Path(self.database) / f".{self.name}.lock"
 
 
 def parse_address(table: str) -> TableAddress:

@@ -19,13 +19,17 @@ from pinembed.errors import EncoderMismatchError, TableError, UnknownItemError, 
 from pinembed.generation.reading import Held, hold
 from pinembed.generation.record import ENCODER, TABLE, TABLE_NAME
 from pinembed.nouns.encoder_spec import EncoderSpec
+from pinembed.stores.answers import store_answer
+from pinembed.stores.objects import is_prefix
 from pinembed.table.address import SIDE_TABLES, TableAddress, parse_address
+from pinembed.table.leases import refuse_without_lease
 from pinembed.table.schema import DTYPES, FP16, IMAGE_VECTOR, REFERENCE_KEY, VECTOR, stored_spec, table_schema
 
 IDS_PER_CONDITION = 500
 REFINE_FACTOR = 10
 SCORE = "_score"  # which is no name of a metadata column
 RUST_PLACE = re.compile(r",? *(/\S+)?\.rs:\d+:\d+.*$")
+OF_A_STORE = re.compile(r"Generic \w+ error|<Code>|status code|error sending request|credential", re.IGNORECASE)
 LANCE_ERRORS = (RuntimeError, OSError, ValueError)  # what the Rust core raises, and what its wrappers add
 
 
@@ -77,8 +81,10 @@ class EmbeddingTable:
         if not table_exists(address):
             return None
         try:
-            return cls(address, open_dataset(address.uri), held=held)
+            return cls(address, open_dataset(address.uri, storage_options=address.storage_options), held=held)
         except LANCE_ERRORS as error:
+            if (answer := _answer(address, error)) is not None:
+                raise answer from error
             raise TableError(
                 f"Table {address} cannot be opened: {first_line(error)}",
                 remedy="Check the permissions; a table that is damaged has to be made anew under another name.",
@@ -106,14 +112,15 @@ class EmbeddingTable:
         with writing(address):
             if address.folder is not None:
                 Path(address.database).mkdir(parents=True, exist_ok=True)
-            return cls(address, write_dataset(schema.empty_table(), address.uri, schema=schema))
+            dataset = write_dataset(
+                schema.empty_table(), address.uri, schema=schema, storage_options=address.storage_options
+            )
+            return cls(address, dataset)
 
     @cached_property
     def lance(self) -> Any:
         """The lancedb table, for indexing and statistics; of the version that was the latest at the first use."""
-        import lancedb
-
-        return lancedb.connect(self.address.database).open_table(self.address.name)
+        return _database(self.address).open_table(self.address.name)
 
     @property
     def schema(self) -> pa.Schema:
@@ -256,6 +263,8 @@ def reading(address: TableAddress, where: str | None = None) -> Iterator[None]:
     try:
         yield
     except LANCE_ERRORS as error:
+        if (answer := _answer(address, error)) is not None:
+            raise answer from error
         if where is not None:
             raise UsageError(
                 f"The condition {where!r} cannot be used on table {address}: {first_line(error)}",
@@ -272,16 +281,27 @@ def writing(address: TableAddress) -> Iterator[None]:
     """Turn what Lance raises on a write into a sentence.
 
     Raises:
+        LeaseLostError: the run's lease on the table is not its own any more.
         TableError: disk full, no permission, a table of that name, ...
     """
+    refuse_without_lease(address)
     try:
         yield
     except LANCE_ERRORS as error:
+        if (answer := _answer(address, error)) is not None:
+            raise answer from error
         raise TableError(
             f"Table {address} cannot be written: {first_line(error)}",
             remedy="Check free disk space and permissions, then run the same command again; "
             "what was committed is whole.",
         ) from error
+
+
+def _answer(address: TableAddress, error: Exception) -> TableError | None:
+    """What the object store that a table lies in has said; None where it is Lance that speaks."""
+    said = str(error)
+    answer = None if address.place is None or not OF_A_STORE.search(said) else store_answer(address.place, said)
+    return None if answer is None else TableError(answer.message, remedy=answer.remedy)
 
 
 def table_exists(address: TableAddress) -> bool:
@@ -291,8 +311,8 @@ def table_exists(address: TableAddress) -> bool:
     """
     if address.folder is not None:
         return any((address.folder / "_versions").glob("*.manifest"))
-    with reading(address):
-        return address.name in _names(address)
+    assert address.place is not None
+    return is_prefix(address.place / "_versions")
 
 
 def open_if_there(address: TableAddress) -> LanceDataset | None:
@@ -304,7 +324,7 @@ def open_if_there(address: TableAddress) -> LanceDataset | None:
     if not table_exists(address):
         return None
     with reading(address):
-        return open_dataset(address.uri)
+        return open_dataset(address.uri, storage_options=address.storage_options)
 
 
 def id_conditions(ids: Sequence[str], column: str = "id") -> list[str]:
@@ -323,9 +343,13 @@ def first_line(error: BaseException) -> str:
 def _names(address: TableAddress) -> list[str]:
     if address.folder is not None:
         return sorted(path.stem for path in Path(address.database).glob("*.lance"))
+    return sorted(_database(address).list_tables().tables)
+
+
+def _database(address: TableAddress) -> Any:
     import lancedb  # which can list what lies in an object store
 
-    return sorted(lancedb.connect(address.database).list_tables().tables)
+    return lancedb.connect(address.database, storage_options=address.storage_options)
 
 
 def _tables_there(address: TableAddress) -> str:

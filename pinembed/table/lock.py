@@ -1,4 +1,8 @@
-"""The run lock: one writing run a table. The second one ends at once and says who holds it."""
+"""The run lock: one writing run a table. The second one ends at once and says who holds it.
+
+On this machine it is a lock of the operating system. In an object store it is a lease, and the run that takes over one
+that was not given back puts a fence before what its holder may still be about to commit.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +16,82 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pinembed.errors import PinembedError, TableError, TableLockedError, UsageError
+from pinembed.errors import PinembedError, StoreError, TableError, TableLockedError, UsageError
 from pinembed.generation.reading import hold
-from pinembed.table.address import TableAddress
+from pinembed.stores.address import Address
+from pinembed.stores.lease import EXPIRES_S, Lease, holder_of_lease
+from pinembed.table.address import BESIDE, TableAddress
+from pinembed.table.embedding_table import open_if_there, writing
+from pinembed.table.leases import under_lease
 
 
 def run_lock(address: TableAddress) -> AbstractContextManager[None]:
     """Hold the table for one run; the operating system frees it when the process ends, however it ends.
 
+    A lease in an object store ends 90 s after its holder has.
+
     Raises:
         UsageError: the table lies in a home of generations.
         TableLockedError: another run holds it; exit code 5.
         TableError: the lock's folder cannot be written.
+        StoreError: the store cannot be written, or has no conditional PUT.
     """
     refuse_sealed(address.uri)
+    if address.place is not None:
+        return table_lease(address, Lease(lease_place(address)))
     return file_lock(address.lock_path, of=f"table {address}", is_held=TableLockedError)
+
+
+@contextmanager
+def table_lease(address: TableAddress, lease: Lease) -> Iterator[None]:
+    """Hold a table in an object store; every commit to it, and to the tables beside it, sees first that it is ours.
+
+    Args:
+        address: of the table.
+        lease: of it, not taken yet.
+
+    Raises:
+        TableLockedError: another run holds it.
+        StoreError, TableError: the store cannot be written.
+    """
+    holder = lease.take()
+    if holder is not None:
+        raise TableLockedError(
+            f"Another run holds table {address}: {holder}.",
+            remedy=f"Wait until it ends, or end it there; {EXPIRES_S:.0f} s after that the same command takes over.",
+        )
+    lease.keep()
+    try:
+        if lease.is_taken_over:
+            fence(address)
+        with under_lease(address, lease):
+            yield
+    finally:
+        with suppress(StoreError):  # it expires by itself
+            lease.give_back()
+
+
+def fence(address: TableAddress) -> None:
+    """Make every commit fail that another process has planned on the present versions of a table and those beside it.
+
+    A version that restores the latest one conflicts with whatever was planned before it: appends, merges, deletions,
+    compaction, columns and indexes. Rows stay as they are. What puts new rows in the place of all, as the tables do
+    that are derived from events, conflicts with nothing; they are made anew from what the fence has kept.
+
+    Raises:
+        TableError: the table cannot be written.
+    """
+    for name in (address, *map(address.beside, BESIDE)):
+        dataset = open_if_there(name)
+        if dataset is not None:
+            with writing(name):
+                dataset.restore()
+
+
+def lease_place(address: TableAddress) -> Address:
+    """Of the object that is the table's lease."""
+    assert address.place is not None
+    return address.place.parent / f".{address.name}.lease"
 
 
 def refuse_sealed(table: str) -> None:
@@ -82,7 +147,14 @@ def file_lock(path: Path, *, of: str, is_held: type[PinembedError]) -> Iterator[
 
 
 def holder_of(address: TableAddress) -> str:
-    """Who holds the table now; empty when nobody does. Nothing is created."""
+    """Who holds the table now; empty when nobody does. No lock is made.
+
+    Raises:
+        StoreError: its object store cannot be asked.
+    """
+    if address.place is not None:
+        card = holder_of_lease(lease_place(address))
+        return "" if card is None else str(card)
     path = address.lock_path
     if not path.exists():
         return ""

@@ -78,7 +78,12 @@ class SideTable:
             return
         with writing(self.address):
             if self.dataset is None:
-                self.dataset = write_dataset(self.schema.empty_table(), self.address.uri, schema=self.schema)
+                self.dataset = write_dataset(
+                    self.schema.empty_table(),
+                    self.address.uri,
+                    schema=self.schema,
+                    storage_options=self.address.storage_options,
+                )
         with committing(self.address, self.dataset):
             if lacking := self._lacking():
                 self.dataset.add_columns(pa.schema(lacking))

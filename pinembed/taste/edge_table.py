@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pinembed.table.address import TableAddress
+from pinembed.table.address import EDGES, TableAddress
 from pinembed.taste.event import DAY_US
 from pinembed.taste.graph import SEEN, Neighbours, by_cosine, co_engagement
 from pinembed.taste.kinds import ENGAGED
-from pinembed.taste.store import EDGES, StoreTable
+from pinembed.taste.store import StoreTable
 from pinembed.taste.user_table import UserTable
 
 RECENT_DAYS = 30

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pinembed.table.address import TableAddress
+from pinembed.table.address import EVENTS, TableAddress
 from pinembed.taste.event import Event
 from pinembed.taste.log_file import Cursor, LogReader
 from pinembed.taste.marks import Marks
-from pinembed.taste.store import EVENTS, StoreTable
+from pinembed.taste.store import StoreTable
 
 CURSORS = "pinembed.logs"
 KEPT_CURSORS = 200

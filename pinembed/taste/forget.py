@@ -105,13 +105,16 @@ def find_traces(address: TableAddress, user: str) -> Traces:
 
 def _versions(table: TableAddress) -> list[int]:
     with reading(table):
-        return [int(version["version"]) for version in open_dataset(table.uri).versions()]
+        return [
+            int(version["version"])
+            for version in open_dataset(table.uri, storage_options=table.storage_options).versions()
+        ]
 
 
 def _columns_with(table: TableAddress, version: int, user: str) -> list[str]:
     """Columns of text that hold the name; no other column can."""
     with reading(table):
-        opened = open_dataset(table.uri, version=version)
+        opened = open_dataset(table.uri, version=version, storage_options=table.storage_options)
         names = [field.name for field in opened.schema if pa.types.is_string(field.type)]
         found: set[str] = set()
         for batch in opened.to_batches(columns=names):

@@ -10,8 +10,8 @@ import secrets
 
 import pyarrow as pa
 
-from pinembed.table.address import TableAddress
-from pinembed.taste.store import FORGOTTEN, StoreTable
+from pinembed.table.address import FORGOTTEN, TableAddress
+from pinembed.taste.store import StoreTable
 
 MARK_SCHEMA = pa.schema([pa.field("mark", pa.string(), nullable=False), pa.field("salt", pa.string())])
 SALT_BYTES = 16

@@ -21,11 +21,10 @@ import pyarrow as pa
 from lance import write_dataset
 
 from pinembed.errors import TableError
-from pinembed.table.address import TableAddress
+from pinembed.table.address import EDGES, EVENTS, FORGOTTEN, STATE, TableAddress
 from pinembed.table.embedding_table import reading, writing
 from pinembed.table.side_tables import SideTable
 
-EVENTS, EDGES, STATE, FORGOTTEN = "_events", "_edges", "_state", "_forgotten"
 NAMES = ("", EVENTS, EDGES, STATE, FORGOTTEN)
 
 
@@ -63,7 +62,9 @@ class StoreTable(SideTable):
             given = {"transaction_properties": dict(properties)} if properties else {}
             if self.dataset is None:
                 self._make_folder()
-                self.dataset = write_dataset(rows, self.address.uri, schema=self.schema, **given)
+                self.dataset = write_dataset(
+                    rows, self.address.uri, schema=self.schema, storage_options=self.address.storage_options, **given
+                )
             else:
                 self.dataset.insert(rows, **given)
 
@@ -92,7 +93,9 @@ class StoreTable(SideTable):
         with writing(self.address):
             self._make_folder()
             mode = "create" if self.dataset is None else "overwrite"
-            self.dataset = write_dataset(reader, self.address.uri, schema=self.schema, mode=mode)
+            self.dataset = write_dataset(
+                reader, self.address.uri, schema=self.schema, mode=mode, storage_options=self.address.storage_options
+            )
             if purge:
                 self.purge()
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from pinembed.errors import ModelError, NonFiniteEmbeddingError, UsageError
 from pinembed.generation.reading import hold
 from pinembed.generation.record import MODEL
+from pinembed.stores.fetch import local_copy
 from pinembed.trimmed.checkpoint import import_transformers, read_checkpoint, without_bars
 from pinembed.trimmed.families import Family, family_of
 from pinembed.trimmed.projector import Projector, load_projector, no_projector
@@ -71,7 +72,7 @@ class TrimmedModel:
             MissingExtraError: the extra `vlm` is missing.
         """
         held = hold(folder)
-        folder = Path(folder) if held is None else held.part(MODEL)
+        folder = local_copy(folder) if held is None else held.part(MODEL)
         if dtype not in DTYPES:
             raise UsageError(f"--dtype {dtype} is not one of {', '.join(DTYPES)}.", remedy="Give one of these.")
         if not read_checkpoint(folder).is_trimmed:

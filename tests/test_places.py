@@ -1,0 +1,193 @@
+"""Encoders, sources and outputs at addresses: fetched once, put up whole, and told by their addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pinembed.encoder.locate import locate_encoder
+from pinembed.errors import MissingObjectError, ObjectChangedError, OutputExistsError, StoreError, UsageError
+from pinembed.settings.home import GenerationsSettings
+from pinembed.settings.places import local_places
+from pinembed.settings.source import VerifySettings
+from pinembed.source.embedding_source import EmbeddingSource
+from pinembed.stores import fetch, put
+from pinembed.stores.address import Address
+from pinembed.stores.fetch import local_copy
+from pinembed.stores.objects import list_objects, look_at, put_object, read_object, remove_object
+from pinembed.stores.options import use_storage_options
+from pinembed.stores.put import put_folder
+from tests.conftest import CliResult, encoded_shop
+from tests.object_store import BUCKET, S3Server, flags
+
+Cli = Callable[..., CliResult]
+
+
+@pytest.fixture
+def prefix(at_s3: S3Server, tmp_path: Path) -> Address:
+    return Address("s3", BUCKET, tmp_path.name)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """data, encoder and db/pins; not to be changed."""
+    return encoded_shop(tmp_path_factory.mktemp("shop"))
+
+
+def names_below(prefix: Address) -> set[str]:
+    return {found.address.relative_to(prefix) for found in list_objects(prefix)}
+
+
+def made(folder: Path, **files: str) -> Path:
+    """A folder as pinembed writes it; `__` in a name is a dot."""
+    folder.mkdir()
+    names = {name.replace("__", "."): content for name, content in files.items()}
+    for name, content in names.items():
+        (folder / name).write_text(content)
+    listed = ", ".join(f'"{name}"' for name in sorted(names))
+    (folder / "pinembed.json").write_text(f'{{"files": [{listed}]}}')
+    return folder
+
+
+def test_copy_is_fetched_once_and_anew_where_the_store_has_another(
+    prefix: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_object(prefix / "a/one.txt", b"1")
+    put_object(prefix / "two.txt", b"2")
+    first = local_copy(str(prefix))
+    assert (first.name, (first / "a/one.txt").read_text(), (first / "two.txt").read_text()) == (prefix.name, "1", "2")
+
+    real, downloads = fetch._download, []
+    monkeypatch.setattr(fetch, "_download", lambda *given: (downloads.append(given), real(*given)))
+    assert local_copy(str(prefix)) == first
+    assert downloads == []
+    put_object(prefix / "two.txt", b"3")
+    second = local_copy(Path(str(prefix)))
+    assert (second / "two.txt").read_text() == "3"
+    assert (first / "two.txt").read_text() == "2"  # a run that began with it goes on
+
+
+def test_single_object_is_a_file(prefix: Address) -> None:
+    put_object(prefix / "config.toml", b"home = 1")
+    assert local_copy(prefix / "config.toml").read_text() == "home = 1"
+    with pytest.raises(MissingObjectError, match=f"There is nothing at {prefix}/none"):
+        local_copy(prefix / "none")
+
+
+def test_object_that_changes_while_it_is_fetched_leaves_no_copy(
+    prefix: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_object(prefix / "one.txt", b"1")
+    real = fetch._objects_at
+
+    def then_another(address: Address) -> Any:
+        found = real(address)
+        put_object(prefix / "one.txt", b"2")
+        return found
+
+    monkeypatch.setattr(fetch, "_objects_at", then_another)
+    with pytest.raises(ObjectChangedError, match="has changed"):
+        local_copy(prefix)
+    monkeypatch.undo()
+    assert (local_copy(prefix) / "one.txt").read_text() == "2"
+
+
+def test_folder_goes_up_with_its_manifests_last(
+    prefix: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = made(tmp_path / "out", manifest__json="{}", zz__bin="z", a__bin="a")
+    order: list[str] = []
+    real = put.put_object
+
+    def noting(address: Address, content: Any) -> str:
+        order.append(address.name)
+        return real(address, content)
+
+    monkeypatch.setattr(put, "put_object", noting)
+    put_folder(folder, prefix)
+    assert (sorted(order[:2]), order[2:]) == (["a.bin", "zz.bin"], ["manifest.json", "pinembed.json"])
+    assert names_below(prefix) == {"a.bin", "zz.bin", "manifest.json", "pinembed.json"}
+
+
+def test_folder_that_is_replaced_is_never_a_mixture_with_a_manifest(
+    prefix: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_folder(made(tmp_path / "old", manifest__json="1", old__bin="o", both__bin="1"), prefix)
+    new = made(tmp_path / "new", manifest__json="2", new__bin="n", both__bin="2")
+    real = put.put_object
+
+    def killed_at_new(address: Address, content: Any) -> str:
+        if address.name == "new.bin":
+            raise StoreError("away", remedy="wait")
+        return real(address, content)
+
+    monkeypatch.setattr(put, "put_object", killed_at_new)
+    with pytest.raises(StoreError):
+        put_folder(new, prefix, overwrite=True)
+    assert look_at(prefix / "manifest.json") is None
+    monkeypatch.undo()
+
+    put_folder(new, prefix, overwrite=True)
+    assert names_below(prefix) == {"both.bin", "new.bin", "manifest.json", "pinembed.json"}
+    assert read_object(prefix / "both.bin")[0] == b"2"
+
+
+def test_output_replaces_only_what_pinembed_wrote(prefix: Address, tmp_path: Path) -> None:
+    folder = made(tmp_path / "out", manifest__json="{}")
+    put_object(prefix / "photo.jpg", b"1")
+    with pytest.raises(OutputExistsError, match="holds objects; wanted a prefix that is empty"):
+        put_folder(folder, prefix)
+    with pytest.raises(OutputExistsError, match=r"that pinembed did not write; there is no pinembed\.json"):
+        put_folder(folder, prefix, overwrite=True)
+    remove_object(prefix / "photo.jpg")
+    put_folder(folder, prefix)
+    put_object(prefix / "photo.jpg", b"1")
+    with pytest.raises(OutputExistsError, match=r"1 object\(s\) that pinembed did not write, such as photo.jpg"):
+        put_folder(folder, prefix, overwrite=True)
+
+
+def test_export_goes_up_and_opens_as_a_source(cli: Cli, shop: Path, prefix: Address, s3: S3Server) -> None:
+    out = f"{prefix}/source"
+    given = ["export", "--table", shop / "db/pins", "--out", out, *flags(s3.options)]
+    first = cli(*given, "--json")
+    assert (first.exit_code, first.json["out"]) == (0, out)
+    assert f"pinembed verify {out}" in cli(*given, "--overwrite").words
+    assert cli(*given).exit_code == 1
+    assert cli("verify", out, *flags(s3.options)).exit_code == 0
+
+    use_storage_options(s3.options)  # those of a command hold no longer than it does
+    with EmbeddingSource.open(out) as source, EmbeddingSource.open(Path(out)) as same:
+        assert len(source.ids) == 24
+        assert (source.folder, source.ids[0] in same.ids) == (same.folder, True)
+
+
+def test_encoder_at_an_address_is_the_encoder_of_the_folder(tiny_encoder: Path, prefix: Address) -> None:
+    for path in tiny_encoder.iterdir():
+        put_object(prefix / "tiny" / path.name, path)
+    there = locate_encoder(f"{prefix}/tiny")
+    assert (there.architecture, there.reference) == ("tiny", f"{prefix}/tiny")
+    assert there.weights is not None
+    assert there.weights.read_bytes() == (tiny_encoder / there.weights.name).read_bytes()
+
+
+def test_error_about_a_fetched_input_names_its_address(prefix: Address) -> None:
+    put_object(prefix / "source/manifest.json", b"{}")
+    with pytest.raises(StoreError, match=f"{prefix}/source is broken"):
+        _break(VerifySettings(folder=Path(f"{prefix}/source")))
+
+
+def _break(settings: VerifySettings) -> None:
+    with local_places(settings) as local:
+        assert local.settings.folder.is_dir()
+        raise StoreError(f"{local.settings.folder} is broken.", remedy="-")
+
+
+def test_home_in_a_store_is_refused() -> None:
+    with (
+        pytest.raises(UsageError, match="home has to be on this machine"),
+        local_places(GenerationsSettings(home=Path("s3://shop/home"))),
+    ):
+        pass
