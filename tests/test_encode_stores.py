@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -363,8 +363,18 @@ def test_shards_that_braces_name_and_that_are_not_there_are_told(run: Run, tars:
 
 
 def test_row_whose_store_does_not_answer_may_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(_: Address) -> Iterator[None]:
+    def away(_: Address) -> None:
         raise StoreError("away", remedy="wait")
 
     monkeypatch.setattr(folders, "look_at", away)
-    assert folders.may_be_there(Address("s3", BUCKET, "a"), "b.jpg")
+    assert folders.Folders(None, {}).may_hold(f"s3://{BUCKET}/a", "b.jpg")
+
+
+def test_prefix_of_which_many_names_are_asked_for_is_listed(prefix: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.jpg", "000.tar"):
+        put_object(prefix / name, b"1")
+    monkeypatch.setattr(folders, "ASKED_ONE_BY_ONE", 2)
+    held = folders.Folders(None, {})
+    names = ("a.jpg", "000.tar/b.jpg", "gone.jpg", "001.tar/b.jpg")
+    for _ in range(2):
+        assert [held.may_hold(str(prefix), name) for name in names] == [True, True, False, False]

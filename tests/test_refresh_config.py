@@ -98,3 +98,21 @@ def test_a_path_may_begin_with_a_home(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_config_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     assert read(tmp_path, "\ufeff" + START).home == tmp_path / "h"
+
+
+def test_images_in_a_store_are_no_folder_of_a_refresh(tmp_path: Path) -> None:
+    config = tmp_path / "CONFIG.toml"
+    config.write_text('home = "home"\nimages = "s3://shop/images"\nencoder = "s3://shop/encoder"\n')
+    with pytest.raises(ConfigError, match="s3://shop/images lies in an object store"):
+        read_config(config)
+
+
+def test_config_from_a_store_names_its_folders_from_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PINEMBED_CACHE", str(tmp_path))
+    config = tmp_path / "fetched" / "a" / "CONFIG.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text('home = "home"\nimages = "/images"\nencoder = "s3://shop/encoder"\n')
+    with pytest.raises(ConfigError, match="home is relative to a CONFIG in an object store"):
+        read_config(config)
+    config.write_text('home = "/home"\nimages = "/images"\nencoder = "s3://shop/encoder"\n')
+    assert read_config(config).encoder == "s3://shop/encoder"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pinembed.catalogue.candidates import NOT_FOUND, UNKNOWN_SIZE, Indices
 from pinembed.catalogue.inputs import Inputs
-from pinembed.encoding.folders import Absence, Folders, absent_link, is_of, may_be_there
+from pinembed.encoding.folders import Absence, Folders, absent_link, is_of
 from pinembed.nouns.item import FileRange, ParquetCell
 from pinembed.stores.address import Place, parse_place
 from pinembed.table.embedding_table import EmbeddingTable
@@ -229,7 +229,7 @@ def _tell_holders(
                 str(image).removeprefix(str(image.path))
             ):
                 own.append(index)
-        elif may_be_there(parse_place(folder), file_name):
+        elif folders.may_hold(folder, file_name):
             taken[index] = parse_place(folder) / file_name
     return own
 
@@ -270,8 +270,8 @@ def _gone(rows: pa.RecordBatch, inputs: Inputs, folders: Folders, spared: Counte
         absence = _absence(inputs, folders, folder, file_name)
         if absence is not None:
             spared[absence] += 1
-        elif (folder in inputs.folders and inputs.would_have_seen(file_name)) or not may_be_there(
-            parse_place(folder), file_name
+        elif (folder in inputs.folders and inputs.would_have_seen(file_name)) or not folders.may_hold(
+            folder, file_name
         ):
             gone.append(item_id)
     return gone

@@ -16,11 +16,12 @@ from pinembed.catalogue.shards import PARQUET, TAR
 from pinembed.errors import StoreError
 from pinembed.machine import disk_of, mtime_ns_of
 from pinembed.nouns.item import FileRange, Locator, ParquetCell, StagedRange, Unread
-from pinembed.stores.address import Address, Place, is_address, parse_place
-from pinembed.stores.objects import is_prefix, look_at
+from pinembed.stores.address import Address, is_address, parse_place
+from pinembed.stores.objects import is_prefix, list_objects, look_at
 from pinembed.table.embedding_table import EmbeddingTable
 
 SHARD_SUFFIXES = (TAR, PARQUET)
+ASKED_ONE_BY_ONE = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +57,7 @@ class Folders:
         }
         without = _without_their_files(table, moved) if table is not None and moved else ()
         self._absences: dict[str, Absence | None] = {folder: _on_other_disk(folder) for folder in without}
+        self._stored: dict[Address, _StoredNames] = {}
 
     def absence(self, folder: str) -> Absence | None:
         """Of a whole folder; None where it is there."""
@@ -63,9 +65,43 @@ class Folders:
             self._absences[folder] = _missing(folder) if _is_missing_or_empty(folder) else None
         return self._absences[folder]
 
+    def may_hold(self, folder: str, file_name: str) -> bool:
+        """Whether a file exists, or the tar or Parquet file in which it was: only a run over that one can tell."""
+        place = parse_place(folder)
+        if isinstance(place, Path):
+            return may_be_there(place, file_name)
+        names = self._stored.setdefault(place, _StoredNames(place))
+        try:
+            shards = (
+                parent.as_posix() for parent in PurePosixPath(file_name).parents if parent.suffix in SHARD_SUFFIXES
+            )
+            return any(map(names.has, (file_name, *shards)))
+        except StoreError:  # who may not look cannot say that it is gone
+            return True
+
     def is_on_other_disk(self, folder: str) -> bool:
         """Whether the folder is there, but on another disk than before."""
         return self.absence(folder) == _on_other_disk(folder)
+
+
+class _StoredNames:
+    """Which objects lie below a prefix: asked for one by one at first, and listed where many are asked for."""
+
+    def __init__(self, prefix: Address) -> None:
+        self._prefix = prefix
+        self._asked = 0
+        self._listed: frozenset[str] | None = None
+
+    def has(self, name: str) -> bool:
+        """Whether there is one of this name.
+
+        Raises:
+            StoreError: the store cannot be asked.
+        """
+        self._asked += 1
+        if self._listed is None and self._asked > ASKED_ONE_BY_ONE:
+            self._listed = frozenset(found.address.relative_to(self._prefix) for found in list_objects(self._prefix))
+        return look_at(self._prefix / name) is not None if self._listed is None else name in self._listed
 
 
 def _missing(folder: str) -> Absence:
@@ -143,21 +179,11 @@ def is_of(folder: str, file_name: str, image: Locator) -> bool:
     return False
 
 
-def may_be_there(folder: Place, file_name: str) -> bool:
+def may_be_there(folder: Path, file_name: str) -> bool:
     """Whether the file exists, or the tar or Parquet file in which it was: only a run over that one can tell."""
-    if isinstance(folder, Address):
-        return _may_be_stored(folder / file_name, folder)
     try:
         return (folder / file_name).exists() or shard_of(folder, file_name) is not None
     except OSError:  # who may not look cannot say that it is gone
-        return True
-
-
-def _may_be_stored(address: Address, folder: Address) -> bool:
-    shards = [parent for parent in address.parents if parent.suffix in SHARD_SUFFIXES and folder in parent.parents]
-    try:
-        return any(look_at(place) is not None for place in [address, *shards])
-    except StoreError:
         return True
 
 

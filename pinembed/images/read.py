@@ -21,7 +21,7 @@ from pinembed.images.remote import image_error, is_remote, read_remote
 from pinembed.images.shard_file import opened_parquet, opened_tar
 from pinembed.machine import mtime_ns_of
 from pinembed.nouns.item import FileRange, Locator, ParquetCell, StagedRange, Unread, tar_name
-from pinembed.stores.address import Address, Place
+from pinembed.stores.address import Address, Place, parse_place
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -235,6 +235,7 @@ def locate_image(path: Place) -> Locator:
     Raises:
         ImageError: the tar or Parquet file does not hold it, or cannot be read.
     """
+    path = parse_place(path)  # a Path that was made of a row's address
     parents: Iterable[Place] = path.parents
     shard = next(filter(_may_be_shard, parents), None)
     if shard is None or shard.suffix.lower() not in _FINDERS:

@@ -27,6 +27,7 @@ GAP_BYTES = 1 << 20  # that is read for nothing rather than asking once more
 AT_ONCE = 32  # loose objects, and values of Parquet columns
 AHEAD = 2  # batches that wait for the workers
 _POLL_S = 0.2
+CLOSE_S = 5.0
 
 
 @dataclass(kw_only=True, slots=True)
@@ -80,7 +81,7 @@ class Staging:
         """End the thread and remove its files."""
         self._closing.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(CLOSE_S)  # a request that hangs ends with the process
         if self._folder is not None:
             self._folder.cleanup()
 

@@ -26,6 +26,8 @@ from pinembed.settings.model import AlignSettings
 from pinembed.settings.option import Option, PythonOnly
 from pinembed.settings.source import ExportSettings
 from pinembed.settings.training import EvaluateSettings, FinetuneSettings
+from pinembed.stores.address import is_address
+from pinembed.stores.fetch import is_fetched, local_copy
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -168,11 +170,14 @@ def read_config(path: Path) -> RefreshConfig:
     folder = path.absolute().parent
     found = _section(RefreshConfig, stored, place=str(path), folder=folder)
     model = None if found.model is None else _beside(folder, found.model)
+    model = str(local_copy(model)) if model is not None and is_address(model) else model
     return dataclasses.replace(found, encoder=_beside(folder, found.encoder), model=model)
 
 
 def _beside(folder: Path, reference: str) -> str:
     """A reference that is a folder beside CONFIG, as its path; any other as it is."""
+    if is_address(reference):
+        return reference
     path = _path(folder, reference)
     return str(path) if path.is_dir() else reference
 
@@ -182,7 +187,18 @@ def _path(folder: Path, written: str) -> Path:
 
     Raises:
         UsageError: nobody has that home.
+        ConfigError: it lies in an object store, or is relative to a CONFIG that does.
     """
+    if is_address(written):
+        raise ConfigError(
+            f"{written} lies in an object store; a home and its images have to be folders of this machine.",
+            remedy="Give a path, such as of a mount; `encode`, `finetune` and the others by themselves take addresses.",
+        )
+    if is_fetched(folder) and not written.startswith(("/", "~")):
+        raise ConfigError(
+            f"{written} is relative to a CONFIG in an object store; wanted a path from / on.",
+            remedy="Write the path out, or bring CONFIG to this machine.",
+        )
     found = os.path.expanduser(written)  # noqa: PTH111  (it leaves what is no home as it is)
     refuse_unknown_home(found)
     return folder / found

@@ -61,6 +61,11 @@ def local_copy(place: str | Path | Address) -> Path:
     return copy
 
 
+def is_fetched(folder: Path) -> bool:
+    """Whether a folder holds a copy of what lies at an address."""
+    return folder.is_relative_to(cache_folder().absolute() / FETCHED)
+
+
 def _objects_at(address: Address) -> list[StoredObject]:
     """The object itself, or all that lie below; sorted."""
     found = look_at(address) if address.key else None
