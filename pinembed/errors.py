@@ -21,6 +21,17 @@ class PinembedError(Exception):
         self.message = message
         self.remedy = remedy
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """So that a worker on another machine can hand it on, with all that it says."""
+        return _remade, (type(self), self.args, self.__dict__)
+
+
+def _remade(kind: type[PinembedError], args: tuple[object, ...], state: dict[str, object]) -> PinembedError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
 
 class UsageError(PinembedError):
     """A flag or argument has a value that cannot be meant: an unknown column, split, format."""
@@ -72,6 +83,10 @@ class GateError(PinembedError):
     """The gate kept the champion."""
 
     exit_code = 4
+
+
+class EngineError(PinembedError):
+    """The cluster that encodes cannot be reached, or its workers die."""
 
 
 class TableError(PinembedError):

@@ -13,8 +13,9 @@ from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
 from pinembed.reports.taste import TasteUpdateReport
 from pinembed.settings.taste import TasteUpdateSettings
 from pinembed.table.embedding_table import EmbeddingTable
+from pinembed.table.rows import EmbeddingRow
 from pinembed.table.side_tables import FailureTable
-from pinembed.table.writer import EmbeddingRow, TableWriter
+from pinembed.table.writer import TableWriter
 from pinembed.taste.event import Event
 from pinembed.taste.shoppers import write_events
 

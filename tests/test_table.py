@@ -17,9 +17,10 @@ from pinembed.table import upkeep
 from pinembed.table.address import parse_address
 from pinembed.table.embedding_table import SCORE, EmbeddingTable
 from pinembed.table.lock import lease_place
+from pinembed.table.rows import EmbeddingRow
 from pinembed.table.side_tables import FailureTable, SideTable
 from pinembed.table.upkeep import index_if_large, tidy
-from pinembed.table.writer import EmbeddingRow, TableWriter
+from pinembed.table.writer import TableWriter
 
 SPEC = EncoderSpec(
     architecture="tiny",

@@ -155,7 +155,10 @@ class Candidates(Sequence[Candidate]):
 
     def without(self, indices: Iterable[int]) -> Candidates:
         """All but those."""
-        kept = np.delete(np.arange(len(self)), list(indices))
+        return self.take(np.delete(np.arange(len(self)), list(indices)))
+
+    def take(self, kept: Indices) -> Candidates:
+        """The candidates at these indices alone, in this order, with nothing of the others."""
         names = self.names.take(kept)
         return replace(
             self,
@@ -169,12 +172,22 @@ class Candidates(Sequence[Candidate]):
             else [self.images[index] for index in kept.tolist()],
         )
 
+    def with_absolute_paths(self) -> Candidates:
+        """The same, for a process that works in another folder."""
+        if isinstance(self.images, Path):
+            return replace(self, images=self.images.absolute())
+        return replace(self, images=[_absolute(image) for image in self.images])
+
     def _image(self, index: int, name: str) -> Locator:
         return self.images / name if isinstance(self.images, Path | Address) else self.images[index]
 
     @cached_property
     def _index(self) -> IdIndex:
         return IdIndex(self.ids)
+
+
+def _absolute(image: Locator) -> Locator:
+    return image.absolute() if isinstance(image, Path) else replace(image, path=image.path.absolute())
 
 
 class TextColumn:

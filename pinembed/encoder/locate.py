@@ -114,6 +114,16 @@ class EncoderFiles:
         return self.kept_dims or self.tower_dim
 
 
+def with_absolute_paths(files: EncoderFiles) -> EncoderFiles:
+    """The same files, as another process finds them that works in another folder."""
+    return dataclasses.replace(
+        files,
+        weights=None if files.weights is None else files.weights.absolute(),
+        tokenizer=tuple(path.absolute() for path in files.tokenizer),
+        folder=None if files.folder is None else files.folder.absolute(),
+    )
+
+
 def keep_dims(files: EncoderFiles, dims: int | None) -> EncoderFiles:
     """The encoder whose embeddings are the first `dims` floats, of norm 1 again; None keeps all.
 

@@ -49,6 +49,13 @@ class ContentHashes:
         first, end = np.searchsorted(self._size_bytes, [size_bytes, size_bytes + 1])
         return sorted({digest.tobytes().hex() for digest in self._digests[first:end]})
 
+    def of_sizes(self, sizes_bytes: NDArray[np.int64]) -> ContentHashes:
+        """Those of all contents of these sizes, which are sorted."""
+        first, end = (np.searchsorted(self._size_bytes, sizes_bytes, side=side) for side in ("left", "right"))
+        places = [np.arange(start, stop) for start, stop in zip(first, end, strict=True) if start < stop]
+        at = np.concatenate(places) if places else np.empty(0, dtype=np.int64)
+        return ContentHashes([(self._size_bytes[at], self._digests[at])])
+
     def has(self, sha256: str, size_bytes: int) -> bool:
         """Whether a row holds this content."""
         first, end = np.searchsorted(self._size_bytes, [size_bytes, size_bytes + 1])
@@ -76,6 +83,13 @@ class StoredItems:
     def has(self, indices: Indices) -> NDArray[np.bool_]:
         """Which of the candidates have a row here."""
         return np.isin(indices, self._indices, assume_unique=True)
+
+    def part(self, indices: Indices) -> StoredItems:
+        """Those of some candidates, which are sorted, by their ranks among these."""
+        first, end = np.searchsorted(self._indices, [indices[0], indices[-1] + 1]) if len(indices) else (0, 0)
+        at = first + np.flatnonzero(np.isin(self._indices[first:end], indices, assume_unique=True))
+        ranks = np.searchsorted(indices, self._indices[at])
+        return StoredItems([(ranks, self._size_bytes[at], self._digests[at])])
 
     def of(self, index: int) -> tuple[str, int] | None:
         """sha256 and size_bytes of what is stored of a candidate; None where nothing is."""

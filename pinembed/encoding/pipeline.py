@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from pinembed.nouns.failure import Failure
 from pinembed.nouns.item import Candidate
 from pinembed.nouns.progress import Progress, Stop
 from pinembed.nouns.run_record import Counts
-from pinembed.table.writer import EmbeddingRow, TableWriter
+from pinembed.table.rows import EmbeddingRow
 
 GONE = {"missing_file", "unreadable"}  # reasons that a lost disk has as well
 MAX_WAITING = 512  # copies that wait behind a batch
@@ -71,6 +71,16 @@ class InFlightBatch:
     done_s: float | None = None
 
 
+class RowTaker(Protocol):
+    """What the pipeline gives its rows and failures to."""
+
+    def add(self, row: EmbeddingRow) -> None:
+        """Take a row."""
+
+    def fail(self, failure: Failure) -> None:
+        """Take a failure."""
+
+
 class EncodePipeline:
     """One run of the pipeline over a plan.
 
@@ -82,12 +92,12 @@ class EncodePipeline:
     Args:
         plan: what to load.
         counters: to count in.
-        writer: of the table.
+        writer: takes the rows.
         dims: floats to keep of each embedding.
         progress: is told of every item.
     """
 
-    def __init__(self, plan: Plan, *, counters: Counters, writer: TableWriter, dims: int, progress: Progress) -> None:
+    def __init__(self, plan: Plan, *, counters: Counters, writer: RowTaker, dims: int, progress: Progress) -> None:
         self.counters = counters
         self._plan = plan
         self._inputs = plan.inputs

@@ -21,7 +21,7 @@ from pinembed.nouns.failure import Failure
 from pinembed.nouns.item import Candidate
 from pinembed.stores.address import Place
 from pinembed.table.embedding_table import EmbeddingTable
-from pinembed.table.writer import EmbeddingRow
+from pinembed.table.rows import EmbeddingRow
 
 OF_THE_MOMENT = {"missing_file", "unreadable", "changed_while_read", "needs_heif"}
 PRUNE_LIMIT = 5  # --prune takes out at most one row in five without --force

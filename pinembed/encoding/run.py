@@ -1,121 +1,45 @@
-"""The steps of one run: plan, carry out, keep the table in order, report; and its record in the runs table."""
+"""The steps of one run: plan, carry out, keep the table in order, report."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-import socket
 import time
-import uuid
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
-from datetime import datetime, timezone
+from contextlib import nullcontext
 
 import pyarrow as pa
 
 from pinembed.catalogue.candidates import NOT_FOUND
 from pinembed.catalogue.inputs import Inputs
+from pinembed.encoder.backends.probe import REFERENCE
+from pinembed.encoder.locate import with_absolute_paths
 from pinembed.encoding.folders import Folders
+from pinembed.encoding.history import RunHistory
 from pinembed.encoding.pipeline import Counters, EncodePipeline
 from pinembed.encoding.plan import Plan, make_plan
 from pinembed.encoding.run_backend import BackendOfRun, sample_pixels
+from pinembed.encoding.shards.choose import engine_of
+from pinembed.encoding.shards.epoch import Epochs
+from pinembed.encoding.shards.run import ShardRun
+from pinembed.encoding.shards.worker import ShardWork
 from pinembed.encoding.target import EncodeTarget
-from pinembed.errors import PinembedError, StoppedError, TableError
 from pinembed.fusion.item_fuser import ItemFuser
 from pinembed.images.loading import WorkerSetup
-from pinembed.images.pool import LoadingPool
+from pinembed.images.pool import LOADED_AHEAD, LoadingPool
 from pinembed.machine import usable_cores
 from pinembed.nouns.progress import Progress, Stop
-from pinembed.nouns.run_record import DONE, FAILED, STOPPED, TOO_MANY_FAILURES, Counts, RunRecord
 from pinembed.reports.encode import EncodeReport, EncodeStages
 from pinembed.settings.encoding import EncodeSettings
 from pinembed.stores.address import absolute_place
+from pinembed.stores.options import storage_options
 from pinembed.table.columns import as_stored, fit_columns
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.quality_tables import MeasureTable
 from pinembed.table.side_tables import Tables
 from pinembed.table.upkeep import index_if_large, tidy
 from pinembed.table.writer import TableWriter
-from pinembed.version import __version__
 
-LOADED_AHEAD = 128  # images; at 224 px they are 20 MB, and what is decoded while the encoder opens
 SHOWN_FAILURES = 20
-
-
-class RunHistory:
-    """The record of one run; the caller holds the run lock.
-
-    Args:
-        settings: what was asked for.
-        target: where it goes.
-        tables: that it is about.
-
-    Attributes:
-        counts: what the run has done so far, so that one that is stopped can tell.
-    """
-
-    def __init__(self, settings: EncodeSettings, target: EncodeTarget, tables: Tables) -> None:
-        self.counts = Counts()
-        self._tables = tables
-        self._started_s = time.perf_counter()
-        self._has_begun = False
-        self._run = RunRecord(
-            run=uuid.uuid4().hex,
-            started_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            version=__version__,
-            images=absolute_place(settings.images),
-            fingerprint=target.spec.fingerprint,
-            reduced_decode=settings.reduced_decode,
-        )
-
-    @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Note the run from here on, and the error that ends it; a first run that fails early leaves nothing behind.
-
-        Raises:
-            TableError: the table cannot be written.
-        """
-        if self._tables.embeddings is not None:
-            self.begin()
-        try:
-            yield
-        except StoppedError as error:
-            self._give_up(dataclasses.replace(self._run, ending=STOPPED, message=error.message, counts=self.counts))
-            raise
-        except PinembedError as error:
-            self._give_up(dataclasses.replace(self._run, ending=FAILED, message=error.message))
-            raise
-
-    def begin(self) -> None:
-        """Write down that the run has begun, once.
-
-        Raises:
-            TableError: the table cannot be written.
-        """
-        if not self._has_begun:
-            self._has_begun = True
-            self._tables.runs.begin(self._run)
-
-    def finish(self, run: EncodeRun, report: EncodeReport) -> None:
-        """Write down what the run did, and on which disk it found its folder.
-
-        Raises:
-            TableError: the table cannot be written.
-        """
-        ending = TOO_MANY_FAILURES if report.exit_code else DONE
-        ended = dataclasses.replace(self._run, ending=ending, backend=report.backend, counts=report.counts)
-        self._end(dataclasses.replace(ended, folder=run.inputs.folder, disk=run.disk))
-
-    def _give_up(self, run: RunRecord) -> None:
-        with suppress(TableError):  # what ended the run is what the user should hear of
-            self._end(run)
-
-    def _end(self, run: RunRecord) -> None:
-        if self._has_begun:
-            self._tables.runs.end(dataclasses.replace(run, seconds=time.perf_counter() - self._started_s))
 
 
 class EncodeRun:
@@ -146,6 +70,8 @@ class EncodeRun:
         self.disk: int | None = None
         self._notes: list[str] = []
         self._backend: BackendOfRun | None = None  # where there is nothing to write, none is looked for
+        self._computed_by = ""  # the workers of an engine
+        self._engine_s = 0.0  # until they could be asked
 
     def _note(self, sentence: str) -> None:
         """Tell a person, now and in the report."""
@@ -209,7 +135,8 @@ class EncodeRun:
         # after the other, because what is measured wants the machine for itself (`_write` begins the pool then).
         with stop.deferred():
             backend = self._backend = self._new_backend(len(plan.load))
-            with self._pool() if len(plan.load) else nullcontext() as pool:
+            is_local = len(plan.load) and not self.settings.is_in_shards
+            with self._pool() if is_local else nullcontext() as pool:
                 if pool is not None and not backend.calibration_images:
                     pool.begin(plan.requests(is_measured=self.settings.measure))
                     backend.open_ahead()
@@ -238,7 +165,7 @@ class EncodeRun:
             stages=EncodeStages(
                 scan=scan_s,
                 decode=counters.decode_s,
-                load=backend.load_s if backend else 0.0,
+                load=self._engine_s + (backend.load_s if backend else 0.0),
                 calibrate=backend.calibrate_s if backend else 0.0,
                 encode=counters.encode_s,
                 wait=counters.wait_s,
@@ -247,7 +174,7 @@ class EncodeRun:
             failures=dict(sorted(Counter(failure.reason for failure in failures).items())),
             failed_images=tuple(failures[:SHOWN_FAILURES]),
             not_retried=len(plan.not_retried),
-            backend=backend.name if backend else "",
+            backend=self._computed_by or (backend.name if backend else ""),
             dry_run=self.settings.dry_run,
             max_failure_rate=self.settings.max_failure_rate,
             notes=tuple(self._notes),
@@ -279,15 +206,8 @@ class EncodeRun:
         self, plan: Plan, table: EmbeddingTable, pool: LoadingPool | None, backend: BackendOfRun, stop: Stop
     ) -> None:
         """The pipeline, with everything committed at its end, also at an early one."""
-        wanted, counters, fuser = self.settings, self.counters, self._fuser()
-        writer = TableWriter(
-            table,
-            self.tables.failures,
-            commit_rows=wanted.commit_rows,
-            commit_s=wanted.commit_s,
-            measures=MeasureTable(table.address) if wanted.measure else None,
-            fuse=fuser,
-        )
+        counters, fuser = self.counters, self._fuser()
+        writer = self._writer(table, fuser)
         pipeline = EncodePipeline(
             plan, counters=counters, writer=writer, dims=self.target.spec.dim, progress=self.progress
         )
@@ -295,13 +215,16 @@ class EncodeRun:
             for failure in plan.failures:
                 writer.fail(failure)
             pipeline.rewrite()
-            if pool is not None and backend.calibration_images:
+            if len(plan.load) and backend.calibration_images:
                 self._calibrate(backend, plan, stop)
-                pool.begin(plan.requests(is_measured=self.settings.measure))
+                if pool is not None:
+                    pool.begin(plan.requests(is_measured=self.settings.measure))
             begun_s, calibrated_s = time.perf_counter(), backend.calibrate_s
             was_stopped = stop.requested and backend.calibration_images > 0  # nothing is chosen
             if pool is not None and not was_stopped:
                 pipeline.load_and_encode(pool, backend, stop)
+            elif len(plan.load) and not was_stopped:
+                begun_s += self._encode_in_shards(plan, table, writer, backend, stop)
         finally:
             writer.flush()
         text_s = 0.0
@@ -314,6 +237,50 @@ class EncodeRun:
         # without what the first batch waited for: opening the encoder, and measuring again one that opens no more
         not_pipeline_s = backend.waited_s + backend.calibrate_s - calibrated_s
         counters.pipeline_s = time.perf_counter() - (counters.first_s or begun_s) - not_pipeline_s
+
+    def _writer(self, table: EmbeddingTable, fuser: ItemFuser | None) -> TableWriter:
+        wanted = self.settings
+        return TableWriter(
+            table,
+            self.tables.failures,
+            commit_rows=wanted.commit_rows,
+            commit_s=wanted.commit_s,
+            measures=MeasureTable(table.address) if wanted.measure else None,
+            fuse=fuser,
+        )
+
+    def _encode_in_shards(
+        self, plan: Plan, table: EmbeddingTable, writer: TableWriter, backend: BackendOfRun, stop: Stop
+    ) -> float:
+        """The plan's images, by the workers of an engine; seconds that the engine took to start."""
+        writer.flush()  # so that copies find what is rewritten
+        epochs, started_s = Epochs(table.address), time.perf_counter()
+        work = ShardWork(
+            settings=self.settings,
+            files=with_absolute_paths(self.target.files),
+            spec=self.target.spec,
+            tower_fingerprint=self._tower_fingerprint(),
+            backend=backend.chosen or REFERENCE,
+            epoch=epochs.open_next(),
+            threads=self.settings.threads_per_worker,
+            storage=storage_options(),
+        )
+        with engine_of(work) as engine:
+            self._engine_s = time.perf_counter() - started_s
+            run = ShardRun(
+                plan,
+                epoch=work.epoch,
+                table=table,
+                failures=self.tables.failures,
+                writer=writer,
+                counters=self.counters,
+                commit_s=self.settings.commit_s,
+                progress=self.progress,
+            )
+            self._computed_by = run.go(engine, stop, shard_images=self.settings.shard_images)
+            if not stop.requested:  # else a receipt may still come, which the next run adopts
+                epochs.close()
+        return self._engine_s
 
     def _calibrate(self, backend: BackendOfRun, plan: Plan, stop: Stop) -> None:
         """Choose the backend by measurement, before the pipeline begins."""

@@ -59,6 +59,8 @@ class BackendOfRun:
         batch_size: images at once; None chooses by device.
         images: how many there may be to encode.
         progress: is told what was measured.
+        cores: that it computes on; None for all that this process may use.
+        pinned: what another run or process has chosen, which is not chosen again; None chooses.
 
     Attributes:
         batch_size: images at once.
@@ -81,6 +83,8 @@ class BackendOfRun:
         batch_size: int | None,
         images: int,
         progress: Progress,
+        cores: int | None = None,
+        pinned: str | None = None,
     ) -> None:
         self.load_s = 0.0
         self.waited_s = 0.0
@@ -95,13 +99,14 @@ class BackendOfRun:
             fingerprint=fingerprint,
             device=resolved,
             batch_size=self.batch_size,
-            cores=usable_cores(),
+            cores=cores or usable_cores(),
             images=images,
         )
         self._progress = progress
+        self._is_pinned = pinned is not None
         self._backend: ImageBackend | None = None
         self._opening: Future[ImageBackend] | None = None
-        self._chosen = self._choice.known()
+        self._chosen = pinned or self._choice.known()
         if self._chosen is None and name == "auto" and images < CALIBRATE_FROM_IMAGES:
             self._chosen = REFERENCE
 
@@ -109,6 +114,11 @@ class BackendOfRun:
     def name(self) -> str:
         """What computes; empty before the first batch."""
         return self._backend.name if self._backend is not None else ""
+
+    @property
+    def chosen(self) -> str | None:
+        """What will compute, for others to be pinned to; None where that has to be measured."""
+        return self._chosen
 
     @property
     def calibration_images(self) -> int:
@@ -164,7 +174,7 @@ class BackendOfRun:
         try:
             return self._opening.result()
         except EncoderError as error:
-            if self._chosen == REFERENCE:
+            if self._chosen == REFERENCE or self._is_pinned:
                 raise
             self._progress.say(f"{self._chosen} cannot be opened any more ({error.message}); measuring again")
             self.calibrate(pixels_BCHW)
@@ -177,6 +187,6 @@ class BackendOfRun:
     def _open(self, name: str) -> ImageBackend:
         started_s = time.perf_counter()
         try:
-            return self._choice.open(name)
+            return self._choice.open_here(name) if self._is_pinned else self._choice.open(name)
         finally:
             self.load_s += time.perf_counter() - started_s

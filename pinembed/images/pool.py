@@ -31,6 +31,7 @@ Answer = tuple[int, LoadedImage | Failure]
 """The index of a request, and the image, or why there is none."""
 WORKER = "pinembed.images.worker"
 ASKED_AT_ONCE = 3  # requests that a worker holds, so that it never waits for the next one
+LOADED_AHEAD = 128  # images; at 224 px they are 20 MB, and what is decoded while the encoder opens
 _POLL_S = 0.2
 
 
@@ -100,7 +101,8 @@ class LoadingPool:
         return self.answers()
 
     def begin(self, requests: Iterable[LoadRequest]) -> None:
-        """Let the workers start, and load ahead as far as there is room; call it once."""
+        """Let the workers start, and load ahead as far as there is room; again only when all answers were taken."""
+        self._staging.close()
         self._staging = Staging(requests)
         self._requests = iter(self._staging)
         self._feeding = [self._threads.submit(self._feed, worker) for worker in self._workers]

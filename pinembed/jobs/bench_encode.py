@@ -15,11 +15,10 @@ from pinembed.catalogue.files import ScannedFile, no_image_in, scan_images
 from pinembed.encoder.backends.choose import BackendChoice
 from pinembed.encoder.backends.probe import EVERY
 from pinembed.encoder.locate import encoder_spec, locate_encoder
-from pinembed.encoding.run import LOADED_AHEAD
 from pinembed.encoding.run_backend import BATCH_SIZES
 from pinembed.errors import DataError
 from pinembed.images.loading import LoadedImage, LoadRequest, WorkerSetup
-from pinembed.images.pool import LoadingPool
+from pinembed.images.pool import LOADED_AHEAD, LoadingPool
 from pinembed.jobs.encode import encode
 from pinembed.machine import device_name, usable_cores
 from pinembed.nouns.encoder_spec import Preprocessing
@@ -59,7 +58,7 @@ def bench_encode(
     if stop is not None:
         stop.check()
     best = next(speed for speed in speeds if speed.backend == choice.settle(speeds))
-    images_per_s, stored = _end_to_end(chosen, settings.encoder, settings.device, size, progress, stop)
+    images_per_s, stored, row_bytes = _end_to_end(chosen, settings.encoder, settings.device, size, progress, stop)
     alone = (1 / decode_images_per_s, 1 / best.images_per_s)
     return BenchEncodeReport(
         encoder=files.architecture,
@@ -74,6 +73,8 @@ def bench_encode(
         limit_images_per_s=1 / (sum(alone) if on == "cpu" else max(alone)),
         images_per_s=images_per_s,
         stored_images=stored,
+        price_per_hour=settings.price_per_hour,
+        row_bytes=row_bytes,
     )
 
 
@@ -111,8 +112,8 @@ def _decode(
 
 def _end_to_end(
     files: Sequence[ScannedFile], encoder: str, device: str, batch_size: int, progress: Progress, stop: Stop | None
-) -> tuple[float, int]:
-    """Images by second from files to committed rows, in a table that is thrown away."""
+) -> tuple[float, int, float]:
+    """Images by second from files to committed rows, their number, and bytes of each on the disk; all thrown away."""
     with tempfile.TemporaryDirectory(prefix="pinembed-bench-") as made:
         folder = Path(made) / "images"
         folder.mkdir()
@@ -123,4 +124,6 @@ def _end_to_end(
             images=folder, table=table, encoder=encoder, device=device, batch_size=batch_size, max_failure_rate=1.0
         )
         report = encode(asked, progress=progress, stop=stop)
-    return report.images_per_s, report.counts.encoded
+        stored = report.counts.rows or 0
+        size_bytes = sum(path.stat().st_size for path in Path(f"{table}.lance/data").rglob("*.lance"))
+    return report.images_per_s, report.counts.encoded, size_bytes / stored if stored else 0.0

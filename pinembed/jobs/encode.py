@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 
 from pinembed.catalogue.inputs import Inputs, find_inputs
-from pinembed.encoding.run import EncodeRun, RunHistory
+from pinembed.encoding.history import RunHistory
+from pinembed.encoding.run import EncodeRun
+from pinembed.encoding.shards.adopt import adopt_left_over
 from pinembed.encoding.target import choose_target
 from pinembed.nouns.progress import SILENT, Progress, Stop
 from pinembed.reports.encode import EncodeReport
@@ -48,13 +50,15 @@ def encode(settings: EncodeSettings, *, progress: Progress = SILENT, stop: Stop 
     with run_lock(target.address):
         tables.catch_up()
         with history.kept():
+            if rows := adopt_left_over(tables):
+                progress.say(f"{rows} row(s) of a run that ended early came into the table from its workers' receipts.")
             run = EncodeRun(settings, target, inputs or _inputs(settings, tables), tables, progress)
             history.counts = run.counters.counts
             plan = run.plan()
             scan_s = time.perf_counter() - started_s
             run.carry_out(plan, history, stop or Stop())
             report = run.report(plan, scan_s=scan_s, seconds=time.perf_counter() - started_s)
-            history.finish(run, report)
+            history.finish(report, folder=run.inputs.folder, disk=run.disk)
     return report
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, get_args
 
 from pinembed.errors import UsageError
 from pinembed.settings.option import (
+    ENGINE,
     INPUTS,
     PUT,
     RUN,
@@ -28,6 +29,7 @@ from pinembed.settings.option import (
 
 IMAGE_LIMIT_S = 60.0
 StoredDtype = Literal["fp16", "fp32"]
+EngineName = Literal["local", "ray"]
 COLUMN_TYPES = ("text", "int", "float", "bool", "date", "timestamp")
 OTHER_NAMES = {
     **dict.fromkeys(("string", "str"), "text"),
@@ -159,6 +161,44 @@ class EncodeSettings:
     ] = False
     device: DeviceOption = "auto"
     batch_size: BatchSizeOption = None
+    engine: Annotated[
+        EngineName,
+        Option(
+            "local encodes in this process. ray encodes in shards on a Ray cluster, whose machines see images, encoder "
+            "and table under the same paths; it needs the extra ray.",
+            panel=ENGINE,
+        ),
+    ] = "local"
+    address: Annotated[
+        str | None,
+        Option(
+            "Of the Ray cluster: HOST:PORT or auto. By default RAY_ADDRESS, or without it a cluster of this machine "
+            "alone, which ends with the run.",
+            panel=ENGINE,
+        ),
+    ] = None
+    engine_workers: Annotated[
+        int | None,
+        Option(
+            "Processes of the cluster that encode.",
+            flags=("--workers",),
+            min=1,
+            shown_default="as many as its cores or GPUs allow",
+            panel=ENGINE,
+        ),
+    ] = None
+    threads_per_worker: Annotated[
+        int, Option("Threads that each of them decodes and computes with.", min=1, panel=ENGINE)
+    ] = 1
+    shard_images: Annotated[
+        int | None,
+        Option(
+            "Images of a shard, which is one fragment of the table and what the death of a worker costs at most. By "
+            "default about five minutes of work with ray; local has no shards then, and commits every 20 seconds.",
+            min=1,
+            panel=ENGINE,
+        ),
+    ] = None
     workers: Annotated[int | None, PythonOnly("Processes that decode; None takes one for each CPU core.")] = None
     image_limit_s: Annotated[float, PythonOnly("Time limit for reading and decoding one image.")] = IMAGE_LIMIT_S
     commit_rows: Annotated[int, PythonOnly("Commit after this many rows, or after commit_s.")] = 4096
@@ -176,6 +216,26 @@ class EncodeSettings:
                 remedy="0.05 ends the run with exit code 3 when more than 5 % of the images failed.",
             )
         _ = self.column_types
+        self._check_engine()
+
+    def _check_engine(self) -> None:
+        if self.engine not in get_args(EngineName):
+            raise UsageError(
+                f"--engine {self.engine} is unknown; wanted {' or '.join(get_args(EngineName))}.",
+                remedy="Give one of them.",
+            )
+        of_ray = {"--address": self.address, "--workers": self.engine_workers}
+        given = [flag for flag, value in of_ray.items() if value is not None]
+        if self.engine == "local" and given:
+            raise UsageError(
+                f"{' and '.join(given)} go(es) with --engine ray; this run's engine is local.",
+                remedy="Add --engine ray, or leave it out.",
+            )
+
+    @property
+    def is_in_shards(self) -> bool:
+        """Whether images are encoded in shards with receipts."""
+        return self.engine != "local" or self.shard_images is not None
 
     @property
     def column_types(self) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Annotated, TypeVar, get_type_hints
 
 Settings = TypeVar("Settings")
 INPUTS, ITEMS, STORAGE = "Inputs", "What an item says", "Storage"
-RUN, TRAINING, SPEED = "The run", "Training", "Speed"
+RUN, TRAINING, SPEED, ENGINE = "The run", "Training", "Speed", "Engine"
 """Headings under which the help of a command with many options sets them."""
 FETCHED, PUT, STREAMED, REFUSED = "fetched", "put up", "read where it lies", "on this machine alone"
 """What becomes of a path that is an address in an object store."""

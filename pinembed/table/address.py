@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pinembed.errors import TableError, UsageError
@@ -59,6 +59,11 @@ class TableAddress:
     def storage_options(self) -> dict[str, str] | None:
         """How Lance reaches it; None where it is a folder."""
         return None if self.folder is not None else storage_options()
+
+    @property
+    def absolute(self) -> TableAddress:
+        """The same, for a process that works in another folder."""
+        return self if self.folder is None else replace(self, database=str(Path(self.database).absolute()))
 
     def beside(self, suffix: str) -> TableAddress:
         """The table beside this one whose name ends so."""

@@ -55,7 +55,7 @@ class MeasureTable(SideTable):
         Raises:
             TableError: the table cannot be written.
         """
-        self.upsert([_record(sha256, found) for sha256, found in measures.items()])
+        self.upsert_rows(measured_rows(measures))
 
     def mark_compared(self, rows: pa.Table, version: int) -> None:
         """Store that rows of this table were compared with all others.
@@ -67,6 +67,11 @@ class MeasureTable(SideTable):
         self.upsert_rows(
             rows.set_column(rows.schema.get_field_index(COMPARED), MEASURES_SCHEMA.field(COMPARED), marked)
         )
+
+
+def measured_rows(measures: Mapping[str, ImageMeasures]) -> pa.Table:
+    """Measures by content as the measures table stores them."""
+    return pa.Table.from_pylist([_record(*of_content) for of_content in measures.items()], schema=MEASURES_SCHEMA)
 
 
 def _record(sha256: str, measures: ImageMeasures) -> dict[str, object]:

@@ -29,6 +29,7 @@ from pinembed.encoder.backends.probe import (
     PACKAGES,
     REFERENCE,
     Probe,
+    convert,
     file_of,
     is_converted,
     is_soon_done,
@@ -144,6 +145,19 @@ class BackendChoice:
         from pinembed.encoder.backends.with_torch import TorchBackend, load_tower
 
         return TorchBackend(load_tower(self.files, device=self.device), self.batch_size, name.split()[1])
+
+    def open_here(self, name: str) -> ImageBackend:
+        """As `open`, of a backend that was chosen on another machine: the model is converted here where it has to be.
+
+        Raises:
+            EncoderError: as for `open`, or the encoder cannot be converted.
+            MissingExtraError: the package of the backend is not installed.
+        """
+        if is_converted(name) and not file_of(name, self.folder).is_file():
+            from pinembed.encoder.backends.with_torch import load_tower
+
+            convert(name, load_tower(self.files, device=self.device), folder=self.folder, batch_size=self.batch_size)
+        return self.open(name)
 
     def choose(self, pixels_BCHW: Pixels, say: Say, stop: Stop | None = None) -> str | None:
         """Measure on at least a batch of the user's own images, and remember the fastest that agrees.

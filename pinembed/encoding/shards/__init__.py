@@ -1,0 +1,1 @@
+"""Encoding in shards, each with a receipt, on this machine or on a cluster."""
