@@ -63,6 +63,21 @@ def test_bench_encode_tells_each_measurement_as_it_comes_and_leaves_the_choice_t
     assert chosen == [encoded.json["backend"].removesuffix(" cpu")]
 
 
+def test_bench_encode_tells_what_a_catalogue_costs_at_the_measured_rate(
+    cli: Cli, catalogue_folder: Path, tiny_encoder: Path
+) -> None:
+    asked = ("--encoder", tiny_encoder, "--images", "20", "--price-per-hour", "3.6", "--json")
+
+    result = cli("bench", "encode", catalogue_folder, *asked)
+
+    million, *_, billion = result.json["costs"]
+    assert (million["images"], billion["images"]) == (10**6, 10**9)
+    assert million["usd"] == pytest.approx(1000 / result.json["images_per_s"])
+    assert billion["machine_hours"] == pytest.approx(1e9 / result.json["images_per_s"] / 3600)
+    assert million["table_bytes"] == pytest.approx(1e6 * result.json["row_bytes"], rel=1e-3)
+    assert "1,000,000,000" in result.stderr
+
+
 def test_bench_encode_asked_to_stop_while_it_measures_ends_with_130(
     catalogue_folder: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

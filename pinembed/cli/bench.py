@@ -34,6 +34,15 @@ def run_encode(settings: BenchEncodeSettings, console: Console) -> None:
         rows,
     )
     console.say(f"{report.share_of_limit:.0%} of the limit is reached")
+    if report.costs:
+        console.table(
+            f"at {report.price_per_hour:g} USD an hour of this machine, {report.row_bytes:,.0f} bytes a row",
+            ["images", "machine hours", "USD", "table GB"],
+            [
+                (f"{cost.images:,}", f"{cost.machine_hours:,.1f}", f"{cost.usd:,.2f}", f"{cost.table_bytes / 1e9:,.1f}")
+                for cost in report.costs
+            ],
+        )
     console.report(report)
 
 

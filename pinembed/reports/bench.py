@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,6 +25,26 @@ class BackendSpeed:
     neighbour_recall: float | None = None
 
 
+CATALOGUES = (10**6, 10**7, 10**8, 10**9)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CatalogueCost:
+    """What encoding a catalogue costs at the measured rate, machines of this kind added as one likes.
+
+    Attributes:
+        images: of the catalogue.
+        machine_hours: of this machine; ten of them take a tenth of the time.
+        usd: at the price that was given, without requests to a store and without what moves the bytes.
+        table_bytes: its vectors and columns as they were measured, before metadata columns.
+    """
+
+    images: int
+    machine_hours: float
+    usd: float
+    table_bytes: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class BenchEncodeReport:
     """Result of `pinembed bench encode`.
@@ -35,6 +57,8 @@ class BenchEncodeReport:
         limit_images_per_s: what decoding and that backend together allow on these cores.
         images_per_s: from files to committed rows.
         stored_images: how many of the images could be read and were stored.
+        price_per_hour: of the machine, in US dollars; None where nobody asked what it costs.
+        row_bytes: of the table for each image, as it lies on the disk.
     """
 
     encoder: str
@@ -48,6 +72,29 @@ class BenchEncodeReport:
     limit_images_per_s: float
     images_per_s: float
     stored_images: int
+    price_per_hour: float | None = None
+    row_bytes: float = 0.0
+
+    @property
+    def costs(self) -> tuple[CatalogueCost, ...]:
+        """From a million to a billion images; empty where no price was given or nothing was stored."""
+        if self.price_per_hour is None or not self.images_per_s:
+            return ()
+        hours = [images / self.images_per_s / 3600 for images in CATALOGUES]
+        return tuple(
+            CatalogueCost(
+                images=images,
+                machine_hours=taken,
+                usd=taken * self.price_per_hour,
+                table_bytes=round(images * self.row_bytes),
+            )
+            for images, taken in zip(CATALOGUES, hours, strict=True)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The report's JSON object, with what follows from the price."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return fields | {"costs": self.costs}
 
     @property
     def share_of_limit(self) -> float:

@@ -26,13 +26,27 @@ SMALLEST_PX = 64
 @described
 @dataclass(frozen=True, kw_only=True)
 class BenchEncodeSettings:
-    """Images and an encoder to measure on this machine."""
+    """Images and an encoder to measure on this machine.
+
+    Raises:
+        UsageError: a price below 0.
+    """
 
     images: Annotated[Path, Argument("Folder of images.")]
     encoder: EncoderOption
     count: Annotated[int, Option("Images to read, spread over the folder.", flags=("--images",), min=16)] = 1000
+    price_per_hour: Annotated[
+        float | None,
+        Option("Of this machine, in US dollars; tells what a million to a billion images take and cost."),
+    ] = None
     device: DeviceOption = "auto"
     batch_size: BatchSizeOption = None
+
+    def __post_init__(self) -> None:
+        if self.price_per_hour is not None and self.price_per_hour < 0:
+            raise UsageError(
+                f"--price-per-hour {self.price_per_hour:g} is below 0.", remedy="Give the price of this machine in USD."
+            )
 
 
 @described

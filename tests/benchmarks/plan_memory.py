@@ -1,0 +1,122 @@
+"""Time and peak memory of the plan of a large catalogue, listed synthetically: the driver's part of a run in shards.
+
+    python tests/benchmarks/plan_memory.py [--items 10000000] [--stored 0] [--work WORK]
+
+The names go through the scan, the sort, the comparison with the table and the cutting of shards as those of a real
+folder do; only the listing is made up, and no image exists. With --stored as many rows of a table of 16 floats are
+there already, so that the comparison has them all to read. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pinembed.catalogue import folder as folder_scan
+from pinembed.catalogue.files import ScannedFile
+from pinembed.catalogue.inputs import find_inputs
+from pinembed.encoding.folders import Folders
+from pinembed.encoding.plan import make_plan
+from pinembed.encoding.shards.shard import ShardQueue
+from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
+from pinembed.settings.encoding import EncodeSettings
+from pinembed.table.embedding_table import EmbeddingTable
+
+DIM = 16
+ROWS_AT_ONCE = 1 << 17
+MTIME_NS = 1_700_000_000 * 10**9
+
+
+def name_of(number: int) -> str:
+    return f"{number // 1000:06}/{number:012}.jpg"
+
+
+def size_of(number: int) -> int:
+    return 30_000 + number * 7919 % 100_003
+
+
+def listing(root: str, items: int) -> Iterator[ScannedFile]:
+    for number in range(items):
+        yield ScannedFile(root=root, file_name=name_of(number), size_bytes=size_of(number), mtime_ns=MTIME_NS)
+
+
+def stored_table(work: Path, images: Path, rows: int) -> EmbeddingTable | None:
+    """A table that has the first `rows` items as they are."""
+    if not rows:
+        return None
+    spec = EncoderSpec(
+        architecture="made-up",
+        config_sha256="0" * 64,
+        weights_sha256="0" * 64,
+        dim=DIM,
+        preprocessing=Preprocessing(image_px=32, mean=(0.5,) * 3, std=(0.5,) * 3),
+    )
+    table = EmbeddingTable.create(str(work / "db/made_up"), spec, pa.schema([]))
+    for start in range(0, rows, ROWS_AT_ONCE):
+        numbers = range(start, min(rows, start + ROWS_AT_ONCE))
+        values: dict[str, Any] = {
+            "id": [name_of(number) for number in numbers],
+            "folder": [str(images)] * len(numbers),
+            "file_name": [name_of(number) for number in numbers],
+            "sha256": [f"{number:064x}" for number in numbers],
+            "size_bytes": [size_of(number) for number in numbers],
+            "mtime_ns": [MTIME_NS] * len(numbers),
+            "width_px": [640] * len(numbers),
+            "height_px": [480] * len(numbers),
+            "vector": pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(len(numbers) * DIM, np.float16)), DIM),
+        }
+        columns = [pa.array(values[field.name], field.type) for field in table.schema]
+        table.dataset.insert(pa.Table.from_arrays(columns, schema=table.schema))
+    return table
+
+
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--items", type=int, default=10_000_000)
+    parser.add_argument("--stored", type=int, default=0)
+    parser.add_argument("--work", type=Path)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="pinembed-plan-", dir=given.work) as made:
+        work = Path(made)
+        images = work / "images"
+        images.mkdir()
+        table = stored_table(work, images, given.stored)
+        before_mb = peak_mb()
+        folder_scan.files_of = lambda root, beside: listing(str(root), given.items)
+        started_s = time.perf_counter()
+        inputs = find_inputs(EncodeSettings(images=images, table=str(work / "db/made_up"), encoder="none"))
+        listed_s, listed_mb = time.perf_counter() - started_s, peak_mb()
+        folders = Folders(table, {})
+        plan = make_plan(inputs, table, {}, folders, retry_failed=False, prune=False, force=False)
+        planned_s, planned_mb = time.perf_counter() - started_s, peak_mb()
+        queue, shards = ShardQueue(plan, workers=100, fixed=None), 0
+        while queue.next(100.0) is not None:
+            shards += 1
+        cut_s = time.perf_counter() - started_s
+        report = {
+            "items": given.items,
+            "stored": given.stored,
+            "to_load": len(plan.load),
+            "shards": shards,
+            "seconds": {"listed": listed_s, "planned": planned_s, "cut": cut_s},
+            "peak_mb": {"before": before_mb, "listed": listed_mb, "planned": planned_mb, "cut": peak_mb()},
+        }
+    sys.stdout.write(json.dumps(report) + "\n")
+
+
+if __name__ == "__main__":
+    main()
