@@ -142,7 +142,7 @@ def test_interrupt_commits_and_ends_with_130(photos: Path, tmp_path: Path, tiny_
     )
 
 
-@pytest.mark.parametrize("written", ["insert", "merge_insert"])
+@pytest.mark.parametrize("written", ["commit", "merge_insert"])
 def test_disk_that_is_full_is_explained_and_the_next_run_goes_on(
     photos: Path, tmp_path: Path, tiny_encoder: Path, written: str
 ) -> None:

@@ -21,7 +21,7 @@ from pinembed.catalogue.inputs import Inputs
 from pinembed.encoder.backends.choose import BackendChoice
 from pinembed.encoding.diff import SHA256_BYTES, ContentHashes, StoredItems
 from pinembed.encoding.plan import Plan
-from pinembed.encoding.shards import adopt, writer
+from pinembed.encoding.shards import adopt
 from pinembed.encoding.shards import run as shard_run
 from pinembed.encoding.shards.epoch import Epoch, Epochs
 from pinembed.encoding.shards.receipt import Receipt
@@ -48,7 +48,7 @@ SEEDS = int(os.environ.get("PINEMBED_CRASHES", "8"))
 MOST_DEATHS = 12
 STEPS: tuple[tuple[Any, str], ...] = (
     (Epochs, "open_next"),
-    (writer, "write_fragments"),
+    (append, "write_fragments"),
     (Epoch, "put"),
     (FailureTable, "record"),
     (adopt, "fence"),

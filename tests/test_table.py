@@ -5,15 +5,18 @@ from __future__ import annotations
 import resource
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import lancedb
 import numpy as np
 import pyarrow as pa
 import pytest
+from lance import LanceDataset
+from lance.commit import CommitConflictError
 
 from pinembed.errors import DataError, TableError, UsageError
 from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
-from pinembed.table import upkeep
+from pinembed.table import append, upkeep
 from pinembed.table.address import parse_address
 from pinembed.table.embedding_table import SCORE, EmbeddingTable
 from pinembed.table.lock import lease_place
@@ -188,7 +191,7 @@ def test_metadata_column_that_the_table_cannot_take_is_refused(tmp_path: Path, n
 def test_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = made(str(tmp_path / "pins"), 1)
     full = "lance error: LanceError(IO): No space left on device (os error 28), /x/lance-13.0.0/src/writer.rs:191:9"
-    monkeypatch.setattr(opened.dataset, "insert", lambda rows: (_ for _ in ()).throw(RuntimeError(full)))
+    monkeypatch.setattr(append, "write_fragments", lambda *args: (_ for _ in ()).throw(RuntimeError(full)))
     writer = TableWriter(opened, FailureTable(opened.address), commit_rows=1, commit_s=60)
 
     with pytest.raises(
@@ -223,18 +226,96 @@ def test_many_small_commits_are_joined_and_a_tagged_version_is_kept(
 def test_large_table_gets_an_index_that_finds_what_exact_search_finds(tmp_path: Path) -> None:
     opened = made(str(tmp_path / "pins"), 400)
 
-    recall = index_if_large(opened, from_rows=300)
+    built = index_if_large(opened, from_rows=300)
 
-    assert recall is not None
-    assert recall > 0.9
+    assert built is not None
+    assert built.recall > 0.9
+    assert (built.segments, built.is_kept) == (1, True)
     assert index_if_large(opened, from_rows=300) is None
     assert [index.index_type for index in opened.lance.list_indices()] == ["IvfRq"]
     best = opened.nearest(opened.vector_of("item-7"), 1).to_pylist()[0]
     assert (best["id"], round(best[SCORE], 2)) == ("item-7", 1.0)
 
 
+def add_rows(opened: EmbeddingTable, first: int, count: int) -> None:
+    writer = TableWriter(opened, FailureTable(opened.address), commit_rows=10_000, commit_s=60)
+    for number in range(first, first + count):
+        writer.add(row(number))
+    writer.flush()
+
+
+def test_rows_that_come_later_are_a_segment_of_the_index_and_nothing_is_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = made(str(tmp_path / "pins"), 400)
+    index_if_large(opened, from_rows=300)
+    monkeypatch.setattr(upkeep, "_build", None)
+    add_rows(opened, 400, 150)
+
+    grown = index_if_large(opened, from_rows=300)
+
+    assert grown is not None
+    assert grown.recall > 0.9
+    assert (grown.segments, grown.is_kept) == (2, True)
+    assert opened.dataset.stats.index_stats(upkeep.INDEX_NAME)["num_unindexed_rows"] == 0
+    assert opened.nearest(opened.vector_of("item-500"), 1)["id"].to_pylist() == ["item-500"]
+
+
+def test_index_that_finds_too_little_is_built_anew_and_else_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = made(str(tmp_path / "pins"), 400)
+    index_if_large(opened, from_rows=300)
+    recalls = iter([0.07, 0.95, 0.07, 0.07])
+    monkeypatch.setattr(upkeep, "recall_of_index", lambda table, queries: next(recalls))
+    add_rows(opened, 400, 150)
+
+    anew = index_if_large(opened, from_rows=300)
+    add_rows(opened, 550, 200)
+    dropped = index_if_large(opened, from_rows=300)
+
+    assert anew is not None
+    assert (anew.recall, anew.segments, anew.is_kept) == (0.95, 1, True)
+    assert dropped is not None
+    assert (dropped.segments, dropped.is_kept) == (0, False)
+    assert opened.nearest(opened.vector_of("item-700"), 1)["id"].to_pylist() == ["item-700"]
+
+
 def test_small_table_gets_no_index(tmp_path: Path) -> None:
     assert index_if_large(made(str(tmp_path / "pins"), 5)) is None
+
+
+@pytest.mark.parametrize("lost", [OSError("connection reset by peer"), CommitConflictError("version 2 is there")])
+def test_commit_that_came_through_without_an_answer_is_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: OSError
+) -> None:
+    opened = made(str(tmp_path / "pins"), 2)
+    honest, calls = LanceDataset.commit, []
+
+    def answerless(*args: Any, **options: Any) -> None:
+        calls.append(options["max_retries"])
+        honest(*args, **options)
+        raise lost
+
+    monkeypatch.setattr(LanceDataset, "commit", staticmethod(answerless))
+
+    add_rows(opened, 2, 3)
+
+    assert calls == [0]
+    assert opened.count_rows() == EmbeddingTable.open(str(tmp_path / "pins")).count_rows() == 5
+
+
+def test_commit_goes_on_after_another_writers_version_and_not_after_a_fence(tmp_path: Path) -> None:
+    opened = made(str(tmp_path / "pins"), 2)
+    EmbeddingTable.open(str(tmp_path / "pins")).dataset.delete("id = 'item-0'")
+    add_rows(opened, 2, 3)
+    assert opened.count_rows() == 4
+
+    append.fence(EmbeddingTable.open(str(tmp_path / "pins")))
+    with pytest.raises(TableError, match="incompatible with concurrent transaction Restore"):
+        add_rows(opened, 5, 1)
+
+    assert EmbeddingTable.open(str(tmp_path / "pins")).count_rows() == 4
 
 
 @pytest.mark.parametrize("limit_bytes", [300, 1500, 2500, 3500])

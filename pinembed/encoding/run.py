@@ -198,9 +198,14 @@ class EncodeRun:
         """Compact, and index what has grown large."""
         tidy(table)
         self.tables.failures.compact()
-        recall = index_if_large(table)
-        if recall is not None:
-            self._note(f"built an IVF_RQ index over {table.count_rows()} rows: recall@10 {recall:.3f}")
+        index = index_if_large(table)
+        if index is not None and index.is_kept:
+            self._note(
+                f"an IVF_RQ index of {index.segments} segment(s) over {table.count_rows()} rows: "
+                f"recall@10 {index.recall:.3f}"
+            )
+        elif index is not None:
+            self._note(f"an IVF_RQ index found {index.recall:.3f} of the 10 nearest and was dropped; search is exact.")
 
     def _write(
         self, plan: Plan, table: EmbeddingTable, pool: LoadingPool | None, backend: BackendOfRun, stop: Stop

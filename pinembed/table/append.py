@@ -1,18 +1,33 @@
-"""Fragments that were written elsewhere, into a table: each exactly once, also where the answer to a commit is lost."""
+"""New rows into a table in two steps, fragments and their commit: each once, also where a commit's answer is lost."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pyarrow as pa
 from lance import LanceDataset, LanceOperation
 from lance import dataset as open_dataset
 from lance.commit import CommitConflictError
-from lance.fragment import FragmentMetadata
+from lance.fragment import FragmentMetadata, write_fragments
 
 from pinembed.stores.options import storage_options
 from pinembed.table.embedding_table import LANCE_ERRORS, EmbeddingTable, writing
+from pinembed.table.whole import cut_file_of, end_lost
 
 ATTEMPTS = 5
+
+
+def write_rows(table: EmbeddingTable, rows: pa.Table) -> tuple[FragmentMetadata, ...]:
+    """Rows as fragments beside the table's own, which no version names and so nobody sees.
+
+    Raises:
+        TableError: they cannot be written, or were cut short.
+    """
+    with writing(table.address):
+        fragments = tuple(write_fragments(rows, table.dataset))
+    if cut := cut_file_of(table.address, fragments):
+        raise end_lost(table.address, cut)
+    return fragments
 
 
 def append_fragments(table: EmbeddingTable, fragments: Sequence[FragmentMetadata], message: str) -> None:
@@ -24,7 +39,7 @@ def append_fragments(table: EmbeddingTable, fragments: Sequence[FragmentMetadata
 
     Args:
         table: to append to; the caller holds its run lock.
-        fragments: of `write_fragments` for this table, in no version yet.
+        fragments: of `write_rows` for this table, in no version yet.
         message: that the version keeps for people.
 
     Raises:

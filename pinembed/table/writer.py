@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pinembed.nouns.failure import Failure
+from pinembed.table.append import append_fragments, write_rows
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.quality_tables import MeasureTable
 from pinembed.table.rows import ArrowRows, EmbeddingRow, Fuse
@@ -85,9 +86,9 @@ class TableWriter:
         contents |= self._arrow_rows.stored({row.sha256 for row in rows} - contents.keys())
         halves = ([row for row in rows if row.is_new], [row for row in rows if not row.is_new])
         new, changed = (self._arrow_rows.arrow(half, contents) if half else None for half in halves)
-        with committing(self._table.address, self._table.dataset):
-            if new is not None:
-                self._table.dataset.insert(new)
-            if changed is not None:
+        if new is not None:
+            append_fragments(self._table, write_rows(self._table, new), "pinembed encode")
+        if changed is not None:
+            with committing(self._table.address, self._table.dataset):
                 merge = self._table.dataset.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
                 merge.execute(changed)

@@ -7,13 +7,13 @@ import json
 import time
 
 import pyarrow as pa
-from lance.fragment import FragmentMetadata, write_fragments
+from lance.fragment import FragmentMetadata
 
 from pinembed.nouns.failure import Failure
-from pinembed.table.embedding_table import EmbeddingTable, writing
+from pinembed.table.append import write_rows
+from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.quality_tables import measured_rows
 from pinembed.table.rows import ArrowRows, EmbeddingRow, Fuse
-from pinembed.table.whole import cut_file_of, end_lost
 
 
 def table_identity(table: EmbeddingTable) -> str:
@@ -67,16 +67,9 @@ class ShardWriter:
         made = [row for row in self._rows if row.sha256 in contents]
         halves = ([row for row in made if row.is_new], [row for row in made if not row.is_new])
         self.added, self.changed = (
-            self._fragments(self._arrow_rows.arrow(half, contents)) if half else () for half in halves
+            write_rows(self._table, self._arrow_rows.arrow(half, contents)) if half else () for half in halves
         )
         self.seconds += time.monotonic() - started_s
-
-    def _fragments(self, rows: pa.Table) -> tuple[FragmentMetadata, ...]:
-        with writing(self._table.address):
-            fragments = tuple(write_fragments(rows, self._table.dataset))
-        if cut := cut_file_of(self._table.address, fragments):
-            raise end_lost(self._table.address, cut)
-        return fragments
 
     def measures(self) -> bytes:
         """What was measured, as a receipt keeps it."""
