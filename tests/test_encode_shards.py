@@ -36,12 +36,13 @@ from pinembed.nouns.encoder_spec import Preprocessing
 from pinembed.reports.encode import EncodeReport
 from pinembed.settings.encoding import EncodeSettings
 from pinembed.table import append
-from pinembed.table.address import parse_address
+from pinembed.table.address import TableAddress, parse_address
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.notes import FileNotes, notes_of
 from pinembed.table.quality_tables import MeasureTable
 from pinembed.table.side_tables import FailureTable
 from tests.encoding import counts, failures_of, rows_of, touch
+from tests.object_store import BUCKET
 
 IMAGES = 18
 SEEDS = int(os.environ.get("PINEMBED_CRASHES", "8"))
@@ -378,16 +379,43 @@ def test_receipt_is_read_as_it_was_written_and_nothing_else_is(in_shards: Encode
     assert Receipt.from_bytes(stored[:-9]) is None
 
 
-def test_only_one_can_put_a_receipt_or_open_an_epoch(table: str) -> None:
-    notes = notes_of(parse_address(table))
+@pytest.fixture(params=["folder", "store"])
+def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> TableAddress:
+    """The address of a table that is not there, in a folder and in an object store."""
+    if request.param == "folder":
+        return parse_address(str(tmp_path / "db/pins"))
+    request.getfixturevalue("at_s3")
+    return TableAddress(database=f"s3://{BUCKET}/{tmp_path.name}", name="pins")
+
+
+def test_only_one_can_put_a_receipt_or_open_an_epoch(anywhere: TableAddress) -> None:
+    notes = notes_of(anywhere)
 
     assert [notes.put_new("000001/00000.json", content) for content in (b"first", b"second")] == [True, False]
     assert notes.read("000001/00000.json") == b"first"
-    assert Epochs(parse_address(table)).open_next().number == 2
-    epochs = Epochs(parse_address(table))
+    assert notes.read("000001/00001.json") is None
+    assert Epochs(anywhere).open_next().number == 2
+    epochs = Epochs(anywhere)
     notes.put_new("000003/open", b"")
     with pytest.raises(TableError, match="Another run has just opened epoch 3"):
         epochs.open_next()
+
+
+def test_closed_epochs_are_forgotten_but_for_their_number(anywhere: TableAddress) -> None:
+    notes = notes_of(anywhere)
+    for _ in range(2):
+        epochs = Epochs(anywhere)
+        epochs.open_next()
+        assert len(epochs.left_open) == 1
+        epochs.close()
+        notes.put_new("000001/00007.json", b"late")
+    assert Epochs(anywhere).left_open == []
+
+    Epochs(anywhere).close()
+
+    names = [name for name in notes.names() if not name.isdecimal()]  # SeaweedFS shows folders that are empty
+    assert names == ["closed-000002"]
+    assert Epochs(anywhere).open_next().number == 3
 
 
 def plan_of(images: int) -> Plan:

@@ -174,9 +174,9 @@ class Candidates(Sequence[Candidate]):
 
     def with_absolute_paths(self) -> Candidates:
         """The same, for a process that works in another folder."""
-        if isinstance(self.images, Path):
-            return replace(self, images=self.images.absolute())
-        return replace(self, images=[_absolute(image) for image in self.images])
+        if isinstance(self.images, Sequence):
+            return replace(self, images=[_absolute(image) for image in self.images])
+        return replace(self, images=self.images.absolute())
 
     def _image(self, index: int, name: str) -> Locator:
         return self.images / name if isinstance(self.images, Path | Address) else self.images[index]

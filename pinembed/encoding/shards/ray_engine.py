@@ -152,6 +152,15 @@ class RayEngine:
             EngineError: the cluster is gone, or a shard ends every worker that has it.
         """
         self._advance = advance
+        try:
+            yield from self._done(queue, stop)
+        except self._ray.exceptions.RayError as error:
+            raise EngineError(
+                f"The Ray cluster is gone, or refuses: {_first_line(error)}",
+                remedy="Start it again, and run the same command again; what was committed is whole.",
+            ) from error
+
+    def _done(self, queue: ShardQueue, stop: Stop) -> Iterator[Shard]:
         for _ in range(self.workers):
             self._hire()
         give_up_s = float("inf")
@@ -202,11 +211,6 @@ class RayEngine:
             error = self._ray.get(answer)
         except self._ray.exceptions.RayActorError as lost:
             return self._bury(hired, shard, queue, lost)
-        except self._ray.exceptions.RayError as odd:
-            raise EngineError(
-                f"Ray ended a worker's call: {_first_line(odd)}",
-                remedy="Look at Ray's logs; what was committed is whole.",
-            ) from odd
         if error is not None:
             raise error
         self._idle.append(hired)

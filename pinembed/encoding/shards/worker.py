@@ -25,6 +25,7 @@ from pinembed.machine import disk_of
 from pinembed.nouns.encoder_spec import EncoderSpec
 from pinembed.nouns.progress import SILENT, Progress, Stop
 from pinembed.settings.encoding import EncodeSettings
+from pinembed.stores.address import is_address
 from pinembed.table.embedding_table import EmbeddingTable
 
 
@@ -152,6 +153,8 @@ class ShardWorker:
 def _seen_from_here(plan: Plan) -> Plan:
     """The plan with the number that this machine gives the disk of the images, so that a lost disk can be told."""
     folder = plan.inputs.folder
+    if is_address(folder):
+        return plan
     try:
         disk = disk_of(folder)
     except OSError as error:
