@@ -471,7 +471,7 @@ def test_shard_has_of_the_plan_what_its_images_need_and_comes_back_as_it_was() -
     ("changes", "sentence"),
     [
         ({"engine": "spark"}, "--engine spark is unknown; wanted local or ray."),
-        ({"address": "auto"}, "--address go(es) with --engine ray; this run's engine is local."),
+        ({"address": "auto"}, "--address is of --engine ray; this run's engine is local."),
     ],
 )
 def test_engine_that_is_unknown_and_options_of_another_are_refused(changes: dict[str, Any], sentence: str) -> None:

@@ -267,7 +267,7 @@ class EncodeRun:
             tower_fingerprint=self._tower_fingerprint(),
             backend=backend.chosen or REFERENCE,
             epoch=epochs.open_next(),
-            threads=self.settings.threads_per_worker,
+            threads=self.workers if self.settings.engine == "local" else self.settings.threads_per_worker or 1,
             storage=storage_options(),
         )
         with engine_of(work) as engine:

@@ -188,8 +188,9 @@ class EncodeSettings:
         ),
     ] = None
     threads_per_worker: Annotated[
-        int, Option("Threads that each of them decodes and computes with.", min=1, panel=ENGINE)
-    ] = 1
+        int | None,
+        Option("Threads that each of them decodes and computes with.", min=1, shown_default="1", panel=ENGINE),
+    ] = None
     shard_images: Annotated[
         int | None,
         Option(
@@ -224,11 +225,15 @@ class EncodeSettings:
                 f"--engine {self.engine} is unknown; wanted {' or '.join(get_args(EngineName))}.",
                 remedy="Give one of them.",
             )
-        of_ray = {"--address": self.address, "--workers": self.engine_workers}
+        of_ray = {
+            "--address": self.address,
+            "--workers": self.engine_workers,
+            "--threads-per-worker": self.threads_per_worker,
+        }
         given = [flag for flag, value in of_ray.items() if value is not None]
         if self.engine == "local" and given:
             raise UsageError(
-                f"{' and '.join(given)} go(es) with --engine ray; this run's engine is local.",
+                f"{', '.join(given)} is of --engine ray; this run's engine is local.",
                 remedy="Add --engine ray, or leave it out.",
             )
 
