@@ -7,7 +7,7 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import typer.main
@@ -17,7 +17,7 @@ from pinembed import settings
 from pinembed.cli.main import app
 from pinembed.errors import UsageError
 from pinembed.settings import assistant, encoding, home, measuring, model, quality, source, taste, training
-from pinembed.settings.option import Argument, Option, PythonOnly
+from pinembed.settings.option import Argument, Option, PythonOnly, StorageOptions
 from tests.command_reference import commands
 
 PACKAGE = Path(settings.__file__).parent.parent
@@ -55,7 +55,8 @@ def test_help_texts_of_the_command_line_are_those_of_the_settings() -> None:
         for parameter in command.params
         if parameter.name not in {"json_output", "quiet"}
     }
-    described = [record for found in SETTINGS for record in records(found).values()]
+    of_the_whole_command = get_args(StorageOptions)[1]
+    described = [*(record for found in SETTINGS for record in records(found).values()), of_the_whole_command]
     assert shown == {record.help for record in described if not isinstance(record, PythonOnly)}
 
 

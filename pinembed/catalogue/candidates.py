@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pinembed.nouns.failure import Failure
-from pinembed.nouns.item import Candidate, Locator
+from pinembed.nouns.item import Candidate, Locator, Unread
 from pinembed.stores.address import Address, Place
 
 Indices = NDArray[np.int64]
@@ -176,7 +176,7 @@ class Candidates(Sequence[Candidate]):
         """The same, for a process that works in another folder."""
         if isinstance(self.images, Sequence):
             return replace(self, images=[_absolute(image) for image in self.images])
-        return replace(self, images=self.images.absolute())
+        return replace(self, images=self.images.absolute() if isinstance(self.images, Path) else self.images)
 
     def _image(self, index: int, name: str) -> Locator:
         return self.images / name if isinstance(self.images, Path | Address) else self.images[index]
@@ -187,7 +187,11 @@ class Candidates(Sequence[Candidate]):
 
 
 def _absolute(image: Locator) -> Locator:
-    return image.absolute() if isinstance(image, Path) else replace(image, path=image.path.absolute())
+    if isinstance(image, Path):
+        return image.absolute()
+    if isinstance(image, Address | Unread) or isinstance(image.path, Address):
+        return image
+    return replace(image, path=image.path.absolute())
 
 
 class TextColumn:
