@@ -70,6 +70,8 @@ def row(number: int, *, title: str = "some title", is_new: bool = True) -> Embed
         ("/a/b/pins", "/a/b", "pins"),
         ("pins", ".", "pins"),
         ("s3://bucket/db/pins", "s3://bucket/db", "pins"),
+        ("s3a://bucket/pins.lance/", "s3://bucket", "pins"),
+        ("file:///db/pins", "/db", "pins"),
     ],
 )
 def test_address_is_database_and_name(written: str, database: str, name: str) -> None:

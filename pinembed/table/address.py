@@ -21,6 +21,8 @@ EVENTS, EDGES, STATE, FORGOTTEN = "_events", "_edges", "_state", "_forgotten"
 """Beside a table of users."""
 BESIDE = (*SIDE_TABLES, EVENTS, EDGES, STATE, FORGOTTEN)
 """Endings of all tables that are written under the run lock of the table that they lie beside."""
+RETRY_S = "60"
+"""So long Lance tries to reach a store that is away, which is less than a lease lasts; its own default is 180."""
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -58,7 +60,7 @@ class TableAddress:
     @property
     def storage_options(self) -> dict[str, str] | None:
         """How Lance reaches it; None where it is a folder."""
-        return None if self.folder is not None else storage_options()
+        return None if self.folder is not None else {"client_retry_timeout": RETRY_S, **storage_options()}
 
     @property
     def absolute(self) -> TableAddress:
@@ -99,9 +101,11 @@ def parse_address(table: str) -> TableAddress:
     """DATABASE/NAME, with or without `.lance` at the end.
 
     Raises:
-        UsageError: no name, or one that LanceDB does not take; a home that nobody has.
+        UsageError: no name, or one that LanceDB does not take; a home that nobody has; an unknown scheme.
         TableError: the path is a file.
     """
+    if "://" in table:
+        table = str(parse_place(table))
     database, slash, name = table.rstrip("/").rpartition("/")
     name = name.removesuffix(SUFFIX)
     if not _NAME.fullmatch(name) or database.endswith(":/"):
