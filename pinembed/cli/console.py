@@ -59,7 +59,7 @@ class Console:
         """A Progress for the job: bars, lines or nothing."""
         if self.quiet:
             return SILENT
-        return _Bars() if sys.stderr.isatty() else _Lines()
+        return _Bars(self._names) if sys.stderr.isatty() else _Lines(self._names)
 
     def say(self, text: str = "", *, style: str | None = None) -> None:
         """A line of the command's answer for a person."""
@@ -82,7 +82,7 @@ class Console:
                 min_width=max(map(len, ("", *name.split(), *(row[index] for row in rows)))) if numeric else None,
             )
         for row in rows:
-            table.add_row(*(Text(visible(cell)) for cell in row))
+            table.add_row(*(Text(visible(by_address(cell, self._names))) for cell in row))
         self._words.print(table)
 
     def report(self, report: Any) -> None:
@@ -140,7 +140,8 @@ def plain(value: Any) -> Any:
 class _Bars:
     """A tqdm bar a stage."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = names
         self._bar: Any = None
 
     def start(self, stage: str, total: int | None = None, unit: str = "it") -> None:
@@ -165,13 +166,14 @@ class _Bars:
     def say(self, text: str) -> None:
         from tqdm import tqdm
 
-        tqdm.write(visible(text), file=sys.stderr)
+        tqdm.write(visible(by_address(text, self._names)), file=sys.stderr)
 
 
 class _Lines:
     """A line at most each minute, for log files."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = names
         self._stage, self._unit, self._note = "", "it", ""
         self._total: int | None = None
         self._done = 0
@@ -195,7 +197,7 @@ class _Lines:
         self._stage = ""
 
     def say(self, text: str) -> None:
-        sys.stderr.write(visible(text) + "\n")
+        sys.stderr.write(visible(by_address(text, self._names)) + "\n")
         sys.stderr.flush()
 
     def _line(self) -> str:
