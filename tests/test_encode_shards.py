@@ -38,6 +38,7 @@ from pinembed.settings.encoding import EncodeSettings
 from pinembed.table import append
 from pinembed.table.address import TableAddress, parse_address
 from pinembed.table.embedding_table import EmbeddingTable
+from pinembed.table.lock import fence
 from pinembed.table.notes import FileNotes, notes_of
 from pinembed.table.quality_tables import MeasureTable
 from pinembed.table.side_tables import FailureTable
@@ -336,7 +337,7 @@ def test_driver_whose_table_was_taken_over_commits_nothing_any_more(
     def overtaken(opened: EmbeddingTable, *args: Any) -> None:
         calls.append(opened)
         if len(calls) == 3:
-            append.fence(EmbeddingTable.open(table))
+            fence(parse_address(table))
         honest(opened, *args)
 
     monkeypatch.setattr(adopt, "append_fragments", overtaken)

@@ -19,7 +19,7 @@ from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
 from pinembed.table import append, upkeep
 from pinembed.table.address import parse_address
 from pinembed.table.embedding_table import SCORE, EmbeddingTable
-from pinembed.table.lock import lease_place
+from pinembed.table.lock import fence, lease_place
 from pinembed.table.rows import EmbeddingRow
 from pinembed.table.side_tables import FailureTable, SideTable
 from pinembed.table.upkeep import index_if_large, tidy
@@ -313,7 +313,7 @@ def test_commit_goes_on_after_another_writers_version_and_not_after_a_fence(tmp_
     add_rows(opened, 2, 3)
     assert opened.count_rows() == 4
 
-    append.fence(EmbeddingTable.open(str(tmp_path / "pins")))
+    fence(parse_address(str(tmp_path / "pins")))
     with pytest.raises(TableError, match="incompatible with concurrent transaction Restore"):
         add_rows(opened, 5, 1)
 

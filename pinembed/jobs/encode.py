@@ -49,9 +49,9 @@ def encode(settings: EncodeSettings, *, progress: Progress = SILENT, stop: Stop 
     history = RunHistory(settings, target, tables)
     with run_lock(target.address):
         tables.catch_up()
+        if rows := adopt_left_over(tables):  # before side tables are opened, which the fence is for as well
+            progress.say(f"{rows} row(s) of a run that ended early came into the table from its workers' receipts.")
         with history.kept():
-            if rows := adopt_left_over(tables):
-                progress.say(f"{rows} row(s) of a run that ended early came into the table from its workers' receipts.")
             run = EncodeRun(settings, target, inputs or _inputs(settings, tables), tables, progress)
             history.counts = run.counters.counts
             plan = run.plan()

@@ -10,7 +10,6 @@ from lance import dataset as open_dataset
 from lance.commit import CommitConflictError
 from lance.fragment import FragmentMetadata, write_fragments
 
-from pinembed.stores.options import storage_options
 from pinembed.table.embedding_table import LANCE_ERRORS, EmbeddingTable, writing
 from pinembed.table.whole import cut_file_of, end_lost
 
@@ -51,17 +50,6 @@ def append_fragments(table: EmbeddingTable, fragments: Sequence[FragmentMetadata
                 return
 
 
-def fence(table: EmbeddingTable) -> None:
-    """Let every write fail that another process has planned so far, and stand at the latest version.
-
-    Raises:
-        TableError: the table cannot be written.
-    """
-    with writing(table.address):
-        table.dataset.checkout_latest()
-        table.dataset.restore()
-
-
 def files_in(dataset: LanceDataset) -> set[str]:
     """Names of the data files that a version of a dataset consists of."""
     return {file.path for fragment in dataset.get_fragments() for file in fragment.metadata.files}
@@ -92,9 +80,9 @@ def _version_with(table: EmbeddingTable, fragments: Sequence[FragmentMetadata]) 
     """The first version after the table's that has these fragments; None where none has."""
     wanted = {file.path for fragment in fragments for file in fragment.files}
     try:
-        latest = open_dataset(table.dataset.uri, storage_options=storage_options()).version
+        latest = open_dataset(table.dataset.uri, storage_options=table.address.storage_options).version
         for version in range(table.dataset.version + 1, latest + 1):
-            found = open_dataset(table.dataset.uri, version=version, storage_options=storage_options())
+            found = open_dataset(table.dataset.uri, version=version, storage_options=table.address.storage_options)
             if wanted <= files_in(found):
                 return found
     except LANCE_ERRORS:

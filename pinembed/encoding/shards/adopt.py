@@ -17,9 +17,9 @@ from pinembed.catalogue.candidates import NOT_FOUND, IdIndex
 from pinembed.encoding.shards.epoch import Epochs
 from pinembed.encoding.shards.receipt import Receipt
 from pinembed.encoding.shards.writer import table_identity
-from pinembed.stores.options import storage_options
-from pinembed.table.append import append_fragments, fence, files_in
+from pinembed.table.append import append_fragments, files_in
 from pinembed.table.embedding_table import LANCE_ERRORS, EmbeddingTable
+from pinembed.table.lock import fence
 from pinembed.table.quality_tables import MeasureTable
 from pinembed.table.side_tables import FailureTable, Tables
 from pinembed.table.whole import committing, cut_file_of
@@ -41,7 +41,8 @@ def adopt_left_over(tables: Tables) -> int:
     epochs, table = Epochs(tables.address), tables.embeddings
     rows = 0
     if table is not None and epochs.left_open:
-        fence(table)
+        fence(table.address)
+        tables.catch_up()
         for epoch in epochs.left_open:
             fresh = _not_in_table(table, list(epochs.receipts(epoch)))
             commit(table, tables.failures, fresh, epoch=epoch)
@@ -121,7 +122,7 @@ def _rows_of(table: EmbeddingTable, fragment: FragmentMetadata, columns: list[st
     """Rows of a fragment that is in no version."""
     [file] = fragment.files
     path = f"{table.dataset.uri}/data/{file.path}"
-    return LanceFileReader(path, storage_options=storage_options(), columns=columns).read_all().to_table()
+    return LanceFileReader(path, storage_options=table.address.storage_options, columns=columns).read_all().to_table()
 
 
 def _each_once(measures: pa.Table) -> pa.Table:
