@@ -19,6 +19,7 @@ from PIL import Image
 from pinembed.catalogue.candidates import Candidates
 from pinembed.catalogue.inputs import Inputs
 from pinembed.encoder.backends.choose import BackendChoice
+from pinembed.encoding import run as encode_run
 from pinembed.encoding.diff import SHA256_BYTES, ContentHashes, StoredItems
 from pinembed.encoding.plan import Plan
 from pinembed.encoding.shards import adopt
@@ -27,7 +28,7 @@ from pinembed.encoding.shards.epoch import Epoch, Epochs
 from pinembed.encoding.shards.receipt import Receipt
 from pinembed.encoding.shards.shard import FEWEST_IMAGES, SHARD_S, ShardQueue
 from pinembed.encoding.shards.worker import ShardWorker
-from pinembed.errors import TableError, UsageError
+from pinembed.errors import EncoderMismatchError, TableError, UsageError
 from pinembed.images.loading import LoadRequest
 from pinembed.images.pool import Answer
 from pinembed.images.worker import answer
@@ -417,6 +418,20 @@ def test_closed_epochs_are_forgotten_but_for_their_number(anywhere: TableAddress
     names = [name for name in notes.names() if not name.isdecimal()]  # SeaweedFS shows folders that are empty
     assert names == ["closed-000002"]
     assert Epochs(anywhere).open_next().number == 3
+
+
+def test_worker_finds_an_encoder_again_that_is_not_where_the_driver_had_it(
+    in_shards: Encode, tiny_encoder: Path, other_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(reference: Path) -> None:
+        found = {"weights": Path("/cache/of/the/driver/w.safetensors"), "reference": str(reference)}
+        monkeypatch.setattr(encode_run, "with_absolute_paths", lambda files: dataclasses.replace(files, **found))
+
+    away(tiny_encoder)
+    assert in_shards().counts.encoded == IMAGES
+    away(other_encoder)
+    with pytest.raises(EncoderMismatchError, match="finds other weights under"):
+        in_shards(id_prefix="again/")
 
 
 def plan_of(images: int) -> Plan:

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pinembed.catalogue import folder as folder_scan
 from pinembed.catalogue.files import ScannedFile
 from pinembed.catalogue.inputs import find_inputs
+from pinembed.catalogue.listing import FolderListing
 from pinembed.encoding.folders import Folders
 from pinembed.encoding.plan import make_plan
 from pinembed.encoding.shards.shard import ShardQueue
@@ -96,7 +96,7 @@ def main() -> None:
         images.mkdir()
         table = stored_table(work, images, given.stored)
         before_mb = peak_mb()
-        folder_scan.files_of = lambda root, beside: listing(str(root), given.items)
+        FolderListing.files = lambda found, beside: listing(str(found.root), given.items)  # type: ignore[method-assign]
         started_s = time.perf_counter()
         inputs = find_inputs(EncodeSettings(images=images, table=str(work / "db/made_up"), encoder="none"))
         listed_s, listed_mb = time.perf_counter() - started_s, peak_mb()

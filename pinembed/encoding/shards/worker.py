@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pinembed.encoder.locate import EncoderFiles
+from pinembed.encoder.locate import EncoderFiles, encoder_spec, keep_dims, locate_encoder
 from pinembed.encoding.pipeline import Counters, EncodePipeline
 from pinembed.encoding.plan import Plan
 from pinembed.encoding.run_backend import BackendOfRun
@@ -17,7 +17,7 @@ from pinembed.encoding.shards.epoch import Epoch
 from pinembed.encoding.shards.receipt import Copied, Receipt, ShardTimes
 from pinembed.encoding.shards.shard import Shard
 from pinembed.encoding.shards.writer import ShardWriter, table_identity
-from pinembed.errors import DataError, TableError
+from pinembed.errors import DataError, EncoderMismatchError, TableError
 from pinembed.fusion.item_fuser import ItemFuser
 from pinembed.images.loading import WorkerSetup
 from pinembed.images.pool import LOADED_AHEAD, LoadingPool
@@ -61,6 +61,7 @@ class ShardWorker:
         work: what the run is about.
 
     Raises:
+        EncoderError: the encoder is not there, from here, or is another one.
         TableError: the table is not there, from here.
     """
 
@@ -74,8 +75,9 @@ class ShardWorker:
                 remedy="Put the table where every machine of the cluster sees it under one path.",
             )
         self._table = table
+        files = _files_here(work)
         self._backend = BackendOfRun(
-            work.files,
+            files,
             fingerprint=work.tower_fingerprint,
             name=settings.backend,
             device=settings.device,
@@ -86,7 +88,7 @@ class ShardWorker:
             pinned=work.backend,
         )
         fusion = work.spec.fusion
-        self._fuser = None if fusion is None else ItemFuser(work.files, fusion, device=settings.device)
+        self._fuser = None if fusion is None else ItemFuser(files, fusion, device=settings.device)
         self._backend.open_ahead()
         self._pool = self._new_pool()
 
@@ -148,6 +150,24 @@ class ShardWorker:
                 whole_s=whole_s,
             ),
         )
+
+
+def _files_here(work: ShardWork) -> EncoderFiles:
+    """The encoder's files on this machine; one that was fetched from a store or a hub is fetched here as well.
+
+    Raises:
+        EncoderError: it is not there.
+        EncoderMismatchError: it has other weights than the driver's.
+    """
+    if work.files.weights is None or work.files.weights.exists():
+        return work.files
+    found = keep_dims(locate_encoder(work.files.reference), work.files.kept_dims)
+    if encoder_spec(found).weights_sha256 != work.spec.weights_sha256:
+        raise EncoderMismatchError(
+            f"{_where()} finds other weights under {work.files.reference} than the run began with.",
+            remedy="Put one encoder where every machine of the cluster sees it.",
+        )
+    return found
 
 
 def _seen_from_here(plan: Plan) -> Plan:
