@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pinembed.jobs.fuse import fuse as fuse
     from pinembed.jobs.generations import generations as generations
     from pinembed.jobs.inspect import inspect as inspect
+    from pinembed.jobs.mcp import mcp as mcp
     from pinembed.jobs.refresh import refresh as refresh
     from pinembed.jobs.report import report as report
     from pinembed.jobs.rollback import rollback as rollback
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from pinembed.jobs.verify import verify as verify
     from pinembed.settings.assistant import ChatSettings as ChatSettings
     from pinembed.settings.assistant import EvaluateChatSettings as EvaluateChatSettings
+    from pinembed.settings.assistant import McpSettings as McpSettings
     from pinembed.settings.encoding import EncodeSettings as EncodeSettings
     from pinembed.settings.encoding import InspectSettings as InspectSettings
     from pinembed.settings.encoding import SearchSettings as SearchSettings
@@ -93,7 +95,7 @@ _COMMANDS = (
         "fuse",
         "generations",
     ),
-    *("inspect", "refresh", "report", "rollback", "search", "switch", "trim", "verify"),
+    *("inspect", "mcp", "refresh", "report", "rollback", "search", "switch", "trim", "verify"),
 )
 _TASTE_COMMANDS = (
     "taste_evaluate",
@@ -116,7 +118,7 @@ _HOMES = {
     "ServingRequests": "trimmed.serving",
     "TrimmedModel": "trimmed.model",
     "UserSource": "taste.user_source",
-    **{f"{name}Settings": "settings.assistant" for name in ("Chat", "EvaluateChat")},
+    **{f"{name}Settings": "settings.assistant" for name in ("Chat", "EvaluateChat", "Mcp")},
     **{f"{name}Settings": "settings.encoding" for name in ("Encode", "Inspect", "Search")},
     **{f"{name}Settings": "settings.home" for name in ("Generations", "Refresh", "Report", "Rollback", "Switch")},
     **{f"{name}Settings": "settings.model" for name in ("Align", "Ask", "Trim")},

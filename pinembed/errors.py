@@ -157,6 +157,10 @@ class ModelError(PinembedError):
     """A multimodal model folder is not what trim, align or ask can use."""
 
 
+class ServerError(PinembedError):
+    """A chat server is not there, refuses what it is sent, or breaks off."""
+
+
 class OutputExistsError(PinembedError):
     """The output folder exists, or holds files that pinembed did not write."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -183,6 +184,31 @@ def trimmed_qwen3vl(tiny_qwen3vl: Path) -> Path:
     out = tiny_qwen3vl.with_name("trimmed")
     trim(TrimSettings(model=tiny_qwen3vl, out=out))
     return out
+
+
+@pytest.fixture(scope="session")
+def talking_shop(tmp_path_factory: pytest.TempPathFactory, trimmed_qwen3vl: Path) -> Path:
+    """A table db/pins, its source, and the tiny trimmed model with a seeded projector; not to be changed."""
+    from pinembed.jobs.export import export
+    from pinembed.settings.source import ExportSettings
+    from pinembed.table.embedding_table import EmbeddingTable
+    from pinembed.trimmed.model import TrimmedModel
+    from pinembed.trimmed.projector import new_projector, save_projector
+
+    root = encoded_shop(tmp_path_factory.mktemp("talking-shop"))
+    table = str(root / "db/pins")
+    export(ExportSettings(table=table, out=root / "source"))
+    shutil.copytree(trimmed_qwen3vl, root / "model")
+    spec = EmbeddingTable.open(table).spec
+    projector = new_projector(
+        dim=spec.dim,
+        tokens=2,
+        token_embeddings_VH=TrimmedModel.load(root / "model").token_embeddings_VH,
+        encoder_fingerprint=spec.fingerprint,
+        seed=5,
+    )
+    save_projector(projector, root / "model")
+    return root
 
 
 class Said(Silent):

@@ -340,7 +340,7 @@ def aligned(model: Path, shop: Path, source: Path, out: Path, **settings: Any) -
 def served_by_vllm(body: dict[str, Any], model: TrimmedModel) -> str:
     """The prompt that vLLM's chat route writes from a request with the folder's template, its image pads left out."""
     messages = [
-        {**message, "content": [
+        message if isinstance(message["content"], str) else {**message, "content": [
             {"type": "image"} if part["type"] == "image_embeds" else part for part in message["content"]
         ]}
         for message in body["messages"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,35 +22,16 @@ from pinembed.settings.assistant import ChatSettings
 from pinembed.settings.encoding import EncodeSettings
 from pinembed.settings.source import ExportSettings
 from pinembed.source.embedding_source import EmbeddingSource
-from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.trimmed.model import TrimmedModel
-from pinembed.trimmed.projector import new_projector, save_projector
 from tests.assistant_material import Shop, make_table, shop_rows
-from tests.conftest import CliResult, make_encoder, write_catalogue
+from tests.conftest import CliResult, make_encoder
 
 Cli = Callable[..., CliResult]
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory, trimmed_qwen3vl: Path) -> Path:
-    """A table db/pins, its source, and the tiny trimmed model with a seeded projector; not to be changed."""
-    root = tmp_path_factory.mktemp("shop")
-    write_catalogue(root / "data")
-    make_encoder(root / "encoder")
-    table = str(root / "db/pins")
-    encode(EncodeSettings(images=root / "data", table=table, encoder=str(root / "encoder"), workers=1))
-    export(ExportSettings(table=table, out=root / "source"))
-    shutil.copytree(trimmed_qwen3vl, root / "model")
-    spec = EmbeddingTable.open(table).spec
-    projector = new_projector(
-        dim=spec.dim,
-        tokens=2,
-        token_embeddings_VH=TrimmedModel.load(root / "model").token_embeddings_VH,
-        encoder_fingerprint=spec.fingerprint,
-        seed=5,
-    )
-    save_projector(projector, root / "model")
-    return root
+def shop(talking_shop: Path) -> Path:
+    return talking_shop
 
 
 @pytest.fixture(scope="module")

@@ -20,10 +20,12 @@ from pinembed.errors import EncoderMismatchError, ModelError, UnknownItemError, 
 from pinembed.jobs.export import export
 from pinembed.jobs.verify import verify
 from pinembed.settings.source import ExportSettings, VerifySettings
+from pinembed.trimmed.checked_parts import from_base64
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.projector import new_projector, save_projector
-from pinembed.trimmed.serving import from_base64, sglang_image_data
+from pinembed.trimmed.serving import sglang_image_data
 from tests.conftest import CliResult
+from tests.published_forms import served_by_vllm
 from tests.source_material import DIM, SPEC, embeddings, item_ids, make_source
 from tests.test_export import make_table
 
@@ -116,11 +118,13 @@ def test_vllm_chat_holds_every_turn_with_the_items_that_enter_in_it(model: Path,
         ),
     ],
 )
-def test_vllm_chat_refuses_what_is_no_conversation(
+def test_what_is_no_conversation_goes_to_no_server(
     model: Path, source: Path, turns: list[ChatTurn], words: str
 ) -> None:
-    with pytest.raises(UsageError, match=words):
-        ServingRequests.open(model=model, source=source).vllm_chat(turns)
+    requests = ServingRequests.open(model=model, source=source)
+    for build in (requests.vllm_chat, requests.sglang_chat):
+        with pytest.raises(UsageError, match=words):
+            build(turns)
 
 
 def test_vllm_parts_have_cache_keys_that_change_with_everything(model: Path, source: Path, tmp_path: Path) -> None:
@@ -176,6 +180,38 @@ def test_sglang_request_gives_the_answer_that_ask_gives(model: Path, source: Pat
     torch.testing.assert_close(served_V, asked_V, atol=2e-3, rtol=2e-3)
 
 
+def test_a_conversation_is_the_same_prompt_for_both_servers(model: Path, source: Path) -> None:
+    requests = ServingRequests.open(model=model, source=source)
+    turns = [
+        ChatTurn(question=QUESTION, items=tuple(ITEMS), answer="the first"),
+        ChatTurn(question="And this?", items=("item-0002",)),
+    ]
+    request = requests.sglang_chat(turns)
+    pad = requests.writer.pad_id
+    words = [token for token in request["input_ids"] if token != pad]
+    assert requests.writer.tokenizer.decode(words) == served_by_vllm(
+        requests.vllm_chat(turns), TrimmedModel.load(model)
+    )
+    [entry] = request["image_data"]
+    assert request["input_ids"].count(pad) == 3 * K
+    soft_ImH = TrimmedModel.load(model).soft_tokens(requests.source.get([*ITEMS, "item-0002"])).detach()
+    assert entry["precomputed_embeddings"].numpy().tobytes() == soft_ImH.half().numpy().tobytes()
+    assert entry["image_grid_thw"].tolist() == [[1, 2, 2 * K]] * 3
+    assert (
+        requests.sglang_chat([ChatTurn(question=QUESTION, items=tuple(ITEMS))])["input_ids"]
+        == (requests.sglang(ITEMS, QUESTION)["input_ids"])
+    )
+
+
+@pytest.mark.parametrize("uuid", [None, "x", "item-0001@f@p-1x32", "item-0001@f@p-4x48"])
+def test_a_part_under_a_uuid_of_another_size_is_never_sent(model: Path, source: Path, uuid: str | None) -> None:
+    """The server takes what it remembers of a uuid, whatever rows came with it."""
+    requests = ServingRequests.open(model=model, source=source)
+    [part] = requests.vllm_parts(ITEMS[:1])
+    with pytest.raises(ModelError, match=r"does not end in -4x32, the size of its soft tokens"):
+        requests.vllm_with([{**part, "uuid": uuid}], QUESTION)
+
+
 def as_base64(array: np.ndarray) -> str:
     written = io.BytesIO()
     np.save(written, array)
@@ -200,7 +236,7 @@ def test_a_part_that_would_end_a_server_is_never_sent(
 ) -> None:
     requests = ServingRequests.open(model=model, source=source)
     embeds = {"image_embeds": as_base64(rows), "image_grid_thw": as_base64(np.array(grid, np.int64))}
-    parts = [*requests.vllm_parts(ITEMS), {"type": "image_embeds", "image_embeds": embeds, "uuid": "x"}]
+    parts = [*requests.vllm_parts(ITEMS), {"type": "image_embeds", "image_embeds": embeds, "uuid": f"x-{K}x32"}]
     with pytest.raises(ModelError, match=told):
         requests.vllm_with(parts, QUESTION)
     line = {"format": "precomputed_embedding", "feature": as_base64(rows), "image_grid_thw": grid}

@@ -22,6 +22,7 @@ from pinembed.assistant.lexicon import Lexicon
 from pinembed.assistant.retrieval import Retriever
 from pinembed.assistant.rules import Plan, plan_by_rules
 from pinembed.assistant.state import Moment, Search, State
+from pinembed.errors import ServerError
 from pinembed.reports.assistant import Turn, TurnSeconds
 from pinembed.reports.table import SearchResult
 
@@ -33,8 +34,19 @@ Planner = Callable[[str, State, Sequence[SearchResult]], Plan | None]
 class Speaker(Protocol):
     """Answers a question about items, from their stored embeddings."""
 
-    def __call__(self, items: Sequence[SearchResult], question: str, *, compared: bool) -> str:
-        """The answer; empty where nothing can be said."""
+    def __call__(
+        self,
+        items: Sequence[SearchResult],
+        question: str,
+        *,
+        compared: bool,
+        on_text: Callable[[str], None] | None = None,
+    ) -> str:
+        """The answer; empty where nothing can be said. `on_text` is called with its pieces as they come.
+
+        Raises:
+            ServerError: the server that should answer does not.
+        """
 
 
 class Assistant:
@@ -46,6 +58,7 @@ class Assistant:
         k: length of a list.
         planner: makes the act where it can, before the rules; None for the rules alone.
         speaker: answers questions about items beside the table's values; None for these alone.
+        on_text: called with the pieces of an answer that a speaker takes part in, as they come.
     """
 
     def __init__(
@@ -56,12 +69,14 @@ class Assistant:
         k: int,
         planner: Planner | None = None,
         speaker: Speaker | None = None,
+        on_text: Callable[[str], None] | None = None,
     ) -> None:
         self._retriever = retriever
         self._lexicon = lexicon
         self._k = k
         self._planner = planner
         self._speaker = speaker
+        self._on_text = on_text
 
     def turn(self, state: State, say: str) -> tuple[State, Turn]:
         """The state after something was said, and what is answered.
@@ -87,14 +102,20 @@ class Assistant:
             shown=tuple(items),
             answer=answer.text,
             cites=answer.cites,
-            notes=(*plan.notes, *notes),
+            notes=tuple(dict.fromkeys((*plan.notes, *notes))),
             seconds=TurnSeconds(plan=planned_s - began_s, answer=ended_s - planned_s),
         )
         return after, turn
 
     def _plan(self, say: str, state: State, shown: Sequence[SearchResult]) -> Plan:
-        made = self._planner(say, state, shown) if self._planner is not None else None
-        return made or plan_by_rules(say, state, shown, self._lexicon)
+        notes = list[str]()
+        try:
+            if self._planner is not None and (made := self._planner(say, state, shown)) is not None:
+                return made
+        except ServerError as error:
+            notes.append(_silent(error))
+        plan = plan_by_rules(say, state, shown, self._lexicon)
+        return dataclasses.replace(plan, notes=(*plan.notes, *notes))
 
     def _done(
         self, act: Act, state: State, shown: list[SearchResult]
@@ -107,7 +128,7 @@ class Assistant:
             items = self._retriever.rows(outcome.state.now.shown)
             return outcome.state, items, self._listed(outcome.state.now, items), []
         if isinstance(outcome, Told):
-            return state.spoken_of(outcome.ids), shown, self._told(outcome, shown), []
+            return state.spoken_of(outcome.ids), shown, *self._told(outcome, shown)
         return self._found(act, outcome, state, shown)
 
     def _found(
@@ -136,11 +157,21 @@ class Assistant:
         ]
         return sorted(found, key=lambda pair: -pair[1])[:MOST_RELAXED]
 
-    def _told(self, told: Told, shown: Sequence[SearchResult]) -> Answer:
+    def _told(self, told: Told, shown: Sequence[SearchResult]) -> tuple[Answer, list[str]]:
+        """What the table says, then what the speaker does; without the latter, and a note, where a server fails."""
         items = [item for item in shown if item.id in told.ids]
         make = compare_answer if told.compared else about_answer
         answer = make(self._lexicon, items, told.question)
         if self._speaker is None:
-            return answer
-        said = self._speaker(items, told.question, compared=told.compared)
-        return dataclasses.replace(answer, text=f"{answer.text}\n{said}".rstrip())
+            return answer, []
+        if self._on_text is not None:
+            self._on_text(answer.text + "\n")
+        try:
+            said = self._speaker(items, told.question, compared=told.compared, on_text=self._on_text)
+        except ServerError as error:
+            return answer, [_silent(error)]
+        return dataclasses.replace(answer, text=f"{answer.text}\n{said}".rstrip()), []
+
+
+def _silent(error: ServerError) -> str:
+    return f"The model did not answer: {error.message} {error.remedy}"

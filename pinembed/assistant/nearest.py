@@ -1,18 +1,20 @@
-"""Nearest: rows of a table near to a vector, its vectors held in memory where they fit, for turn comes after turn.
+"""Nearest: rows of a table by id, and near to a vector; held in memory where they fit, for turn comes after turn.
 
-Legend: N rows, D floats of a vector.
+Legend: N rows, D floats of a vector, M of the rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pinembed.errors import UnknownItemError
 from pinembed.source.rows import rows_of_batch
 from pinembed.table.embedding_table import SCORE, EmbeddingTable, id_conditions, reading
 from pinembed.table.schema import VECTOR
@@ -20,18 +22,23 @@ from pinembed.table.schema import VECTOR
 Floats = NDArray[np.float32]
 MOST_BYTES = 2**30
 """Of vectors in fp32; a larger table is searched by Lance, which reads its vectors or an index of them each time."""
-
-
 FEW = 4
 """A condition leaves few rows where it leaves less than a fourth of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Held:
-    """A table in memory; `number_N` are Lance's row numbers, ascending."""
+    """A table in memory, its rows in their order.
 
-    ids_N: pa.Array
+    Attributes:
+        place_of: an item's row.
+        number_N: Lance's row numbers in ascending order.
+        place_N: the rows of these numbers.
+    """
+
+    place_of: Mapping[str, int]
     number_N: NDArray[np.int64]
+    place_N: NDArray[np.int64]
     vectors_ND: Floats
 
 
@@ -61,47 +68,90 @@ class Nearest:
         if len(places_M) * FEW < len(held.vectors_ND):
             scores_M = held.vectors_ND[places_M] @ vector_D
         else:  # a copy of many rows costs more than their products
-            scores_M = (held.vectors_ND @ vector_D)[places_M]
+            scores_M = held.vectors_ND @ vector_D
+            scores_M = scores_M if where is None else scores_M[places_M]
         best_K = _greatest(scores_M, limit)
-        return self._rows(held.ids_N.take(pa.array(places_M[best_K])), scores_M[best_K])
+        return self._taken(places_M[best_K]).append_column(SCORE, pa.array(scores_M[best_K], pa.float32()))
+
+    def rows(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """The rows of these ids that there are, in the order asked.
+
+        Raises:
+            TableError: the table cannot be read.
+        """
+        if not ids:
+            return []
+        if self._fits:
+            place_of = self._held.place_of
+            found = self._taken(np.array([place_of[item] for item in ids if item in place_of], np.int64)).to_pylist()
+        else:
+            with reading(self._table.address):
+                found = [
+                    row
+                    for condition in id_conditions(ids)
+                    for row in self._table.dataset.to_table(columns=self._columns, filter=condition).to_pylist()
+                ]
+        row_of = {row["id"]: row for row in found}
+        return [row_of[item] for item in ids if item in row_of]
+
+    def row(self, item: str) -> dict[str, Any]:
+        """The row of an item.
+
+        Raises:
+            UnknownItemError: the table does not hold it.
+            TableError: the table cannot be read.
+        """
+        found = self.rows([item])
+        if not found:
+            raise UnknownItemError(
+                f"Table {self._table.address} holds no item {item!r} among its {self._table.count_rows()} rows.",
+                remedy="Check the id; it is the `id` column of the metadata, or the file name where there is none.",
+            )
+        return found[0]
+
+    def vector(self, item: str) -> Floats:
+        """The vector of an item, (D,).
+
+        Raises:
+            UnknownItemError: the table does not hold it.
+            TableError: the table cannot be read.
+        """
+        if self._fits and (place := self._held.place_of.get(item)) is not None:
+            return self._held.vectors_ND[place]
+        return np.asarray(self._table.vector_of(item), np.float32)
 
     @cached_property
     def _held(self) -> _Held:
-        """Ids and vectors, in the order of Lance's row numbers."""
         ids, numbers, vectors = list[str](), [np.empty(0, np.int64)], [np.empty((0, self._table.spec.dim), np.float32)]
         with reading(self._table.address):
-            for batch in self._table.dataset.to_batches(columns=["id", VECTOR], with_row_id=True):
+            batches = self._table.dataset.to_batches(columns=["id", VECTOR], with_row_id=True, scan_in_order=True)
+            for batch in batches:
                 batch_ids, vectors_BD = rows_of_batch(batch)
                 ids += batch_ids
                 numbers.append(_numbers(batch))
                 vectors.append(vectors_BD.astype(np.float32))
         number_N = np.concatenate(numbers)
-        order_N = np.argsort(number_N)
+        place_N = np.argsort(number_N, kind="stable")
         return _Held(
-            ids_N=pa.array(ids, pa.string()).take(pa.array(order_N)),
-            number_N=number_N[order_N],
-            vectors_ND=np.concatenate(vectors)[order_N],
+            place_of={item: place for place, item in enumerate(ids)},
+            number_N=number_N[place_N],
+            place_N=place_N,
+            vectors_ND=np.concatenate(vectors),
         )
 
     def _fitting(self, where: str) -> NDArray[np.int64]:
         """Places of the rows that a condition picks."""
         with reading(self._table.address, where):
             found = self._table.dataset.to_table(columns=[], filter=where, with_row_id=True)
-        return np.sort(np.searchsorted(self._held.number_N, _numbers(found)))
+        held = self._held
+        return np.sort(held.place_N[np.searchsorted(held.number_N, _numbers(found))])
 
-    def _rows(self, ids: pa.Array, scores_K: Floats) -> pa.Table:
-        """The rows of these ids in their order."""
+    def _taken(self, places_M: NDArray[np.int64]) -> pa.Table:
+        """The rows at these places, in their order."""
         with reading(self._table.address):
-            found = pa.concat_tables(
-                [
-                    self._table.dataset.to_table(columns=self._columns, filter=condition)
-                    for condition in id_conditions(ids.to_pylist())
-                ]
-                or [self._table.dataset.to_table(columns=self._columns, limit=0)]
-            )
-        place_of = {item: place for place, item in enumerate(found["id"].to_pylist())}
-        in_order = found.take(pa.array([place_of[item] for item in ids.to_pylist()], pa.int64()))
-        return in_order.append_column(SCORE, pa.array(scores_K, pa.float32()))
+            if not len(places_M):
+                return self._table.dataset.to_table(columns=self._columns, limit=0)
+            return self._table.dataset.take(pa.array(places_M), columns=self._columns)
 
 
 def _numbers(rows: pa.RecordBatch | pa.Table) -> NDArray[np.int64]:

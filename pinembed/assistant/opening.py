@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +12,13 @@ from numpy.typing import NDArray
 from pinembed.assistant.retrieval import Retriever
 from pinembed.assistant.taste_order import TasteOrder
 from pinembed.assistant.vocabulary import Vocabulary
-from pinembed.encoder.encoder import Encoder
 from pinembed.errors import UsageError
 from pinembed.nouns.progress import Progress
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.queries import query_encoder
+
+if TYPE_CHECKING:
+    from pinembed.encoder.encoder import Encoder
 
 
 def open_retriever(

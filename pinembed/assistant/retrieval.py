@@ -18,7 +18,7 @@ from pinembed.assistant.taste_order import TasteOrder
 from pinembed.assistant.vocabulary import Vocabulary
 from pinembed.nouns.item import text_of_value
 from pinembed.reports.table import SearchResult
-from pinembed.table.embedding_table import EmbeddingTable, id_conditions, reading
+from pinembed.table.embedding_table import EmbeddingTable, reading
 from pinembed.table.queries import result_of
 from pinembed.table.schema import IMAGE_VECTOR, VECTOR
 
@@ -51,12 +51,14 @@ class Retriever:
         self.table = table
         self.vocabulary = vocabulary
         self.taste = taste
-        self._targets = Targets(table, vocabulary, embed_texts)
         self._group = group
         self._fields = [name for name in table.schema.names if name not in (VECTOR, IMAGE_VECTOR)]
         self._near = Nearest(table, self._fields)
+        self._targets = Targets(table, vocabulary, embed_texts, self._near)
 
-    def find(self, search: Search, *, page: int, k: int, user: str = "") -> list[SearchResult]:
+    def find(
+        self, search: Search, *, page: int, k: int, user: str = "", where: str | None = None
+    ) -> list[SearchResult]:
         """One page of results; all of them satisfy every condition.
 
         Args:
@@ -64,11 +66,13 @@ class Retriever:
             page: from 0.
             k: results a page.
             user: whose taste orders them; empty for nobody's.
+            where: SQL condition beside those of the search.
 
         Raises:
             TableError: the table cannot be read.
+            UsageError: the table does not understand the condition.
         """
-        where = sql_of(search.filters, self.vocabulary.lists)
+        where = self._condition(search.filters, where)
         target = self._targets.of(search)
         if search.sort is not None and target.vector_D is None:
             return self._sorted(search, where, page, k)
@@ -80,31 +84,36 @@ class Retriever:
         rows = self._ordered(rows, target, search, user)
         return [result_of(row, rank) for rank, row in enumerate(rows[page * k : (page + 1) * k], start=1)]
 
-    def count(self, filters: Sequence[Condition]) -> int:
+    def count(self, filters: Sequence[Condition], where: str | None = None) -> int:
         """How many items satisfy conditions."""
-        return self.table.count_rows(sql_of(filters, self.vocabulary.lists))
+        return self.table.count_rows(self._condition(filters, where))
+
+    def _condition(self, filters: Sequence[Condition], where: str | None) -> str | None:
+        parts = filter(None, (sql_of(filters, self.vocabulary.lists), where and f"({where})"))
+        return " AND ".join(parts) or None
 
     def rows(self, ids: Sequence[str]) -> list[SearchResult]:
         """These items in their order; one that the table does not hold any more has no fields."""
-        found = {row["id"]: row for row in self._rows(ids)}
+        found = {row["id"]: row for row in self._near.rows(ids)}
         gone = {"file_name": "", "folder": ""}
         return [result_of(found.get(item, {"id": item, **gone}), rank) for rank, item in enumerate(ids, start=1)]
 
-    def _rows(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+    def rows_where(self, where: str, *, limit: int | None = None) -> list[SearchResult]:
+        """Rows that a condition picks, in the table's order.
+
+        Raises:
+            TableError: the table cannot be read.
+        """
         with reading(self.table.address):
-            return [
-                row
-                for condition in id_conditions(ids)
-                for row in self.table.dataset.to_table(columns=self._fields, filter=condition).to_pylist()
-            ]
+            found = self.table.dataset.to_table(columns=self._fields, filter=where, limit=limit)
+        return [result_of(row, rank) for rank, row in enumerate(found.to_pylist(), start=1)]
 
     def _without(self, search: Search) -> set[str]:
         """The item that results are compared with, and its group, are none of them."""
         item = search.like or search.beside
         if not item:
             return set()
-        rows = self._rows([item])
-        return {item, *(self._product(row) for row in rows)}
+        return {item, *(self._product(row) for row in self._near.rows([item]))}
 
     def _product(self, row: Mapping[str, Any]) -> str:
         value = text_of_value(row.get(self._group)) if self._group else ""

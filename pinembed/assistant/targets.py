@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pinembed.assistant.condition import IN, Condition, sql_of
+from pinembed.assistant.nearest import Nearest
 from pinembed.assistant.state import Search
 from pinembed.assistant.vocabulary import Vocabulary
 from pinembed.nouns.item import FieldValue, is_missing
 from pinembed.table.embedding_table import EmbeddingTable, reading
 from pinembed.table.queries import result_of
-from pinembed.table.schema import IMAGE_VECTOR, VECTOR
 
 Floats = NDArray[np.float32]
 EmbedTexts = Callable[[Sequence[str]], Floats]
@@ -51,12 +51,14 @@ class Targets:
         table: the catalogue.
         vocabulary: of the table.
         embed_texts: texts to (N, D) unit rows, by the table's encoder.
+        near: rows of the table.
     """
 
-    def __init__(self, table: EmbeddingTable, vocabulary: Vocabulary, embed_texts: EmbedTexts) -> None:
+    def __init__(self, table: EmbeddingTable, vocabulary: Vocabulary, embed_texts: EmbedTexts, near: Nearest) -> None:
         self._table = table
         self._vocabulary = vocabulary
         self._embed_texts = embed_texts
+        self._near = near
 
     def of(self, search: Search) -> Target:
         """The target of a search.
@@ -89,8 +91,7 @@ class Targets:
         changes = [condition for condition in search.changes if condition.op == IN]
         if not changes and not search.text:
             return Target(vector_D=vector_D)
-        columns = [name for name in self._table.schema.names if name not in (VECTOR, IMAGE_VECTOR)]
-        row = self._table.row_of(search.like, columns)
+        row = self._near.row(search.like)
         old = self._vocabulary.caption(row)
         edited = self._edited(row, changes)
         new = self._vocabulary.caption(edited)
@@ -118,7 +119,7 @@ class Targets:
         return vector_D
 
     def _stored(self, item: str) -> Floats:
-        return np.asarray(self._table.vector_of(item), np.float32)
+        return self._near.vector(item)
 
 
 def unit(vector_D: Any) -> Floats:

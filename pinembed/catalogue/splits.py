@@ -13,12 +13,11 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
-from torch import Tensor
 
 from pinembed.catalogue.captions import Captioner
 from pinembed.catalogue.novelty import KNOWN, identity_columns, known_share, tied_by
@@ -27,6 +26,9 @@ from pinembed.errors import DataError, UsageError
 from pinembed.images.near_duplicates import NearDuplicates, find_near_duplicates
 from pinembed.nouns.item import Catalogue, Item, text_of_value
 from pinembed.nouns.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 COLUMN, FOLDERS, HASH = "split column", "split folders", "hash"
 HASH_BUCKETS = 100
@@ -206,6 +208,8 @@ def items_of_split(
 
 def label_items(items: tuple[Item, ...], captioner: Captioner, *, group: str | None) -> LabelledItems:
     """Captions and groups as codes."""
+    import torch
+
     texts, text_of_N = codes_of(captioner.caption(item) for item in items)
     groups, group_of_N = codes_of(group_name(item, group) for item in items)
     alone_N = (1 << 40) + torch.arange(len(items))
@@ -220,6 +224,8 @@ def label_items(items: tuple[Item, ...], captioner: Captioner, *, group: str | N
 
 def codes_of(words: Iterable[str]) -> tuple[tuple[str, ...], Tensor]:
     """The distinct words in the order of their first occurrence, and the index (N,) of each; -1 for an empty one."""
+    import torch
+
     indices: dict[str, int] = {}
     code_of = [indices.setdefault(word, len(indices)) if word else -1 for word in words]
     return tuple(indices), torch.tensor(code_of, dtype=torch.int64)

@@ -31,7 +31,8 @@ def run(settings: ChatSettings, console: Console) -> None:
     is_watched = settings.jsonl is None and sys.stdin.isatty() and sys.stdout.isatty()
     talk = _Talk(settings, console, is_watched=is_watched)
     shown = SILENT if is_watched else console.progress
-    report = chat(settings, says=talk.says(), progress=shown, on_turn=talk.answer)
+    on_text = talk.tell if is_watched and not console.json_output else None
+    report = chat(settings, says=talk.says(), progress=shown, on_turn=talk.answer, on_text=on_text)
     if settings.sheet is not None and report.turns:
         console.say(f"contact sheet: {settings.sheet}")
     console.report(report)
@@ -45,6 +46,7 @@ class _Talk:
         self._console = console
         self._is_watched = is_watched
         self._last: Turn | None = None
+        self._told = ""
 
     def says(self) -> Iterator[Say]:
         from pinembed.assistant.says import Say, read_says
@@ -66,7 +68,18 @@ class _Talk:
         if self._settings.jsonl is not None:
             _write(json.dumps(plain(turn), ensure_ascii=False, allow_nan=False) + "\n")
             return
-        _write("\n".join([*(f"({note})" for note in turn.notes), turn.answer]) + "\n")
+        notes = [f"({note})" for note in turn.notes]
+        if self._told:  # a part of the answer stands there already, its notes come behind it
+            rest = turn.answer.removeprefix(self._told) if turn.answer.startswith(self._told) else "\n" + turn.answer
+            _write("\n".join([rest, *notes]) + "\n")
+            self._told = ""
+            return
+        _write("\n".join([*notes, turn.answer]) + "\n")
+
+    def tell(self, piece: str) -> None:
+        """Print a piece of an answer as it comes."""
+        self._told += piece
+        _write(piece)
 
     def _typed(self) -> Iterator[str]:
         """Lines typed on a terminal, with the history of former runs; commands of the terminal are done here."""

@@ -25,6 +25,7 @@ from pinembed.cli import (
     fuse,
     generations,
     inspect,
+    mcp,
     refresh,
     search,
     taste,
@@ -35,7 +36,7 @@ from pinembed.cli.command import add_command
 from pinembed.cli.console import print_error
 from pinembed.errors import PinembedError, StoppedError
 from pinembed.machine import set_wait_policy
-from pinembed.settings.assistant import ChatSettings, EvaluateChatSettings
+from pinembed.settings.assistant import ChatSettings, EvaluateChatSettings, McpSettings
 from pinembed.settings.encoding import EncodeSettings, InspectSettings, SearchSettings
 from pinembed.settings.home import (
     GenerationsSettings,
@@ -101,6 +102,7 @@ add_command(app, "align", AlignSettings, align.run, panel=MODEL)
 add_command(app, "ask", AskSettings, ask.run, panel=MODEL)
 add_command(app, "chat", ChatSettings, chat.run, panel=MODEL)
 add_command(app, "evaluate-chat", EvaluateChatSettings, evaluate_chat.run, panel=MODEL)
+add_command(app, "mcp", McpSettings, mcp.run, panel=MODEL)
 app.add_typer(taste.app, name="taste", rich_help_panel=TASTE)
 add_command(app, "refresh", RefreshSettings, refresh.run, panel=HOME)
 add_command(app, "report", ReportSettings, refresh.run_report, panel=HOME)

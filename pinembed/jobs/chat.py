@@ -27,6 +27,8 @@ from pinembed.table.embedding_table import EmbeddingTable
 
 if TYPE_CHECKING:
     from pinembed.assistant.model_voice import ModelVoice
+    from pinembed.trimmed.model import TrimmedModel
+    from pinembed.trimmed.served import ServedModel
 
 STATE_EVERY_S = 1.0
 
@@ -37,6 +39,7 @@ def chat(
     says: Iterable[Say],
     progress: Progress = SILENT,
     on_turn: Callable[[Turn], None] = lambda turn: None,
+    on_text: Callable[[str], None] | None = None,
 ) -> ChatReport:
     """Answer what is said, turn after turn, from the table's vectors and metadata; no image is opened.
 
@@ -48,12 +51,15 @@ def chat(
         says: in the order in which they were said; conversations may be mixed.
         progress: is told while things are loaded.
         on_turn: called with every turn once it is answered.
+        on_text: called before that with the pieces of an answer that the model takes part in, as they come; they are a
+            beginning of the whole one.
 
     Raises:
         DataError: a turn is missing, or the file of states is none.
         UsageError: a group column that the table does not have.
         TableError, EncoderError, GenerationError: the table or its encoder cannot be read.
         ModelError, SourceError, EncoderMismatchError, MissingExtraError: as for `ask`, where there is a model.
+        ServerError: as for `ServedModel.open`; what a server fails at later is a note of its turn.
         OutputError: the file of states cannot be written.
     """
     began_s = time.perf_counter()
@@ -84,6 +90,7 @@ def chat(
         k=settings.k,
         planner=voice.plan if voice else None,
         speaker=voice.speak if voice else None,
+        on_text=on_text,
     )
     loaded_s = time.perf_counter()
     states = _States(settings)
@@ -110,15 +117,25 @@ def _voice(
     settings: ChatSettings, model: str, source: str, *, vocabulary: Vocabulary, progress: Progress
 ) -> ModelVoice:
     from pinembed.assistant.model_voice import ModelVoice
-    from pinembed.trimmed.model import TrimmedModel
 
-    progress.start("load the model")
     return ModelVoice(
-        TrimmedModel.load(model, device=choose_device(settings.device)),
+        _model(settings, model, progress),
         EmbeddingSource.open(source),
         vocabulary,
         max_new_tokens=settings.max_new_tokens,
     )
+
+
+def _model(settings: ChatSettings, model: str, progress: Progress) -> TrimmedModel | ServedModel:
+    """The model in this process, or the one that the server runs."""
+    from pinembed.trimmed.model import TrimmedModel
+    from pinembed.trimmed.served import ServedModel
+
+    if settings.server is None:
+        progress.start("load the model")
+        return TrimmedModel.load(model, device=choose_device(settings.device))
+    progress.start("ask the server")
+    return ServedModel.open(settings.server, model=model, name=settings.served_name, wait_s=settings.wait_s)
 
 
 def draw_turn(turn: Turn, settings: ChatSettings) -> None:

@@ -1,7 +1,8 @@
-"""What `chat` and `evaluate-chat` are asked for."""
+"""What `chat`, `evaluate-chat` and `mcp` are asked for."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -45,6 +46,19 @@ class ChatSettings:
         ),
     ] = None
     source: Annotated[Path | None, Option("Embedding source of the model's items, or a HOME; needs --model.")] = None
+    server: Annotated[
+        str | None,
+        Option(
+            "Server with OpenAI's chat protocol that runs --model and takes embeddings, such as http://localhost:8000; "
+            "the language model is then not loaded here. A key that it wants is read from PINEMBED_SERVER_KEY.",
+            metavar="URL",
+        ),
+    ] = None
+    served_name: Annotated[
+        str | None,
+        Option("Name under which the server runs the model.", metavar="NAME", shown_default="what the server says"),
+    ] = None
+    wait_s: Annotated[float, Option("How long the server may say nothing, in seconds.", min=0.1)] = 60.0
     max_new_tokens: Annotated[int, Option("Longest answer of the model, in tokens.", min=1)] = 64
     group: GroupedOption = None
     user: Annotated[str | None, Option("Whose taste orders the lists; needs --users.")] = None
@@ -71,6 +85,13 @@ class ChatSettings:
             raise UsageError("--user and --users go together.", remedy="Give both, or leave both out.")
         if (self.model is None) != (self.source is None):
             raise UsageError("--model and --source go together.", remedy="Give both, or leave both out.")
+        if self.server is not None and self.model is None:
+            raise UsageError(
+                "--server came without --model.",
+                remedy="Give --model, the folder that the server runs, for its projector and tokenizer, and --source.",
+            )
+        if self.served_name is not None and self.server is None:
+            raise UsageError("--served-name came without --server.", remedy="Give --server, or leave it out.")
 
 
 @described
@@ -108,3 +129,23 @@ class EvaluateChatSettings:
     def __post_init__(self) -> None:
         if self.scripts is not None and self.out is not None:
             raise UsageError("--out came with scripts that are there already.", remedy="Leave one of them out.")
+
+
+@described
+@dataclass(frozen=True, kw_only=True)
+class McpSettings:
+    """A catalogue for other assistants."""
+
+    table: ReadTableOption
+    generation: GenerationOption = None
+    encoder: TableEncoderOption = None
+    group: GroupedOption = None
+    currency: Annotated[
+        str | None,
+        Option("Code of the prices' currency, such as EUR.", metavar="CODE", shown_default="what the table says"),
+    ] = None
+    device: DeviceOption = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.currency is not None and not re.fullmatch("[A-Z]{3}", self.currency):
+            raise UsageError(f"--currency {self.currency} is no code of a currency.", remedy="For example: EUR")

@@ -33,6 +33,11 @@ def grid_thw(tokens: int) -> list[int]:
     return [1, 2, 2 * tokens]
 
 
+def user_message(text: str, items: int) -> dict[str, Any]:
+    """A question behind the items that enter with it, as chat templates take it."""
+    return {"role": "user", "content": [*[{"type": "image"}] * items, {"type": "text", "text": text}]}
+
+
 @dataclass(frozen=True, kw_only=True)
 class PromptBatch:
     """Model input of B questions.
@@ -246,8 +251,21 @@ class PromptWriter:
             ModelError: the template writes another number of image pads.
         """
         self.check_question(text)
-        content: list[dict[str, str]] = [{"type": "image"}] * items + [{"type": "text", "text": text}]
-        written = self.render([{"role": "user", "content": content}], add_generation_prompt=True) + self.form.closing
+        return self.chat_ids([user_message(text, items)], tokens)
+
+    def chat_ids(self, messages: Sequence[dict[str, Any]], tokens: int) -> list[int]:
+        """Token ids of a conversation with its pads, up to the next answer's first word; its texts have been checked.
+
+        Args:
+            messages: of `user_message`, and answers.
+            tokens: m.
+
+        Raises:
+            ModelError: the template writes another number of image pads.
+        """
+        contents = [message["content"] for message in messages if not isinstance(message["content"], str)]
+        items = sum(part["type"] == "image" for content in contents for part in content)
+        written = self.render(messages, add_generation_prompt=True) + self.form.closing
         if written.count(IMAGE_PAD) != items:
             raise ModelError(
                 f"The chat template writes {written.count(IMAGE_PAD)} image pads for {items} item(s).",

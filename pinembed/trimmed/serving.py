@@ -8,10 +8,6 @@ Shape legend: I items, m soft tokens of one item, T tokens of all items, W width
 
 from __future__ import annotations
 
-import base64
-import binascii
-import io
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,75 +15,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from pinembed.errors import ModelError, UsageError
 from pinembed.source.embedding_source import EmbeddingSource
+from pinembed.trimmed.checked_parts import checked_part, checked_rows
 from pinembed.trimmed.checkpoint import import_transformers, without_bars
-from pinembed.trimmed.prompts import PromptWriter
+from pinembed.trimmed.prompts import PromptWriter, user_message
 from pinembed.trimmed.soft_tokens import SGLANG_FORMAT, SoftTokenMaker, sglang_line, vllm_part
 
 # SGLang's documented entry puts the embedding under `feature`, which its Qwen3-VL of 0.5.23 hands to the vision tower;
 # what a `processor_output` entry has under `precomputed_embeddings` goes past the tower.
 SGLANG_FORMS = {"processor_output": "precomputed_embeddings", SGLANG_FORMAT: "feature"}
-
-
-def from_base64(text: str) -> NDArray[Any]:
-    """The inverse of `to_base64`.
-
-    Raises:
-        ModelError: not base64 of an .npy file, or one that holds a pickle.
-    """
-    try:
-        array: NDArray[Any] = np.load(io.BytesIO(base64.b64decode(text, validate=True)), allow_pickle=False)
-    except (TypeError, ValueError, EOFError, OSError, binascii.Error) as error:
-        raise ModelError(
-            f"The embedding does not hold base64 of an .npy array: {str(error)[:100]}",
-            remedy="Export the table again with --format vllm or sglang.",
-        ) from error
-    return array
-
-
-def checked_rows(stored: Any, grid: Any, *, width: int | None) -> NDArray[Any]:
-    """The soft tokens of one item, where a server can take them.
-
-    Args:
-        stored: base64 of an .npy.
-        grid: image_grid_thw of the item.
-        width: W; None where any will do.
-
-    Returns:
-        (m, W) float16.
-
-    Raises:
-        ModelError: no such array, NaN or inf in it, another width, or a grid of another number of tokens.
-    """
-    soft_mW = from_base64(stored)
-    grid_3 = np.asarray(grid)
-    whole = grid_3.shape == (3,) and grid_3.dtype.kind == "i" and bool((grid_3 > 0).all())
-    even = whole and not (grid_3[1:] % 2).any()  # patches merge 2 x 2
-    tokens = math.prod(grid_3.tolist()) // 4 if even else 0
-    if soft_mW.ndim != 2 or soft_mW.dtype != np.float16 or not bool(np.isfinite(soft_mW).all()):
-        raise ModelError(
-            f"An item's soft tokens are {soft_mW.dtype} of shape {soft_mW.shape}, or not finite; "
-            "wanted finite float16 of (m, W).",
-            remedy=AGAIN,
-        )
-    if width is not None and soft_mW.shape[1] != width:
-        raise ModelError(
-            f"An item's soft tokens are {soft_mW.shape[1]} wide, the server takes {width}; it would end for everybody.",
-            remedy="Export the table again with the model and the --deepstack-levels of this server.",
-        )
-    if tokens != len(soft_mW):
-        raise ModelError(
-            f"An item has {len(soft_mW)} soft token(s) and a grid of {tokens} ({grid_3.tolist()}); "
-            "the server would end for everybody.",
-            remedy=AGAIN,
-        )
-    return soft_mW
-
-
-AGAIN = "Export the table again with --format vllm or sglang."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,7 +61,7 @@ def vllm_request(
     """
     if not parts:
         raise ModelError("A request without items was asked for.", remedy="Give the parts of one item or more.")
-    return _vllm_body([_user_message(parts, question, width, writer)], model, writer)
+    return chat_body([_user_message(parts, question, width, writer)], model, writer)
 
 
 def _user_message(
@@ -131,14 +69,13 @@ def _user_message(
 ) -> dict[str, Any]:
     """Items and a question, looked at before a server sees them."""
     for part in parts:
-        embeds = part.get("image_embeds") or {}
-        grid = from_base64(embeds.get("image_grid_thw", ""))
-        width = checked_rows(embeds.get("image_embeds", ""), grid, width=width).shape[1]
+        width = checked_part(part, width=width).shape[1]
     writer.check_question(question)
     return {"role": "user", "content": [*parts, {"type": "text", "text": question}]}
 
 
-def _vllm_body(messages: Sequence[dict[str, Any]], model: str, writer: PromptWriter) -> dict[str, Any]:
+def chat_body(messages: Sequence[dict[str, Any]], model: str, writer: PromptWriter) -> dict[str, Any]:
+    """What a server's chat route needs beside the messages to write the prompt and choose the words that `ask` does."""
     return {
         "model": model,
         "messages": [*messages, *writer.chat.messages],
@@ -261,21 +198,13 @@ class ServingRequests:
             ModelError: a template that the chat route cannot follow.
             MissingExtraError: the extra `vlm`, for the tokenizer, is missing.
         """
-        answered = [turn.answer is not None for turn in turns]
-        if not turns or answered != [True] * (len(turns) - 1) + [False] or not any(turn.items for turn in turns):
-            raise UsageError(
-                f"A conversation of {len(turns)} turn(s), {sum(answered)} with answers; wanted items, and an answer to "
-                "each turn but the last.",
-                remedy="Give the answers that the server gave, and leave that of the last turn out.",
-            )
+        self._check(turns)
         messages = []
         for turn in turns:
             parts = self.vllm_parts(turn.items) if turn.items else []
             messages.append(_user_message(parts, turn.question, self.maker.width, self.writer))
-            if turn.answer is not None:
-                self.writer.check_question(turn.answer)
-                messages.append({"role": "assistant", "content": turn.answer})
-        return _vllm_body(messages, model or str(self.maker.folder), self.writer)
+            messages += [] if turn.answer is None else [{"role": "assistant", "content": turn.answer}]
+        return chat_body(messages, model or str(self.maker.folder), self.writer)
 
     def sglang(self, ids: Sequence[str], question: str, *, form: str = "processor_output") -> dict[str, Any]:
         """Keyword arguments of SGLang's Engine.generate: `input_ids` and `image_data`.
@@ -290,19 +219,62 @@ class ServingRequests:
             UsageError: an unknown form.
             MissingExtraError: the extra `vlm`, for the tokenizer, is missing.
         """
+        return self.sglang_chat([ChatTurn(question=question, items=tuple(ids))], form=form)
+
+    def sglang_chat(self, turns: Sequence[ChatTurn], *, form: str = "processor_output") -> dict[str, Any]:
+        """Keyword arguments of SGLang's Engine.generate for a conversation, items entering in any of its turns.
+
+        Args:
+            turns: all but the last with their answers.
+            form: as for `sglang`.
+
+        Raises:
+            UnknownItemError, UsageError, ModelError, MissingExtraError: as for `vllm_chat`, and an unknown form.
+        """
+        self._check(turns)
+        ids = [item for turn in turns for item in turn.items]
         lines = [sglang_line(soft) for soft in self.maker.make(self.source.get(ids))]
-        input_ids = self.writer.prompt_ids(question, len(ids), self.maker.tokens)
-        return {"input_ids": input_ids, "image_data": sglang_image_data(lines, form=form, width=self.maker.width)}
+        messages = []
+        for turn in turns:
+            messages.append(user_message(turn.question, len(turn.items)))
+            messages += [] if turn.answer is None else [{"role": "assistant", "content": turn.answer}]
+        return {
+            "input_ids": self.writer.chat_ids(messages, self.maker.tokens),
+            "image_data": sglang_image_data(lines, form=form, width=self.maker.width),
+        }
+
+    def _check(self, turns: Sequence[ChatTurn]) -> None:
+        """Let only a conversation pass that is due an answer, and no text that holds more than words.
+
+        Raises:
+            UsageError: no turn, an answer missing or given for the last, no item, or a special token in a text.
+        """
+        answered = [turn.answer is not None for turn in turns]
+        if not turns or answered != [True] * (len(turns) - 1) + [False] or not any(turn.items for turn in turns):
+            raise UsageError(
+                f"A conversation of {len(turns)} turn(s), {sum(answered)} with answers; wanted items, and an answer to "
+                "each turn but the last.",
+                remedy="Give the answers that the server gave, and leave that of the last turn out.",
+            )
+        for turn in turns:
+            self.writer.check_question(turn.question)
+            self.writer.check_question(turn.answer or "")
 
     @property
     def writer(self) -> PromptWriter:
         """Of the model's folder; its tokenizer is loaded once it is asked for."""
         if self._writer is None:
-            self._writer = _prompt_writer(self.maker.folder)
+            self._writer = prompt_writer(self.maker.folder)
         return self._writer
 
 
-def _prompt_writer(folder: Path) -> PromptWriter:
+def prompt_writer(folder: Path) -> PromptWriter:
+    """The prompts of a model's folder, of which the tokenizer alone is loaded.
+
+    Raises:
+        MissingExtraError: the extra `vlm` is missing.
+        ModelError: tokenizer and template write no prompt.
+    """
     transformers = import_transformers("Writing a prompt for a server")
     with without_bars(transformers):
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)

@@ -55,6 +55,11 @@ def sglang_line(soft_mW: NDArray[np.float16]) -> dict[str, Any]:
     return {"format": SGLANG_FORMAT, "feature": to_base64(soft_mW), "image_grid_thw": grid_thw(len(soft_mW))}
 
 
+def size_of(tokens: int, width: int) -> str:
+    """What ends the uuid of an item's soft tokens."""
+    return f"-{tokens}x{width}"
+
+
 def json_line(item_id: str, content: dict[str, Any]) -> bytes:
     """A line of an exported file: the id, and what the server takes."""
     return (json.dumps({"id": item_id, **content}, ensure_ascii=False) + "\n").encode()
@@ -140,4 +145,4 @@ class SoftTokenMaker:
 
     def uuid(self, item_id: str, fingerprint: str) -> str:
         """A server's cache key: it changes with the item, the encoder, the projector, and the size asked for."""
-        return f"{item_id}@{fingerprint}@{self.projector_hash}-{self.tokens}x{self.width}"
+        return f"{item_id}@{fingerprint}@{self.projector_hash}{size_of(self.tokens, self.width)}"
