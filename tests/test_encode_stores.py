@@ -120,8 +120,17 @@ def test_prefix_gives_the_rows_of_the_folder_that_was_put_up(
     assert comparable(rows) == comparable(rows_of(f"{table}-local"))
     assert {row["folder"] for row in rows.values()} == {str(prefix)}
     assert all(row["mtime_ns"] < 0 for row in rows.values())
-    assert [address for address in asked if address.endswith(("png", "jpg"))] == sorted(set(asked))
+    assert sorted(asked) == sorted(f"{prefix}/{path.relative_to(folder)}" for path in folder.rglob("*.*g"))
     assert report.notes == local.notes
+
+
+def test_object_that_stands_for_a_folder_is_no_image(run: Run, folder: Path, prefix: Address) -> None:
+    address = put_up(folder, prefix)
+    put_object(prefix / "sub/empty", b"")
+
+    report = run(address)
+
+    assert (counts(report), report.failures) == ({"added": 6}, {})
 
 
 def test_second_run_over_a_prefix_asks_for_no_image_and_commits_nothing(

@@ -117,7 +117,8 @@ class Nearest:
             TableError: the table cannot be read.
         """
         if self._fits and (place := self._held.place_of.get(item)) is not None:
-            return self._held.vectors_ND[place]
+            vector_D: Floats = self._held.vectors_ND[place]
+            return vector_D
         return np.asarray(self._table.vector_of(item), np.float32)
 
     @cached_property

@@ -185,7 +185,7 @@ def remove_object(address: Address) -> None:
 
 
 def list_objects(prefix: Address) -> Iterator[StoredObject]:
-    """Every object below a prefix, in no particular order, as the pages of the listing come.
+    """Every object below a prefix, in no particular order, as the pages of the listing come; without those for folders.
 
     A store lists a thousand names an answer, one answer after the other; the prefixes inside are listed side by side.
 
@@ -222,8 +222,13 @@ def _below(store: Any, key: str) -> list[Mapping[str, Any]]:
 def _listed(prefix: Address, metas: list[Mapping[str, Any]]) -> Iterator[StoredObject]:
     for meta in metas:
         address = Address(prefix.scheme, prefix.container, meta["path"])
-        if address != prefix:
+        if address != prefix and not _stands_for_a_folder(address, meta):
             yield _stored(address, meta)
+
+
+def _stands_for_a_folder(address: Address, meta: Mapping[str, Any]) -> bool:
+    """Whether an object is what consoles and some stores put where people see a folder: a name without any bytes."""
+    return not meta["size"] and not address.suffix
 
 
 def _stored(address: Address, meta: Mapping[str, Any]) -> StoredObject:
