@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -27,6 +28,7 @@ from pinembed.version import __version__
 
 POLL_S = 1.0
 SHUTDOWN_S = 60.0
+CONNECT_S = 10.0
 STOPPING_S = 120.0  # what workers have to finish their batches and fragments
 MOST_DEATHS = 4  # of the workers of one shard; the fifth would die as well
 OBJECT_STORE_BYTES = 200 << 20  # of a cluster that is started here; shards are names, not pixels
@@ -289,6 +291,7 @@ def _connect(ray: Any, address: str | None) -> None:
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE_BYTES,
         }
+    _refuse_nobody(address)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         ray.init(address=address, **options)
@@ -297,10 +300,29 @@ def _connect(ray: Any, address: str | None) -> None:
                 signal.signal(number, handler)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         _shut_down(ray)
-        raise EngineError(
-            f"There is no Ray cluster at {address}: {_first_line(error)}",
-            remedy="Start one with `ray start --head`, give its --address, and the token of a cluster that wants one.",
-        ) from error
+        raise _no_cluster(address, _first_line(error)) from error
+
+
+def _refuse_nobody(address: str) -> None:
+    """Tell at once where nobody answers at HOST:PORT; Ray itself would try for minutes.
+
+    Raises:
+        EngineError: so it is.
+    """
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal()) or "://" in address:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, str(error)) from error
+
+
+def _no_cluster(address: str, reason: str) -> EngineError:
+    return EngineError(
+        f"There is no Ray cluster at {address}: {reason}",
+        remedy="Start one with `ray start --head`, give its --address, and the token of a cluster that wants one.",
+    )
 
 
 def _shut_down(ray: Any) -> None:
