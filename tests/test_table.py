@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,9 +23,10 @@ from pinembed.table.address import parse_address
 from pinembed.table.embedding_table import SCORE, EmbeddingTable
 from pinembed.table.lock import fence, lease_place
 from pinembed.table.rows import EmbeddingRow
-from pinembed.table.side_tables import FailureTable, SideTable
+from pinembed.table.side_tables import FailureTable
 from pinembed.table.upkeep import index_if_large, tidy
 from pinembed.table.writer import TableWriter
+from pinembed.taste.store import StoreTable
 
 SPEC = EncoderSpec(
     architecture="tiny",
@@ -320,20 +323,61 @@ def test_commit_goes_on_after_another_writers_version_and_not_after_a_fence(tmp_
     assert EmbeddingTable.open(str(tmp_path / "pins")).count_rows() == 4
 
 
-@pytest.mark.parametrize("limit_bytes", [300, 1500, 2500, 3500])
-def test_a_commit_whose_file_lost_its_end_is_taken_back(tmp_path: Path, limit_bytes: int) -> None:
-    names = [f"column_{number}" for number in range(20)]
-    schema = pa.schema([pa.field("key", pa.string()), *(pa.field(name, pa.string()) for name in names)])
-    table = SideTable(parse_address(f"{tmp_path}/db/side"), schema)
-    table.upsert([{"key": "first", **dict.fromkeys(names, "a")}])
+WIDE = [f"column_{number}" for number in range(20)]
+WIDE_SCHEMA = pa.schema([pa.field("key", pa.string()), *(pa.field(name, pa.string()) for name in WIDE)])
+
+
+def wide(*keys: str) -> pa.Table:
+    return pa.Table.from_pylist([{"key": key, **dict.fromkeys(WIDE, key)} for key in keys], schema=WIDE_SCHEMA)
+
+
+@contextmanager
+def files_of_at_most(limit_bytes: int) -> Iterator[None]:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, before[1]))
     try:
-        with pytest.raises(TableError, match=r"cannot be written: .*(File too large|was lost, as on a full disk)"):
-            table.upsert([{"key": "second", **dict.fromkeys(names, "b")}])
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    again = SideTable(parse_address(f"{tmp_path}/db/side"), schema)
-    assert again.read()["key"].to_pylist() == ["first"]
-    again.upsert([{"key": "second", **dict.fromkeys(names, "b")}])
-    assert sorted(again.read()["key"].to_pylist()) == ["first", "second"]
+
+
+WRITES: dict[str, Callable[[StoreTable], None]] = {
+    "upsert": lambda table: table.upsert_rows(wide("second")),
+    "append": lambda table: table.append(wide("second")),
+    "replace": lambda table: table.replace(wide("second").to_batches(), purge=True),
+}
+
+
+@pytest.mark.parametrize("limit_bytes", [300, 1500, 2500, 3500])
+@pytest.mark.parametrize("way", WRITES)
+@pytest.mark.parametrize("held", [["first"], []])
+def test_a_commit_whose_file_lost_its_end_is_taken_back(
+    tmp_path: Path, limit_bytes: int, way: str, held: list[str]
+) -> None:
+    address = parse_address(f"{tmp_path}/db/side")
+    table = StoreTable(address, WIDE_SCHEMA)
+    if held:
+        table.append(wide(*held))
+    lost = r"cannot be written: .*(File too large|was lost, as on a full disk)"
+    with files_of_at_most(limit_bytes), pytest.raises(TableError, match=lost):
+        WRITES[way](table)
+    again = StoreTable(address, WIDE_SCHEMA)
+    assert again.read()["key"].to_pylist() == held
+    WRITES[way](again)
+    assert again.read()["key"].to_pylist()[-1] == "second"
+    assert StoreTable(address, WIDE_SCHEMA).count() == (1 if way == "replace" else 1 + len(held))
+
+
+def test_what_a_full_disk_cuts_of_joined_pieces_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "KEPT_FOR", timedelta(0))
+    address = parse_address(f"{tmp_path}/db/side")
+    table = StoreTable(address, WIDE_SCHEMA)
+    keys = [f"{number:02}" for number in range(upkeep.COMPACT_FROM_FRAGMENTS)]
+    for key in keys:
+        table.append(wide(key))
+    written = max((tmp_path / "db" / "side.lance" / "data").iterdir(), key=lambda path: path.stat().st_size)
+    with files_of_at_most(written.stat().st_size), pytest.raises(TableError, match="cannot be written"):
+        table.compact()
+    again = StoreTable(address, WIDE_SCHEMA)
+    assert sorted(again.read()["key"].to_pylist()) == keys
+    assert again.compact()

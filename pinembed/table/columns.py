@@ -14,8 +14,9 @@ import pyarrow as pa
 from pinembed.errors import UsageError
 from pinembed.machine import LARGEST_OF_FLOAT
 from pinembed.nouns.item import is_missing, text_of_value
-from pinembed.table.embedding_table import EmbeddingTable, reading, writing
+from pinembed.table.embedding_table import EmbeddingTable, reading
 from pinembed.table.schema import OWN_COLUMNS, STATED, is_stated, metadata_fields
+from pinembed.table.whole import committing
 
 WIDENING = "__pinembed_wider"
 SQL_TYPES = {pa.int64(): "Int64", pa.float32(): "Float32", pa.float64(): "Float64"}
@@ -122,7 +123,7 @@ def fit_columns(table: EmbeddingTable, metadata_schema: pa.Schema) -> None:
     """
     wanted = metadata_fields(metadata_schema)
     without_value = {field.name for field in metadata_schema if pa.types.is_null(field.type)}
-    with writing(table.address):
+    with committing(table.address, table.dataset):
         _finish_widening(table)
         for field in wanted:
             if field.name in table.schema.names and field.name not in without_value:

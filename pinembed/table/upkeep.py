@@ -12,6 +12,7 @@ from lance import LanceDataset
 from pinembed.table.address import TableAddress
 from pinembed.table.embedding_table import REFINE_FACTOR, EmbeddingTable, writing
 from pinembed.table.schema import VECTOR
+from pinembed.table.whole import committing
 
 COMPACT_FROM_FRAGMENTS = 16
 SMALL_FRAGMENT_ROWS = 100_000
@@ -45,11 +46,12 @@ def compact(address: TableAddress, dataset: LanceDataset) -> bool:
     Raises:
         TableError: the table cannot be written.
     """
-    with writing(address):
+    with committing(address, dataset):
         small = dataset.stats.dataset_stats(max_rows_per_group=SMALL_FRAGMENT_ROWS)["num_small_files"]
         if small < COMPACT_FROM_FRAGMENTS:
             return False
         dataset.optimize.compact_files(target_rows_per_fragment=ROWS_PER_FRAGMENT)
+    with writing(address):  # once the joined files are known to be whole
         dataset.cleanup_old_versions(older_than=KEPT_FOR, error_if_tagged_old_versions=False)
         dataset.checkout_latest()
     return True

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from lance import write_dataset
+from lance import LanceDataset, write_dataset
 
 from pinembed.errors import TableError
 from pinembed.table.address import EDGES, EVENTS, FORGOTTEN, STATE, TableAddress
 from pinembed.table.embedding_table import reading, writing
 from pinembed.table.side_tables import SideTable
+from pinembed.table.whole import committing
 
 NAMES = ("", EVENTS, EDGES, STATE, FORGOTTEN)
 
@@ -58,15 +59,10 @@ class StoreTable(SideTable):
         Raises:
             TableError: the table cannot be written.
         """
-        with writing(self.address):
-            given = {"transaction_properties": dict(properties)} if properties else {}
-            if self.dataset is None:
-                self._make_folder()
-                self.dataset = write_dataset(
-                    rows, self.address.uri, schema=self.schema, storage_options=self.address.storage_options, **given
-                )
-            else:
-                self.dataset.insert(rows, **given)
+        given = {"transaction_properties": dict(properties)} if properties else {}
+        dataset = self._begun()
+        with committing(self.address, dataset):
+            dataset.insert(rows, **given)
 
     def upsert_rows(self, rows: pa.Table) -> None:
         """As of every side table; the first rows make the table's folder too.
@@ -90,14 +86,11 @@ class StoreTable(SideTable):
             TableError: the table cannot be written.
         """
         reader = pa.RecordBatchReader.from_batches(self.schema, batches)
-        with writing(self.address):
-            self._make_folder()
-            mode = "create" if self.dataset is None else "overwrite"
-            self.dataset = write_dataset(
-                reader, self.address.uri, schema=self.schema, mode=mode, storage_options=self.address.storage_options
-            )
-            if purge:
-                self.purge()
+        dataset = self._begun()
+        with committing(self.address, dataset):
+            dataset.insert(reader, mode="overwrite")
+        if purge:
+            self.purge()
 
     def purge(self) -> None:
         """Take every version but the latest off the disk, and what killed commits left."""
@@ -135,6 +128,19 @@ class StoreTable(SideTable):
                 if name in found:
                     return str(found[name])
         return None
+
+    def _begun(self) -> LanceDataset:
+        """The table, empty where there was none: a first commit that is cut short leaves that one."""
+        if self.dataset is None:
+            self._make_folder()
+            with writing(self.address):
+                self.dataset = write_dataset(
+                    self.schema.empty_table(),
+                    self.address.uri,
+                    schema=self.schema,
+                    storage_options=self.address.storage_options,
+                )
+        return self.dataset
 
     def _make_folder(self) -> None:
         if self.address.folder is not None:
