@@ -295,7 +295,7 @@ EDITS: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda m: m.pop("fingerprint"), "has no field 'fingerprint'"),
     (lambda m: m.update(fingerprint="0" * 16), "the fingerprint is '0000000000000000', but the encoder written there"),
     (lambda m: m["encoder"].update(dim=9), "the fingerprint is"),
-    (lambda m: m["encoder"].update(color="red"), "unexpected keyword argument 'color'"),
+    (lambda m: m["encoder"].update(color="red"), "the encoder has color, which this version does not know"),
     (lambda m: m.update(dim=4), "dim is 4, but the encoder written there gives 8 floats"),
     (lambda m: m.update(dtype="float64"), "dtype is 'float64'; wanted 'float16' or 'float32'"),
     (lambda m: m.update(count=24), "count is 24, but the shards hold 25 rows together"),

@@ -89,7 +89,7 @@ def test_a_projector_config_with_an_entry_missing_names_it(model: Path) -> None:
     stored = json.loads((model / CONFIG_NAME).read_text(encoding="utf-8"))
     del stored["inner"]
     (model / CONFIG_NAME).write_text(json.dumps(stored), encoding="utf-8")
-    with pytest.raises(ModelError, match="holds a damaged projector: no entry 'inner'"):
+    with pytest.raises(ModelError, match="holds a damaged projector: its config has no inner"):
         TrimmedModel.load(model)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pinembed.nouns.item import FieldValue, is_missing, text_of_value
+from pinembed.stored import list_of, record_of
 
 IN, NOT_IN = "in", "not in"
 LESS, AT_MOST, MORE, AT_LEAST = "<", "<=", ">", ">="
@@ -45,7 +47,8 @@ class Condition:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Condition:
-        return cls(column=stored["column"], op=stored["op"], values=tuple(stored["values"]))
+        found = record_of(cls, stored, "a condition")
+        return dataclasses.replace(found, values=tuple(list_of(found.values, "values of a condition")))
 
     def __str__(self) -> str:
         shown = " or ".join(f"{value:g}" if isinstance(value, float) else text_of_value(value) for value in self.values)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pinembed.assistant.act import Sort
 from pinembed.assistant.condition import Condition
 from pinembed.errors import DataError
+from pinembed.stored import list_of, typed_record_of
 
 MOST_MOMENTS = 50
 """How far undo goes back."""
@@ -38,15 +38,14 @@ class Search:
     beside: str = ""
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Search:
-        return cls(
-            text=stored["text"],
-            avoid=stored["avoid"],
-            filters=tuple(map(Condition.from_json, stored["filters"])),
-            sort=None if stored["sort"] is None else Sort(**stored["sort"]),
-            like=stored["like"],
-            changes=tuple(map(Condition.from_json, stored["changes"])),
-            beside=stored["beside"],
+    def from_json(cls, stored: Any) -> Search:
+        found = typed_record_of(cls, stored, "a search", is_whole=True)
+        filters, changes = (list_of(getattr(found, name), f"{name} of a search") for name in ("filters", "changes"))
+        return dataclasses.replace(
+            found,
+            filters=tuple(map(Condition.from_json, filters)),
+            sort=None if found.sort is None else typed_record_of(Sort, found.sort, "an order"),
+            changes=tuple(map(Condition.from_json, changes)),
         )
 
 
@@ -67,12 +66,14 @@ class Moment:
     focus: tuple[str, ...] = ()
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Moment:
-        return cls(
-            search=None if stored["search"] is None else Search.from_json(stored["search"]),
-            page=int(stored["page"]),
-            shown=tuple(map(str, stored["shown"])),
-            focus=tuple(map(str, stored["focus"])),
+    def from_json(cls, stored: Any) -> Moment:
+        found = typed_record_of(cls, stored, "a moment", is_whole=True)
+        shown, focus = (list_of(getattr(found, name), f"{name} of a moment") for name in ("shown", "focus"))
+        return dataclasses.replace(
+            found,
+            search=None if found.search is None else Search.from_json(found.search),
+            shown=tuple(map(str, shown)),
+            focus=tuple(map(str, focus)),
         )
 
 
@@ -119,15 +120,11 @@ class State:
             DataError: it is none.
         """
         try:
-            return cls(
-                conversation=str(stored["conversation"]),
-                user=str(stored["user"]),
-                turns=int(stored["turns"]),
-                now=Moment.from_json(stored["now"]),
-                before=tuple(map(Moment.from_json, stored["before"])),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            found = typed_record_of(cls, stored, "the state", is_whole=True)
+            before = tuple(map(Moment.from_json, list_of(found.before, "before of the state")))
+            return dataclasses.replace(found, now=Moment.from_json(found.now), before=before)
+        except ValueError as error:
             raise DataError(
-                f"{origin} holds no state of a conversation: {error!r}.",
+                f"{origin} holds no state of a conversation: {error}.",
                 remedy="Give a file that `pinembed chat --state` wrote, or the name of a new one.",
             ) from error

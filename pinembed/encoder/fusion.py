@@ -57,9 +57,9 @@ def read_fusion(folder: Path) -> Fusion | None:
         return Fusion.from_json(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise EncoderError(
-            f"{path} holds no weights of a fusion: {type(error).__name__}: {error}.",
+            f"{path} holds no weights of a fusion: {error}.",
             remedy='Write {"image": 0.9, "fields": [{"name": "title", "weight": 0.1, "template": "{}"}]}, '
             "or remove the file for vectors of the image alone.",
         ) from error

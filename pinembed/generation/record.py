@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from pinembed.errors import GenerationError
+from pinembed.stored import shown, typed_record_of
 
 RECORD = "generation.json"
 ENCODER, TABLE, SOURCE, MODEL, REPORT = "encoder", "table", "source", "model", "report"
 PARTS = (ENCODER, TABLE, SOURCE, MODEL, REPORT)
 TABLE_NAME = "items"
-FORMAT_VERSION = 1
+FORMAT, FORMAT_VERSION = "pinembed-generation", 1
 HASHED_BYTES = 64 << 10  # smaller files are known by their content, larger ones by their size
 
 
@@ -59,7 +60,7 @@ class Generation:
 
     def to_json(self) -> dict[str, Any]:
         """As generation.json holds it."""
-        return {"format": "pinembed-generation", "format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
+        return {"format": FORMAT, "format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
 
 
 def read_record(folder: Path) -> Generation:
@@ -71,20 +72,30 @@ def read_record(folder: Path) -> Generation:
     path = folder / RECORD
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        if stored.pop("format") != "pinembed-generation" or stored.pop("format_version") > FORMAT_VERSION:
-            raise ValueError("it is of another format or a later version")
-        files = {str(name): (int(size), str(sha256)) for name, (size, sha256) in stored.pop("files").items()}
-        return Generation(**stored, files=files)
+        if not isinstance(stored, dict):
+            raise ValueError(f"it holds {shown(stored)}; wanted an object")
+        kind, version = stored.pop("format", None), stored.pop("format_version", None)
+        if kind != FORMAT or version != FORMAT_VERSION:
+            raise ValueError(f"it is {kind!r} of version {version!r}; wanted {FORMAT!r} of version {FORMAT_VERSION}")
+        record = typed_record_of(Generation, stored, "the record")
+        return dataclasses.replace(record, files={name: _listed(name, told) for name, told in record.files.items()})
     except FileNotFoundError as error:
         raise GenerationError(
             f"{folder} is no sealed generation: it holds no {RECORD}.",
             remedy="See `pinembed generations HOME` for those that are.",
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise GenerationError(
             f"{path} cannot be used: {error}.",
             remedy="Take another generation: `pinembed generations HOME` lists them.",
         ) from error
+
+
+def _listed(name: str, told: Any) -> tuple[int, str]:
+    if not isinstance(told, list) or [type(value) for value in told] != [int, str]:
+        raise ValueError(f"the file {name} is {shown(told)}; wanted its size and its sha256")
+    size_bytes, sha256 = told
+    return size_bytes, sha256
 
 
 def listed(folder: Path) -> dict[str, tuple[int, str]]:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pinembed.stored import list_of, shown, typed_record_of
+
 BLANK = "{}"
 IMAGE = "image"
 DECIMALS = 4
@@ -65,21 +67,18 @@ class Fusion:
         return {IMAGE: self.image, **{field.name: field.weight for field in self.fields}}
 
     @classmethod
-    def from_json(cls, stored: dict[str, Any]) -> Fusion:
+    def from_json(cls, stored: Any) -> Fusion:
         """The inverse of `dataclasses.asdict`.
 
         Raises:
-            KeyError, TypeError, ValueError: what is stored is no fusion; readers turn it into their own error.
+            ValueError: what is stored is no fusion; readers turn it into their own error.
         """
-        weights = {IMAGE: stored["image"], **{field["name"]: field["weight"] for field in stored["fields"]}}
-        if len(weights) != 1 + len(stored["fields"]):
+        whole = typed_record_of(cls, stored, "the fusion")
+        fields = [typed_record_of(FusedField, field, "a fused field") for field in list_of(whole.fields, "fields")]
+        weights = {IMAGE: whole.image, **{field.name: field.weight for field in fields}}
+        if len(weights) != 1 + len(fields):
             raise ValueError(f"two fields have one name, or one is called {IMAGE}")
-        unknown = {*stored} - {"image", "fields"} | {
-            key for field in stored["fields"] for key in {*field} - {"name", "weight", "template"}
-        }
-        if unknown:
-            raise ValueError(f"{', '.join(sorted(unknown))} is not known")
-        return make_fusion(weights, {field["name"]: field.get("template", BLANK) for field in stored["fields"]})
+        return make_fusion(weights, {field.name: field.template for field in fields})
 
 
 def make_fusion(weights: Mapping[str, float], templates: Mapping[str, str] | None = None) -> Fusion:
@@ -181,15 +180,21 @@ class EncoderSpec:
         return plain
 
     @classmethod
-    def from_json(cls, stored: dict[str, Any]) -> EncoderSpec:
+    def from_json(cls, stored: Any) -> EncoderSpec:
         """The inverse of `to_json`.
 
         Raises:
-            KeyError, TypeError, ValueError: a field is missing, unknown or of no use; readers turn it into their own
-                error.
+            ValueError: a field is missing, unknown or of no use; readers turn it into their own error.
         """
-        preprocessing = dict(stored["preprocessing"])
-        for channelwise in ("mean", "std"):
-            preprocessing[channelwise] = tuple(preprocessing[channelwise])
-        fusion = Fusion.from_json(stored["fusion"]) if "fusion" in stored else None
-        return cls(**{**stored, "preprocessing": Preprocessing(**preprocessing), "fusion": fusion})
+        spec = typed_record_of(cls, stored, "the encoder")
+        pixels = typed_record_of(Preprocessing, spec.preprocessing, "preprocessing")
+        mean, std = (_channels(getattr(pixels, name), name) for name in ("mean", "std"))
+        fusion = None if spec.fusion is None else Fusion.from_json(spec.fusion)
+        return dataclasses.replace(spec, preprocessing=dataclasses.replace(pixels, mean=mean, std=std), fusion=fusion)
+
+
+def _channels(stored: Any, name: str) -> tuple[float, float, float]:
+    if not isinstance(stored, list | tuple) or [type(value) in {int, float} for value in stored] != [True] * 3:
+        raise ValueError(f"{name} of preprocessing is {shown(stored)}; wanted three numbers")
+    red, green, blue = stored
+    return red, green, blue

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pinembed.nouns.encoder_spec import EncoderSpec
+from pinembed.stored import list_of, object_of, record_of, shown, typed_record_of
 
 FORMAT_VERSION = 1
 SOURCE_FORMAT = "pinembed-source"
@@ -45,9 +46,9 @@ class ManifestFile:
         """The inverse of `dataclasses.asdict`.
 
         Raises:
-            KeyError, TypeError, ValueError: a field is missing, unknown or of a value that cannot be.
+            ValueError: a field is missing, unknown or of a value that cannot be.
         """
-        entry = cls(**stored)
+        entry = record_of(cls, stored, "an entry of the files")
         if not isinstance(entry.file, str) or not _FILE_NAME.fullmatch(entry.file):
             raise ValueError(f"the file name {entry.file!r} is no plain name; wanted letters, digits, `.`, `_` and `-`")
         if not isinstance(entry.sha256, str) or not _SHA256.fullmatch(entry.sha256):
@@ -76,13 +77,14 @@ class Hidden:
         """The inverse of `dataclasses.asdict`.
 
         Raises:
-            KeyError, TypeError, ValueError: a field is missing, or of a value that cannot be.
+            ValueError: a field is missing, or of a value that cannot be.
         """
-        checks = {
-            str(name): {key: int(found[key]) for key in ("version", "rows")} for name, found in stored["checks"].items()
-        }
-        _whole_number(stored["rows"], "rows hidden")
-        return cls(rows=stored["rows"], states=tuple(map(str, stored["states"])), checks=checks)
+        hidden = typed_record_of(cls, stored, "hidden")
+        _whole_number(hidden.rows, "rows hidden")
+        for name, found in hidden.checks.items():
+            for key in ("version", "rows"):
+                _whole_number(object_of(found, f"the check {name}", ("version", "rows")).get(key), f"{key} of {name}")
+        return replace(hidden, states=tuple(map(str, list_of(hidden.states, "states of hidden"))))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,8 +148,10 @@ class Manifest:
         """The inverse of `to_json`; every relation between the fields is checked.
 
         Raises:
-            KeyError, TypeError, ValueError: a field is missing, or of a value that cannot be.
+            KeyError, ValueError: a field is missing, or of a value that cannot be.
         """
+        if not isinstance(stored, Mapping):
+            raise ValueError(f"it holds {shown(stored)}; wanted an object")
         manifest = cls(
             format=stored["format"],
             version=stored["version"],
@@ -155,8 +159,8 @@ class Manifest:
             count=stored["count"],
             dim=stored["dim"],
             dtype=stored["dtype"],
-            shards=tuple(ManifestFile.from_json(shard) for shard in stored["shards"]),
-            index=tuple(ManifestFile.from_json(file) for file in stored["index"]),
+            shards=tuple(map(ManifestFile.from_json, list_of(stored["shards"], "shards"))),
+            index=tuple(map(ManifestFile.from_json, list_of(stored["index"], "index"))),
             hidden=Hidden.from_json(stored["hidden"]) if stored.get("hidden") is not None else None,
         )
         if manifest.format not in FORMATS:

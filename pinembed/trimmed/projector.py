@@ -10,7 +10,6 @@ import dataclasses
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pinembed.errors import DataError, EncoderMismatchError, ModelError, UsageError
+from pinembed.stored import typed_record_of
 from pinembed.trimmed.checkpoint import read_json, write_json
 
 RIDGE = 1e-3
@@ -232,12 +232,12 @@ def load_projector(folder: Path, *, hidden: int | None = None) -> Projector | No
     try:
         weights = load_file(folder / PROJECTOR_NAME)
         with torch.device("meta"):  # the sizes may be anybody's; the file's tensors take their place or do not fit
-            projector = Projector(_config_of(stored))
+            projector = Projector(typed_record_of(ProjectorConfig, stored, "its config"))
         projector.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, assign=True)
-    except (SafetensorError, OSError, RuntimeError, TypeError, ValueError, KeyError) as error:
-        missing = "no entry " if isinstance(error, KeyError) else ""
+    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+        lines = [line.strip() for line in str(error).splitlines()]  # torch heads its list of what does not fit
         raise ModelError(
-            f"{folder} holds a damaged projector: {missing}{str(error).splitlines()[0]}",
+            f"{folder} holds a damaged projector: {lines[1] if lines[0].endswith(':') else lines[0]}",
             remedy="Run `pinembed align` again, or bring the folder back from a copy.",
         ) from error
     if not all(bool(torch.isfinite(tensor).all()) for tensor in projector.state_dict().values()):
@@ -289,17 +289,3 @@ def adapted(projector: Projector, adapter: LinearAdapter, *, encoder_fingerprint
     made = Projector(config)
     made.load_state_dict({**projector.state_dict(), **adapter.state_dict(prefix="adapter.")})
     return made
-
-
-def _config_of(stored: dict[str, Any]) -> ProjectorConfig:
-    sizes = {name: int(stored.pop(name)) for name in ("dim", "tokens", "hidden", "inner")}
-    old_dim = stored.pop("old_dim", None)
-    rms, fingerprint = float(stored.pop("output_rms")), str(stored.pop("encoder_fingerprint"))
-    if stored:
-        raise ValueError(f"unknown entries {sorted(stored)}")
-    return ProjectorConfig(
-        **sizes,
-        output_rms=rms,
-        encoder_fingerprint=fingerprint,
-        old_dim=None if old_dim is None else int(old_dim),
-    )

@@ -1,0 +1,104 @@
+"""Objects that were stored as JSON, by this version or another, and perhaps edited since: what is wrong with one."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+Kind = TypeVar("Kind")
+NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+LONGEST_SHOWN = 60
+
+
+def record_of(kind: type[Kind], stored: Any, what: str, *, is_whole: bool = False) -> Kind:
+    """A dataclass of the entries of an object, whatever their values are.
+
+    Args:
+        kind: of the record.
+        stored: as JSON gave it.
+        what: it is, for people.
+        is_whole: every field has an entry, also one with a default.
+
+    Raises:
+        ValueError: it is no object, lacks an entry or has an unknown one; a sentence.
+    """
+    return kind(**_entries(kind, stored, what, is_whole=is_whole))
+
+
+def typed_record_of(kind: type[Kind], stored: Any, what: str, *, is_whole: bool = False) -> Kind:
+    """As `record_of`, with values that are plain or objects as the fields' types have them; lists are the caller's.
+
+    Raises:
+        ValueError: also where a value is of another type.
+    """
+    found = _entries(kind, stored, what, is_whole=is_whole)
+    hints = _hints(kind)  # type: ignore[arg-type]  # mypy doubts that a type can be hashed
+    for name, value in found.items():
+        _check(hints[name], value, f"{name} of {what}")
+    return kind(**found)
+
+
+def _entries(kind: type, stored: Any, what: str, *, is_whole: bool) -> Mapping[str, Any]:
+    """The entries of an object, which are those of a record."""
+    fields = dataclasses.fields(kind)
+    found = object_of(stored, what, [field.name for field in fields])
+    for field in fields:
+        has_none = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if (is_whole or has_none) and field.name not in found:
+            raise ValueError(f"{what} has no {field.name}")
+    return found
+
+
+def object_of(stored: Any, what: str, names: Sequence[str]) -> Mapping[str, Any]:
+    """An object of entries that are known.
+
+    Raises:
+        ValueError: it is none, or has others.
+    """
+    if not isinstance(stored, Mapping):
+        raise ValueError(f"{what} is {shown(stored)}; wanted an object with {', '.join(names)}")
+    unknown = sorted(stored.keys() - {*names})
+    if unknown:
+        raise ValueError(
+            f"{what} has {', '.join(unknown)}, which this version does not know; {', '.join(names)} it does"
+        )
+    return stored
+
+
+def list_of(stored: Any, what: str) -> Sequence[Any]:
+    """A list.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(stored, list | tuple):
+        raise ValueError(f"{what} is {shown(stored)}; wanted a list")
+    return stored
+
+
+def shown(stored: Any) -> str:
+    """A value as an error shows it, not at full length."""
+    text = repr(stored)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+
+
+@cache
+def _hints(kind: type) -> Mapping[str, Any]:
+    return get_type_hints(kind)
+
+
+def _check(hint: Any, value: Any, what: str) -> None:
+    kinds = get_args(hint) if get_origin(hint) in {Union, types.UnionType} else (hint,)
+    if value is None and type(None) in kinds:
+        return
+    [kind] = [kind for kind in kinds if kind is not type(None)]
+    if get_origin(kind) is Mapping or get_origin(kind) is dict:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{what} is {shown(value)}; wanted an object")
+    elif kind in NAMES:
+        able = (int, float) if kind is float else kind
+        if not isinstance(value, able) or (isinstance(value, bool) and kind is not bool):
+            raise ValueError(f"{what} is {shown(value)}; wanted {NAMES[kind]}")
