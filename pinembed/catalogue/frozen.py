@@ -7,14 +7,17 @@ import dataclasses
 import os
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeVar
 
 from pinembed.catalogue.beside import Beside
 from pinembed.catalogue.files import ScannedFile, scan_images
 from pinembed.catalogue.names import has_image_suffix
+
+Found = TypeVar("Found")
 
 
 class _FirstLook:
@@ -40,21 +43,39 @@ class _FirstLook:
             yield ScannedFile(root=self._root, file_name=name, size_bytes=size_bytes, mtime_ns=mtime_ns)
 
 
-_LOOKS: dict[str, _FirstLook | None] = {}  # of this process, by the absolute path of the folder
+class _Frozen:
+    """What the jobs of one run have found so far in a folder, or in a tar or Parquet file."""
+
+    def __init__(self) -> None:
+        self.look: _FirstLook | None = None
+        self.found: dict[Hashable, Any] = {}
+
+
+_FROZEN: dict[str, _Frozen] = {}  # of this process, by the absolute path
 
 
 @contextmanager
 def frozen_files(root: Path) -> Iterator[None]:
     """Inside of the block every job of this process finds the files in `root` that the first of them found there.
 
-    Which files there are stays the same; what is in them does not. Files inside of tars and Parquet files are found
-    anew each time.
+    Which files there are stays the same; what is in them does not, but for what `found_once` keeps.
     """
-    _LOOKS[_key(root)] = None
+    _FROZEN[_key(root)] = _Frozen()
     try:
         yield
     finally:
-        del _LOOKS[_key(root)]
+        del _FROZEN[_key(root)]
+
+
+def found_once(root: Path, key: Hashable, find: Callable[[], Found]) -> Found:
+    """What `find` gives; where files are frozen, what it gave to the first who asked with this key."""
+    frozen = _FROZEN.get(_key(root))
+    if frozen is None:
+        return find()
+    if key not in frozen.found:
+        frozen.found[key] = find()
+    found: Found = frozen.found[key]
+    return found
 
 
 def files_of(root: Path, beside: Beside) -> Iterator[ScannedFile]:
@@ -63,11 +84,11 @@ def files_of(root: Path, beside: Beside) -> Iterator[ScannedFile]:
     Raises:
         DataError: a folder cannot be listed.
     """
-    key = _key(root)
-    if key not in _LOOKS:
+    frozen = _FROZEN.get(_key(root))
+    if frozen is None:
         yield from scan_images(root, beside)
         return
-    look = _LOOKS[key] = _LOOKS[key] or _FirstLook(root)
+    look = frozen.look = frozen.look or _FirstLook(root)
     for found in dataclasses.fields(Beside):
         setattr(beside, found.name, copy.deepcopy(getattr(look.beside, found.name)))
     yield from look.files()
@@ -75,7 +96,8 @@ def files_of(root: Path, beside: Beside) -> Iterator[ScannedFile]:
 
 def came_later(root: Path, name: str) -> bool:
     """Whether a file that a metadata row names has come since the files were frozen."""
-    look = _LOOKS.get(_key(root))
+    frozen = _FROZEN.get(_key(root))
+    look = None if frozen is None else frozen.look
     if look is None or name in look.names:
         return False
     try:

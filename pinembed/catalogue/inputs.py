@@ -14,6 +14,7 @@ from pinembed.catalogue.braces import has_braces
 from pinembed.catalogue.candidates import Candidates, as_text, is_text
 from pinembed.catalogue.files import ListedFiles, listed_files, scan_images
 from pinembed.catalogue.folder import FolderScan, scan_folder
+from pinembed.catalogue.frozen import found_once
 from pinembed.catalogue.listing import (
     FolderListing,
     Listing,
@@ -138,12 +139,13 @@ def _found(settings: EncodeSettings, texts: Collection[str]) -> Inputs:
         return _from_shards(
             settings, kind, [file], folder=_absolute(settings.images.parent), seen=(f"{file.file_name}/",)
         )
-    shards = (
-        {} if settings.files_from is not None or _holds_pictures(settings.images) else shards_of_folder(settings.images)
+    images, is_listed = settings.images, settings.files_from is not None
+    shards = found_once(
+        images, ("shards", is_listed), lambda: {} if is_listed or _holds_pictures(images) else shards_of_folder(images)
     )
     if not shards:
-        return _from_folder(settings, texts, FolderListing(settings.images))
-    return _from_shards(settings, *_one_kind(settings.images, shards), folder=_absolute(settings.images), seen=("",))
+        return _from_folder(settings, texts, FolderListing(images))
+    return _from_shards(settings, *_one_kind(images, shards), folder=_absolute(images), seen=("",))
 
 
 def _found_in_store(settings: EncodeSettings, place: Address, texts: Collection[str]) -> Inputs:
@@ -181,7 +183,7 @@ def _one_kind(images: Place, shards: dict[str, list[Shard]]) -> tuple[str, list[
         DataError: there are two kinds.
     """
     if len(shards) > 1 and are_records_of_tars(shards[PARQUET], shards[TAR]):
-        del shards[PARQUET]
+        return TAR, shards[TAR]
     if len(shards) > 1:
         raise DataError(
             f"{images} holds {len(shards[TAR])} tar and {len(shards[PARQUET])} Parquet file(s).",
@@ -216,6 +218,18 @@ def _disk(folder: str) -> int:
 
 
 def _from_folder(settings: EncodeSettings, texts: Collection[str], listing: Listing) -> Inputs:
+    """The items of a folder of image files; where they are frozen, as the first scan found them."""
+    asked = dataclasses.replace(settings, table="any/table", encoder="any", dry_run=False)
+    key = (repr(asked), frozenset(texts))
+    found = found_once(settings.images, key, lambda: _scanned(settings, texts, listing))
+    # a file that was missing at the first look and has come since is the next run's
+    missing = {failure.file_name for failure in found.failures if failure.reason == "missing_file"}
+    came = {name for name in missing if listing.came_later(name)}
+    lasting = [failure for failure in found.failures if failure.file_name not in came]
+    return dataclasses.replace(found, failures=tuple(lasting))
+
+
+def _scanned(settings: EncodeSettings, texts: Collection[str], listing: Listing) -> Inputs:
     if settings.image_column is not None:
         raise _needless("--image-column", settings.images, "Parquet files")
     folder = _absolute(settings.images)
@@ -260,7 +274,11 @@ def _from_shards(
         )
     if settings.image_column is not None and kind != PARQUET:
         raise _needless("--image-column", settings.images, "Parquet files")
-    scan = scan_tars(shards) if kind == TAR else scan_parquets(shards, settings.image_column)
+    first = found_once(settings.images, "statuses", lambda: {shard.file_name: shard.status() for shard in shards})
+    whole = [shard for shard in shards if shard.status() == first.get(shard.file_name)]
+    scan = scan_tars(whole) if kind == TAR else scan_parquets(whole, settings.image_column)
+    for shard in (shard for shard in shards if shard not in whole):
+        scan.give_up(shard, "changed_while_read", "changed since this run first looked at it; it belongs to the next")
     refuse_nothing(scan, parse_place(settings.images), shards)
     notes = [*scan.notes, *rename_reserved_columns(scan)]
     if ignored := [name for name in METADATA_NAMES if _holds(folder, name, listing)]:
