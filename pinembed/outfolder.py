@@ -267,11 +267,16 @@ def remove_tree(folder: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Bring files and folder entries to the disk: a rename that survives a power cut must not name empty files."""
+    """Bring files and folder entries to the disk: a rename that survives a power cut must not name empty files.
+
+    A file of two names belongs to another folder too, which was brought there before.
+    """
     for parent, _, names in os.walk(folder):
-        for place in (*(Path(parent) / name for name in names), Path(parent)):
-            if not place.is_symlink():
+        for place in (Path(parent) / name for name in names):
+            status = place.lstat()
+            if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
                 sync(place)
+        sync(Path(parent))
 
 
 def sync(place: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 
 from pinembed import EmbeddingSource
 from pinembed.errors import NonFiniteEmbeddingError, OutputError, OutputExistsError, SourceError
+from pinembed.jobs import export as export_job
 from pinembed.jobs.export import export
 from pinembed.settings.source import ExportSettings
 from pinembed.table.embedding_table import EmbeddingTable
@@ -231,3 +233,46 @@ def test_export_twice_at_once_leaves_one_whole_folder(table: str, tmp_path: Path
     assert "exists and holds" in "".join(words for words, _ in ended)
     assert len(EmbeddingSource.open(tmp_path / "out")) == 25
     assert names(tmp_path) == ["catalog", "out"]
+
+
+def test_what_lies_in_the_same_files_of_a_clone_is_not_read_again(
+    table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = EmbeddingTable.open(table)
+    old.dataset.insert(old.dataset.to_table().slice(0, 1).set_column(0, "id", pa.array(["other"])))
+    export(ExportSettings(table=table, out=tmp_path / "first"))
+    shutil.copytree(tmp_path / "catalog", tmp_path / "clone")
+    clone = EmbeddingTable.open(f"{tmp_path}/clone/pins")
+    rows = clone.dataset.to_table()
+    clone.dataset.insert(rows.slice(1, 2).set_column(0, rows.schema.field(0), pa.array(["new-1", "new-2"])))
+    clone.dataset.delete("id = 'other'")
+    read: list[str] = []
+    rows_of = export_job.rows_of_batch
+    monkeypatch.setattr(export_job, "rows_of_batch", lambda b: read.extend(b["id"].to_pylist()) or rows_of(b))
+    settings = ExportSettings(
+        table=f"{tmp_path}/clone/pins", out=tmp_path / "second", base=tmp_path / "first", base_table=table
+    )
+    export(settings)
+    assert read == ["new-1", "new-2"]
+    source = EmbeddingSource.open(tmp_path / "second")
+    assert sorted(source.ids) == sorted([*item_ids(25), "new-1", "new-2"])
+    np.testing.assert_array_equal(source.get(item_ids(25)), embeddings(25))
+    np.testing.assert_array_equal(source.get(["new-1", "new-2"]), embeddings(25)[1:3])
+
+
+@pytest.mark.parametrize("lacking", ["item", "another"])
+def test_a_base_that_is_not_of_its_table_is_compared_row_by_row(table: str, tmp_path: Path, lacking: str) -> None:
+    """A source with one row less than the table that is said to have made it, in a file that stays or one that goes."""
+    other = make_table(tmp_path / "other", ids=item_ids(25)[1:], vectors=embeddings(25)[1:])
+    export(ExportSettings(table=other, out=tmp_path / "first"))
+    shutil.copytree(tmp_path / "catalog", tmp_path / "clone")
+    clone = EmbeddingTable.open(f"{tmp_path}/clone/pins")
+    if lacking == "another":
+        clone.dataset.delete(f"id = '{item_ids(25)[-1]}'")
+    export(
+        ExportSettings(
+            table=f"{tmp_path}/clone/pins", out=tmp_path / "second", base=tmp_path / "first", base_table=table
+        )
+    )
+    source = EmbeddingSource.open(tmp_path / "second")
+    assert sorted(source.ids) == item_ids(25)[: None if lacking == "item" else -1]

@@ -162,3 +162,33 @@ def test_verify_finds_an_id_that_two_index_files_hold(first: tuple[Path, Items],
     found = verify(VerifySettings(folder=tmp_path / "second")).findings
     assert [finding.problem for finding in found] == ["checksum", "duplicate_id"]
     assert "10 id(s) occur more than once" in found[1].detail
+
+
+def test_files_that_the_earlier_source_has_too_are_not_read_again(tmp_path: Path, first: tuple[Path, Items]) -> None:
+    base, items = first
+    more = items | drawn(names(1000, 1010), seed=1)
+    written = go_on(tmp_path / "second", base, more)
+    report = verify(VerifySettings(folder=tmp_path / "second", base=base))
+    assert not report.findings
+    sizes = [(tmp_path / "second" / name).stat().st_size for name in written]
+    assert report.size_bytes <= sum(sizes)
+    assert report.files == verify(VerifySettings(folder=tmp_path / "second")).files
+    flipped = tmp_path / "second" / written[0]
+    flipped.write_bytes(flipped.read_bytes()[:-1] + b"\x01")
+    assert verify(VerifySettings(folder=tmp_path / "second", base=base)).findings
+
+
+def test_a_copy_and_an_edited_list_of_the_earlier_source_are_read(tmp_path: Path, first: tuple[Path, Items]) -> None:
+    base, items = first
+    shutil.copytree(base, tmp_path / "copy")
+    [shard] = sorted((tmp_path / "copy").glob("embeddings-00003*"))
+    shard.write_bytes(shard.read_bytes()[:-1] + b"\x01")
+    assert verify(VerifySettings(folder=tmp_path / "copy", base=base)).findings
+    go_on(tmp_path / "second", base, items | drawn(["one more"]))
+    linked = tmp_path / "second" / shard.name
+    assert linked.samefile(base / shard.name)
+    with (base / "manifest.json").open("ab") as file:  # nothing vouches for the files of a base that was edited
+        file.write(b" ")
+    content = linked.read_bytes()
+    (base / shard.name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert verify(VerifySettings(folder=tmp_path / "second", base=base)).findings

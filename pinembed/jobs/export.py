@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,13 +16,14 @@ from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import check_output, staged_folder
 from pinembed.reports.source import ExportReport
 from pinembed.settings.source import ExportSettings
-from pinembed.source.continued import continue_source
+from pinembed.source.continued import continue_source, standing_without
 from pinembed.source.embedding_source import EmbeddingSource
 from pinembed.source.formats import Lines, write_json_lines, write_npy, write_parquet
 from pinembed.source.manifest_file import rewrite_manifest
 from pinembed.source.rows import Floats, Rows, rows_of_batch
 from pinembed.source.writer import write_source
 from pinembed.table.embedding_table import EmbeddingTable
+from pinembed.table.fragments import differing
 from pinembed.table.schema import IMAGE_VECTOR
 
 SERVING_MANIFESTS = {"vllm": VLLM_FORMAT, "sglang": SGLANG_FORMAT}
@@ -123,10 +124,31 @@ def _write(
     base = None if settings.base is None else _base(settings.base, table, dtype)
     if base is not None:
         with base:
-            continued = continue_source(folder, base, rows(), count=count, shard_bytes=shard_bytes)
+            continued = _continued(folder, base, table, settings, rows, count, left_out)
         if continued is not None:
             return continued
     return write_source(folder, table.spec, rows(), count=count, dtype=dtype, shard_bytes=shard_bytes)
+
+
+def _continued(
+    folder: Path,
+    base: EmbeddingSource,
+    table: EmbeddingTable,
+    settings: ExportSettings,
+    rows: Callable[[], Iterator[Rows]],
+    count: int,
+    left_out: Collection[str],
+) -> Manifest | None:
+    """The source as it goes on from an earlier one; only what the table has in other files than then is read."""
+    shard_bytes = settings.shard_mib << 20
+    if settings.base_table is not None and not left_out and base.manifest.hidden is None:
+        gone, come = differing(EmbeddingTable.open(settings.base_table), table)
+        ids = (batch["id"].to_pylist() for batch in gone.batches(["id"], BATCH_ROWS))
+        standing = standing_without(base, ids, count=come.rows)
+        if standing is not None and int(standing.same_N.sum()) + come.rows == count:
+            some = map(rows_of_batch, come.batches(("id", "vector"), BATCH_ROWS))
+            return continue_source(folder, base, some, count=count, shard_bytes=shard_bytes, standing=standing)
+    return continue_source(folder, base, rows(), count=count, shard_bytes=shard_bytes)
 
 
 def _base(folder: Path, table: EmbeddingTable, dtype: str) -> EmbeddingSource | None:

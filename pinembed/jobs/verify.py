@@ -14,7 +14,7 @@ from pinembed.source.manifest_file import folder_descriptor
 
 
 def verify(settings: VerifySettings, *, progress: Progress = SILENT) -> VerifyReport:
-    """Read every byte of an exported folder and list all that is wrong.
+    """Read every byte of an exported folder, but for files that `base` holds too, and list all that is wrong.
 
     Raises:
         SourceError: the folder is no export at all.
@@ -23,7 +23,7 @@ def verify(settings: VerifySettings, *, progress: Progress = SILENT) -> VerifyRe
     held = hold(settings.folder, generation=settings.generation)
     folder = settings.folder if held is None else held.part(SOURCE)
     with folder_descriptor(folder) as descriptor:
-        check = FolderCheck(folder, descriptor, read=progress.advance)
+        check = FolderCheck(folder, descriptor, read=progress.advance, base=settings.base)
         progress.start("verifying", sum(path.stat().st_size for path in folder.iterdir() if path.is_file()), "B")
         check.run()
         progress.finish()

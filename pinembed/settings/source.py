@@ -70,6 +70,9 @@ class ExportSettings:
         Path | None,
         PythonOnly("An earlier source of the table; its files are taken over as far as their rows are still the same."),
     ] = None
+    base_table: Annotated[
+        str | None, PythonOnly("The table as `base` was made from all of it; rows in files of both are not read again.")
+    ] = None
 
     def __post_init__(self) -> None:
         check_names(self.hide, "--hide")
@@ -99,3 +102,7 @@ class VerifySettings:
 
     folder: Annotated[Path, Argument("Folder that `pinembed export` wrote, or a HOME of generations.", metavar="DIR")]
     generation: GenerationOption = None
+    base: Annotated[
+        Path | None,
+        PythonOnly("An earlier source that was verified; files that are the very same in it are not read again."),
+    ] = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +23,11 @@ from pinembed.source.id_index import IDS_PER_READ, IndexFile, hash_ids
 from pinembed.source.manifest_file import (
     CHECKSUMS,
     MANIFEST,
+    folder_descriptor,
     manifest_edit,
     parse_manifest,
     read_checksums,
+    read_manifest,
     read_manifest_bytes,
 )
 from pinembed.source.rows import non_finite_rows, shown_ids
@@ -77,14 +79,18 @@ def _json_string(line: bytes) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def index_findings(files: Mapping[str, IndexFile]) -> Iterator[Finding]:
-    """Look at every entry of the index files whose headers are right.
+def index_findings(files: Mapping[str, IndexFile], *, verified: Collection[str] = ()) -> Iterator[Finding]:
+    """Look at every entry of the index files whose headers are right, and for ids that two files hold.
 
     Args:
         files: by name, in row order.
+        verified: names of those that hold nothing wrong in themselves.
     """
     sound: dict[str, IndexFile] = {}
     for name, file in files.items():
+        if name in verified:
+            sound[name] = file
+            continue
         if (file.hash_N[1:] < file.hash_N[:-1]).any():
             yield Finding(file=name, problem="index", detail="the hashes do not ascend, so ids cannot be found")
         broken = _broken_rows(file)
@@ -159,16 +165,24 @@ _SHOWN = 5
 class FolderCheck:
     """One look at an exported folder; `run` fills the attributes.
 
+    Args:
+        folder: to look at.
+        descriptor: of it.
+        read: hears of the bytes that were read.
+        base: an earlier source that was verified; None for none. A file that is the very same in both is as it was.
+
     Attributes:
         manifest: None where it cannot be used.
     """
 
-    def __init__(self, folder: Path, descriptor: int, *, read: Callable[[int], None]) -> None:
+    def __init__(self, folder: Path, descriptor: int, *, read: Callable[[int], None], base: Path | None = None) -> None:
         self.manifest: Manifest | None = None
         self.findings: list[Finding] = []
         self.files = 0
         self.size_bytes = 0
         self._folder, self._descriptor, self._read = folder, descriptor, read
+        self._sha256_of = {} if base is None else _verified(base)
+        self._verified: set[str] = set()
 
     def run(self) -> None:
         """Check the manifest, and every file that it or the checksum list names.
@@ -233,6 +247,10 @@ class FolderCheck:
             if found_bytes != entry.size_bytes:
                 self._find(entry.file, "size", f"has {found_bytes} bytes; the manifest says {entry.size_bytes}")
                 return False
+            if self._sha256_of.get(_identity(os.fstat(descriptor))) == entry.sha256:
+                self._verified.add(entry.file)
+                self.files += 1
+                return True
             row_start = None
             if start_of_rows is not None:
                 try:
@@ -295,7 +313,7 @@ class FolderCheck:
                 self.findings += json_lines_findings(self._folder / entry.file, entry)
             return
         files = {entry.file: file for entry in entries if (file := self._index_file(entry)) is not None}
-        self.findings += index_findings(files)
+        self.findings += index_findings(files, verified=self._verified)
 
     def _index_file(self, entry: ManifestFile) -> IndexFile | None:
         descriptor = self._open(entry.file)
@@ -308,6 +326,20 @@ class FolderCheck:
             return None
         finally:
             os.close(descriptor)
+
+
+def _verified(base: Path) -> dict[tuple[int, int], str]:
+    """The sha256 of each file of an earlier source, by what tells one file from another; empty where it has none."""
+    try:
+        with folder_descriptor(base) as descriptor:
+            manifest = read_manifest(base, descriptor)
+            return {_identity((base / entry.file).stat()): entry.sha256 for entry in manifest.files}
+    except (SourceError, OSError):
+        return {}
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _npy_start(descriptor: int, header: bytes, file: str) -> int:

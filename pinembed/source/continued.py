@@ -69,8 +69,44 @@ class Change:
             yield [*old, *self.ids[max(0, first - len(order)) : max(0, last - len(order))]]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Standing:
+    """What is known of the rows of an earlier source before any of them is compared.
+
+    Attributes:
+        same_N: rows that are still the same, for the files that hold them in the table are.
+        rows: how many of all wanted rows are not among them, and so are to be looked at.
+    """
+
+    same_N: NDArray[np.bool_]
+    rows: int
+
+
+def standing_without(base: EmbeddingSource, ids: Iterable[Sequence[str]], *, count: int) -> Standing | None:
+    """All rows of an earlier source but those that may be others now; None where the numbers do not agree.
+
+    Args:
+        base: the earlier source.
+        ids: of the rows that may be others, or gone; some at a time.
+        count: rows that may have come in their place.
+    """
+    same_N = np.ones(len(base), np.bool_)
+    for some in ids:
+        row_R = base.find(some)
+        if (row_R < 0).any():
+            return None
+        same_N[row_R] = False
+    return Standing(same_N=same_N, rows=count)
+
+
 def continue_source(
-    folder: Path, base: EmbeddingSource, batches: Iterable[Rows], *, count: int, shard_bytes: int
+    folder: Path,
+    base: EmbeddingSource,
+    batches: Iterable[Rows],
+    *,
+    count: int,
+    shard_bytes: int,
+    standing: Standing | None = None,
 ) -> Manifest | None:
     """Write a source with the files of an earlier one, as far as they hold what is wanted.
 
@@ -80,6 +116,7 @@ def continue_source(
         batches: ids and (n, D) embeddings, in any order.
         count: N.
         shard_bytes: bound on the embeddings of a file that is written.
+        standing: rows that `batches` leaves out, because they are still the same; None where it gives all.
 
     Returns:
         None, with nothing written, where too little is the same.
@@ -87,8 +124,9 @@ def continue_source(
     Raises:
         SourceError, NonFiniteEmbeddingError, OSError: as for `write_source`.
     """
-    rows = checked_rows(batches, dim=base.dim, dtype=base.dtype, count=count)
-    change = _compared(base, rows, most_fresh=count // FRESH_SHARE)
+    standing = standing or Standing(same_N=np.zeros(len(base), np.bool_), rows=count)
+    rows = checked_rows(batches, dim=base.dim, dtype=base.dtype, count=standing.rows)
+    change = _compared(base, rows, standing.same_N, most_fresh=count // FRESH_SHARE)
     if change is None:
         return None
     most_rows = max(1, shard_bytes // base.manifest.row_bytes)
@@ -111,13 +149,21 @@ def continue_source(
     return manifest
 
 
-def _compared(base: EmbeddingSource, rows: Iterable[Rows], *, most_fresh: int) -> Change | None:
+def _compared(
+    base: EmbeddingSource, rows: Iterable[Rows], same_N: NDArray[np.bool_], *, most_fresh: int
+) -> Change | None:
     """Look each row up in the earlier source; None where more than `most_fresh` are others there.
+
+    Args:
+        base: the earlier source.
+        rows: all but those that are known to be the same.
+        same_N: which are.
+        most_fresh: rows that may be others.
 
     Raises:
         SourceError: an id occurs twice.
     """
-    seen_N, kept_N = np.zeros(len(base), np.bool_), np.zeros(len(base), np.bool_)
+    seen_N, kept_N = same_N.copy(), same_N.copy()
     ids: list[str] = []
     fresh: list[Floats] = [np.empty((0, base.dim), base.dtype)]
     for batch_ids, embedding_RD in rows:
