@@ -27,7 +27,7 @@ from pinembed.source.writer import write_source
 from pinembed.trimmed.align_evaluator import correct_answers
 from pinembed.trimmed.align_loop import Alignment
 from pinembed.trimmed.model import TrimmedModel
-from pinembed.trimmed.projector import PROJECTOR_NAME, load_projector, new_projector
+from pinembed.trimmed.projector import PROJECTOR_NAME, fit_adapter, load_projector, new_projector
 from pinembed.trimmed.questions import KIND_WEIGHTS, QuestionMaker
 from pinembed.trimmed.tiny import TinyShape, write_tiny_qwen3vl
 from tests.conftest import CliResult, Said
@@ -482,11 +482,31 @@ def test_a_map_from_a_handful_of_items_is_refused(aligned: AlignReport, shop: Pa
         align(AlignSettings(data=shop, model=Path(aligned.out), source=new, old_source=old, out=tmp_path / "out"))
 
 
-def test_a_second_map_is_refused(aligned: AlignReport, shop: Path, source: Path, tmp_path: Path) -> None:
+def test_a_second_map_takes_the_place_of_the_first(
+    aligned: AlignReport, shop: Path, source: Path, tmp_path: Path
+) -> None:
     new = write_rows(tmp_path / "new", turn=True)
     align(AlignSettings(data=shop, model=Path(aligned.out), source=new, old_source=source, out=tmp_path / "mapped"))
-    with pytest.raises(ModelError, match="through a map between encoders already"):
-        align(AlignSettings(data=shop, model=tmp_path / "mapped", source=source, old_source=new, out=tmp_path / "out"))
+    report = align(
+        AlignSettings(data=shop, model=tmp_path / "mapped", source=source, old_source=new, out=tmp_path / "back")
+    )
+    assert report.adapter_cosine is not None
+    assert report.adapter_cosine > 0.95
+    assert all(score.accuracy >= 0.85 for score in report.fields)
+    projector = TrimmedModel.load(tmp_path / "back").require_projector()
+    assert (projector.config.encoder_fingerprint, projector.config.old_dim) == (aligned.encoder_fingerprint, D)
+
+
+def test_a_map_from_few_items_is_the_one_that_serves_others_best() -> None:
+    rng = torch.Generator().manual_seed(0)
+    new_ND, turn_DE = torch.randn(60, 48, generator=rng), torch.randn(48, 8, generator=rng)
+    old_NE = new_ND @ turn_DE + 20 * torch.randn(60, 8, generator=rng)  # most of it is no function of the new ones
+    other_ND = torch.randn(500, 48, generator=rng)
+    fitted = fit_adapter(new_ND[:40], old_NE[:40]).map(other_ND)
+    centred_ND = (new_ND[:40] - new_ND[:40].mean(dim=0)).double()
+    exact_DE = torch.linalg.lstsq(centred_ND, (old_NE[:40] - old_NE[:40].mean(dim=0)).double(), driver="gelsd").solution
+    wanted = other_ND @ turn_DE
+    assert (fitted - wanted).square().mean() < 0.7 * (other_ND @ exact_DE.float() - wanted).square().mean()
 
 
 def test_align_with_low_rank_layers_merges_them_into_the_weights(

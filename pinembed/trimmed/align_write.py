@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from pinembed.errors import MissingExtraError, ModelError
+from pinembed.errors import MissingExtraError
 from pinembed.evaluation.plot import figure_class
 from pinembed.nouns.progress import Progress
 from pinembed.reports.trimmed import AlignReport
@@ -20,6 +20,7 @@ from pinembed.trimmed.align_dataset import AlignDataset, Rows
 from pinembed.trimmed.checkpoint import Checkpoint, read_checkpoint, write_index, write_json
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.projector import (
+    Projector,
     adapted,
     fit_adapter,
     mean_cosine,
@@ -59,34 +60,33 @@ def give_projector(trimmed: TrimmedModel, dataset: AlignDataset, *, tokens: int 
 def adapt_projector(trimmed: TrimmedModel, dataset: AlignDataset, old_source: Path) -> float | None:
     """Put a linear map from the new embeddings to the old ones before the model's projector.
 
+    Where the projector has a map already, the new one leads to what that makes of the old embeddings, and takes its
+    place.
+
     Returns:
         Mean cosine between mapped and old embeddings of held-out items; None where the old source holds none of them.
 
     Raises:
-        ModelError: no projector, or one that has a map already.
+        ModelError: no projector.
         EncoderMismatchError: the old source is not the one that the projector was trained on.
         DataError: the sources share too few training items.
         SourceError: the old source is damaged.
     """
-    projector = trimmed.require_projector()
-    if projector.adapter is not None:
-        raise ModelError(
-            "The model's projector reads its embeddings through a map between encoders already.",
-            remedy="Give the model and the source that the projector was trained with, before any map.",
-        )
+    projector = trimmed.require_projector().cpu()
     old = EmbeddingSource.open(old_source)
     projector.check_source(old.spec.fingerprint, origin=str(old_source))
-    adapter = fit_adapter(*_pairs(dataset.train, old))
-    trimmed.projector = adapted(projector.cpu(), adapter, encoder_fingerprint=dataset.fingerprint).to(trimmed.device)
-    new_ND, old_NE = _pairs(dataset.held_out, old)
+    adapter = fit_adapter(*_pairs(dataset.train, old, projector))
+    trimmed.projector = adapted(projector, adapter, encoder_fingerprint=dataset.fingerprint).to(trimmed.device)
+    new_ND, old_NE = _pairs(dataset.held_out, old, projector)
     return mean_cosine(adapter, new_ND, old_NE) if len(new_ND) else None
 
 
-def _pairs(rows: Rows, old: EmbeddingSource) -> tuple[torch.Tensor, torch.Tensor]:
-    """New and old embeddings of the items that both sources hold."""
+@torch.no_grad()
+def _pairs(rows: Rows, old: EmbeddingSource, projector: Projector) -> tuple[torch.Tensor, torch.Tensor]:
+    """New embeddings, and what the projector's first layer reads of the old ones, of items that both sources hold."""
     indices = [index for index, item in enumerate(rows.items) if item.id in old]
     old_NE = torch.from_numpy(old.get([rows.items[index].id for index in indices]).astype("float32"))
-    return rows.embeddings_ND[indices], old_NE
+    return rows.embeddings_ND[indices], old_NE if projector.adapter is None else projector.adapter(old_NE)
 
 
 RUN_NAME, CURVES_NAME = "run.json", "curves.png"

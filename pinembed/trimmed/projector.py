@@ -21,7 +21,8 @@ from pinembed.errors import DataError, EncoderMismatchError, ModelError, UsageEr
 from pinembed.stored import typed_record_of
 from pinembed.trimmed.checkpoint import read_json, write_json
 
-RIDGE = 1e-3
+STRENGTHS = tuple(10.0**power for power in range(-6, 2))  # of the ridge penalty, in the mean spread of an axis
+TINY = 1e-9
 MIN_ITEMS = 16
 
 
@@ -40,6 +41,9 @@ class LinearAdapter(nn.Module):
 def fit_adapter(new_ND: Tensor, old_NE: Tensor) -> LinearAdapter:
     """The ridge regression of the old embeddings on the new ones, of the same items in the same order.
 
+    Its penalty is the one under which items that were left out are mapped best. Source: Allen 1974,
+    doi:10.1080/00401706.1974.10489157.
+
     Raises:
         DataError: too few items for a map.
     """
@@ -50,12 +54,23 @@ def fit_adapter(new_ND: Tensor, old_NE: Tensor) -> LinearAdapter:
         )
     new_ND, old_NE = new_ND.double(), old_NE.double()
     mean_D, mean_E = new_ND.mean(dim=0), old_NE.mean(dim=0)
-    centred_ND = new_ND - mean_D
-    gram_DD = centred_ND.T @ centred_ND
-    penalty = RIDGE * float(gram_DD.diagonal().mean())
-    solved_DE = torch.linalg.solve(
-        gram_DD + penalty * torch.eye(len(gram_DD), dtype=torch.float64), centred_ND.T @ (old_NE - mean_E)
-    )
+    centred_ND, wanted_NE = new_ND - mean_D, old_NE - mean_E
+    spread_D, axes_DD = torch.linalg.eigh(centred_ND.T @ centred_ND)
+    part_ND = centred_ND @ axes_DD
+    found_DE = part_ND.T @ wanted_NE
+
+    def shrunk(strength: float) -> Tensor:
+        penalised_D: Tensor = spread_D.clamp_min(0) + strength * float(spread_D.mean())
+        return penalised_D.reciprocal()
+
+    def left_out_error(strength: float) -> float:
+        """Mean square where each item is mapped by what the others tell: of a ridge regression, in closed form."""
+        weight_ND: Tensor = part_ND * shrunk(strength)
+        leverage_N = 1 / len(new_ND) + (weight_ND * part_ND).sum(dim=1)
+        missed_NE = (wanted_NE - weight_ND @ found_DE) / (1 - leverage_N).clamp_min(TINY)[:, None]
+        return float(missed_NE.square().mean())
+
+    solved_DE = axes_DD @ (shrunk(min(STRENGTHS, key=left_out_error))[:, None] * found_DE)
     adapter = LinearAdapter(new_ND.shape[1], old_NE.shape[1])
     with torch.no_grad():
         adapter.map.weight.copy_(solved_DE.T)
@@ -279,13 +294,14 @@ def new_projector(
 
 
 def adapted(projector: Projector, adapter: LinearAdapter, *, encoder_fingerprint: str) -> Projector:
-    """The same projector, which has no map yet, behind a map from another encoder's embeddings."""
+    """The same projector behind a map from another encoder's embeddings, in the place of a map that it has."""
     config = dataclasses.replace(
         projector.config,
         dim=adapter.map.in_features,
-        old_dim=projector.config.dim,
+        old_dim=projector.config.old_dim or projector.config.dim,
         encoder_fingerprint=encoder_fingerprint,
     )
     made = Projector(config)
-    made.load_state_dict({**projector.state_dict(), **adapter.state_dict(prefix="adapter.")})
+    weights = {name: tensor for name, tensor in projector.state_dict().items() if not name.startswith("adapter.")}
+    made.load_state_dict({**weights, **adapter.state_dict(prefix="adapter.")})
     return made
