@@ -284,6 +284,49 @@ def test_a_run_out_of_time_ends_between_steps_and_the_next_goes_on(cli: Cli, sho
     assert shop.current == 2
 
 
+def test_a_home_whose_disk_is_away_is_no_first_run(cli: Cli, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = shop.root / "told.jsonl"
+    hook = f"{sys.executable} -c \\\"import sys; open('{told}', 'a').write(sys.stdin.read())\\\""
+    config, away = shop.configure(f'[hooks]\nfailed = "{hook}"\n'), shop.root / "away"
+    shop.home.rename(away)
+    for options in ([], ["--dry-run"]):
+        ended = cli("refresh", config, *options)
+        assert ended.exit_code == 1
+        assert "home is missing or empty, as where its disk is not mounted; it held generation 1" in ended.words
+        assert not shop.home.exists()
+    assert [json.loads(line)["exit_code"] for line in told.read_text().splitlines()] == [1]
+    (shop.home / "generations").mkdir(parents=True)  # as an empty mount point that was written to
+    assert "held generation 1" in cli("refresh", config).words
+    remove_tree(shop.home)
+    away.rename(shop.home)
+    assert cli("refresh", config).exit_code == 0
+
+
+def test_another_home_in_the_place_of_one_that_is_away_is_told(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.add("more")
+    shop.refresh()
+    other = shop.root / "other"
+    shutil.copytree(shop.home, other, symlinks=True)
+    Home.open(other).switch(1)
+    remove_tree(Home.open(other).folder_of(2))
+    shop.home.rename(shop.root / "away")
+    other.rename(shop.home)
+    assert shop.refresh(dry_run=True).counts.added == 1  # on the same disk: somebody took a generation out
+    monkeypatch.setattr(preflight, "disk_of", lambda _: -7)
+    with pytest.raises(GenerationError, match="is on another disk than before, without generation 2"):
+        shop.refresh()
+    (shop.root / ".CONFIG.toml.home").unlink()
+    assert shop.refresh().generation == 2
+
+
+def test_a_folder_of_config_that_takes_no_note_stops_nothing(shop: Shop) -> None:
+    marker = shop.root / ".CONFIG.toml.home"
+    marker.unlink()
+    marker.mkdir()
+    assert shop.refresh().nothing_to_do
+    assert list(marker.iterdir()) == []
+
+
 def test_hooks_are_told_of_the_run(shop: Shop) -> None:
     shop.add("more")
     told = shop.root / "told.jsonl"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,9 @@ from PIL import Image
 
 from pinembed.nightly.atlas import make_atlas, read_atlas, write_atlas
 from pinembed.nightly.charts import draw
-from pinembed.nightly.figures import wilson
-from pinembed.nightly.neighbours import neighbour_changes
+from pinembed.nightly.history import wilson
 from pinembed.nightly.pictures import Pictures
-from pinembed.nightly.sample import Sample, SampleRow
+from pinembed.nightly.sample import Sample, SampleRow, neighbour_changes
 from pinembed.reports.refresh import MetricRow
 
 
@@ -49,6 +49,66 @@ def test_a_new_encoder_that_turns_the_space_leaves_the_map_as_it_was(drawn: np.n
     assert np.abs(second.place_N2 - first.place_N2).max() < 1e-3
     third = make_atlas(sample(drawn @ turn, [""] * 40), "two", dataclasses.replace(second))
     assert np.abs(third.place_N2 - second.place_N2).max() < 1e-3
+
+
+def clusters(count: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Items in ten groups that lie apart in 32 dimensions, and the number of each item's group."""
+    rng = np.random.default_rng(0)
+    group_N = np.arange(count) % 10
+    return rng.standard_normal((10, 32))[group_N] + 0.3 * np.random.default_rng(seed).standard_normal(
+        (count, 32)
+    ), group_N
+
+
+def share_beside_their_group(place_N2: np.ndarray, group_N: np.ndarray) -> float:
+    apart_NN = np.linalg.norm(place_N2[:, None] - place_N2[None], axis=-1)
+    np.fill_diagonal(apart_NN, np.inf)
+    return float((group_N[apart_NN.argmin(axis=1)] == group_N).mean())
+
+
+def test_with_its_extra_the_map_keeps_neighbours_together_and_begins_where_the_last_one_was(tmp_path: Path) -> None:
+    pytest.importorskip("openTSNE", reason="the extra `map` is not installed")
+    vector_ND, group_N = clusters(200, seed=1)
+    first = make_atlas(sample(vector_ND[:180], [""] * 180), "one", None)
+    assert first.axes_2D is None
+    assert share_beside_their_group(first.place_N2, group_N[:180]) > 0.95
+    assert np.array_equal(first.place_N2, make_atlas(sample(vector_ND[:180], [""] * 180), "one", None).place_N2)
+    write_atlas(first, tmp_path)
+    second = make_atlas(sample(vector_ND, [""] * 200), "one", read_atlas(tmp_path))
+    assert np.abs(second.place_N2[:180] - first.place_N2).max() < 1e-3
+    assert share_beside_their_group(second.place_N2, group_N) > 0.9
+    turned = make_atlas(sample(clusters(200, seed=2)[0], [""] * 200), "two", second)
+    middles = [
+        np.array([atlas.place_N2[group_N == group].mean(axis=0) for group in range(10)]) for atlas in (second, turned)
+    ]
+    moved, between = (
+        np.linalg.norm(one - other, axis=1).mean() for one, other in (middles, (middles[0], middles[0][::-1]))
+    )
+    assert moved < 0.5 * between
+
+
+@pytest.mark.parametrize("fingerprint", ["one", "two"])
+def test_a_map_of_t_sne_is_gone_on_with_where_the_extra_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fingerprint: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "openTSNE", None)
+    vector_ND, _ = clusters(110, seed=1)
+    by_axes = make_atlas(sample(vector_ND[:100], [""] * 100), "one", None)
+    assert by_axes.axes_2D is not None
+    write_atlas(dataclasses.replace(by_axes, axes_2D=None, mean_D=None), tmp_path)
+    last = read_atlas(tmp_path)
+    assert last is not None
+    assert last.axes_2D is None
+    made = make_atlas(sample(vector_ND, [""] * 110), fingerprint, last)
+    assert (made.axes_2D is None) == (fingerprint == "one")
+    assert np.abs(made.place_N2[:100] - by_axes.place_N2).max() < (1e-6 if fingerprint == "one" else 0.5)
+    inside = (made.place_N2.min(axis=0) >= by_axes.place_N2.min(axis=0)).all()
+    assert inside or fingerprint == "two"
+    (tmp_path / "next").mkdir()
+    write_atlas(made, tmp_path / "next", last=tmp_path)
+    again = read_atlas(tmp_path / "next")
+    assert again is not None
+    assert (again.fingerprint, again.axes_2D is None) == (fingerprint, made.axes_2D is None)
 
 
 def test_a_map_of_nothing_and_of_one_item_can_be_made() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from pinembed.errors import GenerationError
 from pinembed.generation.home import Home
+from pinembed.generation.record import Generation
 from pinembed.outfolder import locked, sync
 
 LEDGER = "ledger.json"
@@ -92,6 +93,13 @@ def read_ledger(home: Home) -> Ledger:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return Ledger()
+
+
+def base_of(home: Home, ledger: Ledger) -> Generation | None:
+    """What the next generation begins from: the one that waits for approval, or the one in use."""
+    waiting = ledger.awaiting if ledger.awaiting in home.numbers else None
+    number = home.current if waiting is None else waiting
+    return None if number is None else home.read(number)
 
 
 def note_attempt(home: Home, attempt: Attempt) -> None:

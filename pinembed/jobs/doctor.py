@@ -25,6 +25,7 @@ EXTRAS = {
     "vlm": ("transformers", "accelerate", "peft"),
     "fast": ("openvino", "onnxruntime", "onnx", "onnxscript", "pillow-heif"),
     "report": ("matplotlib",),
+    "map": ("openTSNE",),
 }
 WANTED_FREE_GIB = 5.0
 INSTALL_PAIR = 'Install both in one call: pip install "torch==2.15.0" "torchvision==0.29.2"'

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pinembed.catalogue.frozen import frozen_files
-from pinembed.errors import HomeLockedError, PinembedError, TableError
+from pinembed.errors import GenerationError, HomeLockedError, PinembedError, TableError
 from pinembed.generation.build import own_bytes, prune, reopen, seal
 from pinembed.generation.home import Home, home_of
 from pinembed.generation.ledger import (
     Attempt,
     Ledger,
     await_switch,
+    base_of,
     note_attempt,
     note_changed,
     read_ledger,
@@ -25,12 +26,18 @@ from pinembed.generation.ledger import (
 from pinembed.generation.record import ENCODER, REPORT, TABLE, TABLE_NAME, Generation, check_whole
 from pinembed.nightly.checks import read_golden
 from pinembed.nightly.config import RefreshConfig, read_config
-from pinembed.nightly.figures import as_rows, plain_figures
-from pinembed.nightly.history import History, HomeRun
+from pinembed.nightly.history import History, HomeRun, as_rows, plain_figures
 from pinembed.nightly.hooks import call_hook
 from pinembed.nightly.night import HOUR_S, Night
 from pinembed.nightly.plan import NightPlan, make_plan, option_digests
-from pinembed.nightly.preflight import check_disk, disk_need, full_disk_as_sentence, size_of
+from pinembed.nightly.preflight import (
+    check_disk,
+    disk_need,
+    full_disk_as_sentence,
+    note_home,
+    refuse_lost_home,
+    size_of,
+)
 from pinembed.nouns.progress import SILENT, Progress, Stop
 from pinembed.nouns.run_record import DONE, FAILED, Counts
 from pinembed.outfolder import remove_tree
@@ -60,7 +67,7 @@ def refresh(settings: RefreshSettings, *, progress: Progress = SILENT, stop: Sto
     Raises:
         ConfigError: CONFIG has a key or value that cannot be meant.
         HomeLockedError: another refresh works in the home.
-        GenerationError: the generation in use was edited.
+        GenerationError: the generation in use was edited, or the home is away with its disk.
         OutputError: the disk is too full.
         OutOfTimeError: the hours under [limits] are over.
         CheckError: the new generation failed a check.
@@ -73,7 +80,7 @@ def refresh(settings: RefreshSettings, *, progress: Progress = SILENT, stop: Sto
     run = _Run(settings, config, progress, stop or Stop())
     if settings.dry_run:
         return run.foresee()
-    run.home = Home.begin(config.home)
+    run.begin()
     lock = file_lock(config.home / LOCK, of=f"home {config.home}", is_held=HomeLockedError)
     with lock, full_disk_as_sentence(config.home), frozen_files(config.images):
         return run.carry_out()
@@ -92,8 +99,18 @@ class _Run:
         self.home: Home | None = home_of(config.home)
         self._before = None if self.home is None else self.home.current
 
+    def begin(self) -> None:
+        """Make the home where there is none, but not where one is away."""
+        try:
+            refuse_lost_home(self._settings.config, self._config.home)
+        except GenerationError as error:
+            self._tell_failed(error)
+            raise
+        self.home = Home.begin(self._config.home)
+
     def foresee(self) -> RefreshReport:
         """What would be done, why, how long it took before, and how much disk it needs; nothing is written."""
+        refuse_lost_home(self._settings.config, self._config.home)
         home = self.home
         ledger = Ledger() if home is None else read_ledger(home)
         plan = self._plan(home, ledger)
@@ -117,10 +134,14 @@ class _Run:
             ended = dataclasses.replace(record, ending=FAILED, message=error.message, seconds=seconds)
             with suppress(TableError):  # what ended the run is what the user should hear of
                 history.note(ended)
-            told = {"message": error.message, "remedy": error.remedy, "exit_code": error.exit_code}
-            self._hook("failed", told)
+            self._tell_failed(error)
             raise
+        if report.serves is not None:
+            note_home(self._settings.config, home, report.serves)
         return report
+
+    def _tell_failed(self, error: PinembedError) -> None:
+        self._hook("failed", {"message": error.message, "remedy": error.remedy, "exit_code": error.exit_code})
 
     def _finish_switch(self, home: Home) -> None:
         """Switch to what a run had sealed that was killed before its switch."""
@@ -163,19 +184,12 @@ class _Run:
         answers = night.make_model()
         night.evaluate()
         night.check(answers)
-        return self._seal(home, history, record, night, plan, counts, attempt)
+        return self._seal(home, history, record, night, counts, attempt)
 
     def _seal(
-        self,
-        home: Home,
-        history: History,
-        record: HomeRun,
-        night: Night,
-        plan: NightPlan,
-        counts: Counts,
-        attempt: Attempt | None,
+        self, home: Home, history: History, record: HomeRun, night: Night, counts: Counts, attempt: Attempt | None
     ) -> RefreshReport:
-        before, number = home.current, home.free_number
+        plan, before, number = night.plan, home.current, home.free_number
         at = datetime.now(timezone.utc).isoformat(timespec="seconds")
         remove_tree(home.next_folder / "challenger")
         seconds = time.perf_counter() - self._started_s
@@ -230,7 +244,7 @@ class _Run:
         )
 
     def _plan(self, home: Home | None, ledger: Ledger) -> NightPlan:
-        base = None if home is None else _base_of(home, ledger)
+        base = None if home is None else base_of(home, ledger)
         if home is not None and base is not None:
             check_whole(home.folder_of(base.number), base)
         counts, known = self._counts(home, base)
@@ -335,13 +349,6 @@ def _forced(settings: RefreshSettings) -> str:
     if settings.challenger is not None:
         return f"the challenger {Path(settings.challenger).name} was brought"
     return "training was asked for" if settings.retrain else ""
-
-
-def _base_of(home: Home, ledger: Ledger) -> Generation | None:
-    """What the next generation begins from: the one that waits for approval, or the one in use."""
-    waiting = ledger.awaiting if ledger.awaiting in home.numbers else None
-    number = home.current if waiting is None else waiting
-    return None if number is None else home.read(number)
 
 
 class _Jobs:

@@ -78,7 +78,8 @@ class Checks:
     search_p95_ms: Annotated[float | None, Option("Most that 95 % of the searches may take.", min=0)] = None
     lookup_p95_ms: Annotated[float | None, Option("Most that 95 % of the lookups of 64 items may take.", min=0)] = None
     answers: Annotated[
-        float, Option("Least right answers of an adapted projector, as a share of the last generation's.", min=0)
+        float,
+        Option("Least right answers of an adapted projector, as a share of those expected of one aligned anew.", min=0),
     ] = 0.98
 
 

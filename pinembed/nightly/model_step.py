@@ -11,7 +11,7 @@ from pinembed.generation.build import clone_folder
 from pinembed.generation.record import MODEL, SOURCE
 from pinembed.nightly.calls import Jobs
 from pinembed.nightly.config import RefreshConfig
-from pinembed.nightly.figures import answer_figures
+from pinembed.nightly.history import answer_figures
 from pinembed.nouns.progress import Progress
 from pinembed.outfolder import remove_tree
 from pinembed.reports.trimmed import AlignReport
@@ -27,7 +27,8 @@ class ModelStep:
     Attributes:
         folder: of the generation, with its source.
         base: folder of the last generation, where it has a model of the same options; None where there is none.
-        answers_before: share of right answers that its model gave.
+        answers_before: share of right answers that its model gave; `probe_before` what a linear probe of its
+            embeddings reached, None where that was not measured.
     """
 
     jobs: Jobs
@@ -35,6 +36,7 @@ class ModelStep:
     folder: Path
     base: Path | None
     answers_before: float | None
+    probe_before: float | None
     progress: Progress
 
     def make(self, *, keeps_encoder: bool) -> dict[str, Any]:
@@ -43,15 +45,18 @@ class ModelStep:
         if self.base is not None:
             if keeps_encoder:
                 clone_folder(self.base / MODEL, self.folder / MODEL)
-                return {"answers": self.answers_before, "how": "the last one"}
+                return {"answers": self.answers_before, "probe": self.probe_before, "how": "the last one"}
             adapted = self._adapted(self.base)
             if adapted is not None:
                 return adapted
         return self._aligned()
 
     def _adapted(self, base: Path) -> dict[str, Any] | None:
-        """The last model behind a map from the new embeddings to the old; None where it would lose answers."""
-        wanted = self.config.checks.answers * (self.answers_before or 0.0)
+        """The last model behind a map from the new embeddings to the old; None where one aligned anew answers better.
+
+        What that one would answer is told by a linear probe: where the new embeddings let it find more than the old
+        ones did, as much more is wanted of the map.
+        """
         options = {name: value for name, value in self.config.align.items() if name != "epochs"}
         try:
             report = self.jobs.align(
@@ -68,6 +73,8 @@ class ModelStep:
         except (ModelError, DataError) as error:  # its projector has a map already, or too few items are in both
             self.progress.say(f"The projector is aligned anew: {error.message}")
             return None
+        gain = max(1.0, report.probe / self.probe_before) if self.probe_before else 1.0
+        wanted = self.config.checks.answers * min(1.0, (self.answers_before or 0.0) * gain)
         if report.accuracy >= wanted:
             return _told(report, "adapted")
         self.progress.say(f"Adapting gives {report.accuracy:.1%} right answers, wanted {wanted:.1%}; aligned anew.")
@@ -99,6 +106,7 @@ class ModelStep:
 def _told(report: AlignReport, how: str) -> dict[str, Any]:
     return {
         "answers": report.accuracy,
+        "probe": report.probe,
         "how": f"{how}, {report.accuracy:.1%} of the answers right",
         "figures": list(answer_figures(report)),
     }

@@ -18,7 +18,7 @@ from pinembed.nightly.calls import Jobs
 from pinembed.nightly.challenge import put_encoder, take, tune
 from pinembed.nightly.checks import metrics_of, run_checks
 from pinembed.nightly.config import RefreshConfig, Retrain
-from pinembed.nightly.figures import Figure, plain_figures, retrieval_figures
+from pinembed.nightly.history import Figure, plain_figures, retrieval_figures
 from pinembed.nightly.model_step import ModelStep
 from pinembed.nightly.plan import NightPlan
 from pinembed.nightly.steps import StepBook, StepRecord
@@ -52,6 +52,7 @@ class Night:
         challenger: encoder that is judged in place of a training.
 
     Attributes:
+        plan: as it was given.
         steps: what was done, in order.
         checks: of the generation, once they were run.
     """
@@ -70,7 +71,7 @@ class Night:
     ) -> None:
         self._config = config
         self._home = home
-        self._plan = plan
+        self.plan = plan
         self._jobs = jobs
         self._progress = progress
         self._stop = stop
@@ -85,7 +86,7 @@ class Night:
 
     def _begin(self) -> None:
         """Go on with `next` where it was begun from the same generation; else begin it anew."""
-        number = None if self._plan.base is None else self._plan.base.number
+        number = None if self.plan.base is None else self.plan.base.number
         self._book = StepBook(self._folder)
         begun = {"at": now_utc().isoformat(timespec="microseconds"), "attempts": len(self._ledger.attempts)}
         self._book.run("begin", [number], lambda: begun)
@@ -115,7 +116,7 @@ class Night:
         Returns:
             What was tried; None where no training was due.
         """
-        attempt = self._train() if self._plan.train else None
+        attempt = self._train() if self.plan.train else None
         self._promoted = attempt is not None and attempt.promoted
         if self._promoted:
             origin, why = str(self._challenger), "the challenger"
@@ -144,7 +145,7 @@ class Night:
 
     def _train(self) -> Attempt:
         retrain, begun = self._config.retrain or Retrain(), self._book.done["begin"].result
-        base = self._plan.base
+        base = self.plan.base
         alpha = alpha_of_next(self._ledger.attempts, retrain.alpha_per_year, now=now_utc())
         inputs = [self._config.finetune, base and base.fingerprint, retrain.start, begun["attempts"], self._brought]
 
@@ -164,7 +165,7 @@ class Night:
             return {**dataclasses.asdict(found), "fingerprint": tried.fingerprint, "alpha": alpha, "figures": figures}
 
         name = "finetune" if self._brought is None else "judge"
-        found = self._step(name, self._plan.train, inputs, work, outputs=(self._challenger,)).result
+        found = self._step(name, self.plan.train, inputs, work, outputs=(self._challenger,)).result
         return Attempt(
             at=self.begun_at,
             fingerprint=found["fingerprint"],
@@ -172,7 +173,7 @@ class Night:
             alpha=found["alpha"],
             p=found["p"],
             reason=found["reason"],
-            changed=self._ledger.changed + self._plan.counts.added + self._plan.counts.updated,
+            changed=self._ledger.changed + self.plan.counts.added + self.plan.counts.updated,
         )
 
     def fill_table(self) -> Counts:
@@ -191,11 +192,11 @@ class Night:
             return dataclasses.asdict(made)
 
         why = "a hard-link clone of the last" if keeps else "a new one for the new encoder"
-        origin = self._plan.base and self._plan.base.number
+        origin = self.plan.base and self.plan.base.number
         begun = self._step("table", why, [keeps, encoder, origin], begin, outputs=(place,))
-        planned = self._plan.counts
+        planned = self.plan.counts
         inputs = [begun.key, self._config.encode, planned.added, planned.updated, planned.removed, planned.unchanged]
-        found = self._step("encode", self._plan.table or "again under the new encoder", inputs, self._encode).result
+        found = self._step("encode", self.plan.table or "again under the new encoder", inputs, self._encode).result
         return Counts(**found["counts"])
 
     @property
@@ -218,13 +219,14 @@ class Night:
                 remedy="Mend the images, and run the same command again; what was good is kept.",
             )
         counts = dataclasses.asdict(report.counts)
-        if self._is_resumed and self.keeps_encoder:  # what a killed run had encoded counts too
-            counts |= {name: getattr(self._plan.counts, name) for name in ("added", "updated", "removed", "unchanged")}
+        if self._base is not None and (self._is_resumed or not self.keeps_encoder):
+            # a killed run may have encoded them before, and the table of a new encoder begins empty
+            counts |= {name: getattr(self.plan.counts, name) for name in ("added", "updated", "removed", "unchanged")}
         speed = {"images_per_s": report.images_per_s} if report.counts.encoded else {}
         return {"counts": counts, "fingerprint": report.fingerprint, "failures": dict(report.failures), **speed}
 
     def export(self) -> None:
-        """Write the source with the files of the last one that are still the same, and check every byte of it."""
+        """Write the source with those files of the last one that are still the same, and check the others."""
         place = self._folder / SOURCE
         base_source = None if self._base is None else self._base / SOURCE
         encoded = self._book.done["encode"]
@@ -232,8 +234,11 @@ class Night:
 
         def work() -> dict[str, Any]:
             options = {"shard_mib": self._shard_mib(rows), **self._config.export}
-            report = self._jobs.export(ExportSettings(table=self._table, out=place, base=base_source, **options))
-            found = self._jobs.verify(VerifySettings(folder=place))
+            base_table = None if self._base is None else str(self._base / TABLE / TABLE_NAME)
+            report = self._jobs.export(
+                ExportSettings(table=self._table, out=place, base=base_source, base_table=base_table, **options)
+            )
+            found = self._jobs.verify(VerifySettings(folder=place, base=base_source))
             if found.findings:
                 raise CheckError(
                     f"The exported source is not what was written: {found.findings[0].detail}",
@@ -253,14 +258,15 @@ class Night:
         """Give the generation its model; returns the share of right answers, None without a model."""
         if self._config.model is None:
             return None
-        place, last = self._folder / MODEL, self._plan.base
-        has_model = self._base is not None and (self._base / MODEL).is_dir() and "model" not in self._plan.edited
+        place, last = self._folder / MODEL, self.plan.base
+        has_model = self._base is not None and (self._base / MODEL).is_dir() and "model" not in self.plan.edited
         step = ModelStep(
             jobs=self._jobs,
             config=self._config,
             folder=self._folder,
             base=self._base if has_model else None,
             answers_before=None if last is None else last.metrics.get("answers"),
+            probe_before=None if last is None else last.metrics.get("probe"),
             progress=self._progress,
         )
         encoder = self._book.done["encoder"].key
@@ -298,7 +304,7 @@ class Night:
         """
 
         def work() -> dict[str, Any]:
-            self.checks = run_checks(self._folder, self._config.checks, last=self._plan.base)
+            self.checks = run_checks(self._folder, self._config.checks, last=self.plan.base)
             failed = [found for found in self.checks if not found.passed]
             if failed:
                 told = ", ".join(f"{found.name} is {found.found:.4g}, wanted {found.wanted}" for found in failed)
@@ -307,7 +313,8 @@ class Night:
                     remedy="Look into it, or change [checks]; then run the same command again. The generation in use "
                     "goes on serving.",
                 )
-            return {**metrics_of(self.checks), **({} if answers is None else {"answers": answers})}
+            of_model = {"answers": answers, "probe": self.result_of("model").get("probe")}
+            return {**metrics_of(self.checks), **{name: value for name, value in of_model.items() if value is not None}}
 
         encoded, exported = self._book.done["encode"], self._book.done["export"]
         self._step("checks", "before it serves", [encoded.key, exported.key, time.time_ns()], work)

@@ -22,9 +22,8 @@ from pinembed.generation.record import REPORT, TABLE, TABLE_NAME, Generation, re
 from pinembed.nightly.atlas import MAP_ITEMS, Atlas, make_atlas, read_atlas, write_atlas
 from pinembed.nightly.charts import Chart
 from pinembed.nightly.history import History, HomeRun
-from pinembed.nightly.neighbours import NeighbourChange, neighbour_changes
 from pinembed.nightly.pictures import Pictures
-from pinembed.nightly.sample import SampleRow, held_ids, read_sample
+from pinembed.nightly.sample import NeighbourChange, SampleRow, held_ids, neighbour_changes, read_sample
 from pinembed.nightly.steps import STEPS
 from pinembed.nouns.failure import Failure
 from pinembed.outfolder import remove_tree
@@ -205,8 +204,9 @@ def read_page(generation: Generation, folder: Path, history: History) -> Page:
     try:
         stored = json.loads((report / SHOWN).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise GenerationError(
-            f"Generation {generation.number} has no report that can be read: {error}.",
+            f"Generation {generation.number} has no report that can be read: {report / SHOWN}: {reason}.",
             remedy="Take the report of another generation with --generation N.",
         ) from error
     rows = [row for row in history.metrics() if row.generation <= generation.number]

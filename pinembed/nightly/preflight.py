@@ -1,23 +1,69 @@
-"""Preflight: a run that could not be finished for want of disk does not begin."""
+"""Preflight: a run does not begin whose home is away with its disk, or that could not be finished for want of disk."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pinembed.errors import OutputError
+from pinembed.errors import GenerationError, OutputError
+from pinembed.generation.home import Home, home_of
 from pinembed.generation.record import ENCODER, MODEL, SOURCE
+from pinembed.machine import disk_of
 from pinembed.nightly.config import RefreshConfig
 from pinembed.nightly.plan import DiskNeed, NightPlan
-from pinembed.outfolder import FULL
+from pinembed.outfolder import FULL, whole_file
 from pinembed.source.embedding_source import EmbeddingSource
 
 ROW_BYTES = 400  # of an item beside its vectors: id, names, hash, metadata
 INDEX_BYTES = 64  # of an item in a source's index
 USUAL_DIM = 512
 GIB = 2**30
+
+
+def refuse_lost_home(config: Path, home: Path) -> None:
+    """Tell a home whose disk is away from one that is still to be made.
+
+    What an earlier run noted beside CONFIG decides. The number of a disk may change when the machine starts again, so
+    a home is another one than before where it is on another disk and lacks the generation that it had.
+
+    Raises:
+        GenerationError: the home is away, or another one lies in its place.
+    """
+    marker = _marker(config)
+    try:
+        noted = json.loads(marker.read_text(encoding="utf-8"))
+        was, disk, generation = str(noted["home"]), int(noted["disk"]), int(noted["generation"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    found = home_of(home)
+    numbers = [] if found is None else found.numbers
+    if was != str(home) or generation in numbers or (numbers and disk_of(str(home)) == disk):
+        return
+    what = f"is on another disk than before, without generation {generation}" if numbers else "is missing or empty"
+    raise GenerationError(
+        f"The home {home} {what}, as where its disk is not mounted; it held generation {generation}. Nothing was made.",
+        remedy=f"Mount the disk and run the same command again; where the home is gone for good, remove {marker}.",
+    )
+
+
+def note_home(config: Path, home: Home, generation: int) -> None:
+    """Leave a note beside CONFIG of what the home holds; where nothing can be written there, go on without."""
+    marker = _marker(config)
+    noted = {"home": str(home.folder), "disk": disk_of(str(home.folder)), "generation": generation}
+    text = json.dumps(noted) + "\n"
+    try:
+        if not marker.is_file() or marker.read_text(encoding="utf-8") != text:
+            with whole_file(marker) as file:
+                file.write_text(text, encoding="utf-8")
+    except (OSError, UnicodeError, OutputError):
+        return
+
+
+def _marker(config: Path) -> Path:
+    return config.absolute().with_name(f".{config.name}.home")
 
 
 def disk_need(config: RefreshConfig, plan: NightPlan, base: Path | None) -> DiskNeed:
