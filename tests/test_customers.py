@@ -22,8 +22,7 @@ from pinembed.settings.model import AskSettings, TrimSettings
 from pinembed.settings.source import ExportSettings
 from pinembed.source.embedding_source import EmbeddingSource
 from pinembed.table.address import parse_address
-from pinembed.taste.event import shown_time
-from pinembed.taste.kinds import KINDS
+from pinembed.taste.event import KINDS, shown_time
 from pinembed.taste.shoppers import Shop, simulate, write_events
 from pinembed.taste.user_table import UserTable, find_user
 from pinembed.trimmed.align_dataset import AlignDataset, Rows

@@ -15,8 +15,7 @@ from pinembed.reports.taste import TasteEvaluateReport
 from pinembed.settings.taste import ARMS, TasteEvaluateSettings, TasteRecommendSettings
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.taste.blend import ranked
-from pinembed.taste.event import DAY_US, Event
-from pinembed.taste.kinds import KINDS
+from pinembed.taste.event import DAY_US, KINDS, Event
 from pinembed.taste.shoppers import START_US, write_events
 from pinembed.taste.time_split import measurement, split_at
 from tests.conftest import CliResult

@@ -45,6 +45,13 @@ def test_many_items_are_left_to_a_random_walk_that_holds_popular_ends_down() -> 
     assert dense(co_engagement(STRENGTH_UI, most_exact=3), 12) == pytest.approx(wanted_II, abs=1e-6)
 
 
+def test_a_graph_counted_some_rows_at_a_time_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = co_engagement(STRENGTH_UI, most_exact=3), by_cosine(STRENGTH_UI)
+    monkeypatch.setattr(graph, "ROWS_AT_ONCE", 5)
+    for found, wanted in zip((co_engagement(STRENGTH_UI, most_exact=3), by_cosine(STRENGTH_UI)), whole, strict=True):
+        assert (dense(found, 12) == dense(wanted, 12)).all()
+
+
 def test_only_the_strongest_neighbours_of_items_with_enough_users_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph, "NEIGHBOURS", 3)
     few = sparse.csr_array(np.eye(60)[:, :1] + np.zeros((60, 1)))  # an item of one user

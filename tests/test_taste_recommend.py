@@ -28,11 +28,10 @@ from pinembed.settings.taste import (
 from pinembed.table.address import parse_address
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.taste.blend import FRESH, KNOWN, LATERAL, Slots, share_slots
-from pinembed.taste.event import Event
+from pinembed.taste.event import KINDS, Event
 from pinembed.taste.history import history_of
 from pinembed.taste.interests import CONSIDER, DECIDE, EXPLORE, find_interests
 from pinembed.taste.item_vectors import ItemVectors
-from pinembed.taste.kinds import KINDS
 from pinembed.taste.recommender import Recommender
 from pinembed.taste.shoppers import START_US, Shop, simulate
 from pinembed.taste.user_table import UserTable
@@ -105,7 +104,7 @@ def test_stage_follows_what_was_done_lately(store: Store) -> None:
     items = ItemVectors.read(EmbeddingTable.open(store.table))
     stages = {}
     for name, kinds in {"looked": "click", "kept": "save", "bought": "purchase"}.items():
-        history = history_of("ann", [(START_US, 0, "g1-01", kinds, "")], KINDS)
+        history = history_of("ann", [Event("ann", "g1-01", kinds, START_US)], KINDS)
         stages[name] = find_interests(history, items.some(["g1-01"]), width=items.width)[0].stage
     assert stages == {"looked": EXPLORE, "kept": CONSIDER, "bought": DECIDE}
 

@@ -193,6 +193,29 @@ def test_an_event_with_an_id_counts_once_and_two_ids_are_two_events(table: str, 
     assert update(twins, table, f"{tmp_path}/users", tmp_path).added == 2
 
 
+def test_texts_that_pretend_to_be_others_are_events_of_their_own(table: str, tmp_path: Path) -> None:
+    """Separators of a key, of SQL, of JSON and of lines in names; each user is stored, found and served as written."""
+    users = ["a\x1fb", "a", "o'brien", 'say "x"', "two\nlines", "%_", "", "\u202euser", "x" * 10_000, "user' OR '1'='1"]
+    rows = [{"user": user, "item": "b\x1fg1-01" if user == "a" else "g1-01", "kind": "save"} for user in users]
+    rows.append({"user": "a", "item": "b", "kind": "save", "id": "1"})
+    log = tmp_path / "log.jsonl"
+    log.write_text("".join(json.dumps({**row, "time": START_US, "board": ""}) + "\n" for row in rows))
+    store = f"{tmp_path}/users"
+    settings = TasteUpdateSettings(events=log, table=table, users=store, serve=tmp_path / "served")
+    report = taste_update(settings)
+    assert (report.added, report.users, report.bad) == (len(rows) - 1, len(users) - 1, {"user": 1})
+    source, stored = UserSource(tmp_path / "served"), UserTable(parse_address(store))
+    for user in filter(None, users):
+        found, served = stored.find(user), source.get(user)
+        assert found is not None
+        assert served is not None
+        assert found.name == served.user == user
+        assert len(found.history.touched) == 1 + (user == "a")
+    names = ["log", "a", "b"]
+    assert Event(*names, START_US).key != Event("log", "ab", "", START_US).key
+    assert Event("id", "x", "y", 1).key != Event("u", "i", "k", 2, id="x\x1fy\x1f1\x1f").key
+
+
 def test_a_bot_is_told_and_capped(table: str, tmp_path: Path) -> None:
     items = sorted(GROUP_OF)
     start_us = START_US // HOUR_US * HOUR_US

@@ -92,6 +92,8 @@ def run_explain(settings: TasteExplainSettings, console: Console) -> None:
     console.table(f"{report.item} for {report.user}", ["because of", "title", "part", "weight"], rows, numeric_from=2)
     place = f"place {report.place:,} among {report.slot} items" if report.place else f"{report.state}: not recommended"
     console.say(f"{report.users:,} users, slot {report.slot}, score {report.score:.4f}, {place}")
+    if report.now:
+        console.say(f"being chosen now adds {report.now:.4f}")
     if report.board_path:
         console.say(f"lies on boards with {', '.join(report.board_path[:SHOWN])}")
     console.report(report)
@@ -173,6 +175,7 @@ def run_evaluate(settings: TasteEvaluateSettings, console: Console) -> None:
         f"blend minus {report.best_arm}: {change.value:+.4f} (95 %: {change.low:+.4f} to {change.high:+.4f}); "
         f"default: {report.default}{', kept in the store' if report.stored else ''}"
     )
+    console.say(f"what is chosen now has {report.now:.0%} of a known score, as lists before the cut taught")
     if report.warning:
         console.say(report.warning, style="yellow")
     console.report(report)

@@ -19,7 +19,7 @@ from pinembed.outfolder import check_output, check_space, staged_folder
 from pinembed.reports.trimmed import AlignReport, RunSettings
 from pinembed.settings.model import AlignSettings
 from pinembed.source.embedding_source import EmbeddingSource
-from pinembed.taste.kinds import read_kinds
+from pinembed.taste.event import read_kinds
 from pinembed.taste.time_split import cut_us
 from pinembed.training.checkpoint import StatePlace
 from pinembed.trimmed.align_dataset import AlignDataset, read_align_dataset

@@ -18,12 +18,12 @@ from pinembed.table.address import parse_address
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.lock import run_lock
 from pinembed.taste.blend import Slots
-from pinembed.taste.event import shown_time
-from pinembed.taste.kinds import read_kinds
+from pinembed.taste.event import read_kinds, shown_time
 from pinembed.taste.log_file import LogReader, log_files
 from pinembed.taste.measure import Lists, Measurement
-from pinembed.taste.time_split import cut_us, measurement, split_at
-from pinembed.taste.update import DEFAULT_ARM, TasteStore
+from pinembed.taste.store import DEFAULT_ARM, NOW_SHARE
+from pinembed.taste.time_split import cut_us, learn_now, measurement, split_at
+from pinembed.taste.update import TasteStore
 
 DIAL = (0.0, 0.1, 0.2, 0.3, 0.5)
 
@@ -56,6 +56,10 @@ def taste_evaluate(settings: TasteEvaluateSettings, *, progress: Progress = SILE
             "something new of the table after it; wanted some of each.",
             remedy="Give another --at, inside of the log's time.",
         )
+    progress.start("what is chosen now")
+    learned = learn_now(table, before, reader.kinds, k=settings.k, seed=settings.seed)
+    if learned is not None:
+        found.recommender.now = learned
     arms = found.arms(Slots(k=settings.k, fresh=settings.fresh, explore=settings.explore), progress)
     single = {name: lists for name, lists in arms.items() if name != BLEND}
     best_arm = max(single, key=lambda name: float(single[name].recall_U.mean()))
@@ -65,7 +69,7 @@ def taste_evaluate(settings: TasteEvaluateSettings, *, progress: Progress = SILE
     servable = max((name for name in single if name in ARMS), key=lambda name: single[name].recall_U.mean())
     default = BLEND if difference.low > 0 else servable
     if settings.users is not None:
-        _keep(settings.users, default)
+        _keep(settings.users, {DEFAULT_ARM: default, NOW_SHARE: found.recommender.now})
     dial = _dial(found, settings, progress)
     progress.finish()
     if settings.plot is not None:
@@ -80,6 +84,7 @@ def taste_evaluate(settings: TasteEvaluateSettings, *, progress: Progress = SILE
         arms=tuple(_figures(found, name, lists) for name, lists in arms.items()),
         best_arm=best_arm,
         difference=difference,
+        now=found.recommender.now,
         default=default,
         stored=settings.users is not None,
         dial=dial,
@@ -120,13 +125,13 @@ def _dial(found: Measurement, settings: TasteEvaluateSettings, progress: Progres
     return tuple(points)
 
 
-def _keep(users: str, default: str) -> None:
+def _keep(users: str, facts: dict[str, object]) -> None:
     address = parse_address(users)
     with run_lock(address):
         store = TasteStore(address)
         if store.events.dataset is None:
             raise DataError(f"There is no taste store {address}.", remedy="Make it with `pinembed taste update` first.")
-        store.keep({DEFAULT_ARM: default})
+        store.keep(facts)
 
 
 def _warning(table: EmbeddingTable, at_us: int) -> str:

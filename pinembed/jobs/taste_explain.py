@@ -38,10 +38,7 @@ def taste_explain(settings: TasteExplainSettings, *, progress: Progress = SILENT
         )
     voices = voices_of(user.history)
     slot = FRESH if recommender.is_thin_N[row] else KNOWN
-    if slot == FRESH:
-        scores_N = recommender.fresh_scores(voices)
-    else:
-        scores_N = recommender.chosen.scores(voices.items, voices.strengths)
+    scores_N = recommender.fresh_scores(voices) if slot == FRESH else recommender.known_scores(voices)
     state = _state(user.history, settings.item)
     parts = recommender.parts(voices, row, slot)
     loudest = [index for index in np.argsort(-parts, kind="stable")[:SHOWN_PARTS].tolist() if parts[index] > 0]
@@ -67,6 +64,7 @@ def taste_explain(settings: TasteExplainSettings, *, progress: Progress = SILENT
             )
             for index in loudest
         ),
+        now=max(0.0, float(scores_N[row] - parts.sum())) if slot == KNOWN else 0.0,
         board_path=tuple(voices.items[index] for index in np.flatnonzero(on_boards > 0).tolist()),
     )
 

@@ -13,8 +13,8 @@ from pinembed.table.address import parse_address
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.taste.drift import drift_of, drift_of_all
 from pinembed.taste.event import shown_time
-from pinembed.taste.marks import Marks
 from pinembed.taste.recommender import Recommender
+from pinembed.taste.store import Marks
 from pinembed.taste.update import ARRIVED, TasteStore, unknown_items
 from pinembed.taste.user_table import User, find_user
 from pinembed.taste.words import Labels

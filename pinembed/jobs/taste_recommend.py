@@ -13,13 +13,11 @@ from pinembed.images.contact_sheet import SheetCell, draw_sheet
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import check_file, whole_file
 from pinembed.reports.taste import Recommendation, TasteRecommendReport
-from pinembed.settings.taste import BLEND, TasteRecommendSettings
+from pinembed.settings.taste import TasteRecommendSettings
 from pinembed.table.address import parse_address
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.taste.blend import Slots
 from pinembed.taste.recommender import Pick, Recommender
-from pinembed.taste.store import State
-from pinembed.taste.update import DEFAULT_ARM
 from pinembed.taste.words import Labels
 
 
@@ -41,7 +39,7 @@ def taste_recommend(settings: TasteRecommendSettings, *, progress: Progress = SI
     recommender = Recommender(EmbeddingTable.open(settings.table), parse_address(settings.users))
     recommender.open_arms(fresh=settings.fresh > 0)
     allowed_N = recommender.allowed(settings.where)
-    arm = settings.arm or State(recommender.store).read().get(DEFAULT_ARM, BLEND)
+    arm = settings.arm or recommender.default_arm
     slots = Slots(k=settings.k, fresh=settings.fresh, explore=settings.explore, diversity=settings.diversity)
     if settings.out is not None:
         progress.start("lists", unit="user")

@@ -11,8 +11,8 @@ from pinembed.settings.taste import TasteUpdateSettings
 from pinembed.table.address import parse_address
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.lock import run_lock
+from pinembed.taste.event import read_kinds
 from pinembed.taste.item_vectors import ItemVectors
-from pinembed.taste.kinds import read_kinds
 from pinembed.taste.log_file import LogReader, log_files
 from pinembed.taste.update import TasteStore, unknown_items
 from pinembed.taste.user_source import write_user_source

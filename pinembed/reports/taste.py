@@ -134,6 +134,7 @@ class TasteExplainReport:
         place: among all items that this arm may recommend to the user; None where it is not new.
         users: who did not hide it.
         parts: the items that speak loudest for it.
+        now: what being chosen now adds to the score.
         board_path: items of the user that lie on boards with it.
     """
 
@@ -146,6 +147,7 @@ class TasteExplainReport:
     place: int | None
     users: int
     parts: tuple[Part, ...]
+    now: float
     board_path: tuple[str, ...]
 
 
@@ -270,6 +272,7 @@ class TasteEvaluateReport:
         arms: the blend first.
         best_arm: single arm of the greatest recall.
         difference: of the blend to it, paired by user.
+        now: share of what is chosen now in the blend's known scores, learned of the events before the cut.
         default: what `taste recommend` is to use: `blend`, or the best arm where the blend does not beat it.
         stored: the default was written to the store.
         dial: the blend over --fresh.
@@ -287,6 +290,7 @@ class TasteEvaluateReport:
     arms: tuple[ArmFigures, ...]
     best_arm: str
     difference: Estimate
+    now: float
     default: str
     stored: bool
     dial: tuple[DialPoint, ...]

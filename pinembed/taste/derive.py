@@ -6,22 +6,23 @@ one that came in order, and whatever a killed run left is put right by the next.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pinembed.nouns.progress import Progress, Stop
 from pinembed.table.embedding_table import id_conditions
+from pinembed.taste.event import Kinds
 from pinembed.taste.event_table import HISTORY, PARTS, EventTable
-from pinembed.taste.history import History, Told, history_of
+from pinembed.taste.history import TOLD_SCHEMA, histories_of
 from pinembed.taste.item_vectors import ItemVectors
-from pinembed.taste.kinds import Kinds
 from pinembed.taste.user_table import UserTable, describe
 
 EVENTS_AT_ONCE = 1_000_000
-USERS_AT_ONCE = 5_000
+USERS_AT_ONCE = 20_000
 FEW_USERS = 2_000
 """So many are looked up by the index; for more of them whole parts are read."""
 
@@ -94,29 +95,20 @@ class Derivation:
 
     def _tables(self, users: set[str] | None) -> Iterator[pa.Table]:
         """Rows of these users, or of all, some thousands at a time."""
-        waiting: list[History] = []
-        for history in self._histories(users):
-            waiting.append(history)
-            if len(waiting) >= USERS_AT_ONCE:
-                yield self._table(waiting)
-                waiting = []
-        if waiting:
-            yield self._table(waiting)
-
-    def _table(self, histories: Sequence[History]) -> pa.Table:
-        self._count += len(histories)
-        self._capped += sum(history.capped for history in histories)
-        self._bots += [history.user for history in histories if history.capped]
-        self._progress.advance(len(histories))
-        return describe(histories, self._items)
-
-    def _histories(self, users: set[str] | None) -> Iterator[History]:
         for condition in self._conditions(users):
             told = self._events.read(HISTORY, where=condition)
             if users is not None:
                 told = told.filter(pc.is_in(told["user"], pa.array(sorted(users), pa.string())))
-            for user, events in sorted(_by_user(told).items()):
-                yield history_of(user, events, self._kinds)
+            histories = histories_of(told.select(TOLD_SCHEMA.names).cast(TOLD_SCHEMA), self._kinds)
+            is_bot_U = histories.capped_U > 0
+            self._bots += [histories.users[number] for number in np.flatnonzero(is_bot_U).tolist()]
+            self._capped += int(histories.capped_U.sum())
+            rows = describe(histories, self._items)
+            for start in range(0, len(rows), USERS_AT_ONCE):
+                table = rows.slice(start, USERS_AT_ONCE)
+                self._count += len(table)
+                self._progress.advance(len(table))
+                yield table
 
     def _conditions(self, users: set[str] | None) -> list[str]:
         """Conditions on events that together reach these users, each of them in one alone."""
@@ -125,13 +117,3 @@ class Derivation:
         events = max(self._events.count(), 1)
         parts_at_once = max(1, min(PARTS, PARTS * EVENTS_AT_ONCE // events))
         return [f"part >= {first} AND part < {first + parts_at_once}" for first in range(0, PARTS, parts_at_once)]
-
-
-def _by_user(told: pa.Table) -> dict[str, list[Told]]:
-    columns = [told[name].to_pylist() for name in HISTORY if name != "time"]
-    users, items, kinds, boards, keys = columns
-    times_us = told["time"].cast(pa.int64()).to_pylist()
-    found: dict[str, list[Told]] = {}
-    for user, time_us, key, item, kind, board in zip(users, times_us, keys, items, kinds, boards, strict=True):
-        found.setdefault(user, []).append((time_us, key, item, kind, board))
-    return found

@@ -16,26 +16,30 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from pinembed.table.address import EDGES, TableAddress
-from pinembed.taste.event import DAY_US
+from pinembed.taste.columns import Ints, encoded, places_from_end, sorted_codes
+from pinembed.taste.event import ENGAGED
 from pinembed.taste.graph import SEEN, Neighbours, by_cosine, co_engagement
-from pinembed.taste.kinds import ENGAGED
 from pinembed.taste.store import StoreTable
+from pinembed.taste.trend import Popularity, count_popularity
 from pinembed.taste.user_table import UserTable
 
-RECENT_DAYS = 30
+TEXT_CODES = pa.dictionary(pa.int32(), pa.string())
 MOST_PER_USER = 1000
+CountEdges = Callable[[sparse.csr_array], Neighbours]
 EDGE_SCHEMA = pa.schema(
     [
         pa.field("item", pa.string(), nullable=False),
         pa.field("users", pa.int64()),
+        pa.field("chosen", pa.int64()),
         pa.field("recent", pa.int64()),
+        pa.field("season_before", pa.int64()),
+        pa.field("season_after", pa.int64()),
         pa.field("neighbours", pa.list_(pa.string())),
         pa.field("weights", pa.list_(pa.float32())),
         pa.field("board_neighbours", pa.list_(pa.string())),
         pa.field("board_weights", pa.list_(pa.float32())),
     ]
 )
-Ints = NDArray[np.int64]
 
 
 @dataclass(kw_only=True)
@@ -63,7 +67,7 @@ class Engagement:
     @property
     def strength_UI(self) -> sparse.csr_array:
         """1 for what a user chose, `SEEN` for what they only saw, of the latest thousand items of each."""
-        is_in_E = (self.weight_E >= 0) & (_rank_from_end(self.user_E) < MOST_PER_USER)
+        is_in_E = (self.weight_E >= 0) & (places_from_end(self.user_E) < MOST_PER_USER)
         strength_E = np.where(self.weight_E >= ENGAGED, 1.0, SEEN)[is_in_E]
         shape = (self.users, len(self.items))
         return sparse.csr_array((strength_E, (self.user_E[is_in_E], self.item_E[is_in_E])), shape=shape)
@@ -76,14 +80,11 @@ class Engagement:
         pairs = (self.board_E[is_in_E], self.item_E[is_in_E])
         return sparse.csr_array((np.ones(int(is_in_E.sum())), pairs), shape=(boards, len(self.items)))
 
-    def popularity(self) -> tuple[Ints, Ints]:
-        """Users of each item who did not hide it, and those of the last 30 days of the log."""
-        count = len(self.items)
-        is_in_E = self.weight_E >= 0
-        since_us = int(self.time_us_E.max(initial=0)) - RECENT_DAYS * DAY_US
-        is_recent_E = is_in_E & (self.time_us_E >= since_us) & (self.weight_E >= ENGAGED)
-        users_I = np.bincount(self.item_E[is_in_E], minlength=count)
-        return users_I, np.bincount(self.item_E[is_recent_E], minlength=count)
+    @property
+    def popularity(self) -> Popularity:
+        """Users of each item."""
+        is_seen_E, is_chosen_E = self.weight_E >= 0, self.weight_E >= ENGAGED
+        return count_popularity(self.item_E, self.time_us_E, is_seen_E, is_chosen_E, len(self.items))
 
 
 @dataclass(kw_only=True)
@@ -100,8 +101,8 @@ class _Columns:
         lists = batch.column("touched")
         touched = lists.flatten()
         self.user.append(batch.column("user"))
-        self.item.append(touched.field("item"))
-        self.board.append(touched.field("board"))
+        self.item.append(encoded(touched.field("item")))
+        self.board.append(encoded(touched.field("board")))
         owner_E = self.users + np.repeat(np.arange(len(lists)), np.diff(lists.offsets.to_numpy()))
         self.numbers["user"].append(owner_E)
         for name in ("weight", "time_us"):
@@ -115,7 +116,7 @@ def read_engagement(users: UserTable) -> Engagement:
 
 
 def engagement_of(batches: Iterable[pa.RecordBatch]) -> Engagement:
-    """Histories as arrays; some 50 bytes an item of a user.
+    """Histories as arrays; some 100 bytes an item of a user.
 
     Args:
         batches: of the user table, with the columns `user` and `touched`.
@@ -123,13 +124,13 @@ def engagement_of(batches: Iterable[pa.RecordBatch]) -> Engagement:
     columns = _Columns()
     for batch in batches:
         columns.add(batch)
-    items, item_E = _sorted_codes(pa.chunked_array(columns.item, pa.string()))
-    boards, board_E = _sorted_codes(pa.chunked_array(columns.board, pa.string()))
+    items, item_E = sorted_codes(pa.chunked_array(columns.item, TEXT_CODES))
+    boards, board_E = sorted_codes(pa.chunked_array(columns.board, TEXT_CODES))
     user_E, weight_E, time_us_E = (
         np.concatenate(found) if found else np.empty(0, np.int64) for found in columns.numbers.values()
     )
     # by name, so that sums of fractions do not depend on the order in which users were stored
-    user_E = _sorted_codes(pa.chunked_array(columns.user, pa.string()))[1][user_E]
+    user_E = sorted_codes(pa.chunked_array(columns.user, pa.string()))[1][user_E]
     own_E = user_E * max(len(boards), 1) + board_E  # boards of two users are two, whatever their names
     named_E = np.array([bool(name) for name in boards], bool)[board_E] if len(boards) else np.zeros(0, bool)
     number_E = np.full(len(user_E), -1, np.int64)
@@ -155,6 +156,11 @@ class EdgeTable(StoreTable):
     def __init__(self, address: TableAddress) -> None:
         super().__init__(address.beside(EDGES), EDGE_SCHEMA)
 
+    @property
+    def is_whole(self) -> bool:
+        """It is there, with every column."""
+        return self.dataset is not None and not self._lacking()
+
     def rebuild(self, engagement: Engagement) -> int:
         """Count the graph anew; how many edges it has.
 
@@ -166,23 +172,22 @@ class EdgeTable(StoreTable):
         return int(pc.sum(pc.list_value_length(rows["neighbours"])).as_py() or 0)
 
 
-def edges_of(
-    engagement: Engagement, *, count_edges: Callable[[sparse.csr_array], Neighbours] = co_engagement
-) -> pa.Table:
+def edges_of(engagement: Engagement, *, count_edges: CountEdges = co_engagement) -> pa.Table:
     """Rows of the edge table.
 
     Args:
         engagement: all histories.
         count_edges: what makes neighbours of who chose or saw what; others than the default are to compare with.
     """
-    users_I, recent_I = engagement.popularity()
+    popular = engagement.popularity
     chosen = count_edges(engagement.strength_UI)
     boards = by_cosine(engagement.member_BI)
     count = len(engagement.items)
-    columns: list[Any] = [pa.array(engagement.items, pa.string()), pa.array(users_I), pa.array(recent_I)]
+    columns: list[Any] = [pa.array(engagement.items, pa.string())]
+    columns += [popular.users_I, popular.chosen_I, popular.recent_I, popular.before_I, popular.after_I]
     for found in (chosen, boards):
         columns += _lists(found, engagement.items, count)
-    return pa.Table.from_arrays(columns, schema=EDGE_SCHEMA)
+    return pa.table(columns, schema=EDGE_SCHEMA)
 
 
 def _lists(found: Neighbours, items: tuple[str, ...], count: int) -> list[pa.Array]:
@@ -192,24 +197,3 @@ def _lists(found: Neighbours, items: tuple[str, ...], count: int) -> list[pa.Arr
     offsets = pa.array(np.r_[0, np.cumsum(lengths_I)].astype(np.int32))
     names = pa.array(items, pa.string()).take(pa.array(found.neighbour))
     return [pa.ListArray.from_arrays(offsets, names), pa.ListArray.from_arrays(offsets, pa.array(found.weight))]
-
-
-def _sorted_codes(values: pa.ChunkedArray) -> tuple[list[str], Ints]:
-    """Distinct values in order, and the number of each."""
-    if not len(values):
-        return [], np.empty(0, np.int64)
-    encoded = values.combine_chunks().dictionary_encode()
-    names = encoded.dictionary.to_pylist()
-    order = np.array(sorted(range(len(names)), key=names.__getitem__), np.int64)
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order))
-    return [names[index] for index in order.tolist()], place[encoded.indices.to_numpy()]
-
-
-def _rank_from_end(user_E: Ints) -> Ints:
-    """How many entries of the same user follow; entries of a user stand together."""
-    if not len(user_E):
-        return np.empty(0, np.int64)
-    is_last_E = np.r_[user_E[1:] != user_E[:-1], True]
-    end_E = np.flatnonzero(is_last_E)
-    return end_E[np.searchsorted(end_E, np.arange(len(user_E)))] - np.arange(len(user_E))

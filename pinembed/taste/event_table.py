@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from pinembed.table.address import EVENTS, TableAddress
+from pinembed.taste.columns import Ints
 from pinembed.taste.event import Event
 from pinembed.taste.log_file import Cursor, LogReader
-from pinembed.taste.marks import Marks
-from pinembed.taste.store import StoreTable
+from pinembed.taste.store import Marks, StoreTable
 
 CURSORS = "pinembed.logs"
 KEPT_CURSORS = 200
@@ -52,7 +51,7 @@ class EventTable(StoreTable):
 
     def __init__(self, address: TableAddress) -> None:
         super().__init__(address.beside(EVENTS), EVENT_SCHEMA)
-        self._keys: list[NDArray[np.int64]] | None = None
+        self._keys: list[Ints] | None = None
         self.arrived = self._latest_arrival()
 
     def cursors(self) -> list[Cursor]:
@@ -70,11 +69,11 @@ class EventTable(StoreTable):
         known = self.cursors()
         for batch in reader.batches(path, known):
             kept = [event for event in batch.events if not marks.has(event.user)] if marks else batch.events
-            new, late = self._unknown(kept)
+            new, key_N, late = self._unknown(kept)
             others = [cursor for cursor in known if cursor != batch.cursor]
             known = [*others[1 - KEPT_CURSORS :], batch.cursor]
             told = json.dumps([[cursor.size_bytes, cursor.sha256] for cursor in known])
-            self.append(_arrow(new, self.arrived + 1), properties={CURSORS: told})
+            self.append(_arrow(new, key_N, self.arrived + 1), properties={CURSORS: told})
             self.arrived += bool(new)
             yield LogCounts(
                 added=len(new),
@@ -97,8 +96,8 @@ class EventTable(StoreTable):
             newest = max(newest, int(np.max(batch["arrived"].to_numpy(), initial=0)))
         return newest
 
-    def _unknown(self, events: Sequence[Event]) -> tuple[list[Event], int]:
-        """Events that no log brought before, each once, and how many are older than what is stored."""
+    def _unknown(self, events: Sequence[Event]) -> tuple[list[Event], Ints, int]:
+        """Events that no log brought before, each once, with their keys; and how many are older than what is stored."""
         if self._keys is None:
             stored = self.read(["key", "time"])
             self._keys = [np.sort(stored["key"].to_numpy())]
@@ -111,14 +110,21 @@ class EventTable(StoreTable):
             if len(stored_M):
                 place_N = np.minimum(np.searchsorted(stored_M, key_N), len(stored_M) - 1)
                 is_new_N &= stored_M[place_N] != key_N
-        self._keys.append(np.sort(key_N[is_new_N]))
+        self._remember(key_N[is_new_N])
         new = [events[index] for index in np.flatnonzero(is_new_N).tolist()]
         late, newest_us = 0, self._newest_us
         for event in new:
             late += event.time_us < newest_us
             newest_us = max(newest_us, event.time_us)
         self._newest_us = newest_us
-        return new, late
+        return new, key_N[is_new_N], late
+
+    def _remember(self, key_N: Ints) -> None:
+        """Keep keys sorted in few arrays, each over twice as long as the next, so that all are searched soon."""
+        assert self._keys is not None
+        self._keys.append(np.sort(key_N))
+        while len(self._keys) > 1 and len(self._keys[-2]) <= 2 * len(self._keys[-1]):
+            self._keys[-2:] = [np.sort(np.concatenate(self._keys[-2:]))]
 
 
 class LogCounts:
@@ -135,12 +141,12 @@ class LogCounts:
         self.added, self.known, self.forgotten, self.late = added, known, forgotten, late
 
 
-def _arrow(events: Sequence[Event], arrived: int) -> pa.Table:
+def _arrow(events: Sequence[Event], key_N: Ints, arrived: int) -> pa.Table:
     columns = list(zip(*events, strict=True)) if events else [()] * len(Event._fields)
     users, items, kinds, times_us, boards, _ = columns
     return pa.table(
         [
-            pa.array([event.key for event in events], pa.int64()),
+            pa.array(key_N),
             pa.array(map(part_of, users), pa.int16()),
             pa.array(users, pa.string()),
             pa.array(items, pa.string()),

@@ -18,8 +18,7 @@ from pinembed.table.address import TableAddress
 from pinembed.table.embedding_table import id_conditions, reading, table_exists
 from pinembed.taste.edge_table import read_engagement
 from pinembed.taste.event_table import CURSORS
-from pinembed.taste.marks import Marks
-from pinembed.taste.store import NAMES, StoreTable
+from pinembed.taste.store import NAMES, Marks, StoreTable
 from pinembed.taste.update import ARRIVED, USERS_VERSION, TasteStore
 
 SHORTEST_SEARCHED = 4

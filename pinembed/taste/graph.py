@@ -28,8 +28,10 @@ RIDGE = 30.0
 """Times the root of the mean number of users an item is the ridge; near the best values known for catalogues from 100
 thousand to 20 million events."""
 POPULAR_END = 0.6
-COLUMNS_AT_ONCE = 512
+ROWS_AT_ONCE = 512
 PIVOT = 1e-12
+Strongest = tuple[NDArray[np.int64], NDArray[np.float32]]
+"""Numbers of the neighbours of an item, in order, and the weight of each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,22 +85,14 @@ def ease(strength_UI: sparse.csr_array) -> NDArray[np.float32]:
     return weight_II
 
 
-def random_walk(strength_UI: sparse.csr_array) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+def random_walk(strength_UI: sparse.csr_array) -> list[Strongest]:
     """From an item to its users, to their items: strongest neighbours of each item."""
     users_I = np.maximum(np.diff(strength_UI.tocsc().indptr), 1).astype(np.float64)
     items_U = np.maximum(strength_UI.sum(axis=1), 1)
-    step_UI = sparse.diags_array(1 / items_U) @ strength_UI
-    back_IU = sparse.diags_array(1 / users_I) @ strength_UI.T.tocsr()
-    found = []
-    for start in range(0, strength_UI.shape[1], COLUMNS_AT_ONCE):
-        block_IC = (back_IU @ step_UI.tocsc()[:, start : start + COLUMNS_AT_ONCE]).tocsc()
-        for column in range(block_IC.shape[1]):
-            own = start + column
-            span = slice(block_IC.indptr[column], block_IC.indptr[column + 1])
-            other, weight = block_IC.indices[span], block_IC.data[span]
-            other, weight = other[other != own], weight[other != own] / users_I[own] ** POPULAR_END
-            found.append(_top(other.astype(np.int64), weight.astype(np.float32), NEIGHBOURS))
-    return found
+    step_IU = (sparse.diags_array(1 / items_U) @ strength_UI).T.tocsr()
+    back_UI = strength_UI @ sparse.diags_array(1 / users_I)
+    held_down_IU = sparse.diags_array(users_I**-POPULAR_END) @ step_IU
+    return _products(held_down_IU, back_UI, NEIGHBOURS)
 
 
 def by_cosine(member_BI: sparse.csr_array, *, count: int = BOARD_NEIGHBOURS) -> Neighbours:
@@ -112,17 +106,24 @@ def by_cosine(member_BI: sparse.csr_array, *, count: int = BOARD_NEIGHBOURS) -> 
     held = np.flatnonzero(boards_I)
     member_BH = member_BI.tocsc()[:, held].tocsr().astype(np.float64)
     norm_H = np.sqrt(np.asarray(member_BH.multiply(member_BH).sum(axis=0)))
-    scale = sparse.diags_array(1 / np.maximum(norm_H, 1e-12))
-    joint_HH = (scale @ (member_BH.T @ member_BH) @ scale).tocsc()
-    found = []
-    for own in range(len(held)):
-        span = slice(joint_HH.indptr[own], joint_HH.indptr[own + 1])
-        other, weight = joint_HH.indices[span], joint_HH.data[span]
-        found.append(_top(other[other != own].astype(np.int64), weight[other != own].astype(np.float32), count))
-    return _join(found, held)
+    unit_BH = member_BH @ sparse.diags_array(1 / np.maximum(norm_H, 1e-12))
+    return _join(_products(unit_BH.T.tocsr(), unit_BH, count), held)
 
 
-def _strongest(weight_II: NDArray[np.float32], count: int) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+def _products(left_IU: sparse.csr_array, right_UI: sparse.csr_array, count: int) -> list[Strongest]:
+    """The strongest of each row of a product, some rows at a time: it is never whole in memory."""
+    left_IU, right_UI, found = left_IU.tocsr(), right_UI.tocsr(), []
+    for start in range(0, left_IU.shape[0], ROWS_AT_ONCE):
+        block_CI = left_IU[start : start + ROWS_AT_ONCE] @ right_UI
+        for row in range(block_CI.shape[0]):
+            span = slice(block_CI.indptr[row], block_CI.indptr[row + 1])
+            other, weight = block_CI.indices[span], block_CI.data[span]
+            is_other = other != start + row
+            found.append(_top(other[is_other].astype(np.int64), weight[is_other].astype(np.float32), count))
+    return found
+
+
+def _strongest(weight_II: NDArray[np.float32], count: int) -> list[Strongest]:
     found = []
     for column in range(weight_II.shape[1]):
         weight = weight_II[:, column]
@@ -131,16 +132,18 @@ def _strongest(weight_II: NDArray[np.float32], count: int) -> list[tuple[NDArray
     return found
 
 
-def _top(
-    other: NDArray[np.int64], weight: NDArray[np.float32], count: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _top(other: NDArray[np.int64], weight: NDArray[np.float32], count: int) -> Strongest:
     """The strongest by size, equal ones by number, and these in the order of numbers."""
-    order = np.lexsort((other, -np.abs(weight)))[:count]
+    size = np.abs(weight)
+    if len(size) > count:
+        kept = np.flatnonzero(size >= np.partition(size, len(size) - count)[len(size) - count])
+        other, weight, size = other[kept], weight[kept], size[kept]
+    order = np.lexsort((other, -size))[:count]
     order = order[np.argsort(other[order])]
     return other[order], weight[order]
 
 
-def _join(found: list[tuple[NDArray[np.int64], NDArray[np.float32]]], number: NDArray[np.int64]) -> Neighbours:
+def _join(found: list[Strongest], number: NDArray[np.int64]) -> Neighbours:
     lengths = [len(other) for other, _ in found]
     return Neighbours(
         items=number,

@@ -22,8 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pinembed.errors import DataError
-from pinembed.taste.event import FUTURE_US, Event, parse_time_us
-from pinembed.taste.kinds import Kinds
+from pinembed.taste.event import FUTURE_US, Event, Kinds, parse_time_us
 from pinembed.taste.parquet_rows import Unreadable, rows_of
 
 COLUMNS = ("user", "item", "kind", "time")
@@ -59,10 +58,10 @@ class BadRows:
     reasons: dict[str, int] = field(default_factory=dict)
     named: list[str] = field(default_factory=list)
 
-    def add(self, reason: str, place: str, found: str) -> None:
+    def add(self, reason: str, place: tuple[str, int], found: str) -> None:
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
         if len(self.named) < NAMED_ROWS:
-            self.named.append(f"{place}: {found}")
+            self.named.append(f"{place[0]}:{place[1]}: {found}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,14 +118,14 @@ class LogReader:
         )
         if columns is not None and lines.cursor.size_bytes == 0:
             next(lines.read(), None)  # the names of the columns
-        events: list[Event] = []
+        name, events = path.name, list[Event]()
         for line in lines.read():
-            self._take(events, line, parse, f"{path.name}:{lines.number}")
+            self._take(events, line, parse, (name, lines.number))
             if len(events) >= self.batch_events:
                 yield LogBatch(events=events, cursor=lines.cursor)
                 events = []
         if lines.tail and form == "jsonl" and _is_json(lines.tail):
-            self._take(events, lines.tail, parse, f"{path.name}:{lines.number + 1}")
+            self._take(events, lines.tail, parse, (name, lines.number + 1))
         elif lines.tail:
             self.waiting.append(str(path))
         if events or lines.has_moved:
@@ -148,11 +147,13 @@ class LogReader:
             events: list[Event] = []
             for row in rows_of(batch):
                 number += 1
-                self._take(events, row, lambda found: found, f"{path.name}:{number}")
+                self._take(events, row, lambda found: found, (path.name, number))
             yield LogBatch(events=events, cursor=begun)
         yield LogBatch(events=[], cursor=whole)
 
-    def _take(self, events: list[Event], row: Any, parse: Callable[[Any], Mapping[str, Any]], place: str) -> None:
+    def _take(
+        self, events: list[Event], row: Any, parse: Callable[[Any], Mapping[str, Any]], place: tuple[str, int]
+    ) -> None:
         try:
             events.append(self._event(parse(row.decode() if isinstance(row, bytes) else row)))
         except UnicodeDecodeError:
@@ -330,6 +331,8 @@ def _is_json(line: bytes) -> bool:
 
 def _text(value: Any, name: str, *, may_be_empty: bool = False) -> str:
     """A user, item or kind as text; numbers are written out, as catalogues do with ids."""
+    if type(value) is str and value.isascii() and (text := value.strip()):  # nearly all of them
+        return text
     if isinstance(value, bool | float | dict | list | Unreadable):
         raise RowError(name, f"{name} {value!r} is no text and no whole number")
     if isinstance(value, bytes):

@@ -22,19 +22,24 @@ from pinembed.table.embedding_table import EmbeddingTable, reading
 from pinembed.taste.arms import Edges, Head, Voices, choose_anchors, is_thin, voices_of
 from pinembed.taste.blend import DIVERSIFIED, FRESH, KNOWN, LATERAL, Ints, Slots, diverse, ranked, share_slots
 from pinembed.taste.edge_table import EdgeTable
+from pinembed.taste.event import KINDS
 from pinembed.taste.features import Floats, ItemFeatures
 from pinembed.taste.history import History, Touched
 from pinembed.taste.interests import find_interests
 from pinembed.taste.item_vectors import ItemVectors
-from pinembed.taste.kinds import KINDS
+from pinembed.taste.store import DEFAULT_ARM, NOW_SHARE, State
+from pinembed.taste.trend import drift_of, forecast
 from pinembed.taste.user_table import User, UserTable
 
+COUNTS = ("users", "chosen", "recent", "season_before", "season_after")
 MIDDLE = (0.25, 0.75)
 """Quantiles of the catalogue's likeness to a taste between which an item lies to its side: neither more of the same nor
 far from all of it."""
 SPREAD_ITEMS = 4096
 SECOND_STEP = 0.5
 MOST_STEPS_FROM = 50
+MOST_REACHED = 2000
+"""Items that paths lead to, the best ones, whose likeness is looked at."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +65,10 @@ class Pick:
 class Recommender:
     """Reads the store once; then serves any number of users.
 
+    Attributes:
+        now: share of a known score that what is chosen now has: learned by `taste evaluate`, else by how far the log
+            has drifted.
+
     Args:
         table: the catalogue.
         store: address of the taste store.
@@ -68,6 +77,8 @@ class Recommender:
         DataError: there is no such store.
         TableError: a table cannot be read.
     """
+
+    now: float
 
     def __init__(self, table: EmbeddingTable, store: TableAddress) -> None:
         self.table, self.store = table, store
@@ -80,6 +91,9 @@ class Recommender:
             )
         self.items = ItemVectors.read(table)
         self._arm(edges.read())
+        facts = State(store).read()
+        self.now = facts.get(NOW_SHARE, self.now)
+        self.default_arm = facts.get(DEFAULT_ARM, BLEND)
 
     @classmethod
     def of_edges(cls, table: EmbeddingTable, items: ItemVectors, features: ItemFeatures, rows: pa.Table) -> Recommender:
@@ -94,11 +108,16 @@ class Recommender:
         self.chosen = Edges.of_table(rows, "neighbours", "weights", self.items)
         self.boards = Edges.of_table(rows, "board_neighbours", "board_weights", self.items)
         names = rows["item"].to_pylist()
-        self.users_N, self.recent_N = (np.zeros(len(self.items.ids), np.int64) for _ in range(2))
         row_S = np.array([self.items.row_of.get(name, -1) for name in names], np.int64)
-        for counts_N, column in ((self.users_N, "users"), (self.recent_N, "recent")):
+        counts_5N = np.zeros((len(COUNTS), len(self.items.ids)), np.int64)
+        for counts_N, column in zip(counts_5N, COUNTS, strict=True):
             counts_N[row_S[row_S >= 0]] = rows[column].to_numpy()[row_S >= 0]
+        self.users_N, chosen_N, self.recent_N, before_N, after_N = counts_5N
         self.is_thin_N = is_thin(self.users_N)
+        self.coming_N = forecast(self.recent_N, before_N, after_N)
+        now_N = np.where(self.is_thin_N, 0, self.coming_N)
+        self._now_share_N = (now_N / max(float(now_N.sum()), 1e-12)).astype(np.float32)
+        self.now = drift_of(chosen_N, self.recent_N)
         self.tie_N: Ints | None = None  # equal scores in the order of ids
 
     @cached_property
@@ -172,12 +191,12 @@ class Recommender:
         elif voices.items and arm != POPULAR:
             placed = self._alone(user, voices, slots, allowed_N, arm)
         allowed_N[[row for row, _, _ in placed]] = False
-        return placed + self._popular(slots.k - len(placed), allowed_N)
+        return placed + self._popular(slots.k - len(placed), allowed_N, with_season=arm == BLEND)
 
     def _blend(
         self, user: User, voices: Voices, slots: Slots, allowed_N: NDArray[np.bool_]
     ) -> list[tuple[int, str, float]]:
-        chosen_N = self.chosen.scores(voices.items, voices.strengths)
+        chosen_N = self.known_scores(voices)
         known = self._known(chosen_N, allowed_N & ~self.is_thin_N, slots)
         fresh_N = self.fresh_scores(voices) if slots.fresh else np.zeros_like(chosen_N)
         fresh = self._ranked(fresh_N, allowed_N & self.is_thin_N, slots.k) if fresh_N.any() else known[:0]
@@ -225,6 +244,15 @@ class Recommender:
         scores_N: Floats = (np.maximum(likeness_NI, 0) * np.sqrt(weights)).max(axis=1).astype(np.float32)
         return scores_N
 
+    def known_scores(self, voices: Voices) -> Floats:
+        """Of every item by the graph and by what is chosen now, (N,)."""
+        chosen_N = self.chosen.scores(voices.items, voices.strengths)
+        given = float(
+            np.maximum(chosen_N, 0).sum()
+        )  # as much as the graph hands out is handed out by what is chosen now
+        scores_N: Floats = (1 - self.now) * chosen_N + np.float32(self.now * given) * self._now_share_N
+        return scores_N
+
     def fresh_scores(self, voices: Voices) -> Floats:
         """Of every item by likeness, (N,)."""
         is_here = np.array([name in self.items.row_of for name in voices.items], bool)
@@ -238,7 +266,7 @@ class Recommender:
             rows = self.items.rows(voices.items)
             likeness[is_here] = self.features.similarity(rows, np.array([row]))[:, 0] * voices.even[is_here]
             return likeness
-        return self.chosen.parts(voices.items, voices.strengths, row)
+        return (1 - self.now) * self.chosen.parts(voices.items, voices.strengths, row)
 
     def _pick(self, row: int, slot: str, score: float, user: User, voices: Voices) -> Pick:
         because, via = "", ""
@@ -248,16 +276,18 @@ class Recommender:
             because, via = self._path(user, row)
         else:
             parts = self.parts(voices, row, slot)
-            because = voices.items[int(np.argmax(parts))] if len(parts) and parts.max() > 0 else ""
+            loudest = max(0.0, score - float(parts.sum())) if slot == KNOWN else 0.0  # what is chosen now
+            because = voices.items[int(np.argmax(parts))] if len(parts) and parts.max() > loudest else ""
         return Pick(id=self.items.ids[row], row=row, slot=slot, score=score, because=because, via=via)
 
-    def _popular(self, count: int, allowed_N: NDArray[np.bool_]) -> list[tuple[int, str, float]]:
+    def _popular(self, count: int, allowed_N: NDArray[np.bool_], *, with_season: bool) -> list[tuple[int, str, float]]:
         """By users of the last 30 days, then of all time."""
         if count <= 0:
             return []
-        scores_N = (self.recent_N + self.users_N / (1 + self.users_N.max(initial=0))).astype(np.float32)
+        now_N = self.coming_N if with_season else self.recent_N
+        scores_N = (now_N + self.users_N / (1 + self.users_N.max(initial=0))).astype(np.float32)
         rows = self._ranked(scores_N, allowed_N, count, above=0)
-        return [(row, POPULAR, float(self.recent_N[row])) for row in rows.tolist()]
+        return [(row, POPULAR, float(now_N[row])) for row in rows.tolist()]
 
     def _starts(self, user: User) -> tuple[str, ...]:
         return tuple(touched.item for touched in user.history.liked[-MOST_STEPS_FROM:])
@@ -279,23 +309,18 @@ class Recommender:
         medoids = self.items.rows(interest.item for interest in user.interests)
         if not len(medoids):
             return np.zeros_like(scores_N)
-        low, high = np.quantile(self._likeness(self._spread, medoids), MIDDLE)
-        reached = np.flatnonzero((scores_N > 0) & allowed_N)
-        likeness = self._likeness(reached, medoids)
+        low, high = np.quantile(_likeness(self._spread_SD, self.items.vectors_ND[medoids]), MIDDLE)
+        reached = ranked(scores_N, allowed_N, MOST_REACHED, above=0)
+        likeness = _likeness(self.items.vectors_ND[reached], self.items.vectors_ND[medoids])
         kept = reached[(likeness >= low) & (likeness <= high)]
         lateral_N = np.zeros_like(scores_N)
         lateral_N[kept] = scores_N[kept]
         return lateral_N
 
     @cached_property
-    def _spread(self) -> Ints:
-        """Some thousand items that stand for the catalogue."""
-        return np.arange(0, len(self.items.ids), max(1, len(self.items.ids) // SPREAD_ITEMS))
-
-    def _likeness(self, rows: Ints, medoids: Ints) -> Floats:
-        """Cosine of these items to the nearest medoid."""
-        likeness: Floats = (self.items.vectors_ND[rows] @ self.items.vectors_ND[medoids].T).max(axis=1)
-        return likeness
+    def _spread_SD(self) -> Floats:
+        """Vectors of some thousand items that stand for the catalogue."""
+        return self.items.vectors_ND[:: max(1, len(self.items.ids) // SPREAD_ITEMS)]
 
     def _path(self, user: User, row: int) -> tuple[str, str]:
         """The user's item that a lateral path begins at, and the one that it leads over."""
@@ -311,3 +336,9 @@ class Recommender:
                 if joint_N.max(initial=0) > 0:
                     return start, self.items.ids[int(np.argmax(joint_N))]
         return "", ""
+
+
+def _likeness(vectors_MD: Floats, medoids_ID: Floats) -> Floats:
+    """Cosine of items to the nearest medoid, (M,)."""
+    likeness_M: Floats = (vectors_MD @ medoids_ID.T).max(axis=1)
+    return likeness_M

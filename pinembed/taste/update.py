@@ -15,17 +15,14 @@ from pinembed.table.address import TableAddress
 from pinembed.table.embedding_table import id_conditions, writing
 from pinembed.taste.derive import Derivation, Derived
 from pinembed.taste.edge_table import EdgeTable, read_engagement
+from pinembed.taste.event import KINDS, Kinds
 from pinembed.taste.event_table import EventTable
 from pinembed.taste.item_vectors import ItemVectors
-from pinembed.taste.kinds import KINDS, Kinds
 from pinembed.taste.log_file import LogReader
-from pinembed.taste.marks import Marks
-from pinembed.taste.store import State
+from pinembed.taste.store import Marks, State
 from pinembed.taste.user_table import UserTable
 
 PRUNED_SHARE = 0.2
-DEFAULT_ARM = "arm"
-"""Fact of a store: what `taste evaluate` found best."""
 ARRIVED, KINDS_FACT, FINGERPRINT, ITEMS = "arrived", "kinds", "fingerprint", "items"
 USERS_VERSION = "graph of users' version"
 
@@ -133,7 +130,7 @@ class TasteStore:
 
     def _rebuild_graph(self, progress: Progress) -> None:
         version = self.users.dataset.version if self.users.dataset is not None else 0
-        if self.facts.get(USERS_VERSION) != version or self.edges.dataset is None:
+        if self.facts.get(USERS_VERSION) != version or not self.edges.is_whole:
             progress.start("graph")
             self.edges.rebuild(read_engagement(self.users))
             self.keep({USERS_VERSION: version})

@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from pinembed.errors import SourceError
 from pinembed.outfolder import staged_folder
 from pinembed.source.id_index import IdIndex, IndexFile, hash_ids, index_tensors
 from pinembed.source.tensor_file import LENGTH_BYTES, Tensor, header_bytes, tensor_offsets
-from pinembed.taste.user_table import User, UserTable
+from pinembed.taste.columns import places_from_end
+from pinembed.taste.user_table import UserTable, liked_of
 
 LINES_FILE, OFFSETS_FILE, INDEX_FILE = "users.jsonl", "lines.safetensors", "ids.safetensors"
 RECENT_ITEMS = 20
@@ -66,22 +68,39 @@ def write_user_source(out: Path, users: UserTable) -> int:
     offsets = [0]
     with staged_folder(out, kind="user source", overwrite=True) as folder:
         with (folder / LINES_FILE).open("wb") as file:
-            for user in users.every():
-                line = json.dumps(_told(user), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-                file.write(line)
-                names.append(user.name.encode())
-                offsets.append(offsets[-1] + len(line))
+            for batch in users.batches(["user", "last", "interests", "touched"]):
+                for told in _told(batch):
+                    line = json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+                    file.write(line)
+                    names.append(told["user"].encode())
+                    offsets.append(offsets[-1] + len(line))
         _write_tensors(folder / OFFSETS_FILE, _offset_tensor(len(names)), [np.array(offsets, np.uint64)])
         _write_index(folder / INDEX_FILE, names)
     return len(names)
 
 
-def _told(user: User) -> dict[str, Any]:
-    interests = [
-        {"item": found.item, "weight": round(found.weight, 6), "stage": found.stage} for found in user.interests
+def _told(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+    """What is served of each user; members of interests and the older history stay in the table."""
+    lists = batch.column("interests")
+    interests = lists.flatten()
+    columns = (interests.field(name).to_pylist() for name in ("item", "weight", "stage"))
+    told = [
+        {"item": item, "weight": round(weight, 6), "stage": stage} for item, weight, stage in zip(*columns, strict=True)
     ]
-    recent = [touched.item for touched in user.history.liked[: -RECENT_ITEMS - 1 : -1]]
-    return {"user": user.name, "last_us": user.history.last_us, "interests": interests, "recent": recent}
+    start_U = np.r_[0, np.cumsum(np.diff(lists.offsets.to_numpy()))].tolist()
+    items, owner_E = liked_of(batch)
+    is_recent_E = places_from_end(owner_E) < RECENT_ITEMS
+    recent = items.filter(pa.array(is_recent_E)).to_pylist()
+    end_U = np.cumsum(np.bincount(owner_E[is_recent_E], minlength=len(batch))).tolist()
+    last_us = batch.column("last").cast(pa.int64()).to_pylist()
+    for number, user in enumerate(batch.column("user").to_pylist()):
+        first = end_U[number - 1] if number else 0
+        yield {
+            "user": user,
+            "last_us": last_us[number],
+            "interests": told[start_U[number] : start_U[number + 1]],
+            "recent": recent[first : end_U[number]][::-1],
+        }
 
 
 def _offset_tensor(count: int) -> dict[str, Tensor]:

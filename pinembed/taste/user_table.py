@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,11 @@ from pinembed.errors import DataError
 from pinembed.table.address import TableAddress
 from pinembed.table.embedding_table import id_conditions
 from pinembed.table.schema import PRIMARY_KEY
-from pinembed.taste.history import History, Touched
-from pinembed.taste.interests import Interest, find_interests
+from pinembed.taste.columns import Ints, codes, lists, places_from_end, sums
+from pinembed.taste.event import ENGAGED
+from pinembed.taste.history import Histories, History, Touched
+from pinembed.taste.interests import MOST_ITEMS, STAGES, Found, Interest, Liked, group_liked, parts_of
 from pinembed.taste.item_vectors import ItemVectors
-from pinembed.taste.kinds import ENGAGED
 from pinembed.taste.store import StoreTable
 
 MOMENT = pa.timestamp("us", tz="UTC")
@@ -111,43 +112,67 @@ def liked_of(batch: pa.RecordBatch) -> tuple[pa.Array, NDArray[np.int64]]:
     return touched.field("item").filter(is_liked), owner_N[is_liked.to_numpy(zero_copy_only=False)]
 
 
-def describe(histories: Iterable[History], items: ItemVectors) -> pa.Table:
+def describe(histories: Histories, items: ItemVectors) -> pa.Table:
     """Histories as rows of the user table, with the interests that they show."""
-    rows = []
-    for history in histories:
-        liked = [touched.item for touched in history.liked]
-        known = items.some(liked)
-        interests = find_interests(history, known, width=items.width)
-        rows.append(
-            {
-                "user": history.user,
-                "events": history.events,
-                "capped": history.capped,
-                "last": history.last_us,
-                "unknown": sum(item not in known for item in liked),
-                "contents": items.contents(liked),
-                "interests": [
-                    {
-                        "item": found.item,
-                        "weight": found.weight,
-                        "members": list(found.members),
-                        "stage": found.stage,
-                    }
-                    for found in interests
-                ],
-                "touched": [
-                    {
-                        "item": found.item,
-                        "weight": found.weight,
-                        "time_us": found.time_us,
-                        "events": found.events,
-                        "board": found.board,
-                    }
-                    for found in history.touched
-                ],
-            }
-        )
-    return pa.Table.from_pylist(rows, schema=USER_SCHEMA)
+    users = len(histories.users)
+    row_of_code = np.array([items.row_of.get(name, -1) for name in histories.item.dictionary.to_pylist()], np.int64)
+    row_E, user_E = row_of_code[codes(histories.item)], histories.user_E
+    is_liked_E = histories.weight_E >= ENGAGED
+    is_known_E = is_liked_E & (row_E >= 0)
+    content_E = np.where(is_known_E, items.content_N[row_E] if len(items.ids) else 0, 0)
+    unknown_U = np.bincount(user_E[is_liked_E & ~is_known_E], minlength=users)
+    columns = {
+        "user": pa.array(histories.users, pa.string()),
+        "events": histories.events_U,
+        "capped": histories.capped_U,
+        "last": pa.array(histories.last_us_U, MOMENT),
+        "unknown": unknown_U,
+        "contents": sums(content_E, histories.start_U),
+        "interests": _interests(histories, row_E, is_known_E, items),
+        "touched": _touched(histories),
+    }
+    return pa.table(columns, schema=USER_SCHEMA)
+
+
+def _touched(histories: Histories) -> pa.Array:
+    entries = [
+        histories.item.dictionary_decode(),
+        pa.array(histories.weight_E),
+        pa.array(histories.time_us_E),
+        pa.array(histories.events_E),
+        histories.board.dictionary_decode(),
+    ]
+    return lists(pa.StructArray.from_arrays(entries, fields=list(TOUCHED_TYPE)), np.diff(histories.start_U))
+
+
+def _interests(histories: Histories, row_E: Ints, is_known_E: NDArray[np.bool_], items: ItemVectors) -> pa.Array:
+    """Of each user a list, worked out of the latest items; empty for one who liked none of the catalogue."""
+    entry_M = np.flatnonzero(is_known_E)
+    entry_M = entry_M[places_from_end(histories.user_E[entry_M]) < MOST_ITEMS]
+    entry_M = entry_M[np.lexsort((row_E[entry_M], histories.user_E[entry_M]))]  # rows are in the order of ids
+    user_M = histories.user_E[entry_M]
+    liked = Liked(
+        user_M=user_M,
+        order_M=row_E[entry_M],
+        weight_M=histories.weight_E[entry_M],
+        age_us_M=histories.last_us_U[user_M] - histories.time_us_E[entry_M],
+        events_M=histories.events_E[entry_M],
+    )
+    parts = [
+        (span.start, group_liked(liked.part(span), items.vectors_ND[liked.order_M[span]], items.width))
+        for span in parts_of(user_M)
+    ]
+    joined = Found.join(parts)
+    names = pa.array(items.ids, pa.string())
+    of_liked = names.take(pa.array(liked.order_M))
+    entries = [
+        of_liked.take(pa.array(joined.medoid_I)),
+        pa.array(joined.weight_I),
+        lists(of_liked.take(pa.array(joined.member_M)), np.diff(joined.start_I)),
+        pa.array(STAGES, pa.string()).take(pa.array(joined.stage_I)),
+    ]
+    counts_U = np.bincount(joined.user_I, minlength=len(histories.users))
+    return lists(pa.StructArray.from_arrays(entries, fields=list(INTEREST_TYPE)), counts_U)
 
 
 def user_of_row(row: dict[str, Any]) -> User:

@@ -18,12 +18,10 @@ from pinembed.errors import DataError
 from pinembed.nouns.item import text_of_value
 from pinembed.nouns.progress import Progress
 from pinembed.source.embedding_source import EmbeddingSource
-from pinembed.taste.event import Event
-from pinembed.taste.history import Told, history_of
+from pinembed.taste.event import ENGAGED, Event, Kinds
+from pinembed.taste.history import history_of
 from pinembed.taste.interests import catalogue_width, find_interests
-from pinembed.taste.kinds import ENGAGED, Kinds
 from pinembed.taste.log_file import LogReader, log_files
-from pinembed.taste.time_split import told_by_user
 from pinembed.trimmed.align_dataset import AlignDataset
 from pinembed.trimmed.customers import MOST_INTERESTS, Choice, Choices
 from pinembed.trimmed.questions import Dialogue, thinned
@@ -151,9 +149,11 @@ class _ChoiceFinder:
     """Finds the choices of a stretch of time, and what each user liked until each of them."""
 
     def __init__(self, events: Iterable[Event], kinds: Kinds, source: EmbeddingSource) -> None:
-        self._told = {user: sorted(told) for user, told in sorted(told_by_user(events).items())}
+        self._told: dict[str, list[Event]] = {}
+        for event in sorted(events, key=lambda event: (event.user, event.time_us, event.key)):
+            self._told.setdefault(event.user, []).append(event)
         self._kinds = kinds
-        named = sorted({item for told in self._told.values() for _, _, item, _, _ in told})
+        named = sorted({event.item for told in self._told.values() for event in told})
         row_M = source.find(named)
         self.ids = [name for name, row in zip(named, row_M.tolist(), strict=True) if row >= 0]
         self.vectors_CD = source.rows(row_M[row_M >= 0]).astype(np.float32)
@@ -170,7 +170,7 @@ class _ChoiceFinder:
             only: items without which nothing else took place.
         """
         told_of = {
-            user: [event for event in told if event[0] < end_us and (only is None or event[2] in only)]
+            user: [event for event in told if event.time_us < end_us and (only is None or event.item in only)]
             for user, told in self._told.items()
         }
         moments = [
@@ -181,25 +181,25 @@ class _ChoiceFinder:
         made = [self._choice(told_of[user], user, *moment) for user, moment in thinned(moments, MOST_CHOICES)]
         users = {choice.user for choice in made if choice}
         touched = {
-            user: frozenset(self._row_of[item] for _, _, item, _, _ in told if item in self._row_of)
+            user: frozenset(self._row_of[event.item] for event in told if event.item in self._row_of)
             for user, told in told_of.items()
             if user in users
         }
         return Choices(made=tuple(choice for choice in made if choice), touched=touched, words_C=self.ids)
 
-    def _moments(self, told: Sequence[Told], start_us: int) -> list[tuple[int, str]]:
+    def _moments(self, told: Sequence[Event], start_us: int) -> list[tuple[int, str]]:
         """Time and item of what the user chose and had not chosen before."""
         found, liked = [], set[str]()
-        for time_us, _, item, kind, _ in told:
-            if item not in liked and self._kinds.get(kind, 0.0) >= ENGAGED:
-                liked.add(item)
-                if time_us >= start_us and item in self._row_of:
-                    found.append((time_us, item))
+        for event in told:
+            if event.item not in liked and self._kinds.get(event.kind, 0.0) >= ENGAGED:
+                liked.add(event.item)
+                if event.time_us >= start_us and event.item in self._row_of:
+                    found.append((event.time_us, event.item))
         return found
 
-    def _choice(self, told: Sequence[Told], user: str, time_us: int, item: str) -> Choice | None:
+    def _choice(self, told: Sequence[Event], user: str, time_us: int, item: str) -> Choice | None:
         """None where nothing was liked before."""
-        history = history_of(user, [event for event in told if event[0] < time_us], self._kinds)
+        history = history_of(user, [event for event in told if event.time_us < time_us], self._kinds)
         interests = find_interests(history, self._vector_of, width=self._width)[:MOST_INTERESTS]
         rows = tuple(self._row_of[interest.item] for interest in interests)
         return Choice(user=user, interests=rows, item=self._row_of[item]) if rows else None

@@ -25,9 +25,8 @@ from scipy import sparse
 from pinembed.settings.taste import BLEND, CONTENT, GRAPH, INTERESTS, POPULAR
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.taste.blend import Slots
-from pinembed.taste.event import Event
+from pinembed.taste.event import KINDS, Event
 from pinembed.taste.graph import ease
-from pinembed.taste.kinds import KINDS
 from pinembed.taste.log_file import LogReader
 from pinembed.taste.measure import Lists, Measurement
 from pinembed.taste.time_split import measurement
