@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pinembed.jobs.refresh import refresh as refresh
     from pinembed.jobs.report import report as report
     from pinembed.jobs.rollback import rollback as rollback
+    from pinembed.jobs.sandbox import sandbox as sandbox
     from pinembed.jobs.search import search as search
     from pinembed.jobs.switch import switch as switch
     from pinembed.jobs.taste_evaluate import taste_evaluate as taste_evaluate
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from pinembed.settings.home import RefreshSettings as RefreshSettings
     from pinembed.settings.home import ReportSettings as ReportSettings
     from pinembed.settings.home import RollbackSettings as RollbackSettings
+    from pinembed.settings.home import SandboxSettings as SandboxSettings
     from pinembed.settings.home import SwitchSettings as SwitchSettings
     from pinembed.settings.model import AlignSettings as AlignSettings
     from pinembed.settings.model import AskSettings as AskSettings
@@ -95,7 +97,7 @@ _COMMANDS = (
         "fuse",
         "generations",
     ),
-    *("inspect", "mcp", "refresh", "report", "rollback", "search", "switch", "trim", "verify"),
+    *("inspect", "mcp", "refresh", "report", "rollback", "sandbox", "search", "switch", "trim", "verify"),
 )
 _TASTE_COMMANDS = (
     "taste_evaluate",
@@ -120,7 +122,10 @@ _HOMES = {
     "UserSource": "taste.user_source",
     **{f"{name}Settings": "settings.assistant" for name in ("Chat", "EvaluateChat", "Mcp")},
     **{f"{name}Settings": "settings.encoding" for name in ("Encode", "Inspect", "Search")},
-    **{f"{name}Settings": "settings.home" for name in ("Generations", "Refresh", "Report", "Rollback", "Switch")},
+    **{
+        f"{name}Settings": "settings.home"
+        for name in ("Generations", "Refresh", "Report", "Rollback", "Sandbox", "Switch")
+    },
     **{f"{name}Settings": "settings.model" for name in ("Align", "Ask", "Trim")},
     **{f"{name}Settings": "settings.quality" for name in ("Appeal", "Audit")},
     **{f"{name}Settings": "settings.source" for name in ("Export", "Verify")},

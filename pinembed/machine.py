@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import getpass
 import json
 import os
 import platform
@@ -27,6 +28,14 @@ LARGEST_OF_FLOAT = 2**53  # from there on a float64 does not hold every whole nu
 WAIT_VARIABLES = frozenset({"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"})
 LOADAVG = Path("/proc/loadavg")
 MOMENTS, MOMENT_S = 3, 0.004
+
+
+def user_name() -> str:
+    """Who runs this, as the system knows it; the user's number where it knows no name, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, ImportError, OSError):
+        return f"user {os.getuid()}"
 
 
 def usable_cores() -> int:

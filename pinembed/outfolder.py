@@ -59,7 +59,7 @@ def staged_folder(out: Path, *, kind: str, overwrite: bool = False) -> Iterator[
                 _check_free(out, overwrite=overwrite)  # alone: renaming needs no space
                 _swap(staging, out)
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            _discard(staging)
             os.close(held)
 
 
@@ -249,12 +249,15 @@ def _write_marker(folder: Path, kind: str) -> None:
 
 
 def _share_as_folder(folder: Path) -> None:
-    """Who may read the folder may read its files: safetensors writes them for the owner alone, whatever the umask."""
+    """Who may read the folder may read its files: safetensors writes them for the owner alone, whatever the umask.
+
+    A file that nobody may write stays so.
+    """
     mode = folder.stat().st_mode & 0o666
     for name in _files_in(folder):
         status = (folder / name).lstat()
         # a file of two names belongs to another folder too, which set its mode
-        if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+        if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_mode & stat.S_IWUSR:
             (folder / name).chmod(status.st_mode & 0o777 | mode)
 
 
@@ -264,6 +267,12 @@ def remove_tree(folder: Path) -> None:
         Path(parent).chmod(stat.S_IMODE(Path(parent).stat().st_mode) | stat.S_IRWXU)
     if folder.is_dir():
         shutil.rmtree(folder)
+
+
+def _discard(folder: Path) -> None:
+    """Remove a folder as far as that can be done; what stays is removed by the next run."""
+    with suppress(OSError):
+        remove_tree(folder)
 
 
 def sync_tree(folder: Path) -> None:
@@ -365,21 +374,26 @@ def _remove_abandoned(out: Path) -> None:
         return
     beside = sorted(out.parent.iterdir())
     for leftover in (entry for entry in beside if entry.name.startswith(f".{out.name}.partial-")):
-        try:
-            opened = os.open(leftover, os.O_RDONLY)
-        except FileNotFoundError:  # its run ended, or another one cleared it, a moment ago
-            continue
-        try:
-            if try_lock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                shutil.rmtree(leftover, ignore_errors=True)
-        finally:
-            os.close(opened)
+        remove_if_abandoned(leftover)
     for previous in (entry for entry in beside if entry.name.startswith(f".{out.name}.previous-")):
         if not os.path.lexists(out):
             with suppress(FileNotFoundError):
                 previous.rename(out)
         else:
             shutil.rmtree(previous, ignore_errors=True)
+
+
+def remove_if_abandoned(staging: Path) -> None:
+    """Remove a folder that a run was filling, unless that run goes on."""
+    try:
+        opened = os.open(staging, os.O_RDONLY)
+    except FileNotFoundError:  # its run ended, or another one cleared it, a moment ago
+        return
+    try:
+        if try_lock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            _discard(staging)
+    finally:
+        os.close(opened)
 
 
 @contextmanager

@@ -43,6 +43,7 @@ from pinembed.settings.home import (
     RefreshSettings,
     ReportSettings,
     RollbackSettings,
+    SandboxSettings,
     SwitchSettings,
 )
 from pinembed.settings.measuring import DemoSettings, DoctorSettings
@@ -107,6 +108,7 @@ app.add_typer(taste.app, name="taste", rich_help_panel=TASTE)
 add_command(app, "refresh", RefreshSettings, refresh.run, panel=HOME)
 add_command(app, "report", ReportSettings, refresh.run_report, panel=HOME)
 add_command(app, "generations", GenerationsSettings, generations.run, panel=HOME)
+add_command(app, "sandbox", SandboxSettings, generations.run_sandbox, panel=HOME)
 add_command(app, "rollback", RollbackSettings, generations.run_rollback, panel=HOME)
 add_command(app, "switch", SwitchSettings, generations.run_switch, panel=HOME)
 app.add_typer(bench.app, name="bench", rich_help_panel=MACHINE)

@@ -27,14 +27,14 @@ class Clone:
 
     Attributes:
         files: that it has.
-        copied_bytes: of files that the file system could not link.
+        copied_bytes: of files that are not linked.
     """
 
     files: int
     copied_bytes: int
 
 
-def clone_folder(old: Path, new: Path, *, link: bool = True) -> Clone:
+def clone_folder(old: Path, new: Path, *, link: bool = True, least_bytes: int = 0) -> Clone:
     """A folder of the same files under second names, which takes no space; copies where the file system has no links.
 
     Only files that are never written again may be cloned: Lance's are, and so is everything in a sealed generation.
@@ -44,6 +44,7 @@ def clone_folder(old: Path, new: Path, *, link: bool = True) -> Clone:
         old: the folder.
         new: must not exist.
         link: False copies all files, as those of the user, who may write them again.
+        least_bytes: smaller files are copied, so that people can edit them.
     """
     staging = new.with_name(f".{new.name}.cloning")
     shutil.rmtree(staging, ignore_errors=True)
@@ -54,7 +55,9 @@ def clone_folder(old: Path, new: Path, *, link: bool = True) -> Clone:
         folders.sort()
         for name in sorted(names):
             files += 1
-            copied_bytes += (link_or_copy if link else _copy)(Path(parent) / name, there / name)
+            path = Path(parent) / name
+            is_linked = link and path.stat().st_size >= least_bytes
+            copied_bytes += (link_or_copy if is_linked else _copy)(path, there / name)
     staging.rename(new)
     return Clone(files=files, copied_bytes=copied_bytes)
 
@@ -87,7 +90,7 @@ def seal(home: Home, record: Generation) -> Generation:
     sealed = dataclasses.replace(record, files=listed(folder))
     text = json.dumps(sealed.to_json(), indent=1, ensure_ascii=False)
     (folder / RECORD).write_text(text + "\n", encoding="utf-8")
-    _make_read_only(folder)
+    make_read_only(folder)
     sync_tree(folder)
     folder.rename(home.folder_of(record.number))
     sync(home.folder)
@@ -104,13 +107,20 @@ def reopen(home: Home) -> None:
         (folder / RECORD).unlink()
 
 
+def size_of(path: Path) -> int:
+    """Bytes of a file or of all files below a folder, whoever else has them by a link; 0 where there is nothing."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(found.stat().st_size for found in path.rglob("*") if found.is_file()) if path.is_dir() else 0
+
+
 def own_bytes(folder: Path) -> int:
     """Of the files that no other folder has by a hard link."""
     found = (path.lstat() for path in folder.rglob("*") if path.is_file())
     return sum(status.st_size for status in found if status.st_nlink == 1)
 
 
-def _make_read_only(folder: Path) -> None:
+def make_read_only(folder: Path) -> None:
     """Take the right to write from everybody; files of several names are as their first folder set them."""
     for parent, _, names in os.walk(folder):
         for place in (Path(parent), *(Path(parent) / name for name in names)):

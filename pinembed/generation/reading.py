@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pinembed.errors import GenerationError, UsageError
 from pinembed.generation.home import CURRENT, Home, home_of
-from pinembed.generation.record import RECORD
+from pinembed.generation.record import RECORD, SANDBOX
 from pinembed.outfolder import try_lock
 
 TRIES = 100
@@ -22,16 +22,18 @@ OUTWARD = 2  # from HOME/current/table/items to HOME/current
 
 
 class Held:
-    """A generation that stays while this lives.
+    """A generation that stays while this lives, or a sandbox.
 
     Attributes:
         folder: of the generation, without links in it.
         inside: what the reference named in it; empty where it named the generation or the home.
+        is_sealed: nobody writes there; False for a sandbox.
     """
 
     def __init__(self, folder: Path, inside: Path, descriptor: int) -> None:
         self.folder = folder
         self.inside = inside
+        self.is_sealed = (folder / RECORD).is_file()
         self._descriptor = descriptor
 
     def part(self, name: str) -> Path:
@@ -49,10 +51,10 @@ class Held:
 
 
 def hold(reference: str | Path, *, generation: int | None = None) -> Held | None:
-    """The generation that a reference names or lies in; None where it has nothing to do with a home.
+    """The generation or sandbox that a reference names or lies in; None where it has nothing to do with a home.
 
     Args:
-        reference: HOME, HOME/current, one of HOME/generations, or something in one of these.
+        reference: HOME, HOME/current, one of HOME/generations or HOME/sandboxes, or something in one of these.
         generation: another than the one that serves.
 
     Raises:
@@ -60,9 +62,9 @@ def hold(reference: str | Path, *, generation: int | None = None) -> Held | None
         UsageError: `generation` was given and the reference is no home.
     """
     found = None if "://" in str(reference) else _enclosing(Path(reference))
-    if found is None:
-        if generation is None:
-            return None
+    if found is None and generation is None:
+        return None
+    if found is None or (generation is not None and (found[0] / SANDBOX).is_file()):
         raise UsageError(
             f"--generation {generation} came with {reference}, which is no home of generations.",
             remedy="Leave --generation out, or give the home that `pinembed refresh` keeps.",
@@ -109,10 +111,10 @@ def pinned(*references: str | Path, generation: int | None = None) -> Iterator[t
 
 def _enclosing(path: Path) -> tuple[Path, Path] | None:
     """The home or generation that a path is or lies in, and the rest of the path."""
-    if home_of(path) is not None:
+    if home_of(path) is not None or (path / SANDBOX).is_file():
         return path, Path()
     for parent in list(path.parents)[:OUTWARD]:
-        if (parent / RECORD).is_file():
+        if (parent / RECORD).is_file() or (parent / SANDBOX).is_file():
             return parent, path.relative_to(parent)
     return None
 
@@ -122,7 +124,7 @@ def _resolved(named: Path, generation: int | None) -> Path:
     if generation is not None and home is not None:
         home.read(generation)  # which says what there is where this one is not
         return home.folder_of(generation).resolve()
-    if home is None or (named / RECORD).is_file():  # one generation, or the link to one
+    if home is None or (named / RECORD).is_file():  # one generation, the link to one, or a sandbox
         return named.resolve()
     number = home.current
     if number is None:
@@ -141,7 +143,7 @@ def _remedy(home: Home) -> str:
 
 def _held_descriptor(folder: Path) -> int | None:
     """A descriptor with a shared lock; None where the generation was removed meanwhile."""
-    path = folder / RECORD
+    path = folder / (RECORD if (folder / RECORD).is_file() else SANDBOX)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -14,6 +14,7 @@ from pinembed.errors import GenerationError
 from pinembed.stored import shown, typed_record_of
 
 RECORD = "generation.json"
+SANDBOX = "sandbox.json"  # its place is taken by this in what people may change
 ENCODER, TABLE, SOURCE, MODEL, REPORT = "encoder", "table", "source", "model", "report"
 PARTS = (ENCODER, TABLE, SOURCE, MODEL, REPORT)
 TABLE_NAME = "items"

@@ -14,7 +14,7 @@ from pinembed.reports.encode import EncodeReport
 from pinembed.settings.encoding import EncodeSettings
 from pinembed.table.address import parse_address
 from pinembed.table.columns import refuse_other_types, text_columns
-from pinembed.table.lock import refuse_sealed, run_lock
+from pinembed.table.lock import refuse_sealed, run_lock, table_of_sandbox
 from pinembed.table.side_tables import Tables
 
 
@@ -33,7 +33,7 @@ def encode(settings: EncodeSettings, *, progress: Progress = SILENT, stop: Stop 
     started_s = time.perf_counter()
     if not settings.dry_run:
         refuse_sealed(settings.table)
-    tables = Tables(parse_address(settings.table))
+    tables = Tables(parse_address(table_of_sandbox(settings.table)))
     target = choose_target(settings, tables)
     if tables.embeddings is not None:
         refuse_other_types(tables.embeddings, settings.column_types)

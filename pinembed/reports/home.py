@@ -1,4 +1,4 @@
-"""What `generations`, `rollback` and `switch` return."""
+"""What `generations`, `sandbox`, `rollback` and `switch` return."""
 
 from __future__ import annotations
 
@@ -32,9 +32,59 @@ class GenerationLine:
     problem: str = ""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SandboxLine:
+    """One sandbox in the list.
+
+    Attributes:
+        generation: that it was made from; None where that cannot be read.
+        created_at: ISO 8601 in UTC.
+        by: who made it.
+        size_bytes: of its files, whoever else has them by a hard link.
+        own_bytes: of those files that nobody else has.
+        problem: why its record cannot be read; empty where it can.
+    """
+
+    name: str
+    generation: int | None = None
+    created_at: str = ""
+    by: str = ""
+    size_bytes: int = 0
+    own_bytes: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SandboxReport:
+    """A sandbox that was made or removed.
+
+    Attributes:
+        folder: of it.
+        removed: it is gone.
+        generation: that it is a copy of.
+        fingerprint: of the encoder.
+        rows: of the table.
+        size_bytes: of its files.
+        own_bytes: of those that nobody else has; after a removal, of those that the disk has back.
+        copied_bytes: of files that the file system could not link.
+    """
+
+    home: Path
+    name: str
+    folder: Path
+    removed: bool
+    generation: int
+    fingerprint: str
+    rows: int
+    size_bytes: int
+    own_bytes: int
+    copied_bytes: int
+    seconds: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class GenerationsReport:
-    """All generations of a home, ascending.
+    """All generations of a home, ascending, and the sandboxes beside them.
 
     Attributes:
         current: number of the one in use; None where there is none yet.
@@ -44,6 +94,7 @@ class GenerationsReport:
     home: Path
     current: int | None
     generations: tuple[GenerationLine, ...]
+    sandboxes: tuple[SandboxLine, ...]
     refused: tuple[str, ...]
 
 

@@ -1,4 +1,4 @@
-"""What `refresh`, `generations`, `rollback`, `switch` and `report` are asked for."""
+"""What `refresh`, `generations`, `sandbox`, `rollback`, `switch` and `report` are asked for."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from pinembed.errors import UsageError
 from pinembed.settings.option import PUT, Argument, GenerationOption, HomeArgument, Option, described
 
 
@@ -46,6 +47,25 @@ class GenerationsSettings:
     """A home whose generations are listed."""
 
     home: HomeArgument
+
+
+@described
+@dataclass(frozen=True, kw_only=True)
+class SandboxSettings:
+    """A home, and a sandbox in it that is made or removed.
+
+    Raises:
+        UsageError: a generation to remove a sandbox of.
+    """
+
+    home: HomeArgument
+    name: Annotated[str, Argument("Name of the sandbox: letters, digits, - and _.", metavar="NAME")]
+    generation: GenerationOption = None
+    remove: Annotated[bool, Option("Remove the sandbox with all that people put into it.")] = False
+
+    def __post_init__(self) -> None:
+        if self.remove and self.generation is not None:
+            raise UsageError("--remove takes no --generation.", remedy="Leave one of the two out.")
 
 
 @described

@@ -128,8 +128,8 @@ class EmbeddingTable:
 
     @property
     def reference(self) -> str:
-        """Where the encoder lies: in the table's own generation, or as the run named it that made the table."""
-        if self.held is not None:
+        """Where the encoder lies: in the table's generation or sandbox, or as the run named it that made the table."""
+        if self.held is not None and (self.held.is_sealed or self.address.name == TABLE_NAME):
             return str(self.held.folder / ENCODER)
         return str((self.schema.metadata or {}).get(REFERENCE_KEY, b"").decode())
 

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from pinembed.errors import PinembedError, StoreError, TableError, TableLockedError, UsageError
 from pinembed.generation.reading import hold
+from pinembed.generation.record import TABLE, TABLE_NAME
 from pinembed.stores.address import Address
 from pinembed.stores.lease import EXPIRES_S, Lease, holder_of_lease
 from pinembed.table.address import BESIDE, TableAddress
@@ -103,11 +104,18 @@ def refuse_sealed(table: str) -> None:
     Raises:
         UsageError: it lies in one.
     """
-    if hold(table) is not None:
+    held = hold(table)
+    if held is not None and held.is_sealed:
         raise UsageError(
             f"--table {table} lies in a home of generations, which are sealed.",
-            remedy="Run `pinembed refresh` with the home's CONFIG, or give a table outside of it.",
+            remedy="Run `pinembed refresh` with the home's CONFIG, or try it in a sandbox: pinembed sandbox HOME NAME",
         )
+
+
+def table_of_sandbox(table: str) -> str:
+    """DATABASE/NAME, where a sandbox stands for its table; anything else as it is."""
+    held = hold(table)
+    return table if held is None or held.is_sealed else str(held.part(f"{TABLE}/{TABLE_NAME}"))
 
 
 @contextmanager
