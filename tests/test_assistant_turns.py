@@ -18,7 +18,8 @@ from pinembed.assistant.condition import Condition, merged, sql_of
 from pinembed.assistant.nearest import Nearest
 from pinembed.assistant.state import State
 from pinembed.cli.console import plain
-from pinembed.errors import DataError
+from pinembed.errors import DataError, UnknownItemError
+from pinembed.table.embedding_table import EmbeddingTable
 from tests.assistant_material import Shop, embed_texts, make_table, shop_rows
 
 
@@ -357,3 +358,32 @@ def test_each_act_can_be_said(shop: Shop) -> None:
         )
     }
     assert said | {shop.act("undo")["name"], shop.act("")["name"]} == set(TAKES)
+
+
+def test_rows_in_memory_are_those_of_the_disk_after_deletions_and_in_several_pieces(tmp_path: Path) -> None:
+    rows = shop_rows()
+    table = make_table(tmp_path, rows[:20])
+    copy = table.dataset.to_table(filter=f"id = '{rows[3]['id']}'")
+    table.dataset.insert(copy.set_column(copy.schema.get_field_index("id"), "id", pa.array(["copy"])))
+    table.dataset.delete(f"id IN ('{rows[0]['id']}', '{rows[7]['id']}')")
+    table = EmbeddingTable.open(str(table.address))
+    near = Nearest(table, ["id", "color", "price"])
+    wanted = [rows[12]["id"], "nothing", rows[1]["id"], rows[0]["id"], "copy"]
+    expected = [{name: rows[place][name] for name in ("id", "color", "price")} for place in (12, 1, 3)]
+    assert near.rows(wanted) == [*expected[:2], {**expected[2], "id": "copy"}]
+    assert near.rows([]) == []
+    assert near.vector(rows[12]["id"]).tolist() == table.vector_of(rows[12]["id"])
+    for where in (None, "color = 'teal'", "color = 'nothing'"):
+        vector_D = near.vector(rows[8]["id"])
+        held, by_lance = near.find(vector_D, 6, where=where), table.nearest(vector_D.tolist(), 6, where=where)
+        assert sorted(held["id"].to_pylist()) == sorted(by_lance["id"].to_pylist())
+    with pytest.raises(UnknownItemError, match="holds no item 'nothing'"):
+        near.row("nothing")
+
+
+def test_ids_are_looked_up_in_no_scan_of_the_table(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    near = Nearest(shop.table, ["id"])
+    ids = [row["id"] for row in near.rows(["mug-teal-plain"])]
+    monkeypatch.setattr(type(shop.table.dataset), "to_table", lambda *_, **__: pytest.fail("the table was scanned"))
+    assert [row["id"] for row in near.rows(["lamp-red-plain", *ids])] == ["lamp-red-plain", *ids]
+    near.vector("lamp-red-plain")
