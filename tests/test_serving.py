@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from pinembed import ChatTurn, ServingRequests
 from pinembed.errors import EncoderMismatchError, ModelError, UnknownItemError, UsageError
@@ -274,6 +275,18 @@ def test_a_vllm_request_takes_no_penalty_from_the_folders_generation_config(mode
 def test_the_index_of_an_aligned_folder_keeps_the_projector_from_a_server(model: Path) -> None:
     index = json.loads((model / "model.safetensors.index.json").read_text(encoding="utf-8"))
     assert set(index["weight_map"].values()) == {"model.safetensors"}
+
+
+def test_a_trimmed_folder_has_what_both_servers_look_into(trimmed_qwen3vl: Path) -> None:
+    """An index, for vLLM loads every safetensors file without one; and a tower of one block, which SGLang looks into."""
+    vision = json.loads((trimmed_qwen3vl / "config.json").read_text(encoding="utf-8"))["vision_config"]
+    assert (vision["depth"], vision["deepstack_visual_indexes"]) == (1, [])
+    index = json.loads((trimmed_qwen3vl / "model.safetensors.index.json").read_text(encoding="utf-8"))["weight_map"]
+    tensors = load_file(trimmed_qwen3vl / "model.safetensors")
+    assert set(index) == set(tensors)
+    block = [name for name in tensors if ".visual.blocks.0." in name]
+    assert block
+    assert not any(tensors[name].any() for name in block)
 
 
 def test_serving_names_unknown_items(model: Path, source: Path) -> None:
