@@ -99,7 +99,7 @@ def test_pieces_of_a_streamed_answer_are_a_beginning_of_it(talking_shop: Path, u
     turns = turns_of(settings_of(talking_shop, url), "red ones", "compare the first two", on_text=told.append)
     assert "".join(told) == turns[1].answer
     assert turns[1].answer.endswith("1 and 2, from the picture: It is a red thing < 5")
-    assert told[1] == "1 and 2, from the picture: "
+    assert told[1] == "\n1 and 2, from the picture: "
 
 
 def test_model_in_this_process_streams_what_it_answers(talking_shop: Path) -> None:
@@ -115,19 +115,44 @@ def test_model_in_this_process_streams_what_it_answers(talking_shop: Path) -> No
     assert streamed == turns_of(settings, "red ones", "tell me about the second")[1].answer
 
 
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch, settings: ChatSettings, *lines: str) -> str:
+    """What a person sees who types these lines."""
+    typed = iter([*lines, "/quit"])
+    kind = type("Screen", (StringIO,), {"isatty": lambda self: True})
+    monkeypatch.setattr("sys.stdin", kind())
+    monkeypatch.setattr("sys.stdout", screen := kind())
+    monkeypatch.setattr(chat_command, "_input", lambda: next(typed))
+    chat_command.run(settings, Console(json_output=False, quiet=False))
+    return screen.getvalue()
+
+
 def test_terminal_prints_a_streamed_answer_once(
-    talking_shop: Path, url: str, behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    talking_shop: Path, url: str, behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     behaviour.events = [answer("It is ", "red")]
-    lines = iter(["red ones", "tell me about the second", "/quit"])
-    screen = StringIO()
-    screen.isatty = lambda: True  # type: ignore[method-assign]
-    monkeypatch.setattr("sys.stdin", screen)
-    monkeypatch.setattr("sys.stdout", shown := type("Screen", (StringIO,), {"isatty": lambda self: True})())
-    monkeypatch.setattr(chat_command, "_input", lambda: next(lines))
-    chat_command.run(settings_of(talking_shop, url), Console(json_output=False, quiet=False))
-    assert shown.getvalue().count("2, from the picture: It is red\n") == 1
-    assert shown.getvalue().count("from the picture") == 1
+    shown = on_a_terminal(monkeypatch, settings_of(talking_shop, url), "red ones", "tell me about the second")
+    assert shown.count("2, from the picture: It is red\n") == 1
+    assert shown.count("from the picture") == 1
+
+
+@pytest.mark.parametrize("pieces", [(event("It is "),), ()])
+def test_terminal_prints_an_answer_once_where_the_server_breaks_off(
+    talking_shop: Path, url: str, behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch, pieces: tuple[str, ...]
+) -> None:
+    behaviour.events = [answer("?"), answer("no call"), answer("no call"), pieces]
+    shown = on_a_terminal(monkeypatch, settings_of(talking_shop, url), "red ones", "tell me about the second")
+    assert shown.count("color: red") == 1
+    assert shown.count("broke off within an answer") == 1
+    assert shown.endswith(")\n")
+
+
+def test_terminal_prints_the_table_alone_for_items_that_the_source_lacks(
+    talking_shop: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EmbeddingSource, "find", lambda self, ids: np.full(len(ids), -1))
+    shown = on_a_terminal(monkeypatch, settings_of(talking_shop, url), "red ones", "tell me about the second")
+    assert shown.count("color: red") == 1
+    assert "from the picture" not in shown
 
 
 def test_jsonl_through_a_server(cli: Cli, talking_shop: Path, url: str, tmp_path: Path) -> None:

@@ -278,7 +278,7 @@ def test_the_index_of_an_aligned_folder_keeps_the_projector_from_a_server(model:
 
 
 def test_a_trimmed_folder_has_what_both_servers_look_into(trimmed_qwen3vl: Path) -> None:
-    """An index, for vLLM loads every safetensors file without one; and a tower of one block, which SGLang looks into."""
+    """An index, for vLLM loads every safetensors file without one; and one block, which SGLang looks into."""
     vision = json.loads((trimmed_qwen3vl / "config.json").read_text(encoding="utf-8"))["vision_config"]
     assert (vision["depth"], vision["deepstack_visual_indexes"]) == (1, [])
     index = json.loads((trimmed_qwen3vl / "model.safetensors.index.json").read_text(encoding="utf-8"))["weight_map"]

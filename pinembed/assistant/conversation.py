@@ -165,12 +165,25 @@ class Assistant:
         if self._speaker is None:
             return answer, []
         if self._on_text is not None:
-            self._on_text(answer.text + "\n")
+            self._on_text(answer.text)
         try:
-            said = self._speaker(items, told.question, compared=told.compared, on_text=self._on_text)
+            said = self._speaker(items, told.question, compared=told.compared, on_text=self._on_own_line())
         except ServerError as error:
             return answer, [_silent(error)]
         return dataclasses.replace(answer, text=f"{answer.text}\n{said}".rstrip()), []
+
+    def _on_own_line(self) -> Callable[[str], None] | None:
+        """What hands the speaker's pieces on, below what the table says."""
+        on_text, lead = self._on_text, "\n"
+        if on_text is None:
+            return None
+
+        def take(piece: str) -> None:
+            nonlocal lead
+            on_text(lead + piece)
+            lead = ""
+
+        return take
 
 
 def _silent(error: ServerError) -> str:

@@ -70,11 +70,14 @@ class _Talk:
             return
         notes = [f"({note})" for note in turn.notes]
         if self._told:  # a part of the answer stands there already, its notes come behind it
-            rest = turn.answer.removeprefix(self._told) if turn.answer.startswith(self._told) else "\n" + turn.answer
-            _write("\n".join([rest, *notes]) + "\n")
+            _write("\n".join([turn.answer.removeprefix(self._told) if self._fits(turn) else "", *notes]) + "\n")
             self._told = ""
             return
         _write("\n".join([*notes, turn.answer]) + "\n")
+
+    def _fits(self, turn: Turn) -> bool:
+        """Whether the pieces are a beginning of the answer; a model that broke off has said more than it has."""
+        return turn.answer.startswith(self._told)
 
     def tell(self, piece: str) -> None:
         """Print a piece of an answer as it comes."""

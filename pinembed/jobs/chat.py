@@ -52,7 +52,7 @@ def chat(
         progress: is told while things are loaded.
         on_turn: called with every turn once it is answered.
         on_text: called before that with the pieces of an answer that the model takes part in, as they come; they are a
-            beginning of the whole one.
+            beginning of the whole one, but where the model broke off.
 
     Raises:
         DataError: a turn is missing, or the file of states is none.
