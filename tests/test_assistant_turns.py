@@ -387,3 +387,22 @@ def test_ids_are_looked_up_in_no_scan_of_the_table(shop: Shop, monkeypatch: pyte
     monkeypatch.setattr(type(shop.table.dataset), "to_table", lambda *_, **__: pytest.fail("the table was scanned"))
     assert [row["id"] for row in near.rows(["lamp-red-plain", *ids])] == ["lamp-red-plain", *ids]
     near.vector("lamp-red-plain")
+
+
+def test_condition_of_a_list_is_read_once_for_its_rows_its_count_and_its_next_page(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, dataset = list[str](), type(shop.table.dataset)
+    scan = dataset.to_table
+
+    def seen(self: Any, *given: Any, **options: Any) -> Any:
+        asked.append(options["filter"])
+        return scan(self, *given, **options)
+
+    monkeypatch.setattr(dataset, "to_table", seen)
+    monkeypatch.setattr(dataset, "count_rows", lambda *_: pytest.fail("the table was scanned to count"))
+    first, second = shop.talk("teal plain ones", "show me more")
+    assert first.answer.startswith("color teal, pattern plain: 3 fit.")
+    assert second.answer == "That is all there is."
+    assert asked[0] == "`color` IN ('teal') AND `pattern` IN ('plain')"
+    assert sorted(asked) == sorted(set(asked))  # the others are what each condition costs

@@ -86,7 +86,7 @@ class Retriever:
 
     def count(self, filters: Sequence[Condition], where: str | None = None) -> int:
         """How many items satisfy conditions."""
-        return self.table.count_rows(self._condition(filters, where))
+        return self._near.count(self._condition(filters, where))
 
     def _condition(self, filters: Sequence[Condition], where: str | None) -> str | None:
         parts = filter(None, (sql_of(filters, self.vocabulary.lists), where and f"({where})"))

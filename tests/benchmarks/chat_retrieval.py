@@ -25,18 +25,19 @@ from pinembed.table.address import parse_address
 from pinembed.table.embedding_table import EmbeddingTable, table_exists
 
 TURNS = (
-    "teal mugs under 40 euros",
+    "{color} mugs under {price} euros",
     "cheaper than the last",
-    "not striped",
-    "the first one, but in navy",
+    "not {pattern}",
+    "the first one, but in {other}",
     "tell me about the second",
     "what goes with it?",
     "show me more",
     "compare the first two",
     "go back",
     "something cosy for the kitchen",
-    "cheapest lamps",
+    "cheapest {kind}s",
 )
+"""Of one conversation; each has its own words, for what a list was found by is remembered."""
 CATEGORIES = ("mug", "vase", "plant", "candle", "basket", "lamp", "chair", "cushion", "rug", "clock")
 COLORS = ("mustard", "teal", "terracotta", "sage", "blush", "navy", "plum", "cream", "red", "charcoal")
 PATTERNS = ("floral", "dotted", "checked", "striped", "zigzag", "plain")
@@ -88,10 +89,17 @@ def main() -> None:
     retriever = Retriever(table, vocabulary, lambda texts: np.tile(vector_D, (len(texts), 1)))
     assistant = Assistant(retriever, Lexicon(vocabulary), k=5)
     seconds: dict[str, list[float]] = defaultdict(list)
-    for _ in range(asked.times + 1):
+    for number in range(asked.times + 1):
         state = State()
+        words = {
+            "color": COLORS[number % 10],
+            "other": COLORS[(number + 3) % 10],
+            "pattern": PATTERNS[number % 6],
+            "kind": CATEGORIES[-1 - number % 9],
+            "price": 40 + 3 * number,
+        }
         for say in TURNS:
-            state, turn = assistant.turn(state, say)
+            state, turn = assistant.turn(state, say.format(**words))
             seconds[say].append(turn.seconds.plan + turn.seconds.answer)
     every = [second for measured in seconds.values() for second in measured[1:]]  # the first round opens files
     for say, measured in seconds.items():

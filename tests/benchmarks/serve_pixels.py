@@ -28,7 +28,7 @@ TEXT |= {"num_key_value_heads": 4, "head_dim": 128, "max_position_embeddings": 8
 ROPE = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [24, 20, 20], "mrope_interleaved": True}
 VISION = {"hidden_size": 512, "intermediate_size": 2048, "depth": 8, "num_heads": 8, "out_hidden_size": 1024}
 DEEPSTACK = [2, 4, 6]
-IMAGES, IMAGE_PX, TOKENS, TIMES = 8, 512, 4, 5
+IMAGES, IMAGE_PX, TOKENS, TIMES = 8, 512, 4, 3
 FLAGS = ("--enable-mm-embeds", "--limit-mm-per-prompt", '{"image": 8, "video": 0}', "--max-model-len", "4096")
 FLAGS += ("--no-enable-prefix-caching", "--mm-processor-cache-gb", "0", "--max-num-batched-tokens", "4096")
 
