@@ -140,14 +140,16 @@ class Head:
             rows: of the user's items in the catalogue.
             strengths: of each.
         """
-        voice_A = np.zeros(len(self._place), np.float32)
-        for row, strength in zip(rows.tolist(), strengths.tolist(), strict=True):
-            if row in self._place:
-                voice_A[self._place[row]] = strength
+        voice_of = {
+            self._place[row]: strength
+            for row, strength in zip(rows.tolist(), strengths.tolist(), strict=True)
+            if row in self._place
+        }
         features = self._features
-        if not voice_A.any():
+        if not any(voice_of.values()):
             return np.zeros(len(features.dense_ND), np.float32)
-        say_A = self._inverse_AA @ voice_A
+        # the inverse is symmetric, and most anchors have no voice
+        say_A = np.array(list(voice_of.values()), np.float32) @ self._inverse_AA[list(voice_of)]
         dense_N = features.dense_ND @ (say_A @ self._dense_AD)
         words_N = features.sparse_NT @ (self._sparse_TA @ say_A)
         scores_N: Floats = ((dense_N + words_N) / features.blocks + BIAS * say_A.sum()).astype(np.float32)

@@ -21,7 +21,7 @@ from pinembed.taste.history import TOLD_SCHEMA, histories_of
 from pinembed.taste.item_vectors import ItemVectors
 from pinembed.taste.user_table import UserTable, describe
 
-EVENTS_AT_ONCE = 1_000_000
+EVENTS_AT_ONCE = 500_000
 USERS_AT_ONCE = 20_000
 FEW_USERS = 2_000
 """So many are looked up by the index; for more of them whole parts are read."""

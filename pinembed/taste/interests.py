@@ -32,8 +32,8 @@ APART = 0.7
 EXPLORE, CONSIDER, DECIDE = STAGES = ("explore", "consider", "decide")
 STAGE_DAYS = 30
 RETURNS = 3
-ROWS_AT_ONCE = 50_000
-"""Bound on the memory that vectors of liked items take: 100 MB at 512 floats."""
+ROWS_AT_ONCE = 20_000
+"""Bound on the memory that vectors of liked items take: 40 MB at 512 floats."""
 SURE_DIGITS = 6
 """Cosines and distances are compared to so many, so that what is equal but for rounding is decided by id."""
 
