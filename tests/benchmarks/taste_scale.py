@@ -48,7 +48,7 @@ from pinembed.taste.user_source import UserSource
 DIM, GROUP_ITEMS, DAYS = 512, 100, 365
 KINDS, KIND_SHARES = ["view", "click", "save", "purchase", "hide"], [0.5, 0.2, 0.2, 0.08, 0.02]
 OWN_SHARE = 0.7
-TOUCHED_USERS, TOUCHED_EVENTS, ASKED = 1000, 100, 1000
+TOUCHED_USERS, TOUCHED_EVENTS, ASKED = 1000, 100, 300
 SPEC = EncoderSpec(
     architecture="drawn",
     config_sha256="c" * 64,
