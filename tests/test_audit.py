@@ -23,7 +23,7 @@ from pinembed.jobs.encode import encode
 from pinembed.nouns.progress import Stop
 from pinembed.reports.quality import AuditReport
 from pinembed.settings.encoding import EncodeSettings
-from pinembed.settings.quality import ALL_CHECKS, AppealSettings, AuditSettings
+from pinembed.settings.quality import ALL_CHECKS, BY_VECTORS, USUAL_CHECKS, AppealSettings, AuditSettings
 from pinembed.table.address import parse_address
 from pinembed.table.lock import run_lock
 from pinembed.table.quality_tables import FlagTable
@@ -159,6 +159,16 @@ def test_hard_compression_and_a_grey_bottom_are_flagged(
     assert evidence_of(table, "compressed") == ["A JPEG of quality 10."]
 
 
+def test_a_bomb_of_metadata_is_flagged_with_a_sentence(
+    audited: Callable[..., AuditReport], photos: Path, table: str
+) -> None:
+    whole = (photos / "p0.jpg").read_bytes()
+    (photos / "bomb.jpg").write_bytes(whole[:2] + b"\xff\xe1\0\2" * 70_000 + whole[2:])
+    audited(check=("made_by_ai", "unread_metadata"))
+    assert flags_of(table) == {("bomb", "unread_metadata"): "flagged"}
+    assert "more metadata than is looked at (16 MiB" in evidence_of(table, "unread_metadata")[0]
+
+
 @pytest.mark.parametrize("change", [bordered, cropped, ImageOps.mirror, lambda image: image.resize((120, 90))])
 def test_a_changed_copy_is_a_near_duplicate_of_the_one_that_was_there(
     audited: Callable[..., AuditReport], photos: Path, table: str, change: Photo
@@ -247,6 +257,13 @@ def test_flags_and_answers_survive_another_name_and_another_table(
     report = audit(AuditSettings(table=other, flags_from=table))
     assert report.measured == 0
     assert flags_of(other)["renamed", "placeholder"] == "confirmed"
+
+    answer(tmp_path / "answers.csv", placeholder="clear")
+    third = str(tmp_path / "catalog" / "third")
+    encode(EncodeSettings(images=photos, table=third, encoder=str(other_encoder), workers=1))
+    report = audit(AuditSettings(table=third, flags_from=table, answers=tmp_path / "answers.csv"))
+    assert report.answered == 1
+    assert flags_of(third)["renamed", "placeholder"] == "cleared"
 
 
 def test_cleared_stays_cleared_until_the_check_has_another_version_and_then_it_is_told(
@@ -377,6 +394,49 @@ def test_a_file_that_is_no_file_of_answers_is_refused_with_a_sentence(
         appeal(AppealSettings(file=tmp_path / "answers.csv", table=table))
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_answers_are_read_as_spreadsheets_of_other_countries_save_them(
+    audited: Callable[..., AuditReport], photos: Path, table: str, tmp_path: Path, separator: str
+) -> None:
+    answers = tmp_path / "answers.csv"
+    placeholder().save(photos / "none.png")
+    audited(check=("placeholder",), appeals=answers)
+    with answers.open(newline="", encoding="utf-8") as file:
+        header, row = list(csv.reader(file))
+    with answers.open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file, delimiter=separator).writerows([header, ["Clear ", "Ada, of the night shift", *row[2:]]])
+    assert appeal(AppealSettings(file=answers, table=table)).cleared == 1
+    assert audited(check=("placeholder",), answers=answers).answered == 0  # it was so already
+    answers.write_text(answers.read_text(encoding="utf-8-sig").replace("Clear ", "confirm"))
+    report = audited(check=("placeholder",), answers=answers)
+    assert (report.answered, report.flagged_rows) == (1, 1)
+
+
+def test_the_page_shows_evidence_and_escapes_whatever_names_say(
+    audited: Callable[..., AuditReport], photos: Path, table: str, tmp_path: Path
+) -> None:
+    bordered(photo(1)).save(photos / "copy.jpg", quality=90)
+    placeholder().save(photos / "<script>alert('x')<&script>.png")
+    (photos / "p5.jpg").write_bytes((photos / "p0.jpg").read_bytes())
+    page = tmp_path / "pages" / "flags.html"
+    audited(html=page)
+    text = page.read_text()
+    assert "<script" not in text
+    assert "&lt;script&gt;alert(" in text
+    assert "http" not in text
+    assert text.count("data:image/webp;base64,") == text.count("<img") >= 4
+    assert "2 items have this very file" in text
+    assert "The picture of copy.jpg, " in text  # the larger of the two came first
+    (photos / "copy.jpg").unlink()
+    audit(AuditSettings(table=table, html=page))
+    assert 'class="gone"' in page.read_text()
+
+
+def test_a_page_that_cannot_be_written_is_told_before_the_work(table: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--html .* is a folder; wanted a file"):
+        audit(AuditSettings(table=table, html=tmp_path))
+
+
 def test_answers_to_unknown_flags_are_counted(audited: Callable[..., AuditReport], table: str, tmp_path: Path) -> None:
     audited()
     (tmp_path / "answers.csv").write_text("answer,check,sha256\nclear,dark,abc\n")
@@ -401,7 +461,7 @@ def test_audit_on_the_command_line_prints_one_object_and_ends_with_3_above_the_s
     found = cli("audit", "--table", table, "--json", "--max-share", "0.1", "--sheet", tmp_path / "sheet.png")
     assert found.exit_code == 3
     assert found.json["flagged_rows"] == 1
-    assert {check["check"] for check in found.json["checks"]} == set(ALL_CHECKS)
+    assert {check["check"] for check in found.json["checks"]} == set(USUAL_CHECKS)
     assert Image.open(tmp_path / "sheet.png").width > 200
     assert "--max-share allows 10.0%" in found.words
     assert cli("audit", "--table", table, "--max-share", "0.2").exit_code == 0
@@ -454,3 +514,4 @@ def test_a_seller_column_that_is_not_there_is_refused(encoded: Callable[..., Non
 def test_settings_name_every_check_of_the_flags_part() -> None:
     assert set(ALL_CHECKS) == checks.VERSIONS.keys()
     assert audit_part.COPY_VERSIONS.keys() < checks.VERSIONS.keys()
+    assert checks.VECTOR_VERSIONS.keys() == set(BY_VECTORS)

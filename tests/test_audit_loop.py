@@ -128,6 +128,39 @@ def test_training_leaves_out_what_is_confirmed_and_says_so(
     assert report.train_images == 14
 
 
+def test_finetune_tells_what_leaving_out_changed_at_the_gate(
+    flagged_catalogue: tuple[Path, str], tiny_encoder: Path, tmp_path: Path, cli: Callable[..., CliResult]
+) -> None:
+    data, table = flagged_catalogue
+    out = tmp_path / "run"
+    found = cli(
+        *("finetune", data, "--base", tiny_encoder, "--out", out, "--epochs", "2", "--lr", "0.003", "--fusion", "off"),
+        *("--group", "product", "--flags-from", table, "--compare-flags", "--json"),
+    )
+    gate = found.json["gate"]
+    assert gate is not None, found.words
+    beside = gate["unflagged"]
+    low, value, high = (beside["verdict"]["mean_map"][name] for name in ("low", "value", "high"))
+    assert low <= value <= high
+    written = json.loads((out / "run.json").read_text())
+    assert written["gate"]["unflagged"]["fingerprint"] == beside["against"]["fingerprint"]
+    assert written["counts"]["left_out"] == {"duplicate": 1, "placeholder": 1}
+    assert "on all images, those with confirmed flags too" in (out / "README.md").read_text()
+    assert "training on all images, to compare with" in found.words
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+def test_flags_are_compared_only_where_some_are_named_and_by_one_process(
+    flagged_catalogue: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, table = flagged_catalogue
+    with pytest.raises(UsageError, match="--compare-flags compares a training with flags and one without"):
+        FinetuneSettings(data=data, base="b", out=tmp_path / "run", compare_flags=True)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="trains twice, which several processes cannot do together"):
+        finetune(FinetuneSettings(data=data, base="b", out=tmp_path / "run", flags_from=table, compare_flags=True))
+
+
 def test_flags_without_an_answer_leave_training_as_it_is(flagged_catalogue: tuple[Path, str]) -> None:
     data, table = flagged_catalogue
     items = read_catalogue(data).items

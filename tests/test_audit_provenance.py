@@ -7,6 +7,7 @@ import json
 import socket
 import struct
 import sys
+import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -17,7 +18,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from pinembed.quality.blocks import MOST_FILE_BYTES, MOST_TEXT_BYTES, metadata_blocks
+from pinembed.quality.blocks import MOST_FILE_BYTES, MOST_TEXT_BYTES, UNREAD, metadata_blocks
 from pinembed.quality.provenance import made_by_ai
 from pinembed.quality.signature import signature_of
 
@@ -171,25 +172,45 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "endless riff": lambda: b"RIFF\0\0\0\0WEBP" + b"XMP \0\0\0\0" * 100_000,
     "damaged packing": lambda: with_chunk(b"zTXt", b"parameters\0\0not zlib"),
     "nearly parameters": lambda: png_with("parameters", "Steps: 1, " * 90_000),
+    "12 MB of nearly parameters": lambda: (
+        encoded("PNG")[:33] + 3 * png_chunk(b"tEXt", b"a\0" + b"Steps: 1, " * 400_000)
+    ),
     "one long word": lambda: png_with("prompt", '"class_type"' + " " * 900_000),
 }
 
 
+READ_WHOLE = {
+    *("cyclic entities", "lengths beyond the end", "damaged packing", "one long word"),
+    *("nearly parameters", "12 MB of nearly parameters"),
+}
+MOST_S = 15.0  # some take a tenth of that on an idle core, while memory is traced
+
+
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_hostile_metadata_ends_within_its_memory_and_says_nothing(kind: str) -> None:
+def test_hostile_metadata_ends_within_its_time_and_memory_and_is_told(kind: str) -> None:
     content = HOSTILE[kind]()
     tracemalloc.start()
-    says = made_by_ai(metadata_blocks(content))
-    peak_bytes = tracemalloc.get_traced_memory()[1]
+    started_s = time.process_time()
+    blocks = list(metadata_blocks(content))
+    says = made_by_ai(blocks)
+    seconds, peak_bytes = time.process_time() - started_s, tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert says == ""
+    assert any(block.kind == UNREAD for block in blocks) == (kind not in READ_WHOLE)
     assert peak_bytes < 3 * MOST_FILE_BYTES
+    assert seconds < MOST_S
+
+
+def test_a_large_png_of_many_pieces_has_nothing_unread() -> None:
+    whole = encoded("PNG")
+    pieces = png_chunk(b"IDAT", b"") * 5000
+    assert [block.kind for block in metadata_blocks(whole[:33] + pieces + whole[33:])] == []
 
 
 def test_text_is_unpacked_to_its_limit_and_read_as_far() -> None:
     content = png_with("parameters", PARAMETERS + " " * (2 * MOST_TEXT_BYTES), packed=True)
-    (block,) = metadata_blocks(content)
-    assert len(block.content) == MOST_TEXT_BYTES
+    block, more = metadata_blocks(content)
+    assert (len(block.content), more.kind) == (MOST_TEXT_BYTES, UNREAD)
     assert "Steps: 20" in made_by_ai([block])
 
 

@@ -54,6 +54,7 @@ def test_the_wheel_holds_every_file_of_the_package_and_the_sample_shop(installed
     wanted = {path.relative_to(package).as_posix() for path in package.rglob("*.py")}
     wanted |= {
         "py.typed",
+        "flags/page.html",
         "nightly/page.html",
         *(f"encoder/architectures/{path.name}" for path in package.rglob("architectures/*.json")),
     }

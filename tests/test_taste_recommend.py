@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from pinembed.jobs.taste_explain import taste_explain
 from pinembed.jobs.taste_inspect import taste_inspect
 from pinembed.jobs.taste_recommend import taste_recommend
 from pinembed.jobs.taste_similar import taste_similar
+from pinembed.nouns.flag import Flag
 from pinembed.reports.taste import TasteRecommendReport
 from pinembed.settings.taste import (
     TasteExplainSettings,
@@ -27,6 +30,7 @@ from pinembed.settings.taste import (
 )
 from pinembed.table.address import parse_address
 from pinembed.table.embedding_table import EmbeddingTable
+from pinembed.table.quality_tables import FlagTable
 from pinembed.taste.blend import FRESH, KNOWN, LATERAL, Slots, share_slots
 from pinembed.taste.event import KINDS, Event
 from pinembed.taste.history import history_of
@@ -38,6 +42,7 @@ from pinembed.taste.user_table import UserTable
 from tests.conftest import CliResult
 from tests.taste_material import GROUP_OF, GROUPS, make_table, update
 
+NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 NEW = tuple(items[-1] for items in GROUPS.values())
 """Items that nobody has seen."""
 SEEN_GROUPS = {group: items[:-1] for group, items in GROUPS.items()}
@@ -271,3 +276,35 @@ def test_command_line_shows_reasons(cli: Callable[..., CliResult], store: Store)
     assert "are more than the whole list" in refused.words
     missing = cli("taste", "recommend", "--table", store.table, "--users", f"{store.users}-none", "--user", "a")
     assert "There is no taste store" in missing.words
+
+
+def test_flagged_items_come_last_and_the_list_says_how_many(
+    store: Store, tmp_path: Path, cli: Callable[..., CliResult]
+) -> None:
+    copied = tmp_path / "catalog"
+    shutil.copytree(Path(store.table).parent, copied)
+    table, user = f"{copied}/{Path(store.table).name}", "shopper-0003"
+    before = [found.id for found in taste_recommend(asked(table, store, user=user, k=160)).results]
+    opened = EmbeddingTable.open(table)
+    shas = {before[place]: str(opened.row_of(before[place], ["sha256"])["sha256"]) for place in (0, 2, 4)}
+    states = zip(shas.values(), ("placeholder", "cut", "blurry"), ("flagged", "confirmed", "flagged"), strict=True)
+    FlagTable(opened.address).record(
+        Flag(sha256=sha, check=check, score=1, evidence="Drawn.", state=state, by="audit", at=NOW, version=1)
+        for sha, check, state in states
+    )
+    after = taste_recommend(asked(table, store, user=user, k=160))
+    found = [item.id for item in after.results]
+    assert (after.demoted, after.demoted_checks) == (2, ("placeholder", "cut"))
+    assert set(found) == set(before)
+    assert set(found[-2:]) == {before[0], before[2]}
+    short = [item.id for item in taste_recommend(asked(table, store, user=user, k=3)).results]
+    assert not {before[0], before[2]} & set(short)
+    whole = taste_recommend(asked(table, store, user=user, k=160, demote=("none",)))
+    assert ([item.id for item in whole.results], whole.demoted) == (before, 0)
+    command = ("taste", "recommend", "--table", table, "--users", store.users, "--user", user)
+    assert "2 flagged item(s) come last (placeholder, cut)." in cli(*command).words
+    assert cli(*command, "--demote", "ugly").words.startswith("error: --demote ugly: there is no such check")
+
+
+def asked(table: str, store: Store, **more: object) -> TasteRecommendSettings:
+    return TasteRecommendSettings(table=table, users=store.users, **more)  # type: ignore[arg-type]

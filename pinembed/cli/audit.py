@@ -51,7 +51,7 @@ def _show(console: Console, report: AuditReport) -> None:
                 f"{found.check}: {found.reopened} flag(s) had been cleared under another version of the check",
                 style="yellow",
             )
-    for what, path in (("contact sheet", report.sheet), ("to be answered", report.appeals)):
+    for what, path in (("contact sheet", report.sheet), ("page", report.html), ("to be answered", report.appeals)):
         if path is not None:
             console.say(f"{what}: {path}")
 

@@ -73,15 +73,16 @@ def _show_gate(console: Console, gate: GateReport) -> None:
     console.table(title, ["", "queries", "base", "tuned", "change, 95 %"], rows)
     show_slice_changes(console, gate.verdict, challenger="tuned", champion="base")
     if gate.champion is not None:
-        _show_champion(console, gate.champion, gate.tuned)
+        _show_beside(console, gate.champion, gate.tuned, f"the champion {gate.champion.against.encoder}", "champion")
+    if gate.unflagged is not None:
+        _show_beside(console, gate.unflagged, gate.tuned, "the same training on all images, flagged ones too", "on all")
 
 
-def _show_champion(console: Console, beside: Comparison, tuned: Scores) -> None:
+def _show_beside(console: Console, beside: Comparison, tuned: Scores, what: str, name: str) -> None:
     compared = map_rows(DIRECTIONS, beside.against.scores, tuned, beside.difference)
     rows = [[heading, *figures] for heading, _, *figures in compared]
-    columns = ["", "champion", "tuned", "change, 95 %"]
-    console.table(f"Gate: beside the champion {beside.against.encoder}", columns, rows)
-    show_slice_changes(console, beside.verdict, challenger="tuned", champion="champion")
+    console.table(f"Gate: beside {what}", ["", name, "tuned", "change, 95 %"], rows)
+    show_slice_changes(console, beside.verdict, challenger="tuned", champion=name)
 
 
 def _figure(value: float | None) -> str:

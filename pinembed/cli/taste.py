@@ -78,6 +78,8 @@ def run_recommend(settings: TasteRecommendSettings, console: Console) -> None:
         if report.user is not None and not report.known_user:
             console.say(f"No event names {report.user}; the list is that of somebody new.")
         console.say(f"{len(report.results)} items in {report.seconds * 1000:.0f} ms")
+    if report.demoted:
+        console.say(f"{report.demoted} flagged item(s) come last ({', '.join(report.demoted_checks)}).")
     if report.sheet is not None:
         console.say(f"contact sheet: {report.sheet}")
     console.report(report)

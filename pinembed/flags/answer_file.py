@@ -5,18 +5,22 @@ from __future__ import annotations
 import csv
 import dataclasses
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 
 from pinembed.errors import DataError, OutputExistsError, UsageError
 from pinembed.flags.stored import StoredRows
 from pinembed.nouns.flag import APPEALED, CLEARED, CONFIRMED, Flag, flag_key
+from pinembed.nouns.progress import Progress
 from pinembed.outfolder import check_file, whole_file
+from pinembed.table.quality_tables import FlagTable
 
 COLUMNS = ("answer", "by", "check", "id", "file", "evidence", "score", "state", "version", "sha256")
 NEEDED = ("answer", "check", "sha256")
 STATE_OF = {"confirm": CONFIRMED, "appeal": APPEALED, "clear": CLEARED}
 MOST_CELL_CHARS = 1 << 20
+FORMULA_STARTS = {"=", "+", "-", "@", "\t", "\r"}
+SEPARATORS = ",;\t"  # as spreadsheets save a CSV in one country or another
 
 
 def check_answer_file(path: Path) -> None:
@@ -54,7 +58,7 @@ def _cells(flag: Flag) -> dict[str, object]:
 
 def _harmless(value: object) -> object:
     """A text that a spreadsheet does not take for a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in {"=", "+", "-", "@"} else value
+    return f"'{value}" if isinstance(value, str) and value[:1] in FORMULA_STARTS else value
 
 
 def _refuse_to_lose_answers(path: Path) -> None:
@@ -69,6 +73,24 @@ def _refuse_to_lose_answers(path: Path) -> None:
             f"--appeals {path} exists and holds answers, or is no file of answers; it is left as it is.",
             remedy="Read it with `pinembed appeal` and move it away, or give another name.",
         )
+
+
+def take_answers(path: Path, table: FlagTable, *, by: str, progress: Progress) -> tuple[list[Flag], int]:
+    """Store the answers of a file, all of them or none, and tell of those to no flag; the caller holds the run lock.
+
+    Returns:
+        the flags that changed, and the number of answers to flags that the table does not have.
+
+    Raises:
+        DataError: as for `read_answers`.
+        TableError: the table cannot be read or written.
+    """
+    now = datetime.now(timezone.utc).replace(microsecond=0)
+    changed, strangers = read_answers(path, table.known(), by=by, now=now)
+    table.record(changed)
+    if strangers:
+        progress.say(f"{strangers} answer(s) are about flags that table {table.address} does not have.")
+    return changed, strangers
 
 
 def read_answers(path: Path, known: Mapping[str, Flag], *, by: str, now: datetime) -> tuple[list[Flag], int]:
@@ -115,7 +137,9 @@ def _rows(path: Path) -> list[dict[str, str | None]]:
     csv.field_size_limit(MOST_CELL_CHARS)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
+            separator = max(SEPARATORS, key=file.readline(MOST_CELL_CHARS).count)
+            file.seek(0)
+            reader = csv.DictReader(file, delimiter=separator)
             rows: list[dict[str, str | None]] = list(reader)
             names = list(reader.fieldnames or ())
             lacking = [name for name in NEEDED if name not in names]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import datetime, timezone
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pinembed.flags.answer_file import take_answers
 from pinembed.flags.answers import Changes, compare_with_answers, confirmed
 from pinembed.flags.checks import (
     COPY_VERSIONS,
@@ -24,6 +26,7 @@ from pinembed.flags.copies import find_copies
 from pinembed.flags.findings import Finding, find_damage, find_duplicates, find_floods, near_duplicates
 from pinembed.flags.measuring import measure_contents
 from pinembed.flags.stored import StoredRows
+from pinembed.flags.vectors import VectorChecks
 from pinembed.nouns.flag import APPEALED, CLEARED, CONFIRMED, FLAGGED, Flag
 from pinembed.nouns.progress import Progress, Stop
 from pinembed.reports.quality import CheckCounts
@@ -38,6 +41,7 @@ class Audit:
         address: of the table.
         rows: of the table.
         checks: to be done.
+        vectors: the checks of stored vectors among them.
         progress: is told what happens.
         stop: asks to end after what is stored.
 
@@ -49,7 +53,14 @@ class Audit:
     """
 
     def __init__(
-        self, address: TableAddress, rows: StoredRows, checks: Collection[str], *, progress: Progress, stop: Stop
+        self,
+        address: TableAddress,
+        rows: StoredRows,
+        checks: Collection[str],
+        *,
+        vectors: VectorChecks,
+        progress: Progress,
+        stop: Stop,
     ) -> None:
         self.measured = 0
         self.unmeasured = 0
@@ -57,6 +68,7 @@ class Audit:
         self.flags: dict[str, Flag] = {}
         self._rows = rows
         self._checks = frozenset(checks)
+        self._vectors = vectors
         self._progress = progress
         self._stop = stop
         self._measures = MeasureTable(address)
@@ -77,6 +89,16 @@ class Audit:
         known = self._table.known()
         flags = FlagTable(other).known()
         self._table.record(flag for key, flag in flags.items() if key not in known and flag.sha256 in ours)
+
+    def take_answers(self, path: Path, *, by: str) -> int:
+        """Store the answers of a file; returns how many flags they change.
+
+        Raises:
+            DataError: the file cannot be read, or an answer is none; nothing was changed.
+            TableError: the table cannot be written.
+        """
+        changed, _ = take_answers(path, self._table, by=by, progress=self._progress)
+        return len(changed)
 
     def run(self, confirm: Collection[str]) -> None:
         """Do all of it and store what changed.
@@ -150,6 +172,8 @@ class Audit:
         findings = list(find_damage(contents, self._checks))
         measured, there = set(sha256), self._rows.of_content.keys()
         looked_at: dict[str, Collection[str]] = dict.fromkeys(self._checks - COPY_VERSIONS.keys(), measured)
+        looked_at |= dict.fromkeys(self._vectors.names, there)
+        findings += self._vectors.find(self._rows.columns["sha256"].to_pylist(), self._progress)
         if DUPLICATE in self._checks:
             findings += find_duplicates(self._rows)
             looked_at[DUPLICATE] = there

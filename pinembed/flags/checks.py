@@ -18,9 +18,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pinembed.nouns.measures import CHROMA_PX, LUMA_PX
+from pinembed.quality.blocks import MOST_FILE_BYTES, MOST_TEXT_BYTES
 
 Scores = NDArray[np.floating[Any]]
 DUPLICATE, NEAR_DUPLICATE, FLOOD = "duplicate", "near_duplicate", "flood"
+CAPTION_MISMATCH, OUTLIER, LEARNED = "caption_mismatch", "outlier", "learned"
 PLACEHOLDER, MADE_BY_AI = "placeholder", "made_by_ai"
 MIDDLE = slice(LUMA_PX // 4, LUMA_PX - LUMA_PX // 4)
 GREY_CHROMA = 6  # of 255 from grey
@@ -141,8 +143,8 @@ def _compression(contents: Contents) -> Scores:
 
 def _placeholder(contents: Contents) -> Scores:
     """How much of the picture is one grey ground, where all of it is grey and there is little more."""
-    off_grey = np.abs(contents.chroma_N.astype(np.int16) - 128).reshape(len(contents.chroma_N), -1)
-    grey_share = (off_grey <= GREY_CHROMA).mean(axis=1)
+    off_grey = np.abs(contents.chroma_N.astype(np.int16) - 128)
+    grey_share = (off_grey <= GREY_CHROMA).mean(axis=(1, 2, 3))
     is_plain = contents.column("entropy") < MOST_PLACEHOLDER_BITS
     return np.where(is_plain, contents.column("ground") * grey_share, 0).astype(np.float32)
 
@@ -158,6 +160,16 @@ CHECKS = (
         score=_says_ai,
         threshold=1.0,
         evidence=lambda contents, index, _: str(contents.measures["made_by_ai"][index]),
+    ),
+    Check(
+        name="unread_metadata",
+        version=1,
+        score=lambda contents: contents.column("has_unread"),
+        threshold=1.0,
+        evidence=lambda _, __, ___: (
+            f"The file holds more metadata than is looked at ({MOST_FILE_BYTES >> 20} MiB, of packed text "
+            f"{MOST_TEXT_BYTES >> 20}): whether it says that it is made by AI is not known."
+        ),
     ),
     Check(
         name=PLACEHOLDER,
@@ -231,4 +243,5 @@ CHECKS = (
     ),
 )
 COPY_VERSIONS = {DUPLICATE: 1, NEAR_DUPLICATE: 1, FLOOD: 1}
-VERSIONS = {check.name: check.version for check in CHECKS} | COPY_VERSIONS
+VECTOR_VERSIONS = {CAPTION_MISMATCH: 1, OUTLIER: 1, LEARNED: 1}
+VERSIONS = {check.name: check.version for check in CHECKS} | COPY_VERSIONS | VECTOR_VERSIONS

@@ -27,7 +27,7 @@ LEFT_OUT_OF_TRAINING = (PLACEHOLDER, DUPLICATE, NEAR_DUPLICATE)
 
 @dataclass(frozen=True, kw_only=True)
 class HiddenRows:
-    """Rows that an export leaves out.
+    """Rows that an export leaves out, or a list sets last.
 
     Attributes:
         ids: of them.
@@ -48,7 +48,7 @@ def hidden_rows(table: EmbeddingTable, checks: Sequence[str]) -> HiddenRows:
     flagged = _by_content(flag for flag in flags if flag.check in checks and flag.state in OPEN_STATES)
     contents = {
         item_id: sha256
-        for batch in table.batches(["id", "sha256"])
+        for batch in (table.batches(["id", "sha256"]) if flagged else ())
         for item_id, sha256 in zip(batch["id"].to_pylist(), batch["sha256"].to_pylist(), strict=True)
     }
     there, ids, seen = set(contents.values()), set(), set()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
 from collections import Counter
-from datetime import datetime, timezone
 
-from pinembed.flags.answer_file import read_answers
+from pinembed.flags.answer_file import take_answers
+from pinembed.machine import user_name
 from pinembed.nouns.flag import APPEALED, CLEARED, CONFIRMED
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.reports.quality import AppealReport
@@ -25,13 +24,9 @@ def appeal(settings: AppealSettings, *, progress: Progress = SILENT) -> AppealRe
         DataError: the file cannot be read, or an answer is none.
     """
     table = EmbeddingTable.open(settings.table)
-    now = datetime.now(timezone.utc).replace(microsecond=0)
     with run_lock(table.address):
-        flags = FlagTable(table.address)
-        changed, unknown = read_answers(settings.file, flags.known(), by=settings.by or getpass.getuser(), now=now)
-        flags.record(changed)
-    if unknown:
-        progress.say(f"{unknown} answer(s) are about flags that table {table.address} does not have.")
+        flags, by = FlagTable(table.address), settings.by or user_name()
+        changed, unknown = take_answers(settings.file, flags, by=by, progress=progress)
     states = Counter(flag.state for flag in changed)
     return AppealReport(
         table=str(table.address),

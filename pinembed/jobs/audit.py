@@ -6,14 +6,17 @@ import time
 
 from pinembed.flags.answer_file import check_answer_file, write_answer_file
 from pinembed.flags.audit import Audit
+from pinembed.flags.checks import CAPTION_MISMATCH, LEARNED, OUTLIER
+from pinembed.flags.page import write_flag_page
 from pinembed.flags.stored import StoredRows, read_rows
+from pinembed.flags.vectors import vector_checks
 from pinembed.images.contact_sheet import SheetCell, draw_sheet
+from pinembed.machine import user_name
 from pinembed.nouns.flag import CONFIRMED, FLAGGED, Flag
 from pinembed.nouns.progress import SILENT, Progress, Stop
 from pinembed.outfolder import check_file
 from pinembed.reports.quality import AuditReport
-from pinembed.settings.quality import ALL_CHECKS, AuditSettings
-from pinembed.table.address import parse_address
+from pinembed.settings.quality import AuditSettings
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.lock import run_lock
 
@@ -26,22 +29,30 @@ def audit(settings: AuditSettings, *, progress: Progress = SILENT, stop: Stop | 
     Raises:
         TableError: no such table, or one that cannot be read or written.
         TableLockedError: another run holds it.
-        UsageError, OutputError, OutputExistsError: the sheet or the file for answers cannot be written.
+        UsageError: a check of vectors lacks its column.
+        EncoderError: captions are to be compared, and the table's encoder is gone.
+        UsageError, OutputError, OutputExistsError: the sheet, the page or the file for answers cannot be written.
+        DataError: the answers cannot be read, or one of them is none; nothing was changed.
         StoppedError: `stop` was asked for; what was measured is stored.
     """
     started_s = time.perf_counter()
     if settings.sheet is not None:
         check_file(settings.sheet, option="--sheet", makes_folder=True)
+    if settings.html is not None:
+        check_file(settings.html, option="--html", makes_folder=True)
     if settings.appeals is not None:
         check_answer_file(settings.appeals)
     table = EmbeddingTable.open(settings.table)
-    checks = settings.check or ALL_CHECKS
+    checks = settings.checks
+    named = {CAPTION_MISMATCH: settings.caption, OUTLIER: settings.category, LEARNED: settings.labels}
+    vectors = vector_checks(table, checks, named, takes_all=settings.check == ("all",))
     with run_lock(table.address):
         table.dataset.checkout_latest()
         rows = read_rows(table, settings.seller)
-        run = Audit(table.address, rows, checks, progress=progress, stop=stop or Stop())
+        run = Audit(table.address, rows, checks, vectors=vectors, progress=progress, stop=stop or Stop())
         if settings.flags_from is not None:
-            run.take_over(parse_address(settings.flags_from))
+            run.take_over(EmbeddingTable.open(settings.flags_from).address)
+        answered = 0 if settings.answers is None else run.take_answers(settings.answers, by=user_name())
         run.run(settings.confirm)
         flags = sorted(
             (flag for flag in run.flags.values() if flag.check in checks),
@@ -52,6 +63,8 @@ def audit(settings: AuditSettings, *, progress: Progress = SILENT, stop: Stop | 
             write_answer_file(settings.appeals, flags, rows)
     if settings.sheet is not None:
         draw_sheet(_cells(open_flags, rows), heading=f"{table.address}: {len(open_flags)} flags", path=settings.sheet)
+    if settings.html is not None:
+        write_flag_page(settings.html, open_flags, rows, heading=f"Audit of {table.address}")
     flagged_rows = sum(len(rows.of_content[sha256]) for sha256 in {flag.sha256 for flag in open_flags})
     return AuditReport(
         table=str(table.address),
@@ -60,11 +73,13 @@ def audit(settings: AuditSettings, *, progress: Progress = SILENT, stop: Stop | 
         measured=run.measured,
         unmeasured=run.unmeasured,
         compared=run.compared,
+        answered=answered,
         checks=run.counts(),
         flagged_rows=flagged_rows,
         share=flagged_rows / len(rows) if len(rows) else 0.0,
         max_share=settings.max_share,
         sheet=settings.sheet,
+        html=settings.html,
         appeals=settings.appeals,
         seconds=time.perf_counter() - started_s,
     )

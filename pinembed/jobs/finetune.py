@@ -15,7 +15,7 @@ from pinembed.encoder.save import licence_of
 from pinembed.flags.hidden import leave_out
 from pinembed.machine import choose_device
 from pinembed.nouns.progress import SILENT, Progress
-from pinembed.outfolder import check_output, check_space, staged_folder
+from pinembed.outfolder import check_output, check_space, remove_tree, staged_folder
 from pinembed.reports.finetune import FinetuneReport, RunSettings
 from pinembed.settings.training import FinetuneSettings
 from pinembed.training.card import write_card
@@ -38,7 +38,7 @@ from pinembed.training.evaluator import (
 )
 from pinembed.training.gate import CHAMPION, FusionStep, decide_run, open_gate, parse_fusion_options
 from pinembed.training.recipe import Recipe, make_recipe
-from pinembed.training.world import join_world
+from pinembed.training.world import join_world, refuse_several_processes
 from pinembed.training.write import (
     CURVES_NAME,
     GATE_NAME,
@@ -62,10 +62,30 @@ def finetune(settings: FinetuneSettings, *, progress: Progress = SILENT) -> Fine
 
     Raises:
         DataError: the data cannot be used.
-        UsageError: an unknown column, split or device.
+        UsageError: an unknown column, split or device, or flags to compare in several processes.
         EncoderError: the base or the champion cannot be loaded.
         OutputExistsError: `out` holds something.
     """
+    if not settings.compare_flags:
+        return _finetune(settings, None, progress)
+    refuse_several_processes("--compare-flags")
+    check_output(settings.out, overwrite=settings.overwrite)
+    beside = settings.out.with_name(f".{settings.out.name}.all-images")
+    on_all = dataclasses.replace(
+        settings, out=beside, flags_from=None, compare_flags=False, champion=None, fusion="off", overwrite=True
+    )
+    try:
+        progress.say("training on all images, to compare with")
+        kept = _finetune(on_all, None, progress).kept
+        progress.say(f"on all images: {kept}; training without what is confirmed to be flagged")
+        unflagged = load_encoder(str(beside), device=choose_device(settings.device))
+        return _finetune(settings, unflagged, progress)
+    finally:
+        remove_tree(beside)
+
+
+def _finetune(settings: FinetuneSettings, unflagged: Encoder | None, progress: Progress) -> FinetuneReport:
+    """One training; `unflagged` is that on all images, which the gate compares with."""
     started_s = time.monotonic()
     world = join_world()
     progress = progress if world.is_first else SILENT
@@ -137,7 +157,7 @@ def finetune(settings: FinetuneSettings, *, progress: Progress = SILENT) -> Fine
     interpolation = _blend(run, evaluator, recalibration, random_init=settings.random_init, progress=progress)
     opened = None
     if interpolation.alpha > 0:  # there is something other than the base to judge
-        opened = open_gate(encoder, texts, champion=in_use, seed=settings.seed, progress=progress)
+        opened = open_gate(encoder, texts, champion=in_use, unflagged=unflagged, seed=settings.seed, progress=progress)
     gate = None if opened is None else opened.judge(run.base_weights, interpolation.weights)
     decision = decide_run(
         gate,

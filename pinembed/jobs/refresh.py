@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pinembed.catalogue.frozen import frozen_files
 from pinembed.errors import GenerationError, HomeLockedError, PinembedError, TableError
-from pinembed.generation.build import own_bytes, prune, reopen, seal
+from pinembed.generation.build import own_bytes, prune, reopen, seal, size_of
 from pinembed.generation.home import Home, home_of
 from pinembed.generation.ledger import (
     Attempt,
@@ -36,7 +36,6 @@ from pinembed.nightly.preflight import (
     full_disk_as_sentence,
     note_home,
     refuse_lost_home,
-    size_of,
 )
 from pinembed.nouns.progress import SILENT, Progress, Stop
 from pinembed.nouns.run_record import DONE, FAILED, Counts
@@ -51,9 +50,11 @@ if TYPE_CHECKING:
     from pinembed.reports.encode import EncodeReport
     from pinembed.reports.evaluate import EvaluateReport
     from pinembed.reports.finetune import FinetuneReport
+    from pinembed.reports.quality import AuditReport
     from pinembed.reports.source import ExportReport, VerifyReport
     from pinembed.reports.trimmed import AlignReport, TrimReport
     from pinembed.settings.model import AlignSettings, TrimSettings
+    from pinembed.settings.quality import AuditSettings
     from pinembed.settings.source import ExportSettings, VerifySettings
     from pinembed.settings.training import EvaluateSettings, FinetuneSettings
 
@@ -180,6 +181,7 @@ class _Run:
             self._hook("kept", {"reason": attempt.reason})
             return report
         counts = night.fill_table()
+        night.audit()
         night.export()
         answers = night.make_model()
         night.evaluate()
@@ -363,6 +365,11 @@ class _Jobs:
 
         # a look at what is to be done says nothing that the run itself would not say again
         return encode(settings, progress=SILENT if settings.dry_run else self._progress, stop=self._stop)
+
+    def audit(self, settings: AuditSettings) -> AuditReport:
+        from pinembed.jobs.audit import audit
+
+        return audit(settings, progress=self._progress, stop=self._stop)
 
     def finetune(self, settings: FinetuneSettings) -> FinetuneReport:
         from pinembed.jobs.finetune import finetune

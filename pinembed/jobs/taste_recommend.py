@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pinembed.errors import OutputError
+from pinembed.flags.hidden import hidden_rows
 from pinembed.images.contact_sheet import SheetCell, draw_sheet
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import check_file, whole_file
@@ -39,21 +42,28 @@ def taste_recommend(settings: TasteRecommendSettings, *, progress: Progress = SI
     recommender = Recommender(EmbeddingTable.open(settings.table), parse_address(settings.users))
     recommender.open_arms(fresh=settings.fresh > 0)
     allowed_N = recommender.allowed(settings.where)
+    demoted = hidden_rows(recommender.table, settings.demoted).ids
+    last_N = None
+    if demoted:
+        last_N = np.zeros(len(allowed_N), bool)
+        last_N[recommender.items.rows(demoted)] = True
     arm = settings.arm or recommender.default_arm
     slots = Slots(k=settings.k, fresh=settings.fresh, explore=settings.explore, diversity=settings.diversity)
     if settings.out is not None:
         progress.start("lists", unit="user")
         lines = (
-            _line(user.name, recommender.recommend(user, slots, allowed_N, arm=arm))
+            _line(user.name, recommender.recommend(user, slots, allowed_N, arm=arm, last_N=last_N))
             for user in recommender.users.every()
         )
         started_s = time.perf_counter()
         count = _write(settings.out, lines, progress)
-        return _report(settings, recommender, count=count, seconds=time.perf_counter() - started_s)
+        return _report(
+            settings, recommender, demoted=len(demoted), count=count, seconds=time.perf_counter() - started_s
+        )
     stored = recommender.users.find(settings.user) if settings.user is not None else None
     user = stored if stored is not None and not settings.like else recommender.with_likes(stored, settings.like)
     started_s = time.perf_counter()
-    picks = recommender.recommend(user, slots, allowed_N, arm=arm)
+    picks = recommender.recommend(user, slots, allowed_N, arm=arm, last_N=last_N)
     seconds = time.perf_counter() - started_s
     progress.finish()
     labels = Labels.read(recommender.table, [name for pick in picks for name in (pick.id, pick.because, pick.via)])
@@ -64,7 +74,14 @@ def taste_recommend(settings: TasteRecommendSettings, *, progress: Progress = SI
             for found in results
         ]
         draw_sheet(cells, heading=f"for {settings.user or 'somebody new'}", path=settings.sheet)
-    return _report(settings, recommender, known_user=stored is not None, results=results, seconds=seconds)
+    return _report(
+        settings,
+        recommender,
+        demoted=len(demoted),
+        known_user=stored is not None,
+        results=results,
+        seconds=seconds,
+    )
 
 
 def _result(rank: int, pick: Pick, labels: Labels) -> Recommendation:
@@ -107,6 +124,7 @@ def _report(
     settings: TasteRecommendSettings,
     recommender: Recommender,
     *,
+    demoted: int,
     known_user: bool = False,
     count: int = 1,
     results: tuple[Recommendation, ...] = (),
@@ -117,6 +135,8 @@ def _report(
         user=settings.user,
         known_user=known_user,
         lists=count,
+        demoted=demoted,
+        demoted_checks=settings.demoted,
         results=results,
         out=settings.out,
         sheet=settings.sheet,

@@ -24,6 +24,7 @@ from pinembed.outfolder import refuse_unknown_home
 from pinembed.settings.encoding import EncodeSettings
 from pinembed.settings.model import AlignSettings
 from pinembed.settings.option import Option, PythonOnly
+from pinembed.settings.quality import AuditSettings
 from pinembed.settings.source import ExportSettings
 from pinembed.settings.training import EvaluateSettings, FinetuneSettings
 from pinembed.stores.address import is_address
@@ -81,6 +82,9 @@ class Checks:
         float,
         Option("Least right answers of an adapted projector, as a share of those expected of one aligned anew.", min=0),
     ] = 0.98
+    flagged_rise: Annotated[
+        float, Option("Most that the share of flagged rows may rise over the last generation's.", min=0)
+    ] = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +108,7 @@ Options = Mapping[str, Any]
 COMMANDS: Mapping[str, tuple[type, frozenset[str]]] = {
     "encode": (EncodeSettings, frozenset({"images", "table", "encoder", "dry_run"})),
     "finetune": (FinetuneSettings, frozenset({"data", "base", "out", "champion", "overwrite"})),
+    "audit": (AuditSettings, frozenset({"table", "sheet", "html", "appeals", "flags_from"})),
     "export": (ExportSettings, frozenset({"table", "out", "generation", "format", "model", "overwrite"})),
     "align": (AlignSettings, frozenset({"data", "model", "source", "out", "old_source", "overwrite"})),
     "evaluate": (EvaluateSettings, frozenset({"encoder", "against", "generation", "plot", "storage_formats"})),
@@ -128,6 +133,10 @@ class RefreshConfig:
     hooks: Annotated[Hooks, Option("Commands that are told of the run.")] = field(default_factory=Hooks)
     encode: Annotated[Options, Option("Options of `pinembed encode`.")] = field(default_factory=dict)
     finetune: Annotated[Options, Option("Options of `pinembed finetune`.")] = field(default_factory=dict)
+    audit: Annotated[
+        Options | None,
+        Option("Options of `pinembed audit`; with this table each generation is audited before it is exported."),
+    ] = None
     export: Annotated[Options, Option("Options of `pinembed export`.")] = field(default_factory=dict)
     align: Annotated[Options, Option("Options of `pinembed align`.")] = field(default_factory=dict)
     evaluate: Annotated[

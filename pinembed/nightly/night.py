@@ -12,8 +12,9 @@ from pinembed.errors import CheckError, OutOfTimeError, TooManyFailuresError
 from pinembed.generation.build import clone_folder
 from pinembed.generation.home import Home
 from pinembed.generation.ledger import Attempt, Ledger
-from pinembed.generation.record import ENCODER, MODEL, SOURCE, TABLE, TABLE_NAME
+from pinembed.generation.record import ENCODER, MODEL, REPORT, SOURCE, TABLE, TABLE_NAME
 from pinembed.nightly.alpha import alpha_of_next, judge, now_utc
+from pinembed.nightly.audit_step import FLAGGED, FLAGS_PAGE, AuditStep, audit_digest, flagged_check
 from pinembed.nightly.calls import Jobs
 from pinembed.nightly.challenge import put_encoder, take, tune
 from pinembed.nightly.checks import metrics_of, run_checks
@@ -209,7 +210,7 @@ class Night:
                 images=self._config.images,
                 table=self._table,
                 encoder=str(self._folder / ENCODER),
-                **self._config.encode,
+                **{"measure": self._config.audit is not None, **self._config.encode},
             )
         )
         if report.exit_code:
@@ -225,12 +226,20 @@ class Night:
         speed = {"images_per_s": report.images_per_s} if report.counts.encoded else {}
         return {"counts": counts, "fingerprint": report.fingerprint, "failures": dict(report.failures), **speed}
 
+    def audit(self) -> None:
+        """Flag what is wrong with the pictures, where CONFIG asks for it, before anything is made of the table."""
+        if self._config.audit is None:
+            return
+        base = None if self.keeps_encoder else self._base
+        step = AuditStep(jobs=self._jobs, config=self._config, folder=self._folder, base=base)
+        inputs = [self._book.done["encode"].key, audit_digest(self._config)]
+        self._step("audit", "[audit] is given", inputs, step.run)
+
     def export(self) -> None:
         """Write the source with those files of the last one that are still the same, and check the others."""
         place = self._folder / SOURCE
         base_source = None if self._base is None else self._base / SOURCE
-        encoded = self._book.done["encode"]
-        rows = int(encoded.result["counts"]["rows"])
+        rows = int(self.result_of("encode")["counts"]["rows"])
 
         def work() -> dict[str, Any]:
             options = {"shard_mib": self._shard_mib(rows), **self._config.export}
@@ -246,7 +255,8 @@ class Night:
                 )
             return {"items": report.items, "size_bytes": report.size_bytes}
 
-        self._step("export", "from the table", [encoded.key, self._config.export], work, outputs=(place,))
+        made_from = [self._book.done[name].key for name in ("encode", "audit") if name in self._book.done]
+        self._step("export", "from the table", [*made_from, self._config.export], work, outputs=(place,))
 
     def _shard_mib(self, rows: int) -> int:
         from pinembed.table.embedding_table import EmbeddingTable
@@ -304,14 +314,18 @@ class Night:
         """
 
         def work() -> dict[str, Any]:
-            self.checks = run_checks(self._folder, self._config.checks, last=self.plan.base)
+            last = self.plan.base
+            self.checks = run_checks(self._folder, self._config.checks, last=last)
+            if self._config.audit is not None:
+                self.checks += (flagged_check(self.result_of("audit"), self._config, last=last),)
             failed = [found for found in self.checks if not found.passed]
             if failed:
                 told = ", ".join(f"{found.name} is {found.found:.4g}, wanted {found.wanted}" for found in failed)
+                where = f" at {self._folder / REPORT / FLAGS_PAGE}" if FLAGGED in told else ""
                 raise CheckError(
                     f"The new generation does not serve: {told}.",
-                    remedy="Look into it, or change [checks]; then run the same command again. The generation in use "
-                    "goes on serving.",
+                    remedy=f"Look into it{where}, or change [checks]; then run the same command again. The generation "
+                    "in use goes on serving.",
                 )
             of_model = {"answers": answers, "probe": self.result_of("model").get("probe")}
             return {**metrics_of(self.checks), **{name: value for name, value in of_model.items() if value is not None}}

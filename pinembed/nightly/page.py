@@ -20,6 +20,7 @@ from markupsafe import Markup
 from pinembed.errors import GenerationError
 from pinembed.generation.record import REPORT, TABLE, TABLE_NAME, Generation, read_record
 from pinembed.nightly.atlas import MAP_ITEMS, Atlas, make_atlas, read_atlas, write_atlas
+from pinembed.nightly.audit_step import FLAGS_FILE, FLAGS_PAGE
 from pinembed.nightly.charts import Chart
 from pinembed.nightly.history import History, HomeRun
 from pinembed.nightly.pictures import Pictures
@@ -32,6 +33,7 @@ from pinembed.table.address import parse_address
 from pinembed.table.side_tables import FailureTable
 
 SHOWN = "shown.json"
+KEPT = {STEPS, FLAGS_PAGE, FLAGS_FILE}
 CELL_PX, THUMB_PX = 112, 56
 SECOND = len("2026-01-31T23:59:59")
 SHOWN_CHANGES, SHOWN_NEW, SHOWN_RUNS, SHOWN_FAILURES = 6, 24, 14, 10
@@ -43,6 +45,8 @@ TITLES = {
     "mrr": "MRR",
     "answers": "right answers",
     "golden": "golden searches that work",
+    "flagged": "share of flagged rows",
+    "flags": "flagged pictures",
     "search_p95_ms": "search, p95, ms",
     "lookup_p95_ms": "lookup of 64, p95, ms",
     "images_per_s": "encoded images/s",
@@ -187,10 +191,10 @@ def write_report(report: Path, *, generation: Generation, folder: Path, last: Pa
 
 
 def _clear(report: Path) -> None:
-    """Take out what a run left that was killed here; the records of the steps stay."""
+    """Take out what a run left that was killed here; what the steps put there stays."""
     report.mkdir(parents=True, exist_ok=True)
     for path in report.iterdir():
-        if path.name != STEPS:
+        if path.name not in KEPT:
             remove_tree(path) if path.is_dir() else path.unlink()
 
 
@@ -248,10 +252,12 @@ def shown(row: MetricRow, value: float | None = None) -> str:
     value = row.value if value is None else value
     if row.name == "size_bytes":
         return f"{value / 1e6:,.1f}"
-    if row.name in CHANGES or row.name == "failures":
+    if row.name in CHANGES or row.name in {"failures", "flags"}:
         return f"{value:,.0f}"
     if row.name == "cost":
         return f"{value:.4f}"
+    if row.name == "flagged":
+        return f"{value:.2%}"
     return f"{value:.1f}" if row.name in {"seconds", "images_per_s"} or row.name.endswith("_ms") else f"{value:.3f}"
 
 
@@ -308,7 +314,10 @@ def _figures(rows: Sequence[MetricRow], now: Sequence[MetricRow]) -> tuple[Figur
 
 def _charts(rows: Sequence[MetricRow], now: Sequence[MetricRow]) -> tuple[Chart, ...]:
     """Trends of what people look at first: mAP by direction, answers, latency, rows, size."""
-    names = ("map", "answers", "golden", "search_p95_ms", "lookup_p95_ms", "images_per_s", "rows", "size_bytes", "cost")
+    names = (
+        *("map", "answers", "golden", "flagged", "search_p95_ms", "lookup_p95_ms", "images_per_s", "rows"),
+        *("size_bytes", "cost"),
+    )
     wanted = {row.series for row in rows if row.name in names and not row.slice}
     found = []
     for series in sorted(wanted, key=lambda series: (names.index(series[0]), *series[1:])):

@@ -5,15 +5,12 @@ A pack is a JSON object, from side in pixels and sha256 of the content to a data
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from pinembed.errors import ImageError
 from pinembed.generation.build import link_or_copy
-from pinembed.images.decode import read_image
+from pinembed.images.thumbnail import thumbnail
 from pinembed.nightly.sample import SampleRow
 
 FOLDER = "pictures"
@@ -69,15 +66,3 @@ def _read(path: Path) -> dict[str, str]:
         return {str(key): str(data) for key, data in stored.items()}
     except (OSError, ValueError, AttributeError):
         return {}
-
-
-def thumbnail(path: Path, side_px: int) -> str:
-    """A picture as a data address, at most so large; empty where it cannot be read."""
-    try:
-        image = read_image(path, at_least_px=2 * side_px)
-    except ImageError:
-        return ""
-    image.thumbnail((side_px, side_px))
-    written = io.BytesIO()
-    image.convert("RGB").save(written, "WEBP", quality=70)
-    return "data:image/webp;base64," + base64.b64encode(written.getvalue()).decode()

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from pinembed.generation.ledger import Ledger
 from pinembed.generation.record import Generation
+from pinembed.nightly.audit_step import audit_digest
 from pinembed.nightly.config import RefreshConfig, digest_of
 from pinembed.nouns.run_record import Counts
 from pinembed.reports.refresh import StepReport
@@ -30,6 +31,8 @@ class DiskNeed:
 def option_digests(config: RefreshConfig) -> dict[str, str]:
     """Digests of what decides each part beside images and encoder; a generation remembers them."""
     found = {step: config.digest(step) for step in ("encode", "export")}
+    if config.audit is not None:
+        found["audit"] = audit_digest(config)
     if config.model is not None:
         found["model"] = digest_of(config.model, config.align)
     return found
@@ -78,6 +81,7 @@ class NightPlan:
             ("encoder", "the winner of the gate" if self.train else "the one in use" if base else config.encoder, 0),
             ("table", begun if not self.train else f"{begun}, or a new one where a challenger wins", 0),
             ("encode", self.table or "nothing new", need.table),
+            ("audit", "" if config.audit is None else "[audit] is given", 0),
             ("export", "from the table", need.source),
             ("model", "" if config.model is None else "for the encoder of this generation", need.model),
             ("evaluate", "" if config.evaluate is None else "[evaluate] is given", 0),

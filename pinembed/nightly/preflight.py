@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pinembed.errors import GenerationError, OutputError
+from pinembed.generation.build import size_of
 from pinembed.generation.home import Home, home_of
 from pinembed.generation.record import ENCODER, MODEL, SOURCE
 from pinembed.machine import disk_of
@@ -117,13 +118,6 @@ def full_disk_as_sentence(home: Path) -> Iterator[None]:
             f"{home} could not be written: {error.strerror}. The generation in use goes on serving.",
             remedy="Free disk space and run the same command again; it goes on where it was.",
         ) from error
-
-
-def size_of(path: Path) -> int:
-    """Bytes of a file or of all files below a folder; 0 where there is nothing."""
-    if path.is_file():
-        return path.stat().st_size
-    return sum(found.stat().st_size for found in path.rglob("*") if found.is_file()) if path.is_dir() else 0
 
 
 def _dim_of(base: Path | None) -> int:

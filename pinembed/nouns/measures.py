@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MEASURES_VERSION = 1
+MEASURES_VERSION = 2
 LUMA_PX = 32
 CHROMA_PX = 8
 
@@ -42,8 +42,10 @@ class ImageMeasures:
         picture: measured on the pixels.
         jpeg_quality: 1 to 100, as libjpeg would name its quantisation table; 0 for other formats.
         made_by_ai: what in the file says that it is made by AI, a sentence; empty where nothing does.
+        has_unread: the file holds more metadata than is looked at.
     """
 
     picture: PictureMeasures
     jpeg_quality: int
     made_by_ai: str
+    has_unread: bool

@@ -1,7 +1,7 @@
 """The blocks of metadata around a picture in a file: EXIF, XMP, C2PA and PNG's texts, without decoding anything.
 
 Nothing here trusts a length: what a file may cost is bounded, whatever it claims. Text that is packed is unpacked up to
-MOST_TEXT_BYTES; of a large block only the beginning is looked at.
+MOST_TEXT_BYTES; of a large block only the beginning is looked at. Where something was left out, a block says so.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 EXIF, XMP, C2PA, TEXT, TABLES = "EXIF", "XMP", "C2PA", "text", "tables"
-MOST_BLOCKS = 2048
+UNREAD = "unread"  # stands where there is more than is looked at
+MOST_BLOCKS = 1 << 16
 MOST_TEXT_BYTES = 1 << 20
 MOST_BLOCK_BYTES = 4 << 20
 MOST_FILE_BYTES = 16 << 20  # of blocks together
@@ -36,7 +37,7 @@ class Block:
     """One piece of metadata.
 
     Attributes:
-        kind: EXIF, XMP, C2PA, TEXT or TABLES (a JPEG's quantisation).
+        kind: EXIF, XMP, C2PA, TEXT, TABLES (a JPEG's quantisation), or UNREAD, which has no content.
         keyword: of a PNG's text.
         content: its bytes, unpacked, cut after MOST_BLOCK_BYTES.
     """
@@ -44,6 +45,9 @@ class Block:
     kind: str
     content: bytes
     keyword: str = ""
+
+
+MORE = Block(kind=UNREAD, content=b"")
 
 
 def metadata_blocks(content: bytes) -> Iterator[Block]:
@@ -61,6 +65,7 @@ def metadata_blocks(content: bytes) -> Iterator[Block]:
         yield block
         left_bytes -= len(block.content)
         if left_bytes <= 0:
+            yield MORE
             return
 
 
@@ -77,6 +82,8 @@ def _jpeg_blocks(content: bytes) -> Iterator[Block]:
             yield Block(kind=kind, content=segment)
     if packets:
         yield Block(kind=C2PA, content=bytes(packets[:MOST_BLOCK_BYTES]))
+    if len(packets) > MOST_BLOCK_BYTES:
+        yield MORE
 
 
 def _segments(content: bytes) -> Iterator[tuple[str, bytes]]:
@@ -101,10 +108,14 @@ def _segments(content: bytes) -> Iterator[tuple[str, bytes]]:
         elif marker == APP1 and segment.startswith((XMP_START, MORE_XMP)):
             yield XMP, segment
         at += 2 + max(length, 2)
+    yield UNREAD, b""
 
 
-def _chunks(content: bytes, at: int, header: str, trailer_bytes: int) -> Iterator[tuple[bytes, bytes]]:
-    """Name and content of chunks that carry their length; a PNG's picture is passed over without a copy."""
+def _chunks(content: bytes, at: int, header: str, trailer_bytes: int) -> Iterator[tuple[bytes | None, bytes]]:
+    """Name and content of chunks that carry their length; a PNG's picture is passed over without a copy.
+
+    The name None says that there are more.
+    """
     for _ in range(MOST_BLOCKS):
         if at + 8 > len(content):
             return
@@ -112,14 +123,19 @@ def _chunks(content: bytes, at: int, header: str, trailer_bytes: int) -> Iterato
         name, length = (second, first) if isinstance(first, int) else (first, second)
         is_wanted = name in PNG_KINDS or name in RIFF_KINDS
         yield name, content[at + 8 : at + 8 + min(length, MOST_BLOCK_BYTES)] if is_wanted else b""
+        if is_wanted and min(length, len(content) - at - 8) > MOST_BLOCK_BYTES:
+            yield None, b""
         at += 8 + length + (trailer_bytes or length % 2)
+    yield None, b""
 
 
 def _png_blocks(content: bytes) -> Iterator[Block]:
     for name, chunk in _chunks(content, len(PNG_START), ">I4s", 4):
-        kind = PNG_KINDS.get(name)
-        if kind is None:
+        if name is None:
+            yield MORE
+        if name not in PNG_KINDS:
             continue
+        kind = PNG_KINDS[name]
         keyword, _, rest = chunk.partition(b"\0") if kind == TEXT else (b"", b"", chunk)
         if name == b"zTXt":
             rest = _unpacked(rest[1:])
@@ -129,11 +145,15 @@ def _png_blocks(content: bytes) -> Iterator[Block]:
         name_of_text = keyword.decode("latin-1")
         kind = XMP if name_of_text == XMP_KEYWORD else kind
         yield Block(kind=kind, content=rest, keyword=name_of_text)
+        if len(rest) == MOST_TEXT_BYTES:  # where unpacking ended
+            yield MORE
 
 
 def _webp_blocks(content: bytes) -> Iterator[Block]:
     for name, chunk in _chunks(content, 12, "<4sI", 0):
-        if name in RIFF_KINDS:
+        if name is None:
+            yield MORE
+        elif name in RIFF_KINDS:
             yield Block(kind=RIFF_KINDS[name], content=chunk.removeprefix(EXIF_START))
 
 

@@ -7,7 +7,7 @@ import struct
 import numpy as np
 
 from pinembed.nouns.measures import ImageMeasures, PictureMeasures
-from pinembed.quality.blocks import TABLES, Block, metadata_blocks
+from pinembed.quality.blocks import TABLES, UNREAD, Block, metadata_blocks
 from pinembed.quality.provenance import made_by_ai
 from pinembed.quality.signature import signature_of
 
@@ -20,7 +20,12 @@ def measure_image(content: bytes, picture: PictureMeasures) -> ImageMeasures:
     """What the file shows of its own quality."""
     blocks = list(metadata_blocks(content))
     says = made_by_ai(blocks, signature=lambda: signature_of(content))
-    return ImageMeasures(picture=picture, jpeg_quality=_jpeg_quality(blocks), made_by_ai=says)
+    return ImageMeasures(
+        picture=picture,
+        jpeg_quality=_jpeg_quality(blocks),
+        made_by_ai=says,
+        has_unread=any(block.kind == UNREAD for block in blocks),
+    )
 
 
 def _jpeg_quality(blocks: list[Block]) -> int:

@@ -31,7 +31,8 @@ _SOURCE_TYPE = re.compile(  # no word's end after it: in a manifest's CBOR any l
     rb"(?:digitalsourcetype/|DigitalSourceType[^A-Za-z]{1,16})"
     rb"(trainedAlgorithmicMedia|compositeWithTrainedAlgorithmicMedia)"
 )
-_A1111 = re.compile(r"\bSteps: \d+, .{0,400}?\b(?:Sampler|CFG scale|Seed): ", re.DOTALL)
+_A1111_PARTS = re.compile(r"\b(?:(Steps: \d{1,6}, )|(?:Sampler|CFG scale|Seed): )")
+_A1111_CHARS = 400  # between the two, at most
 _COMFY = re.compile(r'"class_type"\s{0,8}:|"last_node_id"\s{0,8}:')
 _INVOKE_KEYWORDS = {"invokeai_metadata", "invokeai_graph", "invokeai_workflow", "sd-metadata", "Dream"}
 _FOOOCUS = re.compile(r'"?Fooocus(?: v|\b)', re.IGNORECASE)
@@ -55,7 +56,7 @@ def _marks(block: Block, signature: Callable[[], str]) -> Iterator[str]:
         yield from _of_text(block.keyword, block.content.decode("utf-8", "replace"))
     elif block.kind == EXIF:
         for text in _texts_in_exif(block.content):
-            if _A1111.search(text):
+            if _parameters_at(text) is not None:
                 yield f"EXIF holds a generator's parameters: {_shortly(text)}."
             elif _COMFY.search(text):
                 yield "EXIF holds a workflow of ComfyUI."
@@ -75,7 +76,7 @@ def _source_types(block: Block, signature: Callable[[], str]) -> Iterator[str]:
 def _of_text(keyword: str, text: str) -> Iterator[str]:
     if keyword == "fooocus_scheme" or (keyword in {"parameters", "Comment"} and _FOOOCUS.search(text)):
         yield "The PNG's text is Fooocus's."
-    elif _A1111.search(text):
+    elif _parameters_at(text) is not None:
         yield f"The PNG's text {keyword} holds a generator's parameters: {_shortly(text)}."
     elif keyword in {"prompt", "workflow"} and _COMFY.search(text):
         yield "The PNG's text holds a workflow of ComfyUI."
@@ -99,8 +100,19 @@ def _texts_in_exif(exif: bytes) -> Iterator[str]:
         yield comment.decode("utf-16-le", "replace")
 
 
+def _parameters_at(text: str) -> int | None:
+    """Where AUTOMATIC1111's parameters begin: steps, and soon after them another of their names; in one pass."""
+    steps: re.Match[str] | None = None
+    for part in _A1111_PARTS.finditer(text):
+        if part[1]:
+            steps = part
+        elif steps is not None and part.start() - steps.end() <= _A1111_CHARS:
+            return steps.start()
+    return None
+
+
 def _shortly(text: str) -> str:
-    found = _A1111.search(text)
-    assert found is not None  # it was found before
-    words = " ".join(text[found.start() : found.start() + 2 * _SHOWN].split())
+    at = _parameters_at(text)
+    assert at is not None  # they were found before
+    words = " ".join(text[at : at + 2 * _SHOWN].split())
     return words[:_SHOWN] + ("…" if len(words) > _SHOWN else "")

@@ -163,6 +163,8 @@ class GateReport:
         difference: tuned minus base on the same queries, with paired intervals.
         verdict: whether the tuned encoder takes the base's place.
         champion: the tuned encoder beside the one in use; None where none was named.
+        unflagged: beside what the same training gave on all images, those with confirmed flags too; None where that was
+            not asked for.
     """
 
     split: str
@@ -172,6 +174,7 @@ class GateReport:
     difference: Scores
     verdict: Verdict
     champion: Comparison | None
+    unflagged: Comparison | None
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:

@@ -43,11 +43,13 @@ class AuditReport:
         measured: contents that this audit had to read and measure.
         unmeasured: contents without measures, because their pictures are gone, broken or changed.
         compared: contents that were compared with all others for the first time.
+        answered: flags whose state the file of answers changed.
         checks: those that were done.
         flagged_rows: rows whose content has a flag, confirmed or without an answer.
         share: of these among all rows.
         max_share: above which the exit code is 3.
         sheet: None where none was asked for.
+        html: None where none was asked for.
         appeals: None where none were asked for.
     """
 
@@ -57,11 +59,13 @@ class AuditReport:
     measured: int
     unmeasured: int
     compared: int
+    answered: int
     checks: tuple[CheckCounts, ...]
     flagged_rows: int
     share: float
     max_share: float
     sheet: Path | None
+    html: Path | None
     appeals: Path | None
     seconds: float
 

@@ -94,6 +94,7 @@ class TasteRecommendReport:
         user: None where all got one, or a new one did.
         known_user: an event names the user.
         lists: lists that were written; 1 for one user.
+        demoted: items of the table that come last, for open flags of `demoted_checks`.
         results: of the one user.
         seconds: of all lists, without opening the store.
     """
@@ -102,6 +103,8 @@ class TasteRecommendReport:
     user: str | None
     known_user: bool
     lists: int
+    demoted: int
+    demoted_checks: tuple[str, ...]
     results: tuple[Recommendation, ...]
     out: Path | None
     sheet: Path | None

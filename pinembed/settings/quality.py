@@ -10,9 +10,13 @@ from pinembed.errors import UsageError
 from pinembed.settings.option import PUT, Argument, Option, TableOption, described
 
 ALL_CHECKS = (
-    *("made_by_ai", "placeholder", "blurry", "dark", "light", "low_information", "tiny", "odd_shape", "compressed"),
-    *("cut", "duplicate", "near_duplicate", "flood"),
+    *("made_by_ai", "unread_metadata", "placeholder", "blurry", "dark", "light", "low_information", "tiny"),
+    *("odd_shape", "compressed", "cut", "duplicate", "near_duplicate", "flood"),
+    *("caption_mismatch", "outlier", "learned"),
 )
+BY_VECTORS = ("caption_mismatch", "outlier", "learned")
+"""Checks of stored vectors, each with a column; done where they are asked for."""
+USUAL_CHECKS = tuple(name for name in ALL_CHECKS if name not in BY_VECTORS)
 
 
 def check_names(given: tuple[str, ...], option: str) -> None:
@@ -41,11 +45,27 @@ class AuditSettings:
     table: TableOption
     check: Annotated[
         tuple[str, ...],
-        Option(f"Checks to do, separated by commas; default: all of {', '.join(ALL_CHECKS)}.", comma_separated=True),
+        Option(
+            f"Checks to do, separated by commas, or all that can be done; default: {', '.join(USUAL_CHECKS)}. Not by "
+            f"default, for they look at stored vectors: {', '.join(BY_VECTORS)}.",
+            comma_separated=True,
+        ),
     ] = ()
     seller: Annotated[
         str | None,
         Option("Column that tells whose an item is, for floods; default: seller, shop or another of a usual name."),
+    ] = None
+    caption: Annotated[
+        str | None,
+        Option("Column of captions, for caption_mismatch; default: title, name or another of a usual name."),
+    ] = None
+    category: Annotated[
+        str | None,
+        Option("Column of categories, for outlier; default: category, label or another of a usual name."),
+    ] = None
+    labels: Annotated[
+        str | None,
+        Option("Column with true for items that are not wanted, false for others and nothing for most, for learned."),
     ] = None
     confirm: Annotated[
         tuple[str, ...],
@@ -55,22 +75,33 @@ class AuditSettings:
         float, Option("Share of flagged rows, 0 to 1, above which the command ends with exit code 3.")
     ] = 1.0
     sheet: Annotated[Path | None, Option("Draw what is flagged with its evidence, a PNG.", at_address=PUT)] = None
+    html: Annotated[
+        Path | None,
+        Option("Show what is flagged with its evidence as one page that needs no other file.", at_address=PUT),
+    ] = None
     appeals: Annotated[
         Path | None, Option("Write the flags as a CSV with places for answers, for `appeal`.", at_address=PUT)
     ] = None
+    answers: Annotated[Path | None, Option("CSV whose answers are taken in first, as by `appeal`.")] = None
     flags_from: Annotated[
         str | None,
         Option("Table whose flags and measures are taken over first, as where a new encoder has a table of its own."),
     ] = None
 
     def __post_init__(self) -> None:
-        check_names(self.check, "--check")
+        if self.check != ("all",):
+            check_names(self.check, "--check")
         check_names(self.confirm, "--confirm")
         if not 0 <= self.max_share <= 1:
             raise UsageError(
                 f"--max-share {self.max_share} is no share; wanted a number from 0 to 1.",
                 remedy="0.05 ends with exit code 3 when more than 5 % of the rows are flagged.",
             )
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """Those to do."""
+        return ALL_CHECKS if self.check == ("all",) else self.check or USUAL_CHECKS
 
 
 @described

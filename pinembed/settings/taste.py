@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pinembed.errors import UsageError
 from pinembed.settings.option import PUT, Argument, Option, SeedOption, TableOption, described
+from pinembed.settings.quality import check_names
 
 UsersOption = Annotated[
     str, Option("Taste store, DATABASE/NAME: the table of users and, beside it, those of events and edges.")
@@ -64,6 +65,8 @@ class TasteUpdateSettings:
 UserOption = Annotated[str | None, Option("Name of the user, as the events give it.")]
 KindsOption = Annotated[Path | None, Option("JSON of kinds and weights, as for `taste update`.")]
 FRESH, EXPLORE = 0.2, 0.1
+DEMOTED = ("placeholder", "cut")
+"""Pictures that nobody wants to be shown; copies and machine-made pictures may be what a shop sells."""
 BLEND, GRAPH, CONTENT, INTERESTS, POPULAR = ARMS = ("blend", "graph", "content", "interests", "popular")
 """Ways to make a list: all slots together, or one way of scoring alone."""
 
@@ -124,6 +127,15 @@ class TasteRecommendSettings:
         float, Option("0 to 1: how much likeness to items before it costs an item (maximal marginal relevance).")
     ] = 0.0
     where: Annotated[str | None, Option('SQL condition, such as "price < 20".')] = None
+    demote: Annotated[
+        tuple[str, ...],
+        Option(
+            "Checks of `audit`, separated by commas: items with an open flag of one of them come last, where others "
+            "leave a place; none for no check.",
+            comma_separated=True,
+            shown_default=", ".join(DEMOTED),
+        ),
+    ] = ()
     sheet: Annotated[Path | None, Option("Draw the list as a contact sheet with reasons, a PNG.", at_address=PUT)] = (
         None
     )
@@ -131,6 +143,7 @@ class TasteRecommendSettings:
     def __post_init__(self) -> None:
         _check_shares(fresh=self.fresh, explore=self.explore)
         _check_shares(diversity=self.diversity)
+        check_names(self.demoted, "--demote")
         if self.arm is not None and self.arm not in ARMS:
             raise UsageError(
                 f"--arm {self.arm} is unknown; wanted one of {', '.join(ARMS)}.", remedy="Give one of them."
@@ -142,6 +155,11 @@ class TasteRecommendSettings:
             )
         if self.everyone != (self.out is not None):
             raise UsageError("--all and --out go together.", remedy="Give both: --all --out lists.jsonl")
+
+    @property
+    def demoted(self) -> tuple[str, ...]:
+        """Checks whose flagged items come last."""
+        return () if self.demote == ("none",) else self.demote or DEMOTED
 
 
 @described

@@ -34,7 +34,11 @@ Precision = Literal["auto", "fp32", "bf16"]
 @described
 @dataclass(frozen=True, kw_only=True)
 class FinetuneSettings:
-    """A base encoder, the catalogue that it learns from, and how; None leaves a number to their sizes."""
+    """A base encoder, the catalogue that it learns from, and how; None leaves a number to their sizes.
+
+    Raises:
+        UsageError: flags to compare, and none are named.
+    """
 
     data: DataArgument
     base: Annotated[
@@ -70,6 +74,12 @@ class FinetuneSettings:
             "of others that it sees."
         ),
     ] = None
+    compare_flags: Annotated[
+        bool,
+        Option(
+            "With --flags-from: train on all images first, and tell how both differ at the gate; takes as long again."
+        ),
+    ] = False
     epochs: Annotated[
         int | None,
         Option("Passes over the training split; by default as its size wants.", min=1, panel=TRAINING),
@@ -118,6 +128,13 @@ class FinetuneSettings:
     ] = "auto"
     overwrite: OverwriteOption = False
     device: DeviceOption = "auto"
+
+    def __post_init__(self) -> None:
+        if self.compare_flags and self.flags_from is None:
+            raise UsageError(
+                "--compare-flags compares a training with flags and one without.",
+                remedy="Name the table whose flags count with --flags-from, or leave it out.",
+            )
 
 
 @described

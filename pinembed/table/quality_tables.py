@@ -27,6 +27,7 @@ MEASURES_SCHEMA = pa.schema(
         pa.field("cut", pa.float32()),
         pa.field("jpeg_quality", pa.int32()),
         pa.field("made_by_ai", pa.string()),
+        pa.field("has_unread", pa.bool_()),
     ]
 )
 

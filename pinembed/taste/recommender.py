@@ -165,7 +165,15 @@ class Recommender:
         known = self.items.some(touched.item for touched in history.liked)
         return User(history=history, interests=find_interests(history, known, width=self.items.width))
 
-    def recommend(self, user: User, slots: Slots, allowed_N: NDArray[np.bool_], *, arm: str = BLEND) -> list[Pick]:
+    def recommend(
+        self,
+        user: User,
+        slots: Slots,
+        allowed_N: NDArray[np.bool_],
+        *,
+        arm: str = BLEND,
+        last_N: NDArray[np.bool_] | None = None,
+    ) -> list[Pick]:
         """A list for a user, without what they saw, chose or hid.
 
         Args:
@@ -173,9 +181,13 @@ class Recommender:
             slots: the list's make.
             allowed_N: items that may stand in it.
             arm: one of `blend.ARMS`; all but the blend fill the whole list by themselves.
+            last_N: items that take the places which the others leave, behind them; None for none.
         """
         voices = voices_of(user.history)
-        placed = self.place(user, slots, allowed_N, arm=arm)
+        placed = self.place(user, slots, allowed_N if last_N is None else allowed_N & ~last_N, arm=arm)
+        if last_N is not None and len(placed) < slots.k:
+            rest = dataclasses.replace(slots, k=slots.k - len(placed))
+            placed += self.place(user, rest, allowed_N & last_N, arm=arm)
         return [self._pick(row, slot, score, user, voices) for row, slot, score in placed]
 
     def place(

@@ -175,6 +175,11 @@ def _gate(gate: GateReport) -> list[str]:
         lines += ["", f"Compared with the champion `{comparison.against.encoder}`:", ""]
         figures = (comparison.against.scores, gate.tuned, comparison.difference)
         lines += _changes(DIRECTIONS, "champion", "tuned", figures)
+    if gate.unflagged is not None:
+        comparison = gate.unflagged
+        lines += ["", "Compared with the same training on all images, those with confirmed flags too:", ""]
+        figures = (comparison.against.scores, gate.tuned, comparison.difference)
+        lines += _changes(DIRECTIONS, "on all", "tuned", figures)
     return lines + _slices(gate.verdict)
 
 

@@ -98,10 +98,12 @@ class Gate:
     Attributes:
         encoder: the base's; takes the weights that are judged.
         champion: the encoder in use; None where the base is the only rival.
+        unflagged: an encoder that was trained on all images, flagged ones too; it is compared and decides nothing.
     """
 
     encoder: Encoder
     champion: Encoder | None
+    unflagged: Encoder | None
     test: SplitDataset
     parts: tuple[SplitPart, ...]
     splits: DatasetSplits
@@ -120,20 +122,23 @@ class Gate:
             tuned=self._scores(tuned_scores),
             difference=self._scores(tuned_scores, base_scores),
             verdict=decide(tuned_scores, base_scores, self.parts, seed=self.seed),
-            champion=None if self.champion is None else self._beside_champion(self.champion, tuned_scores),
+            champion=self._beside(self.champion, tuned_scores, "the champion"),
+            unflagged=self._beside(self.unflagged, tuned_scores, "the encoder trained on all images"),
         )
 
-    def _beside_champion(self, champion: Encoder, tuned: SplitScores) -> Comparison:
-        """The champion on the same images, under its own preprocessing."""
+    def _beside(self, other: Encoder | None, tuned: SplitScores, name: str) -> Comparison | None:
+        """Another encoder on the same images, under its own preprocessing."""
+        if other is None:
+            return None
         test = self.test
-        if champion.preprocessing != self.encoder.preprocessing:
+        if other.preprocessing != self.encoder.preprocessing:
             test = load_split(
-                self.test.labelled.items, self.splits, champion.preprocessing, split=TEST, progress=self.progress
+                self.test.labelled.items, self.splits, other.preprocessing, split=TEST, progress=self.progress
             )
-        scores, _ = Evaluator(champion, test, self.progress).measure("gate: the champion")
+        scores, _ = Evaluator(other, test, self.progress).measure(f"gate: {name}")
         return Comparison(
             against=Evaluation(
-                encoder=champion.files.reference, fingerprint=champion.spec.fingerprint, scores=self._scores(scores)
+                encoder=other.files.reference, fingerprint=other.spec.fingerprint, scores=self._scores(scores)
             ),
             difference=self._scores(tuned, scores),
             verdict=decide(tuned, scores, self.parts, seed=self.seed),
@@ -155,6 +160,7 @@ def open_gate(
     splits: DatasetSplits,
     *,
     champion: Encoder | None,
+    unflagged: Encoder | None = None,
     seed: int,
     progress: Progress,
 ) -> Gate | None:
@@ -170,6 +176,7 @@ def open_gate(
     return Gate(
         encoder=encoder,
         champion=champion,
+        unflagged=unflagged,
         test=test,
         parts=split_parts(slices, labelled.text_of_N, len(labelled.texts)),
         splits=splits,

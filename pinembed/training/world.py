@@ -17,6 +17,8 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, distributed, nn
 
+from pinembed.errors import UsageError
+
 WAIT = timedelta(hours=2)
 """The others wait while the first process measures and writes."""
 Found = TypeVar("Found")
@@ -111,6 +113,19 @@ class World:
         if self.joined:
             distributed.destroy_process_group()
         return found
+
+
+def refuse_several_processes(option: str) -> None:
+    """Let only a run of one process pass.
+
+    Raises:
+        UsageError: `torchrun` or `accelerate launch` began several.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(
+            f"{option} trains twice, which several processes cannot do together.",
+            remedy="Train in one process, or train without the flags first and give that encoder as --champion.",
+        )
 
 
 def join_world() -> World:

@@ -131,6 +131,7 @@ def write_run(
             "val_images": report.val_images,
             "texts": report.texts,
             "broken": list(report.broken),
+            "left_out": dict(report.left_out),
         },
         "pixels": dataclasses.asdict(report.pixels),
         "data": dataclasses.asdict(report.data),
@@ -178,17 +179,18 @@ def _plain(gate: GateReport) -> dict[str, Any]:
         },
         "verdict": dataclasses.asdict(gate.verdict),
         "champion": None if gate.champion is None else _beside(gate.champion),
+        "unflagged": None if gate.unflagged is None else _beside(gate.unflagged),
     }
 
 
-def _beside(champion: Comparison) -> dict[str, Any]:
-    """The comparison with the champion as JSON."""
+def _beside(other: Comparison) -> dict[str, Any]:
+    """The comparison with another encoder as JSON."""
     return {
-        "encoder": champion.against.encoder,
-        "fingerprint": champion.against.fingerprint,
+        "encoder": other.against.encoder,
+        "fingerprint": other.against.fingerprint,
         **{
             name: {direction: (found := getattr(scores, direction)) and found.to_json() for direction in DIRECTIONS}
-            for name, scores in (("scores", champion.against.scores), ("difference", champion.difference))
+            for name, scores in (("scores", other.against.scores), ("difference", other.difference))
         },
-        "verdict": dataclasses.asdict(champion.verdict),
+        "verdict": dataclasses.asdict(other.verdict),
     }

@@ -71,7 +71,7 @@ def add_rows(table: EmbeddingTable, names: range, rng: np.random.Generator) -> N
             coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize((64, 64))
             picture = measure_picture(as_pixels(coarse), resize_by_pillow)
             found[one] = ImageMeasures(
-                picture=dataclasses.replace(picture, sharpness=0.2), jpeg_quality=85, made_by_ai=""
+                picture=dataclasses.replace(picture, sharpness=0.2), jpeg_quality=85, made_by_ai="", has_unread=False
             )
         measures.record(found)
         vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.ones(16 * len(part), np.float16)), 16)

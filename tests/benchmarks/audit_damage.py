@@ -98,8 +98,7 @@ import json, sys
 from cleanvision import Imagelab
 lab = Imagelab(data_path=sys.argv[1])
 lab.find_issues(n_jobs=1, verbose=False)
-scores = lab.issues[[name for name in lab.issues.columns if name.endswith("_score")]]
-scores = {path: dict(row) for path, row in scores.iterrows()}
+scores = {path: dict(row) for path, row in lab.issues.iterrows()}
 json.dump({"scores": scores}, open(sys.argv[2], "w"), default=float)
 """
 
@@ -155,14 +154,19 @@ def write(folder: Path, files: Sequence[Path], change: Change, quality: int, pre
     return written
 
 
-def cleanvision_auc(python: str, folder: Path, score: str) -> float:
-    """Of a folder that holds the damaged photos beside the whole ones, for its size check compares with the others."""
+def cleanvision_figures(python: str, folder: Path, score: str) -> tuple[float, float]:
+    """AUC and recall of a folder of damaged photos and whole ones, with which its size check compares.
+
+    Its scores fall with damage; its own thresholds decide what it flags.
+    """
     scores = cleanvision(python, folder)["scores"]
     parts = [
         np.array([-row[score] for path, row in scores.items() if Path(path).name.startswith(prefix)])
         for prefix in (WHOLE, DAMAGED)
     ]
-    return auc(*parts)
+    flag = f"is_{score.removesuffix('_score')}_issue"
+    flagged = [bool(row[flag]) for path, row in scores.items() if Path(path).name.startswith(DAMAGED)]
+    return auc(*parts), float(np.mean(flagged))
 
 
 def damage(files: Sequence[Path], work: Path, python: str | None) -> None:
@@ -171,7 +175,7 @@ def damage(files: Sequence[Path], work: Path, python: str | None) -> None:
     thresholds = {check.name: check for check in CHECKS}
     flagged = {name: int((clean[name] >= check.threshold).sum()) for name, check in thresholds.items()}
     say(f"of {len(files)} whole photos are flagged: {flagged}")
-    say(f"{'damage':32} {'check':16} {'AUC':>7} {'recall':>7}  CleanVision's AUC")
+    say(f"{'damage':32} {'check':16} {'AUC':>7} {'recall':>7}  CleanVision's AUC and recall")
     for number, (name, (check, change, quality, score)) in enumerate(DAMAGE.items()):
         folder = work / f"damage-{number}"
         found = thresholds[check].score(measured(write(folder, files, change, quality, DAMAGED)))
@@ -179,7 +183,8 @@ def damage(files: Sequence[Path], work: Path, python: str | None) -> None:
         line = f"{name:32} {check:16} {auc(clean[check], found):7.4f} {recall:7.3f}"
         if python and score:
             write(folder, files, gain(1), 85, WHOLE)
-            line += f"  {cleanvision_auc(python, folder, score):7.4f} ({score.removesuffix('_score')})"
+            theirs = cleanvision_figures(python, folder, score)
+            line += f"  {theirs[0]:7.4f} {theirs[1]:7.3f} ({score.removesuffix('_score')})"
         say(line)
 
 
