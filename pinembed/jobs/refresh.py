@@ -228,8 +228,7 @@ class _Run:
         report = self._report(
             plan, night, attempt=attempt, counts=counts, number=number, removed=tuple(removed), spared=tuple(spared)
         )
-        told = {"generation": number, "serves": report.serves, "why": generation.why}
-        self._hook("done", told)
+        self._hook("done", {"generation": number, "serves": report.serves, "why": generation.why})
         if kept and attempt is not None:
             self._hook("kept", {"reason": attempt.reason})
         return report
@@ -250,15 +249,8 @@ class _Run:
         if home is not None and base is not None:
             check_whole(home.folder_of(base.number), base)
         counts, known = self._counts(home, base)
-        return make_plan(
-            self._config,
-            ledger,
-            base,
-            counts,
-            known_failures=known,
-            forced=_forced(self._settings),
-            now=datetime.now(timezone.utc),
-        )
+        forced, now = _forced(self._settings), datetime.now(timezone.utc)
+        return make_plan(self._config, ledger, base, counts, known_failures=known, forced=forced, now=now)
 
     def _counts(self, home: Home | None, base: Generation | None) -> tuple[Counts, int]:
         """What encode would do, and how many of its failures are known."""

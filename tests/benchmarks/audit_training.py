@@ -7,6 +7,7 @@ Of DATA's training split a sample is taken as it is (clean), and once more with 
 their captions: half of them for placeholders, half for recoded copies of others (dirty). The dirty catalogue is encoded
 and audited, flags of placeholders and copies are confirmed unseen, and BASE is tuned on clean, on dirty, and on dirty
 without what is flagged (audited). All are judged by `evaluate` on the same untouched test split, with paired intervals.
+What a stopped run left in WORK is gone on from.
 """
 
 from __future__ import annotations
@@ -106,10 +107,14 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = str(wanted.threads)
     base = at_side(wanted.base, wanted.work / "base", wanted.image_px)
     rows = sampled(wanted.data, {"train": wanted.train, "val": wanted.val, "test": wanted.test})
-    clean, dirty = (write(wanted.work / name, wanted.data, rows) for name in ("clean", "dirty"))
-    table = str(wanted.work / "catalog" / "pins")
-    shutil.rmtree(wanted.work / "catalog", ignore_errors=True)
-    audited(dirty, table, base, spoil(dirty, [row for row in rows if row["split"] == "train"], wanted.spoilt))
+    clean, dirty, table = wanted.work / "clean", wanted.work / "dirty", str(wanted.work / "catalog" / "pins")
+    if not (wanted.work / "spoilt.txt").exists():
+        for folder in (clean, dirty):
+            write(folder, wanted.data, rows)
+        shutil.rmtree(wanted.work / "catalog", ignore_errors=True)
+        spoilt = spoil(dirty, [row for row in rows if row["split"] == "train"], wanted.spoilt)
+        (wanted.work / "spoilt.txt").write_text("\n".join(sorted(spoilt)))
+    audited(dirty, table, base, set((wanted.work / "spoilt.txt").read_text().split("\n")))
     for seed in map(int, wanted.seeds.split(",")):
         made = {}
         for name, data, flags in (("clean", clean, None), ("dirty", dirty, None), ("audited", dirty, table)):
@@ -125,8 +130,10 @@ def main() -> None:
                 flags_from=flags,
                 overwrite=True,
             )
-            report = finetune(settings)
             made[name] = str(settings.out)
+            if (settings.out / "run.json").exists():
+                continue
+            report = finetune(settings)
             say(f"seed {seed}, {name}: {report.train_images} images, kept {report.kept}, {report.seconds:.0f} s")
         compare(clean, made, base, wanted.group, wanted.text)
 
