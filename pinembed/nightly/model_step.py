@@ -70,7 +70,7 @@ class ModelStep:
                     **options,
                 )
             )
-        except (ModelError, DataError) as error:  # its projector has a map already, or too few items are in both
+        except (ModelError, DataError) as error:  # such as too few items in both
             self.progress.say(f"The projector is aligned anew: {error.message}")
             return None
         gain = max(1.0, report.probe / self.probe_before) if self.probe_before else 1.0

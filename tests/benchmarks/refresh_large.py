@@ -1,11 +1,15 @@
-"""A home of many items: a night without anything new, and one with 1 % new: `python refresh_large.py WORK [ITEMS]`.
+"""A home of many items: a night without anything new, and one with 1 % new.
+
+    python tests/benchmarks/refresh_large.py WORK [ITEMS] [described]
 
 The old items are files of one byte and drawn vectors, for a night opens only what is new; the new ones are pictures.
-Writes seconds and bytes of both nights, and those of encoding the new pictures alone.
+With `described` each has a title, a category, a brand and a price. Writes seconds and bytes of both nights, and those
+of encoding the new pictures alone.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import os
 import sys
@@ -54,9 +58,31 @@ def write_old_items(images: Path, count: int) -> None:
         (folder / f"{number:07}.jpg").write_bytes(b"x")
 
 
-def write_table(table: str, encoder: Path, images: Path) -> None:
+METADATA = pa.schema([(name, pa.string()) for name in ("title", "category", "brand")] + [("price", pa.float64())])
+
+
+def described(number: int) -> tuple[str, str, str, float]:
+    """A title, a category, a brand and a price, as a catalogue has them."""
+    drawn = hashlib.sha256(str(number).encode()).hexdigest()
+    title = f"{drawn[:6]} {drawn[6:14]} with {drawn[14:19]} and {drawn[19:26]}, {drawn[26:32]}"
+    return title, f"category {number % 40}", f"brand {number % 300}", number % 9973 / 100
+
+
+def add_metadata(images: Path, names: list[str]) -> None:
+    """A row of metadata.csv for each of these files."""
+    path = images / "metadata.csv"
+    is_new = not path.exists()
+    with path.open("a", newline="") as file:
+        rows = csv.writer(file)
+        if is_new:
+            rows.writerow(["file_name", *METADATA.names])
+        rows.writerows([name, *described(number)] for number, name in enumerate(names))
+
+
+def write_table(table: str, encoder: Path, images: Path, *, is_described: bool) -> None:
     """A row with a drawn vector for each of the files."""
-    made = EmbeddingTable.create(table, encoder_spec(locate_encoder(str(encoder))), pa.schema([]), reference="")
+    metadata = METADATA if is_described else pa.schema([])
+    made = EmbeddingTable.create(table, encoder_spec(locate_encoder(str(encoder))), metadata, reference="")
     paths = sorted(images.rglob("*.jpg"))
     names = [path.relative_to(images).as_posix() for path in paths]
     vector_ND = np.random.default_rng(0).standard_normal((len(names), DIM), dtype=np.float32)
@@ -71,6 +97,7 @@ def write_table(table: str, encoder: Path, images: Path) -> None:
         "mtime_ns": [path.stat().st_mtime_ns for path in paths],
         "width_px": [SIDE_PX] * len(names),
         "height_px": [SIDE_PX] * len(names),
+        **dict(zip(metadata.names, zip(*map(described, range(len(names))), strict=True), strict=False)),
         "vector": pa.FixedSizeListArray.from_arrays(flat, DIM),
     }
     write_dataset(pa.table(columns).cast(made.schema), made.dataset.uri, mode="append")
@@ -85,7 +112,7 @@ def write_pictures(folder: Path, count: int) -> None:
         Image.fromarray(coarse).resize((640, 480), Image.Resampling.BICUBIC).save(folder / f"new-{number:05}.jpg")
 
 
-def begin_home(work: Path, count: int) -> Path:
+def begin_home(work: Path, count: int, *, is_described: bool = False) -> Path:
     """CONFIG and the first generation."""
     config, images, encoder = work / "CONFIG.toml", work / "images", work / "encoder"
     encoder.mkdir(parents=True)
@@ -93,11 +120,13 @@ def begin_home(work: Path, count: int) -> Path:
     save_encoder(build_encoder(files, seed=0), encoder)
     config.write_text('home = "home"\nimages = "images"\nencoder = "encoder"\n[encode]\nbackend = "torch"\n')
     write_old_items(images, count)
+    if is_described:
+        add_metadata(images, sorted(path.relative_to(images).as_posix() for path in images.rglob("*.jpg")))
     home = Home.begin(work / "home")
     home.next_folder.mkdir()
     clone_folder(encoder, home.next_folder / ENCODER, link=False)
     table = str(home.next_folder / TABLE / TABLE_NAME)
-    write_table(table, encoder, images)
+    write_table(table, encoder, images, is_described=is_described)
     export(ExportSettings(table=table, out=home.next_folder / SOURCE, shard_mib=1))
     record = Generation(
         number=1,
@@ -114,9 +143,9 @@ def begin_home(work: Path, count: int) -> Path:
     return config
 
 
-def main(work: Path, count: int) -> None:
+def main(work: Path, count: int, *, is_described: bool) -> None:
     """Write a line for each night."""
-    config = begin_home(work, count)
+    config = begin_home(work, count, is_described=is_described)
     for _ in range(3):
         started_s = time.perf_counter()
         report = refresh(RefreshSettings(config=config))
@@ -124,6 +153,8 @@ def main(work: Path, count: int) -> None:
         sys.stdout.write(f"nothing new of {count:,}: {time.perf_counter() - started_s:.2f} s\n")
     new = count // 100
     write_pictures(work / "images" / "new", new)
+    if is_described:
+        add_metadata(work / "images", [f"new/{path.name}" for path in sorted((work / "images" / "new").iterdir())])
     os.sync()  # what the benchmark wrote itself is not the night's
     started_s = time.perf_counter()
     pictures, table, encoder = work / "images" / "new", str(work / "alone" / "t"), str(work / "encoder")
@@ -146,4 +177,8 @@ def main(work: Path, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).absolute(), int(sys.argv[2]) if len(sys.argv) > 2 else 100_000)
+    main(
+        Path(sys.argv[1]).absolute(),
+        int(sys.argv[2]) if len(sys.argv) > 2 else 100_000,
+        is_described="described" in sys.argv[3:],
+    )
