@@ -255,4 +255,6 @@ def test_run_that_takes_over_puts_the_fence_before_it_writes(table: TableAddress
 def test_card_tells_no_option_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["/usr/bin/pinembed", "--token=x"])
     assert LeaseCard.of_this_process().command == "pinembed"
+    monkeypatch.setattr("sys.argv", ["/home/me/nightly.py", "secret"])
+    assert LeaseCard.of_this_process().command == "nightly.py"
     assert json.loads(LeaseCard.of_this_process().to_bytes())["is_free"] is False

@@ -29,6 +29,7 @@ RENEW_S = 20.0
 EXPIRES_S = 90.0
 TRUSTED_S = 70.0
 """So long after the last renewal its holder still writes; what it has begun then ends before the lease does."""
+OWN_PROGRAMS = ("pinembed", "__main__.py")
 NO_ETAG = '"pinembed-never-had-this"'
 
 
@@ -76,8 +77,11 @@ class LeaseCard:
 
     @classmethod
     def of_this_process(cls) -> LeaseCard:
-        """A new one; it tells the command without its options, which may hold a secret."""
-        command = " ".join([Path(sys.argv[0]).name, *[word for word in sys.argv[1:2] if not word.startswith("-")]])
+        """A new one; of a command it tells the name without arguments and options, which may hold a secret."""
+        program = Path(sys.argv[0]).name
+        command = program
+        if program in OWN_PROGRAMS:
+            command = " ".join(["pinembed", *(word for word in sys.argv[1:2] if not word.startswith("-"))])
         return cls(
             host=socket.gethostname(),
             pid=os.getpid(),
