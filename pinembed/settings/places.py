@@ -14,9 +14,6 @@ from pinembed.errors import PinembedError, UsageError
 from pinembed.machine import cache_folder
 from pinembed.settings.option import FETCHED, PUT, REFUSED, Argument, Option
 from pinembed.stores.address import Address, is_address, parse_place
-from pinembed.stores.fetch import local_copy
-from pinembed.stores.objects import put_object
-from pinembed.stores.put import check_prefix, put_folder
 
 Settings = TypeVar("Settings")
 OUTGOING = "outgoing"
@@ -46,6 +43,13 @@ def local_places(settings: Settings) -> Iterator[LocalSettings[Settings]]:
         OutputExistsError: an output's prefix holds something that may not be replaced.
         StoreError: a store cannot be read or written.
     """
+    if not any(_addressed(settings)):
+        yield LocalSettings(settings=settings, names={})
+        return
+    from pinembed.stores.fetch import local_copy  # what most commands need not load
+    from pinembed.stores.objects import put_object
+    from pinembed.stores.put import check_prefix, put_folder
+
     changes: dict[str, Any] = {}
     names: dict[str, str] = {}
     outputs: dict[Path, Address] = {}
