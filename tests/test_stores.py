@@ -198,6 +198,15 @@ def test_listing_goes_into_every_prefix(at_s3: S3Server) -> None:
     assert not is_prefix(prefix / "z")
 
 
+def test_mark_of_a_folder_is_no_object(at_s3: S3Server) -> None:
+    prefix = Address("s3", BUCKET, "marked")
+    put_object(prefix / "sub/a.jpg", b"1")
+    put_object(prefix / "empty", b"")  # what a store says of `empty/`, as its console makes it
+    assert [found.address for found in list_objects(prefix)] == [prefix / "sub/a.jpg"]
+    remove_object(prefix / "sub/a.jpg")
+    assert not is_prefix(prefix)
+
+
 def test_object_is_made_once_and_replaced_by_who_knows_it(at_s3: S3Server) -> None:
     address = Address("s3", BUCKET, "conditional/one")
     first = create_object(address, b"1")

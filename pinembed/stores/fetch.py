@@ -69,7 +69,11 @@ def is_fetched(folder: Path) -> bool:
 def _objects_at(address: Address) -> list[StoredObject]:
     """The object itself, or all that lie below; sorted."""
     found = look_at(address) if address.key else None
-    return [found] if found is not None else sorted(list_objects(address), key=lambda found: found.address)
+    if found is not None:
+        return [found]
+    listed = sorted(list_objects(address), key=lambda found: found.address)
+    folders = {parent for found in listed for parent in found.address.parents}
+    return [found for found in listed if found.address not in folders]  # a mark of a folder is no file
 
 
 def _fetch(address: Address, objects: Sequence[StoredObject], kept: Path, name: str) -> None:

@@ -15,6 +15,7 @@ from pinembed.stores.opening import open_store
 
 LISTERS = 16
 ENOUGH_PREFIXES = 8
+LOOKED_THROUGH = 50
 DEEPEST = 4
 
 
@@ -60,14 +61,15 @@ def modified_s(address: Address) -> float:
 
 
 def is_prefix(address: Address) -> bool:
-    """Whether any object lies below an address.
+    """Whether any object lies below an address; marks of empty folders, as consoles make them, are none.
 
     Raises:
         StoreError: the store cannot be asked.
     """
     store = open_store(address)
     with telling(address):
-        return any(len(chunk) for chunk in store.list(address.key or None, chunk_size=1))
+        listed = store.list(address.key or None, chunk_size=LOOKED_THROUGH)
+        return any(not _stands_for_a_folder(meta) for chunk in listed for meta in chunk)
 
 
 def read_object(address: Address) -> tuple[bytes, StoredObject]:
@@ -222,13 +224,13 @@ def _below(store: Any, key: str) -> list[Mapping[str, Any]]:
 def _listed(prefix: Address, metas: list[Mapping[str, Any]]) -> Iterator[StoredObject]:
     for meta in metas:
         address = Address(prefix.scheme, prefix.container, meta["path"])
-        if address != prefix and not _stands_for_a_folder(address, meta):
+        if address != prefix and not _stands_for_a_folder(meta):
             yield _stored(address, meta)
 
 
-def _stands_for_a_folder(address: Address, meta: Mapping[str, Any]) -> bool:
+def _stands_for_a_folder(meta: Mapping[str, Any]) -> bool:
     """Whether an object is what consoles and some stores put where people see a folder: a name without any bytes."""
-    return not meta["size"] and not address.suffix
+    return not meta["size"] and "." not in meta["path"].rpartition("/")[2]
 
 
 def _stored(address: Address, meta: Mapping[str, Any]) -> StoredObject:
