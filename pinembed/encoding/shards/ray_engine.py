@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -294,7 +295,9 @@ def _connect(ray: Any, address: str | None) -> None:
     _refuse_nobody(address)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        ray.init(address=address, **options)
+        with warnings.catch_warnings():  # what Ray forks becomes another program at once
+            warnings.filterwarnings("ignore", message="lance is not fork-safe")
+            ray.init(address=address, **options)
         for number, handler in handlers.items():  # Ray puts its own in their place, which end the process at once
             if threading.current_thread() is threading.main_thread():
                 signal.signal(number, handler)
