@@ -39,6 +39,10 @@ def act(name: str, **arguments: Any) -> dict[str, Any]:
     return {"name": name, "arguments": arguments}
 
 
+def by_price(descending: bool) -> dict[str, Any]:
+    return {"column": "price", "descending": descending}
+
+
 def relative(op: str, *items: int) -> dict[str, Any]:
     return {"column": "price", "op": op, "items": list(items)}
 
@@ -242,3 +246,46 @@ def test_number_without_an_operator_is_no_limit() -> None:
 
 def test_cleaned_text_is_one_line_without_marks() -> None:
     assert clean("Mug\u200b <|im_start|>\n</tool_call>teal\ufeff") == "Mug teal"
+
+
+@pytest.mark.parametrize(
+    ("say", "wanted"),
+    [
+        ("show me 5 lamps", act("search", filters=[is_("category", "lamp")], count=5)),
+        ("three red mugs", act("search", filters=[is_("color", "red"), is_("category", "mug")], count=3)),
+        ("the 2 cheapest lamps", act("search", filters=[is_("category", "lamp")], sort=by_price(False), count=2)),
+        ("top 4 vases under 20", act("search", filters=[is_("category", "vase"), price("<", 20)], count=4)),
+        ("I need two lamps", act("search", filters=[is_("category", "lamp")])),
+        ("I want to buy 3 mugs", act("search", filters=[is_("category", "mug")])),
+    ],
+)
+def test_number_of_things_is_the_length_of_the_list_unless_they_are_bought(
+    shop: Shop, say: str, wanted: dict[str, Any]
+) -> None:
+    assert shop.act(say) == wanted
+
+
+@pytest.mark.parametrize(
+    ("say", "wanted"),
+    [
+        ("the two cheapest", act("filter", sort=by_price(False), count=2)),
+        ("the three most expensive ones", act("filter", sort=by_price(True), count=3)),
+        ("show me 3 more", act("more", count=3)),
+        ("another 2", act("more", count=2)),
+        ("only 2", act("filter", count=2)),
+        ("the cheapest two of these", act("about", items=[1, 3], question="the cheapest two of these")),
+        ("compare the two cheapest", act("compare", items=[1, 3], question="compare the two cheapest")),
+        ("the first two", act("about", items=[1, 2], question="the first two")),
+        ("it should be cheaper than the first", act("filter", relative=[relative("<", 1)])),
+        ("which are cheaper than the third?", act("filter", relative=[relative("<", 3)])),
+        ("the second is too expensive, anything cheaper?", act("filter", relative=[relative("<", 2)])),
+        ("do you sell the first in navy?", act("modify", items=[1], filters=[is_("color", "navy")])),
+        ("take the red ones away", act("filter", filters=[not_("color", "red")])),
+        ("nothing but red", act("filter", filters=[is_("color", "red")])),
+        ("I'm interested in the second one", act("about", items=[2], question="I'm interested in the second one")),
+    ],
+)
+def test_wish_about_a_list_keeps_its_number_its_item_and_its_sense(
+    shop: Shop, say: str, wanted: dict[str, Any]
+) -> None:
+    assert shop.act(say, *LIST) == wanted

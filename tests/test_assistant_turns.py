@@ -406,3 +406,24 @@ def test_condition_of_a_list_is_read_once_for_its_rows_its_count_and_its_next_pa
     assert second.answer == "That is all there is."
     assert asked[0] == "`color` IN ('teal') AND `pattern` IN ('plain')"
     assert sorted(asked) == sorted(set(asked))  # the others are what each condition costs
+
+
+def test_list_is_as_long_as_was_asked_and_goes_on_where_it_ended(shop: Shop) -> None:
+    first, more, rest, other = shop.talk("show me 4 lamps", "show me 2 more", "more", "not plum")
+    assert [len(turn.shown) for turn in (first, more, rest)] == [4, 2, 4]
+    assert len({*ids(first), *ids(more), *ids(rest)}) == 10
+    assert "From number 5 on." in more.answer
+    assert len(other.shown) == 4
+
+
+def test_answer_counts_products_where_rows_are_views_of_them(tmp_path: Path) -> None:
+    rows = [{**row, "id": f"{row['id']}-{view}", "product": row["id"]} for row in shop_rows() for view in range(3)]
+    rows[0]["product"] = None  # a row without one stands for itself
+    shop = Shop(make_table(tmp_path, rows), group="product")
+    listed, alike, nothing = shop.talk("mugs", "the first one, but in navy", "under 1")
+    assert "category mug: 13 fit." in listed.answer
+    assert len(ids(alike)) == 3
+    assert "color navy: 3 fit." in alike.answer
+    assert "Without price < 1 there are 3." in nothing.answer
+    same = shop.talk("mugs", "more like the first one")[1]
+    assert "category mug: 12 fit." in same.answer

@@ -19,13 +19,13 @@ from pinembed.assistant.vocabulary import Vocabulary
 SEARCH, FILTER, MODIFY, COMPARE, ABOUT = "search", "filter", "modify", "compare", "about"
 GOES_WITH, MORE_OF, UNDO, UNCLEAR = "goes-with", "more", "undo", "unclear"
 TAKES = {
-    SEARCH: ("text", "avoid", "filters", "sort"),
-    FILTER: ("text", "avoid", "filters", "relative", "drop", "sort"),
-    MODIFY: ("items", "text", "avoid", "filters", "relative"),
+    SEARCH: ("text", "avoid", "filters", "sort", "count"),
+    FILTER: ("text", "avoid", "filters", "relative", "drop", "sort", "count"),
+    MODIFY: ("items", "text", "avoid", "filters", "relative", "count"),
     COMPARE: ("items", "question"),
     ABOUT: ("items", "question"),
-    GOES_WITH: ("items", "filters"),
-    MORE_OF: (),
+    GOES_WITH: ("items", "filters", "count"),
+    MORE_OF: ("count",),
     UNDO: (),
     UNCLEAR: ("reason",),
 }
@@ -42,6 +42,8 @@ MEANS = {
     UNCLEAR: "Nothing of this can be meant.",
 }
 LONGEST_TEXT, MOST_PARTS = 500, 50
+LONGEST_LIST = 50
+"""Items that can be asked for at once."""
 
 
 class ActError(ValueError):
@@ -87,6 +89,7 @@ class Act:
         relative: comparisons with shown items.
         drop: columns whose conditions go.
         items: positions on the list that is shown, 1 the first, -1 the last; empty for what was spoken of last.
+        count: items to be shown; 0 for the usual number.
         question: about the items, as it was asked.
         reason: why nothing was understood, for the person.
     """
@@ -99,6 +102,7 @@ class Act:
     drop: tuple[str, ...] = ()
     sort: Sort | None = None
     items: tuple[int, ...] = ()
+    count: int = 0
     question: str = ""
     reason: str = ""
 
@@ -216,6 +220,12 @@ def _sort(stored: Any, vocabulary: Vocabulary) -> Sort:
     return Sort(column=given["column"], descending=given.get("descending", False))
 
 
+def _count(stored: Any, _: Vocabulary) -> int:
+    if not isinstance(stored, int) or isinstance(stored, bool) or not 1 <= stored <= LONGEST_LIST:
+        raise ActError(f"wanted a number of items from 1 to {LONGEST_LIST}")
+    return stored
+
+
 READERS: Mapping[str, Callable[[Any, Vocabulary], Any]] = {
     **dict.fromkeys(("text", "avoid", "question", "reason"), _text),
     "filters": _conditions,
@@ -223,4 +233,5 @@ READERS: Mapping[str, Callable[[Any, Vocabulary], Any]] = {
     "drop": _columns,
     "sort": _sort,
     "items": _items,
+    "count": _count,
 }

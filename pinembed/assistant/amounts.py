@@ -27,7 +27,7 @@ CURRENCY = "|".join(
 AMOUNT = rf"(?:(?:{CURRENCY}) )?{NUMBER}(?: (?:{CURRENCY})(?!\w))?"
 OPERATORS = {
     AT_MOST: (
-        r"at most|(?:my |a |the )?budget|"
+        r"at most|(?:my |a |the )?(?:budget|limit|ceiling|cap)|spend(?:ing)?|pay(?:ing)?|"
         r"(?:don't|doesn't|do not|does not|mustn't)(?: \w+)? (?:more than|over|above|exceed)|"
         r"(?:no|not) (?:more|higher|greater|longer|larger|bigger) than|not (?:over|above)|up to|max(?:imum)?|"
         r"within|until|<=|≤"
@@ -46,7 +46,7 @@ OPERATORS = {
     ),
 }
 BEHIND = {
-    AT_MOST: r"(?:or|and) (?:less|cheaper|under|below|lower|fewer|smaller)|at most|max(?:imum)?|tops",
+    AT_MOST: r"(?:or|and) (?:less|cheaper|under|below|lower|fewer|smaller)|at most|max(?:imum)?|tops|to spend(?: on)?",
     AT_LEAST: r"(?:or|and) (?:more|up|over|above|higher|larger|bigger)|at least|min(?:imum)?|upwards",
 }
 AROUND = r"around|about|roughly|approximately|approx|circa|ca|near"

@@ -51,11 +51,13 @@ def listed(vocabulary: Vocabulary, item: SearchResult) -> str:
     return f"{item.rank}. " + "  ".join(filter(None, parts))
 
 
-def list_answer(vocabulary: Vocabulary, search: Search, items: Sequence[SearchResult], count: int, page: int) -> Answer:
+def list_answer(
+    vocabulary: Vocabulary, search: Search, items: Sequence[SearchResult], count: int, start: int
+) -> Answer:
     """A list that was found, and what it was found by."""
     head = f"{described(search) or 'everything'}: {count:,} fit."
-    if page:
-        head += f" Page {page + 1}."
+    if start:
+        head += f" From number {start + 1} on."
     return Answer(text="\n".join([head, *(listed(vocabulary, item) for item in items)]), cites=_ids(items))
 
 
@@ -70,9 +72,9 @@ def described(search: Search) -> str:
     return ", ".join(filter(None, [lead, *parts]))
 
 
-def nothing_answer(search: Search, relaxed: Sequence[tuple[Condition, int]], *, page: int) -> Answer:
+def nothing_answer(search: Search, relaxed: Sequence[tuple[Condition, int]], *, goes_on: bool) -> Answer:
     """Nothing was found; which condition leaves the most without it."""
-    if page:
+    if goes_on:
         return Answer(text="That is all there is.")
     told = [f"Without {condition} there {_are(count)} {count:,}." for condition, count in relaxed if count]
     return Answer(text=" ".join([f"Nothing fits {described(search) or 'that'}.", *told]))

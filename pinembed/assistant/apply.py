@@ -30,11 +30,13 @@ class Wanted:
     """Results that a turn has to find.
 
     Attributes:
-        page: of the results, from 0.
+        start: place of the first of them among all that are found, from 0.
+        count: how many; 0 for the usual number.
     """
 
     search: Search
-    page: int = 0
+    start: int = 0
+    count: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +127,12 @@ def _one(items: Sequence[int], state: State, shown: Sequence[SearchResult]) -> S
 
 
 def _search(act: Act, state: State, shown: Sequence[SearchResult], vocabulary: Vocabulary) -> Outcome:
-    return Wanted(search=Search(text=act.text, avoid=act.avoid, filters=merged((), act.filters), sort=act.sort))
+    filters = merged((), act.filters)
+    return _wanted(Search(text=act.text, avoid=act.avoid, filters=filters, sort=act.sort, count=act.count))
+
+
+def _wanted(search: Search) -> Wanted:
+    return Wanted(search=search, count=search.count)
 
 
 def _filter(act: Act, state: State, shown: Sequence[SearchResult], vocabulary: Vocabulary) -> Outcome:
@@ -133,14 +140,15 @@ def _filter(act: Act, state: State, shown: Sequence[SearchResult], vocabulary: V
     kept = [condition for condition in search.filters if condition.column not in act.drop]
     new = (*act.filters, *(_limit(one, state, shown) for one in act.relative))
     changes = [condition for condition in search.changes if condition.column not in act.drop]
-    return Wanted(
-        search=dataclasses.replace(
+    return _wanted(
+        dataclasses.replace(
             search,
             text=_joined(search.text, act.text),
             avoid=_joined(search.avoid, act.avoid),
             filters=merged(kept, new),
             changes=merged(changes, new) if search.like else (),
             sort=act.sort or (None if search.sort and search.sort.column in act.drop else search.sort),
+            count=act.count or search.count,
         )
     )
 
@@ -170,8 +178,9 @@ def _modify(act: Act, state: State, shown: Sequence[SearchResult], vocabulary: V
         filters=merged(merged(old.filters, alike), changes),
         like=item.id,
         changes=changes,
+        count=act.count or old.count,
     )
-    return Wanted(search=search)
+    return _wanted(search)
 
 
 def _than(relative: Relative, items: tuple[int, ...]) -> Relative:
@@ -190,13 +199,14 @@ def _goes_with(act: Act, state: State, shown: Sequence[SearchResult], vocabulary
     item = _one(act.items, state, shown)
     named = any(condition.column == vocabulary.kind and condition.op == IN for condition in act.filters)
     others = [] if named else [dataclasses.replace(one, op=NOT_IN) for one in _kind_of(item, vocabulary)]
-    return Wanted(search=Search(filters=merged(others, act.filters), beside=item.id))
+    return _wanted(Search(filters=merged(others, act.filters), beside=item.id, count=act.count))
 
 
 def _more(act: Act, state: State, shown: Sequence[SearchResult], vocabulary: Vocabulary) -> Outcome:
     if state.now.search is None:
         raise UnclearError("There is no list yet to show more of. What are you looking for?")
-    return Wanted(search=state.now.search, page=state.now.page + 1)
+    search = state.now.search
+    return Wanted(search=search, start=state.now.start + len(shown), count=act.count or search.count)
 
 
 def _undo(act: Act, state: State, shown: Sequence[SearchResult], vocabulary: Vocabulary) -> Outcome:

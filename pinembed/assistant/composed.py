@@ -65,7 +65,7 @@ def measure_composed(
             "image": (without, Search(like=row["id"], filters=alike)),
         }
         for name, (retriever, search) in searches.items():
-            found = retriever.find(search, page=0, k=MOST_RANKED)
+            found = retriever.find(search, start=0, k=MOST_RANKED)
             figures[name].append(average_precision([hit.id in right for hit in found], len(right)))
     return ComposedFigures(
         column=column,

@@ -135,25 +135,26 @@ class Assistant:
         self, act: Act, wanted: Wanted, state: State, shown: list[SearchResult]
     ) -> tuple[State, list[SearchResult], Answer, list[str]]:
         """The results of a search; the list stays as it was where there are none."""
-        items = self._retriever.find(wanted.search, page=wanted.page, k=self._k, user=state.user)
+        k = wanted.count or self._k
+        items = self._retriever.find(wanted.search, start=wanted.start, k=k, user=state.user)
         notes = rest_notes(act.text, act.avoid)
         if not items:
-            answer = nothing_answer(wanted.search, self._relaxed(wanted.search), page=wanted.page)
+            answer = nothing_answer(wanted.search, self._relaxed(wanted.search), goes_on=bool(wanted.start))
             return state, shown, answer, notes
         ids = tuple(item.id for item in items)
-        moment = Moment(search=wanted.search, page=wanted.page, shown=ids, focus=ids if len(ids) == 1 else ())
+        moment = Moment(search=wanted.search, start=wanted.start, shown=ids, focus=ids if len(ids) == 1 else ())
         return state.moved_to(moment), items, self._listed(moment, items), notes
 
     def _listed(self, moment: Moment, items: Sequence[SearchResult]) -> Answer:
         search = moment.search or Search()
-        count = self._retriever.count(search.filters)
-        return list_answer(self._lexicon.vocabulary, search, items, count, moment.page)
+        count = self._retriever.count(search.filters, without=search)
+        return list_answer(self._lexicon.vocabulary, search, items, count, moment.start)
 
     def _relaxed(self, search: Search) -> list[tuple[Condition, int]]:
         """What each condition costs: how many items fit without it, the most first."""
         found = [
-            (condition, self._retriever.count([other for other in search.filters if other is not condition]))
-            for condition in search.filters
+            (left_out, self._retriever.count([one for one in search.filters if one is not left_out], without=search))
+            for left_out in search.filters
         ]
         return sorted(found, key=lambda pair: -pair[1])[:MOST_RELAXED]
 

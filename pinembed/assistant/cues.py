@@ -16,7 +16,12 @@ _STOPS = (
     "only but , ; ? - not no nor instead rather preferably prefer actually make show sort order cheap price prices "
     "priced cost costs costing take put keep keeps start begin pick choose bring help list lists page pages options "
     "option choices choice results wrong sell sells nice great good better best fine though again step steps "
-    "suggestion suggestions alternative alternatives idea ideas know mind buy"
+    "suggestion suggestions alternative alternatives idea ideas know mind buy think thinking thought hoping hope "
+    "interested interest curious keen fond fancy special wondering wonder consider considering decided decide "
+    "guess suppose probably definitely certainly possible possibly available shop store today wish wished stick "
+    "settle fits open say few several couple detail load fetch display reveal present extra additional scroll "
+    "zoom check tap click press arrange organise organize combine wear team coordinate style beat reduce lower "
+    "bring down wallet money spend spending afford willing budget"
 )
 STOP_WORDS = frozenset(_STOPS.split())
 """Words that name nothing; they are no part of a text for the encoder."""
@@ -38,27 +43,42 @@ UNDO_CUES = (
     r"take (?:that|it) back|rewind|restore)\b"
 )
 """Where nothing else is said: back to the list before."""
+UNDO_PHRASES = (
+    r"\b(?:forget|undo|scrap|cancel|revert|drop|take back)(?: about)? "
+    r"(?:that|the|this|my)?(?: ?last| ?previous| ?latest)? ?(?:step|change|thing|search|request|wish)\b"
+)
 MORE_CUES = (
-    r"\b(?:more|others?|else|next|further|another|rest|remaining|continue|go on|keep (?:going|them coming))\b|"
+    r"\b(?:more|others?|else|next|further|additional|extra|another|rest|remaining|continue|go on|"
+    r"keep (?:going|them coming))\b|"
     r"^is (?:that|this) (?:all|it)$"
 )
 """Where nothing else is said: the next page."""
 NARROWS = (
-    r"\b(?:narrow|limit|restrict|refine|filter|cut)(?: (?:it|this|that|them|these|those|the list))?(?: down)?"
+    r"\b(?:narrow|(?<!my )(?<!the )(?<!a )limit(?! is\b)|restrict|refine|filter|cut)"
+    r"(?: (?:it|this|that|them|these|those|the list))?(?: down)?"
     r"(?: to| by)?\b"
 )
+OFFERED_IN = (
+    r"[\uec00-\uefff].*\b(?:available|comes?|exists?|sold|offered|made|produced|obtainable|also|too)\b"
+    r".*\b(?:in|as) (?:an? )?[\ue000-\ue7ff]"
+)
+"""A question whether an item is there with another value."""
 COMPARE_CUES = (
+    r"\bpros and cons\b|\bwhich (?:one )?is better\b|"
     r"\bcompar(?:e|es|ed|ing|ison)\b|\bdifferen(?:t|ce|ces)\b|\bdiffer\b|\bdistinguish\w*\b|"
+    r"[\uec00-\uefff] (?:next to|beside|alongside) (?:the )?[\uec00-\uefff]|\bapart from (?:the )?[\uec00-\uefff]|"
     r"\bversus\b|\bvs\b|\bside by side\b|\bhave in common\b|\bcontrast\b"
 )
 EARLIER_LIST = r"\b(?:the )?(?:last|first|earlier|old) (?:list|results|page|search)\b"
 CHEAP_TO_DEAR = r"\b(?:from )?(?:the )?cheap(?:est)? to (?:the )?(?:most )?(?:expensive|dear)(?:est)?\b"
 DEAR_TO_CHEAP = r"\b(?:from )?(?:the )?(?:most )?expensive to (?:the )?cheap(?:est)?\b"
 GOES_CUES = (
+    r"\b(?:combine|pair|match|wear|team|style|coordinate)\b.* (?:with|to)\b|\baccessor(?:y|ies) (?:for|to)\b|"
+    r"\b(?:fitting|suitable|right|nice) (?:to|for|with|beside|next to) (?:the )?[\uec00-\uefff]|"
     r"\bgo(?:es|ing)?(?: \w+)? with\b|\bmatch(?:es|ing)?\b|\bpairs? (?:\w+ )?with\b|\bpair\b|\bcomplements?\b|"
     r"\bgo(?:es)? together with\b|\bfits?\b(?= (?:to|with|the|it|[\ue000-\uf8ff]))|"
     r"\b(?:buy|wear|get|take|order|put|use|need|have)\b.* with [\uec00-\uefff]|"
-    r"\bsuits?\b|\bto complete\b|\bcombine (?:\w+ )?with\b|"
+    r"\bsuits?\b|\bcompletes?\b|\b(?:next to|beside|alongside|together with) (?:the )?[\uec00-\uefff]|"
     r"\blooks? good with\b|\bwork(?:s)? with\b"
 )
 ALIKE_CUES = (
@@ -66,13 +86,21 @@ ALIKE_CUES = (
 )
 QUESTION_CUES = (
     r"^(?:what(?!(?:'s)? (?:about|else|goes|matches|would go))|which|who|whose|is\b(?! there)|are\b(?! there)|"
-    r"does|do(?! you have)|did|has|tell|describe|details|explain|more (?:about|details|info\w*)|info\w*|"
+    r"does|"
+    r"do(?! (?:you|[\uec00-\uefff]) (?:have|sell|carry|stock|offer|make|keep|know))|did|has|"
+    r"tell|describe|details|explain|more (?:about|details|info\w*)|info\w*|"
     r"how(?! about)|why|when|where|was|give me (?:details|info\w*|more (?:about|details|info\w*)))"
 )
 """How a question begins that is about what is shown."""
 TELLS = r"\b(?:tell|about|info\w*|details?|describe)\b"
-CHANGES = r"\b(?:but|in|with|instead|only|version|made)\b"
-"""Before a word that no column knows: the item with this, not a remark on it."""
+CHANGES = r"[\uec00-\uefff].*\b(?:but|in|with|instead|only|made)\b|^(?:but|in|with|only|made|instead)\b|\bversion\b"
+"""Behind an item, or first of all, before a word that no column knows: the item with this, not a remark on it."""
+IT_SHOULD_BE = r"\bit (?:should|must|can|could|may|has to|needs to|ought to|would have to) be\b"
+CAN_IT_BE = (
+    r"^(?:can|could|may|might) (?:it|they|these|those|that) be (?=(?:any |a bit )?(?:cheap|less|more|low|dear|pric))"
+)
+THEY_SHOULD_BE = r"\b(?:they|these|those) (?:should|must|have to|need to|ought to|would have to) be\b"
+DECIDES = r"^(?:(?:i'll|i will|we'll|we will|i'd|rather|let us) )*(?:go|stick|settle) (?:with|for|on) "
 FILTER_CUES = (
     r"^(?:but|not|without|only|no|just|and|or|also|with|in|under|over|below|above|less|between|at (?:most|least)|"
     r"what about|how about|make (?:it|them|that)|maybe|preferably|rather|instead|except|excluding|nothing|anything but|"
@@ -94,11 +122,15 @@ _NEGATING = (
 )
 NEGATIONS = frozenset(_NEGATING.split())
 NEGATION_PHRASES = (
-    r"\b(?:anything but|other than|instead of|rather than|apart from|aside from|everything but|free of|"
-    r"(?:leave|take|filter) (?:out|off|away)|(?:hide|skip|remove|drop|omit|exclude)(?: everything| all| any)?|"
-    r"get rid of|not a fan of|tired of|hate|dislike|can't stand|cannot stand)\b"
+    r"\b(?:(?:all|any|anything|everything) but|other than|instead of|rather than|apart from|aside from|free of|"
+    r"(?:leave|take|filter|rule|cut|throw|sort) (?:out|off|away)|besides|"
+    r"(?:hide|skip|remove|drop|omit|exclude|ditch|lose|ban|eliminate|discard)(?: everything| all| any)?|"
+    r"get rid of|not a fan of|not (?:fond|keen) (?:of|on)|tired of|sick of|bored of|enough of|"
+    r"hate|dislike|detest|loathe|can't stand|cannot stand|can't bear|no longer(?: want)?)\b"
 )
 NEGATION = "without"
+PUTS = r"(?:take|leave|throw|filter|put|sort|cut|rule|keep|cross|send|weed)"
+"""Verbs that with `out` or `away` behind what they are about exclude it."""
 ENDS_NEGATION = frozenset(["but", "only", "instead", ";", "with", "in"])
 DROP = (
     r"\b(?:any|every|whatever|all|remove|drop|forget|ignore|reset|clear|no matter|regardless of|without|lift)"
@@ -107,11 +139,18 @@ DROP = (
 A_LIMIT_WORD = r"(?: (?:limit|filter|condition|range))?"
 MATTERS_NOT = r"(?:(?:doesn't|does not|don't|do not|isn't|is not) (?:matter|important)|is (?:fine|ok(?:ay)?|open))"
 NO_MATTER = rf"{A_LIMIT_WORD} {MATTERS_NOT}"
+TOO_DEAR = r"too (?:expensive|pricey|dear|costly|much)|(?:over|above|out of|beyond) (?:my |the |our )?budget"
 CHEAPER = (
+    rf"{TOO_DEAR}|"
     r"cheaper|less expensive|lower priced|less costly|more affordable|less pricey|lower prices?|"
-    r"(?:pay|spend|costs?|costing|priced|for) less|too (?:expensive|pricey|dear|costly|much)|"
+    r"(?:pay|spend|costs?|costing|priced|for) less|"
+    r"(?:more|higher) than (?:i|we) (?:want|wish|can|could|would like|have|am willing|planned)(?: to)?"
+    r"(?: (?:pay|spend|afford))?|easier on (?:the|my|our) (?:wallet|purse|budget|pocket)|lower in price|"
+    r"(?:smaller|lower|tighter) budget|^(?:but )?not (?:so|as|that|too|quite so) (?:expensive|pricey|dear|costly)$|"
+    r"(?:reduce|lower|bring down|cut down|decrease|beat|undercut)(?: the| that| this| its| their)?(?: prices?)?|"
+    r"(?:an? )?(?:lower|better|smaller) price|bring the prices? down|bargains?|"
     r"can't (?:spend|afford)(?: (?:that|so|this|it|them|these|those))?(?: much)?|"
-    r"(?:over|above|out of|beyond) (?:my |the )?budget|go(?:ing)? lower"
+    r"go(?:ing)? lower"
 )
 DEARER = (
     r"more expensive|pricier|dearer|higher priced?|more costly|more premium|"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pinembed.assistant.amounts import ONES, number_of
+from pinembed.assistant.cues import CUE_WORDS, STOP_WORDS
 from pinembed.assistant.lexicon import A_KIND, A_REFERENCE, ANY_VALUE, REFERENCE
 
 ORDINALS = (
@@ -23,6 +24,12 @@ ENDS = (
     r"better|,|;|\?|-|"
     rf"{A_REFERENCE}|{ANY_VALUE})|$)"
 )
+ASKING = frozenset(
+    ["show", "find", "search", "give", "get", "i", "i'd", "i'm", "we", "let", "look", "looking", "want", "need", "try"]
+)
+PLAIN_WORDS = "|".join(sorted(re.escape(word) for word in (STOP_WORDS | CUE_WORDS) - ASKING))
+ENDS_OF_PLACE = rf"(?:{ENDS}|(?= (?:{PLAIN_WORDS}|against|compared|side)(?!\w)))"
+"""What may stand behind a bare `second`, which then is no thing of its own as in `second hand`."""
 SINGLE, SEVERAL = "one", "several"
 
 
@@ -79,15 +86,15 @@ PATTERNS: tuple[tuple[str, Made], ...] = (
         lambda match: _numbered(match) if match["number"] else Reference(items=(int(match["sign"][1:]),)),
     ),
     (
-        rf"\b(?:the (?:very )?(?P<ordinal>{ORDINAL})\b{THING}|(?P<bare>{ORDINAL})\b{THING}{ENDS})",
+        rf"\b(?:the (?:very )?(?P<ordinal>{ORDINAL})\b{THING}|(?P<bare>{ORDINAL})\b{THING}{ENDS_OF_PLACE})",
         lambda match: Reference(items=(_position(match["ordinal"] or match["bare"]),)),
     ),
     (
-        rf"\b(?:the (?:very )?last\b{THING}|last\b{THING}{ENDS})",
+        rf"\b(?:the (?:very )?last\b{THING}|last\b{THING}{ENDS_OF_PLACE})",
         lambda match: Reference(items=(-1,)),
     ),
     (
-        rf"\b(?:both|all)(?: (?:of )?(?:them|these|those|the {COUNT}|{COUNT}))?\b{THING}{ENDS}",
+        rf"\b(?:both|all(?! {ANY_VALUE}))(?: (?:of )?(?:them|these|those|the {COUNT}|{COUNT}))?\b{THING}{ENDS}",
         lambda match: Reference(items=(), several=True),
     ),
     (

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
@@ -57,14 +59,14 @@ class Retriever:
         self._targets = Targets(table, vocabulary, embed_texts, self._near)
 
     def find(
-        self, search: Search, *, page: int, k: int, user: str = "", where: str | None = None
+        self, search: Search, *, k: int, start: int = 0, user: str = "", where: str | None = None
     ) -> list[SearchResult]:
-        """One page of results; all of them satisfy every condition.
+        """Some of the results; all of them satisfy every condition.
 
         Args:
             search: of the conversation.
-            page: from 0.
-            k: results a page.
+            k: how many.
+            start: place of the first of them among all that are found, from 0.
             user: whose taste orders them; empty for nobody's.
             where: SQL condition beside those of the search.
 
@@ -75,18 +77,34 @@ class Retriever:
         where = self._condition(search.filters, where)
         target = self._targets.of(search)
         if search.sort is not None and target.vector_D is None:
-            return self._sorted(search, where, page, k)
+            return self._sorted(search, where, start, k)
         pools = (
             search.sort is not None or bool(target.fields) or (self.taste is not None and bool(user or search.beside))
         )
-        wanted = max((page + 1) * k, POOL) if pools else (page + 1) * k
+        wanted = max(start + k, POOL) if pools else start + k
         rows = self._nearest(target.vector_D, wanted, where, self._without(search))
         rows = self._ordered(rows, target, search, user)
-        return [result_of(row, rank) for rank, row in enumerate(rows[page * k : (page + 1) * k], start=1)]
+        return [result_of(row, rank) for rank, row in enumerate(rows[start : start + k], start=1)]
 
-    def count(self, filters: Sequence[Condition], where: str | None = None) -> int:
-        """How many items satisfy conditions."""
-        return self._near.count(self._condition(filters, where))
+    def count(self, filters: Sequence[Condition], where: str | None = None, *, without: Search | None = None) -> int:
+        """How many products satisfy conditions: rows, where no column tells equal products.
+
+        Args:
+            filters: the conditions.
+            where: SQL condition beside them.
+            without: a search; the item that its results are compared with counts for nothing.
+        """
+        picked = self._condition(filters, where)
+        item = (without.like or without.beside) if without is not None else ""
+        own = self._near.rows([item]) if item else []
+        fitting = [row for row in own if all(condition.holds(row) for condition in filters)]
+        if self._group is None:
+            return self._near.count(picked) - len(fitting)
+        with reading(self.table.address, picked):
+            column = self.table.dataset.to_table(columns=[self._group], filter=picked)[self._group]
+        rows_of = _counted(column)
+        alone = rows_of.pop("", 0) - sum(not text_of_value(row[self._group]) for row in fitting)
+        return alone + len(rows_of.keys() - {text_of_value(row[self._group]) for row in own})
 
     def _condition(self, filters: Sequence[Condition], where: str | None) -> str | None:
         parts = filter(None, (sql_of(filters, self.vocabulary.lists), where and f"({where})"))
@@ -144,7 +162,7 @@ class Retriever:
                 kept.append(row)
         return kept
 
-    def _sorted(self, search: Search, where: str | None, page: int, k: int) -> list[SearchResult]:
+    def _sorted(self, search: Search, where: str | None, start: int, k: int) -> list[SearchResult]:
         """In the order of a number alone, over all that fit."""
         assert search.sort is not None  # the caller looked
         columns = list(dict.fromkeys(["id", search.sort.column, *filter(None, [self._group])]))
@@ -153,7 +171,7 @@ class Retriever:
         order = "descending" if search.sort.descending else "ascending"
         keys = [(search.sort.column, order), ("id", "ascending")]
         rows = self._distinct(found.take(pc.sort_indices(found, keys)).to_pylist(), set())
-        return self.rows([row["id"] for row in rows[page * k : (page + 1) * k]])
+        return self.rows([row["id"] for row in rows[start : start + k]])
 
     def _ordered(self, rows: list[dict[str, Any]], target: Target, search: Search, user: str) -> list[dict[str, Any]]:
         """Rows of a pool: by a number, by what they share with an edited item, by what users chose, by taste."""
@@ -169,3 +187,13 @@ class Retriever:
         ids = list(by_id)
         ids = self.taste.ordered_beside(search.beside, ids) if search.beside else ids
         return [by_id[item] for item in self.taste.ordered(user, ids)]
+
+
+def _counted(column: pa.ChunkedArray) -> Counter[str]:
+    """Rows by the text of their value; of missing ones by an empty text."""
+    if pa.types.is_nested(column.type):
+        return Counter(map(text_of_value, column.to_pylist()))
+    rows_of: Counter[str] = Counter()
+    for pair in pc.value_counts(column).to_pylist():
+        rows_of[text_of_value(pair["values"])] += pair["counts"]
+    return rows_of

@@ -30,7 +30,7 @@ from pinembed.reports.table import SearchResult
 REFINES_KIND = r"^(?:but|or|and|also|what about|how about|only|just|instead|make)\b|\binstead\b"
 CHANGES_FOCUS = r"^(?:but|in|and|what about|how about|with|the same|same|make|i(?:'d)? prefer|rather)\b"
 WHAT_ABOUT = r"^(?:what|how) about\b"
-WHICH_ONES = r"^which (?:ones?|of \S+)(?= |$)"
+WHICH_ONES = r"^(?:which (?:ones?|of \S+)|(?:are|is) (?:some|any|one|there any) of \S+)(?= |$)"
 ADDS = r"^(?:or|also|and also|plus|as well)\b"
 FOR_USER = r"\b(?:customer|recommend\w*|would (?:he|she|they|\w+) like|suggest\w*)\b"
 
@@ -105,21 +105,20 @@ class _Asked:
         wish = self.wish
         found = [position for reference in wish.references for position in reference.items]
         if not found and wish.superlative is not None:
-            found = self._best(wish.superlative.sort)
+            found = self._best(wish.superlative.sort, wish.superlative.count)
         if not found and not wish.references:
             found = [position for conditions in wish.pointed for position in self._which(conditions)]
         return tuple(dict.fromkeys(found))
 
-    def _best(self, sort: Sort) -> list[int]:
+    def _best(self, sort: Sort, count: int) -> list[int]:
         known = [
             (number, position)
             for position, one in enumerate(self.shown, start=1)
             if (number := number_in(one.fields, sort.column)) is not None
             and all(condition.holds(one.fields) for condition in self.wish.wanted)
         ]
-        if not known:
-            return []
-        return [max(known, key=lambda pair: (pair[0], -pair[1]))[1] if sort.descending else min(known)[1]]
+        ordered = sorted(known, key=lambda pair: (-pair[0] if sort.descending else pair[0], pair[1]))
+        return [position for _, position in ordered[:count]]
 
     def _which(self, conditions: Sequence[Condition]) -> list[int]:
         """The first shown item of these values."""
@@ -151,7 +150,9 @@ def _more(asked: _Asked) -> Act | None:
     wish = asked.wish
     if not asked.has_search or not _says_only(wish, cues.MORE_CUES):
         return None
-    return None if re.search(cues.TELLS, wish.plain) or wish.has(cues.ALIKE_CUES) else Act(name=MORE_OF)
+    if re.search(cues.TELLS, wish.plain) or wish.has(cues.ALIKE_CUES):
+        return None
+    return Act(name=MORE_OF, count=wish.count)
 
 
 def _compare(asked: _Asked) -> Act | None:
@@ -169,7 +170,7 @@ def _goes_with(asked: _Asked) -> Act | None:
         return None
     items = asked.items()
     filters = () if asked.wish.pointed and items and not asked.wish.references else asked.wish.filters
-    return Act(name=GOES_WITH, items=items[:1], filters=filters)
+    return Act(name=GOES_WITH, items=items[:1], filters=filters, count=asked.wish.count)
 
 
 def _about(asked: _Asked) -> Act | None:
@@ -178,10 +179,11 @@ def _about(asked: _Asked) -> Act | None:
     if not asked.shown:
         return None
     items = asked.items()
-    is_question = wish.has(cues.QUESTION_CUES)
+    is_question = wish.has(cues.QUESTION_CUES) and not wish.has(cues.OFFERED_IN)
     points = bool(wish.references or items) and (wish.superlative is None or wish.superlative.points or is_question)
-    if wish.relative and not items and all(reference.several for reference in wish.references):
-        return None  # do these come cheaper?
+    than = {relative.items for relative in wish.relative if relative.items}
+    if wish.relative and all(reference.several or reference.items in than for reference in wish.references):
+        return None  # do these come cheaper? what costs less than the first?
     if re.search(WHICH_ONES, wish.left) and asked.has_changes and wish.superlative is None:
         return None
     if is_question and (points or (asked.state.now.focus and not asked.names_kind)):
@@ -206,7 +208,7 @@ def _modify(asked: _Asked) -> Act | None:
     is_known = bool(focus) or len(asked.shown) == 1  # what `it` is
     single = [one for one in wish.references if not one.several and (one.items or is_known)]
     than = {relative.items for relative in wish.relative if relative.items}
-    single = [reference for reference in single if reference.items not in than or len(wish.references) > 1]
+    single = [reference for reference in single if reference.items not in than or len(single) > 1]
     is_alike = wish.has(cues.ALIKE_CUES)
     points = bool(single) and (asked.changes_an_item or is_alike)
     changes_focus = len(focus) == 1 and not wish.references and asked.has_changes
@@ -223,6 +225,7 @@ def _modify(asked: _Asked) -> Act | None:
         avoid=wish.avoid,
         filters=(*wanted, *wish.excluded, *wish.limits),
         relative=wish.relative,
+        count=wish.count,
     )
 
 
@@ -236,11 +239,11 @@ def _filter(asked: _Asked) -> Act | None:
     begins_anew = asked.names_kind and not wish.has(REFINES_KIND) and not wish.relative
     sort = wish.sort or (wish.superlative.sort if wish.superlative else None)
     narrows = bool(wish.relative or wish.drop or wish.has(cues.FILTER_CUES) or wish.has(WHICH_ONES) or wish.excluded)
-    narrows = narrows or (bool(wish.filters or sort or wish.avoid) and not wish.rest)
+    narrows = narrows or (bool(wish.filters or sort or wish.avoid or wish.count) and not wish.rest)
     narrows = narrows or bool(asked.state.user and wish.has(FOR_USER))
     if begins_anew or not narrows:
         return None
-    said = asked.has_changes or wish.drop or sort or asked.state.user
+    said = asked.has_changes or wish.drop or sort or wish.count or asked.state.user
     if not said:
         return None
     filters = _added(asked) if re.search(ADDS, wish.left) else wish.filters
@@ -252,6 +255,7 @@ def _filter(asked: _Asked) -> Act | None:
         relative=wish.relative,
         drop=wish.drop,
         sort=sort,
+        count=wish.count,
     )
 
 
@@ -272,7 +276,7 @@ def _search(asked: _Asked) -> Act | None:
     everything = re.fullmatch(cues.EVERYTHING, wish.plain)
     if not (wish.filters or wish.rest or wish.avoid or sort or everything):
         return None
-    return Act(name=SEARCH, text=wish.rest, avoid=wish.avoid, filters=wish.filters, sort=sort)
+    return Act(name=SEARCH, text=wish.rest, avoid=wish.avoid, filters=wish.filters, sort=sort, count=wish.count)
 
 
 RULES: Sequence[Callable[[_Asked], Act | None]] = (

@@ -118,7 +118,7 @@ class ShopTools:
             check_condition(where, [*self._retriever.vocabulary.fields, "id"])
         end = min((page + 1) * limit, DEEPEST)
         with self._lock:
-            found = self._retriever.find(search, page=0, k=end + 1, where=where)
+            found = self._retriever.find(search, k=end + 1, where=where)
             count = None if self._group else self._retriever.count(search.filters, where)
         told = PageOf(has_next_page=len(found) > end and end < DEEPEST)
         if told["has_next_page"]:

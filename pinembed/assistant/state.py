@@ -27,6 +27,7 @@ class Search:
         like: id of the item that a result resembles; empty for none.
         changes: what shall differ from that item; part of `filters`.
         beside: id of the item that a result goes with; empty for none.
+        count: results on a list; 0 for the usual number.
     """
 
     text: str = ""
@@ -36,6 +37,7 @@ class Search:
     like: str = ""
     changes: tuple[Condition, ...] = ()
     beside: str = ""
+    count: int = 0
 
     @classmethod
     def from_json(cls, stored: Any) -> Search:
@@ -55,13 +57,13 @@ class Moment:
 
     Attributes:
         search: that made the list; None before the first one.
-        page: of its results, from 0.
+        start: place of the first one shown among all results, from 0.
         shown: ids on the list, in order.
         focus: ids that were spoken of last; all of them are shown.
     """
 
     search: Search | None = None
-    page: int = 0
+    start: int = 0
     shown: tuple[str, ...] = ()
     focus: tuple[str, ...] = ()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from pinembed.assistant.act import MEANS, TAKES, UNCLEAR, Act, ActError, parse_act
+from pinembed.assistant.act import LONGEST_LIST, MEANS, TAKES, UNCLEAR, Act, ActError, parse_act
 from pinembed.assistant.condition import COMPARISONS, IN, NOT_IN
 from pinembed.assistant.vocabulary import Vocabulary
 
@@ -73,6 +73,7 @@ def _argument_schemas(vocabulary: Vocabulary) -> dict[str, dict[str, Any]]:
         "drop": _list({"type": "string", "enum": [*vocabulary.choices, *vocabulary.quantities]}),
         "sort": _object({"column": quantities, "descending": {"type": "boolean"}}),
         "items": items,
+        "count": {"type": "integer", "minimum": 1, "maximum": LONGEST_LIST, "description": "How many to show."},
     }
 
 

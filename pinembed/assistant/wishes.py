@@ -7,25 +7,47 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pinembed.assistant import cues
-from pinembed.assistant.act import Relative, Sort
-from pinembed.assistant.amounts import Amount, amounts
+from pinembed.assistant.act import LONGEST_LIST, Relative, Sort
+from pinembed.assistant.amounts import Amount, amounts, number_of
 from pinembed.assistant.condition import IN, LESS, MORE, NOT_IN, Condition
-from pinembed.assistant.lexicon import A_REFERENCE, ANY_VALUE, KIND, LIMIT, REFERENCE, Found, Lexicon
-from pinembed.assistant.references import Reference, in_order, take_references
+from pinembed.assistant.lexicon import A_KIND, A_REFERENCE, ANY_VALUE, KIND, LIMIT, REFERENCE, Found, Lexicon
+from pinembed.assistant.references import COUNT, Reference, in_order, take_references
 from pinembed.assistant.words import stem, tokens_of
 from pinembed.trimmed.questions import spoken
 
 REWRITTEN = (
     (cues.NARROWS, "only"),
+    (cues.IT_SHOULD_BE, "but"),
+    (cues.THEY_SHOULD_BE, "only"),
+    (cues.CAN_IT_BE, ""),
+    (cues.DECIDES, "take "),
+    (cues.UNDO_PHRASES, "undo"),
     (cues.EARLIER_LIST, "previous list"),
     (rf"({ANY_VALUE}) (?:is|are) (?:out|not for me|no good|not my (?:thing|style|taste))\b", rf"{cues.NEGATION} \1"),
+    (rf"\b{cues.PUTS} (?:the )?((?:{ANY_VALUE} ?)+)(?:ones? )?(?:out|away|off|aside)\b", rf"{cues.NEGATION} \1"),
     (cues.NEGATION_PHRASES, cues.NEGATION),
 )
 """Turns of phrase, and the plain words that they stand for."""
 UNITS = frozenset(["mm", "cm", "m", "km", "in", "inch", "inches", "ft", "g", "kg", "oz", "lb", "l", "ml", "cl"])
 DOWN = r"descending|desc|(?:from )?high(?:est)? to low(?:est)?|downwards"
 UP = r"ascending|asc|(?:from )?low(?:est)? to high(?:est)?|upwards"
-SORTING = r"(?:in )?(?:sort(?:ed)?|order(?:ed)?|rank(?:ed)?)(?: (?:them|these|those|it))?"
+SORTING = (
+    r"(?:in )?(?:sort(?:ed)?|order(?:ed)?|rank(?:ed)?|arrange[d]?|list(?:ed)?|organi[sz]e[d]?)"
+    r"(?: (?:them|these|those|it|this|everything|all|results|(?:the|this|my) (?:list|results|items|products|ones)))?"
+)
+SOME = COUNT.replace("one|", "", 1)
+"""Numbers of more than one in words, and figures."""
+NOUN = rf"(?:{A_KIND}|ones|items|things|products|results|options|pieces|alternatives|suggestions|pictures)"
+COUNTS = (
+    r"(?<!first )(?<!last )(?<!final )(?<!bottom )(?<!these )(?<!those )(?<!the )(?<!number )(?<!item )(?<!than )"
+    rf"(?<!\w)(?P<said>(?:top |best )?(?P<count>{SOME}))"
+    rf"(?= (?:\S+ ){{0,2}}?(?:{NOUN}|more|others?|of (?:them|these|those))(?!\w))",
+    r"\b(?:another|next|best|top|(?:show|give|list)(?: me| us)?(?: only| just)?(?: the)?(?: best| top)?|^only|^just) "
+    rf"(?P<said>(?P<count>{SOME}))$",
+)
+IS_TOO_DEAR = rf"({A_REFERENCE}) (?:is|was|are|costs?|seems?) (?:just |far |way |a bit )?(?:{cues.TOO_DEAR})"
+BUYS = r"\b(?:need|want|buy|order|for|with)(?: to)?(?: buy| order)?(?: the| a)? ?$"
+"""Before a number of things that somebody wants to have, which says nothing of a list."""
 OF_WHAT = r"(?: (?:the price of|for|what))?"
 WINDOW_BEFORE, WINDOW_AFTER = 3, 2
 """Words around a limit among which the name of its column is looked for."""
@@ -36,11 +58,13 @@ class Superlative:
     """The cheapest, the widest: an order, or the item at its head.
 
     Attributes:
-        points: the words point at one item (the cheapest one, the cheapest of these).
+        points: the words point at items (the cheapest one, the two cheapest of these).
+        count: how many are meant.
     """
 
     sort: Sort
     points: bool
+    count: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +82,7 @@ class Wish:
         rest: other words that nothing explains.
         references: as they stand.
         pointed: values of phrases such as `the blue one`, each as conditions on shown items.
+        count: how many items are to be shown; 0 where nothing is said of it.
         obstacle: why it cannot be meant; empty where it can.
         notes: what was read as something else, for the person.
     """
@@ -75,6 +100,7 @@ class Wish:
     superlative: Superlative | None
     sort: Sort | None
     drop: tuple[str, ...]
+    count: int
     obstacle: str
     notes: tuple[str, ...]
 
@@ -112,7 +138,12 @@ class _Reader:
         drop = self._take_drops()
         limits = () if re.search(cues.COMPARE_CUES, plain) else self._take_limits()
         superlative, sort = self._take_superlative()
+        count = 0 if re.search(cues.COMPARE_CUES, plain) else self._take_count()
+        if superlative is not None and not superlative.points and superlative.count > 1:
+            sort, count = superlative.sort, superlative.count
+            superlative = None
         self._text, references = take_references(self._text, counted=counted)
+        self._text = re.sub(IS_TOO_DEAR, lambda match: _cheaper_than(match[1], references), self._text)
         pointed = self._pointed()
         left = self._text
         relative = self._take_relatives(references)
@@ -132,6 +163,7 @@ class _Reader:
             superlative=superlative,
             sort=sort,
             drop=drop,
+            count=min(count, LONGEST_LIST),
             obstacle=self._obstacle,
             notes=tuple(self._notes),
         )
@@ -200,12 +232,29 @@ class _Reader:
             column = self._column_by(word)
             if not column:
                 continue
-            points = r"(?P<points> (?:ones?|items?|of (?:them|these|those|all)))?(?P<first> (?:first|at the top))?"
-            found = self._take(rf"\b(?:the )?(?:{words}){points}(?!\w)")
+            found = self._take(
+                rf"\b(?:the )?(?:(?P<before>{SOME}) )?(?:{words})(?: (?P<behind>{SOME})(?! euros?\b))?"
+                r"(?P<points> (?:ones?|items?|of (?:them|these|those|all)))?"
+                r"(?P<first> (?:first|(?:at|on)(?: the)? top|up front))?(?!\w)"
+            )
             if found is not None:
                 sort = Sort(column=column, descending=descending)
-                return (None, sort) if found["first"] else (Superlative(sort=sort, points=bool(found["points"])), None)
+                count = int(number_of(found["before"] or found["behind"] or "one"))
+                points = bool(found["points"]) and (count == 1 or " of " in found["points"])
+                points = points or re.search(cues.COMPARE_CUES, self._text) is not None
+                return (None, sort) if found["first"] else (Superlative(sort=sort, points=points, count=count), None)
         return None, self._take_order()
+
+    def _take_count(self) -> int:
+        """How many items are to be shown: `show me 5 lamps`, `three more`; a number that is bought is none."""
+        for pattern in COUNTS:
+            found = re.search(pattern, self._text)
+            if found is not None:
+                start, end = found.span("said")
+                self._text = " ".join(f"{self._text[:start]} {self._text[end:]}".split())
+                bought = re.search(BUYS, self._text[:start])
+                return 0 if bought else int(number_of(found["count"]))
+        return 0
 
     def _take_order(self) -> Sort | None:
         """Sort by price, descending; from cheap to expensive."""
@@ -216,7 +265,7 @@ class _Reader:
         for name in self._lexicon.vocabulary.quantities:
             word = " ".join(tokens_of(spoken(name)))
             found = self._take(
-                rf"(?:^by|\b{SORTING}(?: (?:{UP}|(?P<down_before>{DOWN})))?(?: by| of)?) (?:the )?{word}"
+                rf"(?:\bby|\b{SORTING}(?: (?:{UP}|(?P<down_before>{DOWN})))?(?: by| of)?) (?:the )?{word}"
                 rf"(?:(?: ,)? (?:(?P<down>{DOWN})|{UP}))?(?!\w)"
             )
             if found is not None:
@@ -231,7 +280,7 @@ class _Reader:
         taken = []
         for word, op, words in cues.COMPARATIVES:
             found = re.search(
-                rf"\b(?:{words})(?: (?:\S+ )?(?:than|to){OF_WHAT} (?P<than>{A_REFERENCE}))?(?!\w)", self._text
+                rf"\b(?:{words})(?: (?:\S+ )?(?:than|to|of){OF_WHAT} (?P<than>{A_REFERENCE}))?(?!\w)", self._text
             )
             if found is None:
                 continue
@@ -286,6 +335,11 @@ class _Reader:
             values = joint if joint and op == IN else every
             conditions.append(Condition(column=column, op=op, values=tuple(dict.fromkeys(values))))
         return tuple(conditions)
+
+
+def _cheaper_than(mark: str, references: Sequence[Reference]) -> str:
+    """What is wanted where an item is too expensive."""
+    return f"cheaper than {mark}" if references[ord(mark) - ord(REFERENCE)].items else "cheaper"
 
 
 class _Walk:
