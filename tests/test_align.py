@@ -638,7 +638,7 @@ def test_align_learns_the_users_own_dialogues(shop: Path, source: Path, model: P
         ('{"items": ["i0"], "question": "a"}', "line 1 lacks a question or an answer"),
         (
             '{"items": ["i0"], "messages": [{"role": "user", "content": "a"}]}',
-            "line 1 holds a chat of user; wanted one",
+            "line 1 holds a chat of user; wanted user and assistant",
         ),
         ('{"items": ["i0"], "messages": 3}', "line 1 holds a chat of nothing"),
     ],

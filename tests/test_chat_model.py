@@ -92,7 +92,8 @@ class _Scripted:
     def __init__(self, written: str) -> None:
         self.written = written
         self.read: list[Any] = []
-        self.writer = type("Writer", (), {"tokenizer": type("T", (), {"all_special_tokens": ["<s>", "<|im_end|>"]})})
+        tokenizer = type("T", (), {"all_special_tokens": ["<s>", "<|im_end|>"]})
+        self.writer = type("Writer", (), {"tokenizer": tokenizer, "template": ""})
 
     def require_projector(self) -> Any:
         return type("Projector", (), {"check_source": lambda *args, **options: None})()

@@ -16,6 +16,7 @@ from pinembed.reports.table import SearchResult
 from pinembed.source.embedding_source import EmbeddingSource
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.served import ServedModel
+from pinembed.trimmed.tool_calls import call_form
 
 MOST_CALL_TOKENS = 192
 LONGEST_ANSWER = 600
@@ -47,6 +48,7 @@ class ModelVoice:
         self._model, self._source, self._vocabulary = model, source, vocabulary
         self._max_new_tokens = max_new_tokens
         self._tools = tools_of(vocabulary)
+        self._form = call_form(model.writer)
 
     def plan(self, say: str, state: State, shown: Sequence[SearchResult]) -> Plan | None:
         """The act of the model's call; None where it makes none of the grammar, so that the rules decide."""
@@ -56,7 +58,7 @@ class ModelVoice:
             {"role": "user", "content": self._plain(say) or "?"},
         ]
         written = self._model.say(messages, tools=self._tools, max_new_tokens=MOST_CALL_TOKENS)
-        act = read_call(written, self._vocabulary)
+        act = read_call(written, self._vocabulary, self._form)
         return None if act is None else Plan(act=act, planner="model")
 
     def speak(

@@ -54,6 +54,15 @@ def measure_scripts(
     return _figures(own, name), _figures(shuffled, f"{name}, states shuffled")
 
 
+def count_calls(assistant: Assistant, turns: Sequence[ScriptedTurn]) -> Share:
+    """In how many turns the model made the act."""
+    state, planned = State(), 0
+    for scripted in turns:
+        state, turn = assistant.turn(state, scripted.say.say)
+        planned += turn.planner == "model"
+    return Share(right=planned, of=len(turns))
+
+
 def _judged(
     assistant: Assistant, given: State, scripted: ScriptedTurn, state: State, shown: list[SearchResult]
 ) -> tuple[Judged, State, list[SearchResult]]:

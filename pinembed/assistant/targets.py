@@ -26,9 +26,10 @@ Floats = NDArray[np.float32]
 EmbedTexts = Callable[[Sequence[str]], Floats]
 AVOIDED = 0.5
 """Share of the excluded words' vector that is taken off."""
-MOVED = 0.5
-"""Share of the item's own vector, moved from its old text to the new one, beside the new text's where no column holds
-what was said; by the moved vector alone fewer of the wanted items are found."""
+MOVED, STEP = 2.0, 2.0
+"""Weight of the item's own vector beside its new text, where no column holds what was said and its kind is all that
+columns tell of it, and how far that vector is moved from the old text to the new one. What columns tell need not come
+out of the picture: the weight falls with the cube of their number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,13 +93,16 @@ class Targets:
         if not changes and not search.text:
             return Target(vector_D=vector_D)
         row = self._near.row(search.like)
-        old = self._vocabulary.caption(row)
         edited = self._edited(row, changes)
-        new = self._vocabulary.caption(edited)
         if not search.text:
-            return Target(vector_D=self._embed(new), fields=edited)
+            return Target(vector_D=self._embed(self._vocabulary.caption(edited)), fields=edited)
+        # the name of the very product, or a text of a sentence, would speak against what is changed
+        told = [name for name in self._vocabulary.attributes if not is_missing(edited.get(name))]
+        kept = [name for name in (self._vocabulary.kind, *told) if name]
+        old, new = (self._vocabulary.caption({name: fields.get(name) for name in kept}) for fields in (row, edited))
         old_D, new_D = self._embed_texts([old or result_of(row, 1).title, ". ".join(filter(None, (new, search.text)))])
-        return Target(vector_D=unit(new_D + MOVED * unit(vector_D + new_D - old_D)))
+        moved_D = unit(vector_D + STEP * (new_D - old_D))
+        return Target(vector_D=unit(new_D + MOVED / (1 + len(told)) ** 3 * moved_D))
 
     def _edited(self, fields: Mapping[str, FieldValue], changes: Sequence[Condition]) -> dict[str, FieldValue]:
         """An item's values as they would be after the changes.

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from typing import Any
 
-from pinembed.assistant.act import LONGEST_LIST, MEANS, TAKES, UNCLEAR, Act, ActError, parse_act
+from pinembed.assistant.act import LONGEST_LIST, MEANS, TAKES, UNCLEAR, Act, ActError, act_from_json
 from pinembed.assistant.condition import COMPARISONS, IN, NOT_IN
 from pinembed.assistant.vocabulary import Vocabulary
+from pinembed.trimmed.tool_calls import JSON_CALLS, calls_in
 
-CALL = re.compile(r"<tool_call>\s*(\{.*?\})\s*</tool_call>", re.DOTALL)
-"""A call as Qwen3-VL writes it: one JSON object between two tokens."""
 VALUES_TOLD = 60
 """Values of a column that a prompt names, the most frequent first."""
 
@@ -32,13 +31,19 @@ def tools_of(vocabulary: Vocabulary) -> list[dict[str, Any]]:
     ]
 
 
-def read_call(written: str, vocabulary: Vocabulary) -> Act | None:
-    """The act of a model's answer; None where it holds no call, several, or one that is not in the grammar."""
-    calls = CALL.findall(written)
+def read_call(written: str, vocabulary: Vocabulary, form: Mapping[str, Any] = JSON_CALLS) -> Act | None:
+    """The act of a model's answer; None where it holds no call, several, or one that is not in the grammar.
+
+    Args:
+        written: by the model.
+        vocabulary: of the table.
+        form: of the model's answers, as `call_form` tells it.
+    """
+    calls = calls_in(written, form, tools=tools_of(vocabulary))
     if len(calls) != 1:
         return None
     try:
-        act = parse_act(calls[0], vocabulary)
+        act = act_from_json(calls[0], vocabulary)
     except ActError:
         return None
     return act if act.name != UNCLEAR else None

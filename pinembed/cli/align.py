@@ -36,6 +36,9 @@ def _show(console: Console, report: AlignReport, source: Path) -> None:
     console.say(
         f"Soft tokens an item: {tokens}; comparisons of two items right to the letter: {report.comparisons:.1%}"
     )
+    turns = ", ".join(f"{score.right:.1%} in turn {score.turn} ({score.alone:.1%} alone)" for score in report.turns)
+    if turns:
+        console.say(f"Answers in conversations, in wordings not trained on: {turns}")
     if report.customers is not None:
         told = report.customers
         console.say(

@@ -44,6 +44,16 @@ def run(settings: EvaluateChatSettings, console: Console) -> None:
                 for one in report.composed
             ],
         )
+    if report.answers:
+        console.table(
+            f"Answers about items to the letter, {report.answers[0].model.of:,} conversations",
+            ["turn", "model", "asked alone", "states shuffled", "rules, from the table"],
+            [(f"{one.turn}", *map(_share, (one.model, one.alone, one.shuffled, one.rules))) for one in report.answers],
+        )
+    if report.calls is not None and not report.calls.right:
+        console.say(f"The model called no tool in {report.calls.of} turns, so the rules plan all of its acts.")
+    if report.plot is not None:
+        console.say(f"plot: {report.plot}")
     if report.scripts is not None:
         console.say(f"scripts: {report.scripts}")
     console.report(report)

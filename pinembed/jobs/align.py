@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import torch
 
@@ -23,14 +23,16 @@ from pinembed.taste.event import read_kinds
 from pinembed.taste.time_split import cut_us
 from pinembed.training.checkpoint import StatePlace
 from pinembed.trimmed.align_dataset import AlignDataset, read_align_dataset
-from pinembed.trimmed.align_evaluator import customer_score, held_out_scores, own_share, quick_accuracy
+from pinembed.trimmed.align_evaluator import customer_score, held_out_scores, own_share, quick_accuracy, turn_scores
 from pinembed.trimmed.align_loop import Alignment, train
 from pinembed.trimmed.align_recipe import choose_recipe, settle, trains_language_model
 from pinembed.trimmed.align_write import adapt_projector, give_projector, write_model
 from pinembed.trimmed.checkpoint import file_stamps, read_checkpoint
 from pinembed.trimmed.customer_log import CustomerDataset, read_customers
 from pinembed.trimmed.model import TrimmedModel
-from pinembed.trimmed.questions import Dialogue, OwnDialogue, QuestionMaker, about, choose_fields, read_dialogues
+from pinembed.trimmed.own_dialogues import OwnDialogue, about, read_dialogues
+from pinembed.trimmed.questions import Dialogue, QuestionMaker, choose_fields
+from pinembed.trimmed.talks import TalkMaker
 from pinembed.trimmed.write_back import check_can_learn, check_can_write_back
 
 
@@ -86,8 +88,15 @@ def align(settings: AlignSettings, *, progress: Progress = SILENT, stop: Stop | 
     train_items, embeddings_ND = dataset.train.items, dataset.train.embeddings_ND
     dialogues = len(train_items) * (len(chosen) + 1) + (2 * len(customers.train.made) if customers else 0)
     decided = settle(settings, recipe, fields=chosen, tokens=tokens, dialogues=dialogues)
-    more = _more(about(own, train_items), customers, seed=settings.seed, first_row=len(train_items))
-    questions = QuestionMaker(train_items, chosen, seed=settings.seed, more=more)
+    more = _More(
+        own=about(own, train_items),
+        customers=customers,
+        talks=TalkMaker(QuestionMaker(train_items, chosen)),
+        talk_turns=round(decided.talks * len(train_items) * (len(chosen) + 1)),
+        seed=settings.seed,
+        first_row=len(train_items),
+    )
+    questions = QuestionMaker(train_items, chosen, seed=settings.seed, more=more.of_epoch, kept=1 - decided.talks)
     if customers is not None:
         embeddings_ND = torch.cat([embeddings_ND, customers.embeddings_CD])
     run = Alignment(trimmed, embeddings_ND, questions, decided)
@@ -109,6 +118,7 @@ def align(settings: AlignSettings, *, progress: Progress = SILENT, stop: Stop | 
         trained_parameters=trained,
         fields=scores,
         comparisons=comparisons,
+        turns=turn_scores(trimmed, dataset, chosen, seed=settings.seed),
         own_dialogues=own_share(trimmed, dataset, about(own, dataset.held_out.items)),
         customers=None if customers is None else customer_score(trimmed, customers, seed=settings.seed),
         adapter_cosine=adapter_cosine,
@@ -134,13 +144,27 @@ def _customers(
     return read_customers(settings.events, kinds, source, dataset, fields, at_us=at_us, progress=progress)
 
 
-def _more(
-    own: Sequence[Dialogue], customers: CustomerDataset | None, *, seed: int, first_row: int
-) -> Callable[[int], Sequence[Dialogue]]:
-    """What an epoch has beside the questions about fields: the user's own dialogues, and those about customers."""
-    if customers is None:
-        return lambda epoch: own
-    return lambda epoch: [*own, *customers.train.dialogues(f"{seed} {epoch}", first_row=first_row)]
+@dataclass(frozen=True, kw_only=True)
+class _More:
+    """What an epoch has beside single questions about fields.
+
+    Attributes:
+        own: the user's dialogues.
+        talk_turns: turns of made conversations.
+        first_row: where the items of the customers' choices begin.
+    """
+
+    own: Sequence[Dialogue]
+    customers: CustomerDataset | None
+    talks: TalkMaker
+    talk_turns: int
+    seed: int
+    first_row: int
+
+    def of_epoch(self, epoch: int) -> list[Dialogue]:
+        seed = f"{self.seed} {epoch}"
+        told = [] if self.customers is None else self.customers.train.dialogues(seed, first_row=self.first_row)
+        return [*self.own, *told, *self.talks.epoch(f"{seed} talks", self.talk_turns)]
 
 
 def _train(

@@ -109,6 +109,25 @@ class ChatFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnswerFigures:
+    """Answers to the letter in one turn of conversations about items.
+
+    Attributes:
+        turn: from 1.
+        model: out of stored embeddings, with the model's own answers before.
+        alone: by the model too, the plain question of the same item without the turns before.
+        shuffled: by the model, with the items of another conversation.
+        rules: by the rules, which read the value in the table.
+    """
+
+    turn: int
+    model: Share
+    alone: Share
+    shuffled: Share
+    rules: Share
+
+
+@dataclass(frozen=True, kw_only=True)
 class ComposedFigures:
     """This item, but in another colour: mean average precision over the whole table.
 
@@ -134,7 +153,11 @@ class EvaluateChatReport:
         conversations, turns: of the scripts.
         figures: of each planner, and of the same with states shuffled between conversations.
         composed: by column.
+        answers: of the model by turn; none without one.
+        calls: turns of the first conversations in which the model called a tool of the grammar, before the rules took
+            over; None without a model. Where there is none, the model has no figures of its own.
         scripts: the file that the scripts were written to; None where none was asked for.
+        plot: the same for the plot.
     """
 
     table: str
@@ -142,4 +165,7 @@ class EvaluateChatReport:
     turns: int
     figures: tuple[ChatFigures, ...]
     composed: tuple[ComposedFigures, ...]
+    answers: tuple[AnswerFigures, ...]
+    calls: Share | None
     scripts: Path | None
+    plot: Path | None

@@ -18,6 +18,7 @@ class RunSettings:
         noise: spread of the noise that is added to the embeddings, in each feature's own spread.
         tokens: K, soft tokens of one item.
         seed: of weights, questions and noise.
+        talks: share of the questions that stand in conversations.
     """
 
     fields: tuple[str, ...]
@@ -31,6 +32,7 @@ class RunSettings:
     projector_first: float = 0.0
     lora_rank: int = 0
     minutes: float | None = None
+    talks: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +106,21 @@ class TokensScore:
     accuracy: float
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TurnScore:
+    """Answers in one turn of conversations about items that were not trained on.
+
+    Attributes:
+        turn: from 1.
+        right: share of the plain questions about a field that are answered to the letter, in wordings not trained on.
+        alone: the same questions of the same items without the turns before.
+    """
+
+    turn: int
+    right: float
+    alone: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class AlignReport:
     """Result of `pinembed align`.
@@ -114,6 +131,7 @@ class AlignReport:
         missing: items of DATA that the source does not hold; they were left out.
         trained_parameters: of the projector, and of the language model where it was trained.
         comparisons: share of comparisons of two held-out items that are right to the letter, values and yes or no.
+        turns: answers in the turns of conversations.
         own_dialogues: share of the user's dialogues about held-out items that are answered to the letter; None without
             such.
         customers: how questions about customers are answered; None without events.
@@ -133,6 +151,7 @@ class AlignReport:
     trained_parameters: int
     fields: tuple[FieldScore, ...]
     comparisons: float
+    turns: tuple[TurnScore, ...]
     own_dialogues: float | None
     customers: CustomerScore | None
     adapter_cosine: float | None

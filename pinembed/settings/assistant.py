@@ -23,7 +23,18 @@ from pinembed.settings.option import (
 GroupedOption = Annotated[
     str | None, Option("Metadata column of equal products, such as product: a list shows one row of each.")
 ]
+ModelSourceOption = Annotated[Path | None, Option("Embedding source of the model's items, or a HOME; needs --model.")]
 TableEncoderOption = Annotated[str | None, Option("Encoder of the table; by default the one that it was made with.")]
+
+
+def check_model_and_source(model: Path | None, source: Path | None) -> None:
+    """A model needs a source, and the other way round.
+
+    Raises:
+        UsageError: one came without the other.
+    """
+    if (model is None) != (source is None):
+        raise UsageError("--model and --source go together.", remedy="Give both, or leave both out.")
 
 
 @described
@@ -45,7 +56,7 @@ class ChatSettings:
             "items; needs --source."
         ),
     ] = None
-    source: Annotated[Path | None, Option("Embedding source of the model's items, or a HOME; needs --model.")] = None
+    source: ModelSourceOption = None
     server: Annotated[
         str | None,
         Option(
@@ -83,8 +94,7 @@ class ChatSettings:
     def __post_init__(self) -> None:
         if (self.user is None) != (self.users is None):
             raise UsageError("--user and --users go together.", remedy="Give both, or leave both out.")
-        if (self.model is None) != (self.source is None):
-            raise UsageError("--model and --source go together.", remedy="Give both, or leave both out.")
+        check_model_and_source(self.model, self.source)
         if self.server is not None and self.model is None:
             raise UsageError(
                 "--server came without --model.",
@@ -97,7 +107,11 @@ class ChatSettings:
 @described
 @dataclass(frozen=True, kw_only=True)
 class EvaluateChatSettings:
-    """Scripted conversations over a catalogue, given or made of its metadata."""
+    """Scripted conversations over a catalogue, given or made of its metadata.
+
+    Raises:
+        UsageError: options that do not go together.
+    """
 
     scripts: Annotated[
         Path | None,
@@ -109,6 +123,11 @@ class EvaluateChatSettings:
     table: ReadTableOption
     generation: GenerationOption = None
     encoder: TableEncoderOption = None
+    model: Annotated[
+        Path | None,
+        Option("Folder that `pinembed align` wrote, or a HOME: its answers and acts are measured too; needs --source."),
+    ] = None
+    source: ModelSourceOption = None
     group: GroupedOption = None
     fields: Annotated[
         tuple[str, ...],
@@ -122,13 +141,17 @@ class EvaluateChatSettings:
     out: Annotated[Path | None, Option("File for the scripts that were made, JSON Lines.", at_address=PUT)] = None
     k: Annotated[int, Option("Length of a list.", flags=("-k",), min=1)] = 5
     queries: Annotated[int, Option('Queries of "this, but in COLOUR" for each column; 0 for none.', min=0)] = 200
-    split: Annotated[str | None, Option("Split of the items that those queries are about.")] = None
+    split: Annotated[str | None, Option("Split of the items that those queries and the model's answers are about.")] = (
+        None
+    )
+    plot: Annotated[Path | None, Option("PNG of the shares that are right.")] = None
     seed: SeedOption = 0
     device: DeviceOption = "cpu"
 
     def __post_init__(self) -> None:
         if self.scripts is not None and self.out is not None:
             raise UsageError("--out came with scripts that are there already.", remedy="Leave one of them out.")
+        check_model_and_source(self.model, self.source)
 
 
 @described

@@ -64,10 +64,18 @@ class AlignSettings:
     dialogues: Annotated[
         Path | None,
         Option(
-            'Questions of your own to train on as well: {"items", "question", "answer"} a line; those about '
-            "held-out items judge."
+            'Questions of your own to train on as well: {"items", "question", "answer"}, or "messages", a line; '
+            "those about held-out items judge."
         ),
     ] = None
+    talks: Annotated[
+        float,
+        Option(
+            "Share of the questions, 0 to 1, that stand in conversations of two or three turns, made of the metadata "
+            "like the others.",
+            min=0,
+        ),
+    ] = 0.2
     events: Annotated[
         Path | None,
         Option(

@@ -6,6 +6,7 @@ B questions, V vocabulary.
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -13,15 +14,17 @@ import torch
 from torch import Tensor
 
 from pinembed.metrics.probes import probe_accuracy
-from pinembed.reports.trimmed import CustomerScore, FieldScore, TokensScore
+from pinembed.reports.trimmed import CustomerScore, FieldScore, TokensScore, TurnScore
 from pinembed.taste.event import shown_time
 from pinembed.trimmed.align_dataset import AlignDataset, Rows
+from pinembed.trimmed.chat_ids import IGNORED, Exchange
 from pinembed.trimmed.checkpoint import import_transformers, without_bars
 from pinembed.trimmed.customer_log import CustomerDataset
 from pinembed.trimmed.customers import likeness_figures
 from pinembed.trimmed.model import TrimmedModel
-from pinembed.trimmed.prompts import IGNORED
+from pinembed.trimmed.own_dialogues import turn_by_turn
 from pinembed.trimmed.questions import Dialogue, QuestionMaker, thinned
+from pinembed.trimmed.talks import TalkMaker
 
 BATCH_QUESTIONS = 128
 QUICK_QUESTIONS = 100
@@ -29,12 +32,18 @@ QUICK_CHOICES, JUDGED_CHOICES = 100, 500
 SELECTING = "selecting"
 MOST_QUESTIONS = 5000
 COMPARISONS = 200
+TALKS, TALK_TURNS = 400, 3
 
 
 def answer_logits(
-    model: TrimmedModel, dialogues: Sequence[Dialogue], embeddings_ID: Tensor, tokens: int
+    model: TrimmedModel,
+    dialogues: Sequence[Dialogue],
+    embeddings_ID: Tensor,
+    tokens: int,
+    *,
+    every_turn: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """One forward pass over questions and their true answers.
+    """One forward pass over questions and their true answers; of all turns, or of the last one.
 
     Logits are computed for the tokens of answers only: with a vocabulary of 152,000 those of the whole prompts would
     take more memory than the model.
@@ -47,6 +56,8 @@ def answer_logits(
         [len(dialogue.rows) for dialogue in dialogues],
         tokens=tokens,
         answers=[dialogue.answer for dialogue in dialogues],
+        earlier=[_behind(dialogue) for dialogue in dialogues],
+        every_turn=every_turn,
     ).to(model.device)
     soft_ImH = model.soft_tokens(embeddings_ID, tokens=tokens)
     with without_bars(import_transformers("Aligning")):
@@ -55,6 +66,10 @@ def answer_logits(
     labels_BT = batch.labels_BT[:, 1:]
     logits_AV: Tensor = model.model.lm_head(hidden_BTH[:, :-1][labels_BT != IGNORED])
     return labels_BT, logits_AV.float()
+
+
+def _behind(dialogue: Dialogue) -> list[Exchange]:
+    return [Exchange(question=turn.question, answer=turn.answer, items=len(turn.rows)) for turn in dialogue.earlier]
 
 
 @torch.inference_mode()
@@ -69,7 +84,7 @@ def correct_answers(
     m = model.require_projector().checked_tokens(tokens)
     for start in range(0, len(dialogues), BATCH_QUESTIONS):
         chunk = dialogues[start : start + BATCH_QUESTIONS]
-        rows = [row for dialogue in chunk for row in dialogue.rows]
+        rows = [row for dialogue in chunk for row in dialogue.all_rows]
         labels_BT, logits_AV = answer_logits(model, chunk, embeddings_ND[rows], m)
         said_BT = labels_BT.masked_scatter(labels_BT != IGNORED, logits_AV.argmax(dim=-1))
         yield from (said_BT == labels_BT).all(dim=1).tolist()
@@ -126,6 +141,23 @@ def held_out_scores(
     return scores, comparisons, (*fewer, whole)
 
 
+def turn_scores(
+    model: TrimmedModel, dataset: AlignDataset, fields: Sequence[str], *, seed: int
+) -> tuple[TurnScore, ...]:
+    """Answers in each turn of conversations about held-out items, in wordings that were not trained on."""
+    maker = TalkMaker(QuestionMaker(dataset.held_out.items, fields, seed=seed), held_out=True)
+    rng = random.Random(f"{seed} talking")
+    talks = [talk for _ in range(TALKS) if (talk := maker.plain(rng, TALK_TURNS))]
+    return tuple(
+        TurnScore(
+            turn=place + 1,
+            right=_share(model, dataset.held_out.embeddings_ND, [talk[place][0] for talk in talks]),
+            alone=_share(model, dataset.held_out.embeddings_ND, [talk[place][1] for talk in talks]),
+        )
+        for place in range(TALK_TURNS if talks else 0)
+    )
+
+
 def customer_score(model: TrimmedModel, customers: CustomerDataset, *, seed: int) -> CustomerScore:
     """Answers about choices after the cut, beside a probe on the same embeddings and with the users exchanged."""
     judging, held_out = f"{seed} judging", customers.held_out.thinned(JUDGED_CHOICES)
@@ -166,8 +198,8 @@ def _verdict(answer: str) -> str:
 
 
 def own_share(model: TrimmedModel, dataset: AlignDataset, dialogues: Sequence[Dialogue]) -> float | None:
-    """Share of the user's dialogues about held-out items that are answered exactly; None without such."""
-    return _share(model, dataset.held_out.embeddings_ND, dialogues) if dialogues else None
+    """Share of the turns of the user's dialogues about held-out items that are answered exactly; None without such."""
+    return _share(model, dataset.held_out.embeddings_ND, turn_by_turn(dialogues)) if dialogues else None
 
 
 def _share(

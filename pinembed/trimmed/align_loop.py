@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,8 +28,8 @@ from pinembed.reports.trimmed import AlignEpoch, RunSettings
 from pinembed.training.checkpoint import StatePlace
 from pinembed.training.low_rank import LowRank
 from pinembed.trimmed.align_evaluator import answer_logits
+from pinembed.trimmed.chat_ids import IGNORED
 from pinembed.trimmed.model import TrimmedModel
-from pinembed.trimmed.prompts import IGNORED
 from pinembed.trimmed.questions import Dialogue, QuestionMaker
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -168,10 +169,23 @@ class Alignment:
 
     def batches(self) -> list[list[Dialogue]]:
         """The batches of the current epoch that are still to do."""
-        drawn = self.questions.epoch(self.state.epoch)
-        size = self.settings.batch_size
-        cut = [drawn[start : start + size] for start in range(0, len(drawn), size)]
-        return cut[self.state.batch :]
+        return self._cut(self.state.epoch)[self.state.batch :]
+
+    @property
+    def steps(self) -> int:
+        """Of the whole run, as long as its epochs are like the first."""
+        return len(self._cut(0)) * self.settings.epochs
+
+    def _cut(self, epoch: int) -> list[list[Dialogue]]:
+        """The batches of an epoch: single questions apart from conversations, so that none is padded to those."""
+        drawn, size = self.questions.epoch(epoch), self.settings.batch_size
+        single, talks = ([one for one in drawn if bool(one.earlier) == talked] for talked in (False, True))
+        cut = [single[start : start + size] for start in range(0, len(single), size)]
+        per_batch = max(1, size * len(talks) // max(1, sum(len(talk.turns) for talk in talks)))
+        cut += [talks[start : start + per_batch] for start in range(0, len(talks), per_batch)]
+        if talks:
+            random.Random(f"{self.settings.seed} {epoch}").shuffle(cut)
+        return cut
 
     def step(self, dialogues: Sequence[Dialogue], *, done: float) -> float:
         """Learn from one batch.
@@ -188,7 +202,7 @@ class Alignment:
         """
         seeded = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.state.step)
         tokens = _drawn_tokens(self.settings.tokens, seeded)
-        rows = [row for dialogue in dialogues for row in dialogue.rows]
+        rows = [row for dialogue in dialogues for row in dialogue.all_rows]
         noise_ID = torch.randn(len(rows), self.embeddings_ND.shape[1], generator=seeded)
         embeddings_ID = self.embeddings_ND[rows] + self.settings.noise * self._spread_D * noise_ID
         self._set_rates(done)
@@ -248,7 +262,7 @@ class Alignment:
         return True
 
     def _loss(self, dialogues: Sequence[Dialogue], embeddings_ID: Tensor, tokens: int) -> Tensor:
-        labels_BT, logits_AV = answer_logits(self.model, dialogues, embeddings_ID, tokens)
+        labels_BT, logits_AV = answer_logits(self.model, dialogues, embeddings_ID, tokens, every_turn=True)
         loss: Tensor = F.cross_entropy(logits_AV, labels_BT[labels_BT != IGNORED])
         return loss
 
@@ -294,8 +308,7 @@ def train(
         TrainingError: the loss is not finite.
     """
     settings = run.settings
-    per_epoch = len(run.questions.epoch(0)) // settings.batch_size + 1
-    total = per_epoch * settings.epochs
+    total = run.steps
     place.path.parent.mkdir(parents=True, exist_ok=True)
     progress.start("aligning", total, "steps")
     if run.resume(place, key):

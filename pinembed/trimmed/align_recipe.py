@@ -72,6 +72,7 @@ def settle(
         tokens=tokens,
         seed=settings.seed,
         minutes=settings.minutes,
+        talks=settings.talks,
     )
     enough = decided.epochs >= (0 if adapts else 1) and min(decided.batch_size, decided.tokens) >= 1
     if not enough or decided.lr <= 0 or decided.language_lr < 0 or decided.lora_rank < 0 or decided.noise < 0:
@@ -81,6 +82,8 @@ def settle(
             f"{decided.language_lr} and {decided.noise}.",
             remedy="Leave the option out for its default.",
         )
+    if not 0 <= decided.talks <= 1:
+        raise UsageError(f"--talks {decided.talks} is no share; wanted 0 to 1.", remedy="Leave it out for its default.")
     return decided
 
 

@@ -21,6 +21,7 @@ from pinembed.errors import ModelError, NonFiniteEmbeddingError, UsageError
 from pinembed.generation.reading import hold
 from pinembed.generation.record import MODEL
 from pinembed.stores.fetch import local_copy
+from pinembed.trimmed.chat_ids import Exchange
 from pinembed.trimmed.checkpoint import import_transformers, read_checkpoint, without_bars
 from pinembed.trimmed.families import Family, family_of
 from pinembed.trimmed.projector import Projector, load_projector, no_projector
@@ -148,7 +149,11 @@ class TrimmedModel:
         }
 
     def write(
-        self, questions: Sequence[str], embeddings: Sequence[Embeddings], tokens: int | None = None
+        self,
+        questions: Sequence[str],
+        embeddings: Sequence[Embeddings],
+        tokens: int | None = None,
+        earlier: Sequence[Sequence[Exchange]] | None = None,
     ) -> tuple[PromptBatch, Tensor]:
         """Prompts padded on the left, and the soft tokens of their items; arguments as for `generate`.
 
@@ -156,6 +161,7 @@ class TrimmedModel:
             UsageError: the two differ in number, or a question has no item.
         """
         counts = [len(rows) for rows in embeddings]
+        behind = [sum(turn.items for turn in turns) for turns in earlier or [()] * len(counts)]
         if not questions or len(questions) != len(counts) or min(counts) < 1:
             raise UsageError(
                 f"{len(questions)} question(s) came with items for {sum(map(bool, counts))}; each needs at least one.",
@@ -163,7 +169,8 @@ class TrimmedModel:
             )
         m = self.require_projector().checked_tokens(tokens)
         rows_ID = torch.cat([as_tensor(rows) for rows in embeddings])
-        return self.writer.write(questions, counts, tokens=m), self.soft_tokens(rows_ID, tokens=m)
+        own = [count - before for count, before in zip(counts, behind, strict=True)]
+        return self.writer.write(questions, own, tokens=m, earlier=earlier), self.soft_tokens(rows_ID, tokens=m)
 
     @torch.inference_mode()
     def logits(
@@ -182,6 +189,7 @@ class TrimmedModel:
         embeddings: Sequence[Embeddings],
         *,
         tokens: int | None = None,
+        earlier: Sequence[Sequence[Exchange]] | None = None,
         max_new_tokens: int = 128,
         beams: int = 1,
         on_text: Callable[[str], None] | None = None,
@@ -192,6 +200,7 @@ class TrimmedModel:
             questions: B texts.
             embeddings: for each question an (n, D) array of its items, in the order the question means.
             tokens: m, soft tokens of one item; None for the projector's K.
+            earlier: for each question the turns before it, whose items come first in its array.
             max_new_tokens: longest answer.
             beams: 1 for greedy search.
             on_text: called with each new piece of the answer; for one question and one beam.
@@ -205,7 +214,7 @@ class TrimmedModel:
             NonFiniteEmbeddingError, EncoderMismatchError: as for `soft_tokens`.
         """
         transformers = import_transformers("Answering")
-        batch, soft_ImH = self.write(questions, embeddings, tokens)
+        batch, soft_ImH = self.write(questions, embeddings, tokens, earlier)
         streamer = None
         if on_text is not None and beams == 1 and len(questions) == 1:
             streamer = _streamer(transformers, self.writer.tokenizer, on_text)

@@ -20,12 +20,12 @@ from jinja2 import TemplateError
 from torch import Tensor
 
 from pinembed.errors import ModelError, UsageError
+from pinembed.trimmed.chat_ids import IGNORED, ChatIds, Exchange
 from pinembed.trimmed.checkpoint import read_json
 
 IMAGE_PAD = "<|image_pad|>"
 NO_THOUGHTS = {"enable_thinking": False}  # Qwen3.5's templates ask for it, others pass over it
 TEMPLATE_ERRORS = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError)
-IGNORED = -100  # transformers' label of a token that takes no part in the loss
 
 
 def grid_thw(tokens: int) -> list[int]:
@@ -208,50 +208,93 @@ class PromptWriter:
         return written
 
     def write(
-        self, questions: Sequence[str], items: Sequence[int], *, tokens: int, answers: Sequence[str] | None = None
+        self,
+        questions: Sequence[str],
+        items: Sequence[int],
+        *,
+        tokens: int,
+        answers: Sequence[str] | None = None,
+        earlier: Sequence[Sequence[Exchange]] | None = None,
+        every_turn: bool = False,
     ) -> PromptBatch:
         """Model input of some questions.
 
         Args:
             questions: one text each.
-            items: how many items each question is about; they stand before its text.
+            items: how many items come with each question; they stand before its text.
             tokens: m.
             answers: what the model should say; the batch is then padded on the right and has labels. Without them
                 it is padded on the left, ready for generation.
+            earlier: for each question the turns before it; their items come before its own.
+            every_turn: the answers of earlier turns have labels too.
 
         Raises:
             UsageError: a question holds one of the tokenizer's special tokens.
         """
-        rows = [self.prompt_ids(text, count, tokens) for text, count in zip(questions, items, strict=True)]
-        lengths = [len(row) for row in rows]
+        chats = [
+            self._chat(turns, text, count, tokens)
+            for text, count, turns in zip(questions, items, earlier or [()] * len(questions), strict=True)
+        ]
         if answers is not None:
-            rows = [row + self.answer_ids(answer) for row, answer in zip(rows, answers, strict=True)]
-        width, fill = max(map(len, rows)), int(self.tokenizer.pad_token_id or 0)
+            for chat, answer in zip(chats, answers, strict=True):
+                chat.answer(self.answer_ids(answer))
+        width, fill = max(len(chat.ids) for chat in chats), int(self.tokenizer.pad_token_id or 0)
         ids, mask, labels = [], [], []
-        for row, length in zip(rows, lengths, strict=True):
-            gap = width - len(row)
+        for chat in chats:
+            gap = width - len(chat.ids)
             left, right = (0, gap) if answers is not None else (gap, 0)
-            ids.append([fill] * left + row + [fill] * right)
-            mask.append([0] * left + [1] * len(row) + [0] * right)
-            labels.append([IGNORED] * (left + length) + row[length:] + [IGNORED] * right)
+            ids.append([fill] * left + chat.ids + [fill] * right)
+            mask.append([0] * left + [1] * len(chat.ids) + [0] * right)
+            labels.append([IGNORED] * left + chat.labels(every_turn=every_turn) + [IGNORED] * right)
+        count = sum(items) + sum(turn.items for turns in earlier or () for turn in turns)
         ids_BT, mask_BT = torch.tensor(ids), torch.tensor(mask)
         return PromptBatch(
             input_ids_BT=ids_BT,
             attention_mask_BT=mask_BT,
             item_mask_BT=(ids_BT == self.pad_id).long() * mask_BT,
-            grid_I3=torch.tensor([grid_thw(tokens)]).expand(sum(items), 3).contiguous(),
+            grid_I3=torch.tensor([grid_thw(tokens)]).expand(count, 3).contiguous(),
             labels_BT=torch.tensor(labels) if answers is not None else None,
         )
 
-    def prompt_ids(self, text: str, items: int, tokens: int) -> list[int]:
+    def prompt_ids(self, text: str, items: int, tokens: int, earlier: Sequence[Exchange] = ()) -> list[int]:
         """Token ids of one question with its pads, up to the answer's first word; a block of thoughts is closed.
+
+        Args:
+            text: the question.
+            items: that come with it.
+            tokens: m.
+            earlier: the turns before it.
 
         Raises:
             UsageError: a special token in the question.
             ModelError: the template writes another number of image pads.
         """
+        return self._chat(earlier, text, items, tokens).ids
+
+    def _chat(self, earlier: Sequence[Exchange], text: str, items: int, tokens: int) -> ChatIds:
+        """Turn after turn, each answer's tokens where the template writes it as it is given.
+
+        A template may write an answer otherwise once it is behind, as those do that leave out thoughts: what stands
+        before is written anew then, and is no example of an answer any more.
+        """
+        chat, messages, written = ChatIds(), list[dict[str, Any]](), ""
+        for question, count, answer in (*((t.question, t.items, t.answer) for t in earlier), (text, items, None)):
+            messages.append(self._user(question, count))
+            whole = self.render(messages, add_generation_prompt=True) + self.form.closing
+            if not whole.startswith(written):
+                chat, written = ChatIds(), ""
+            chat.ids += self._ids(whole[len(written) :].replace(IMAGE_PAD, IMAGE_PAD * tokens))
+            if answer is None:
+                self._check_pads(whole, items + sum(turn.items for turn in earlier))
+                break
+            chat.answer(self.answer_ids(answer))
+            messages.append({"role": "assistant", "content": answer})
+            written = whole + answer + self.form.end
+        return chat
+
+    def _user(self, text: str, items: int) -> dict[str, Any]:
         self.check_question(text)
-        return self.chat_ids([user_message(text, items)], tokens)
+        return user_message(text, items)
 
     def chat_ids(self, messages: Sequence[dict[str, Any]], tokens: int) -> list[int]:
         """Token ids of a conversation with its pads, up to the next answer's first word; its texts have been checked.
@@ -266,14 +309,18 @@ class PromptWriter:
         contents = [message["content"] for message in messages if not isinstance(message["content"], str)]
         items = sum(part["type"] == "image" for content in contents for part in content)
         written = self.render(messages, add_generation_prompt=True) + self.form.closing
+        self._check_pads(written, items)
+        return self._ids(written.replace(IMAGE_PAD, IMAGE_PAD * tokens))
+
+    def _check_pads(self, written: str, items: int) -> None:
         if written.count(IMAGE_PAD) != items:
             raise ModelError(
                 f"The chat template writes {written.count(IMAGE_PAD)} image pads for {items} item(s).",
                 remedy="Copy the chat template of the checkpoint into the folder.",
             )
-        ids: list[int] = self.tokenizer(written.replace(IMAGE_PAD, IMAGE_PAD * tokens), add_special_tokens=False)[
-            "input_ids"
-        ]
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
     @functools.cached_property
@@ -321,8 +368,7 @@ class PromptWriter:
 
     def answer_ids(self, text: str) -> list[int]:
         """Token ids of an answer and of the end of the turn, behind those of `prompt_ids`."""
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return [*ids, self.end_id]
+        return [*self._ids(text), self.end_id]
 
 
 def _template(tokenizer: Any, folder: Path) -> str:

@@ -1,21 +1,18 @@
-"""Training text from metadata alone, and the user's own dialogues as JSON lines.
+"""Training text from metadata alone.
 
 Questions describe an item, name its fields, confirm a value or compare two items. Every answer follows from the fields,
 so whether the model is right can be decided by comparing strings.
 
-A line of the user's own: `{"items": ["a"], "question": "...", "answer": "..."}`, or as a chat of one turn each:
-`{"items": ["a"], "messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}`.
 """
 
 from __future__ import annotations
 
-import json
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pinembed.errors import DataError, UsageError
 from pinembed.nouns.item import Item, is_missing, text_of_value
@@ -35,16 +32,33 @@ KIND_WEIGHTS = {"ask": 0.4, "list": 0.3, "describe": 0.1, "confirm": 0.1, "compa
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Dialogue:
+class Turn:
     """One question and its answer.
 
     Attributes:
-        rows: indices of the items in the list that the dialogue was made from.
+        rows: indices of the items that come with it, in the list that it was made from.
     """
 
     rows: tuple[int, ...]
     question: str
     answer: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dialogue(Turn):
+    """One question and its answer, and the turns before it."""
+
+    earlier: tuple[Turn, ...] = ()
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """All turns in order."""
+        return (*self.earlier, self)
+
+    @property
+    def all_rows(self) -> tuple[int, ...]:
+        """The items of all turns, in the order in which they come."""
+        return tuple(row for turn in self.turns for row in turn.rows)
 
 
 def thinned(entries: Sequence[Entry], most: int) -> Sequence[Entry]:
@@ -89,6 +103,7 @@ class QuestionMaker:
     Args:
         items: of one split, in the order of their embeddings.
         more: further dialogues about the same items by the number of the epoch, from 0.
+        kept: share of the single questions that an epoch has; others take the place of the rest.
     """
 
     def __init__(
@@ -98,11 +113,13 @@ class QuestionMaker:
         *,
         seed: int = 0,
         more: Callable[[int], Sequence[Dialogue]] = lambda epoch: (),
+        kept: float = 1.0,
     ) -> None:
         self.items = items
         self.fields = list(fields)
         self._seed = seed
         self._more = more
+        self._kept = kept
         self.values_of = {field: [text_of_value(item.fields.get(field)) for item in items] for field in fields}
         self._rows_of = {field: [row for row, value in enumerate(self.values_of[field]) if value] for field in fields}
         self._known = {field: sorted(set(self.values_of[field]) - {""}) for field in fields}
@@ -120,13 +137,15 @@ class QuestionMaker:
     def epoch(self, number: int) -> list[Dialogue]:
         """One more dialogue for each item than there are fields, and the others, shuffled; new ones each epoch."""
         rng = random.Random(f"{self._seed} {number}")
-        drawn = list(self._more(number))
+        drawn = list[Dialogue]()
         for row in range(len(self.items)):
             for field in (*self.fields, rng.choice(self.fields)):
                 kind = rng.choices(list(KIND_WEIGHTS), weights=list(KIND_WEIGHTS.values()))[0]
                 dialogue = self._draw(rng, kind, row, field)
                 if dialogue is not None:
                     drawn.append(dialogue)
+        rng.shuffle(drawn)
+        drawn = [*drawn[: round(self._kept * len(drawn))], *self._more(number)]
         rng.shuffle(drawn)
         return drawn
 
@@ -163,7 +182,7 @@ class QuestionMaker:
         if kind == "confirm":
             named = rng.choice([value, rng.choice(self._known[field])])
             question = CONFIRM.format(field=spoken(field), value=named)
-            return Dialogue(rows=(row,), question=question, answer=f"{value}: {_verdict(named, value)}")
+            return Dialogue(rows=(row,), question=question, answer=f"{value}: {verdict_on(named, value)}")
         return self._compare(rng, row, field)
 
     def _list(self, rng: random.Random, row: int, present: list[str]) -> Dialogue:
@@ -184,11 +203,11 @@ class QuestionMaker:
         if not partners:
             return None
         first, second = values[row], values[partners[0]]
-        answer = f"{first} and {second}: {_verdict(first, second)}"
+        answer = f"{first} and {second}: {verdict_on(first, second)}"
         return Dialogue(rows=(row, partners[0]), question=COMPARE.format(field=spoken(field)), answer=answer)
 
 
-def _verdict(first: str, second: str) -> str:
+def verdict_on(first: str, second: str) -> str:
     """Written after the values that decide it: a small model compares what it has just written."""
     return "yes" if first == second else "no"
 
@@ -204,69 +223,3 @@ def _is_attribute(name: str, train: Sequence[Item], held_out: Sequence[Item]) ->
     asked = [value for item in held_out if (value := text_of_value(item.fields.get(name)))]
     seen = sum(value in counts for value in asked)
     return sum(counts.values()) / len(counts) >= MIN_ITEMS_PER_VALUE and seen >= MIN_SEEN * len(asked) > 0
-
-
-WANTED = 'wanted {"items": [...], "question": ..., "answer": ...}'
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OwnDialogue:
-    """One line of the file; `items` are ids in the order that the question means."""
-
-    items: tuple[str, ...]
-    question: str
-    answer: str
-
-
-def read_dialogues(path: Path) -> list[OwnDialogue]:
-    """All lines of the file; empty ones are passed over.
-
-    Raises:
-        DataError: not readable, or a line is not what is wanted; names it.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}", remedy="Give UTF-8 JSON lines.") from error
-    return [_parse(line, index=f"{path}, line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
-
-
-def about(dialogues: Sequence[OwnDialogue], items: Sequence[Item]) -> list[Dialogue]:
-    """The dialogues whose items are all among these, as indices of them."""
-    row_of = {item.id: row for row, item in enumerate(items)}
-    return [
-        Dialogue(
-            rows=tuple(row_of[item] for item in dialogue.items), question=dialogue.question, answer=dialogue.answer
-        )
-        for dialogue in dialogues
-        if all(item in row_of for item in dialogue.items)
-    ]
-
-
-def _parse(line: str, *, index: str) -> OwnDialogue:
-    try:
-        stored: Any = json.loads(line)
-    except ValueError as error:
-        raise DataError(f"{index} is no JSON: {error}; {WANTED}.", remedy="Write one JSON object a line.") from error
-    items = stored.get("items") if isinstance(stored, dict) else None
-    if not isinstance(items, list) or not items or not all(isinstance(item, str) for item in items):
-        raise DataError(f"{index} names no items; {WANTED}.", remedy="Give a list of item ids.")
-    question, answer = (
-        _turn(stored["messages"], index) if "messages" in stored else (stored.get("question"), stored.get("answer"))
-    )
-    if not all(isinstance(text, str) and text.strip() for text in (question, answer)):
-        raise DataError(f"{index} lacks a question or an answer; {WANTED}.", remedy="Give both as text.")
-    return OwnDialogue(items=tuple(items), question=question, answer=answer)
-
-
-def _turn(messages: Any, index: str) -> tuple[Any, Any]:
-    """The texts of a chat of one question and one answer."""
-    turns = messages if isinstance(messages, list) else []
-    roles = [turn.get("role") for turn in turns if isinstance(turn, dict)]
-    if roles != ["user", "assistant"] or len(roles) != len(turns):
-        raise DataError(
-            f"{index} holds a chat of {', '.join(map(str, roles)) or 'nothing'}; "
-            "wanted one user and one assistant turn.",
-            remedy="Write a line for each question and its answer.",
-        )
-    return turns[0].get("content"), turns[1].get("content")

@@ -11,6 +11,7 @@ import torch
 
 from pinembed.catalogue.folder import read_catalogue
 from pinembed.outfolder import staged_folder
+from pinembed.trimmed import talks
 from pinembed.trimmed.checkpoint import import_transformers, without_bars
 from pinembed.trimmed.questions import QuestionMaker, choose_fields
 
@@ -23,16 +24,31 @@ SPECIAL_TOKENS = (
     "<|image_pad|>",
     "<|video_pad|>",
 )
+TOOL_TOKENS = ("<tool_call>", "</tool_call>")
 HALVES = (0.5, 0.5, 0.5)
 MIN_PIXELS = 32 * 32
 CHAT_TEMPLATE = (
-    "{%- for message in messages -%}"
+    "{%- if tools -%}<|im_start|>{{ 'system\\n' }}"
+    "{%- if messages[0].role == 'system' -%}{{ messages[0].content + '\\n\\n' }}{%- endif -%}"
+    "{{ '# Tools\\n\\nYou may call one or more functions to assist with the user query.\\n\\nYou are provided with "
+    "function signatures within <tools></tools> XML tags:\\n<tools>' }}"
+    "{%- for tool in tools -%}{{ '\\n' }}{{ tool | tojson }}{%- endfor -%}"
+    "{{ '\\n</tools>\\n\\nFor each function call, return a json object with function name and arguments within "
+    '<tool_call></tool_call> XML tags:\\n<tool_call>\\n{"name": <function-name>, "arguments": '
+    "<args-json-object>}\\n</tool_call><|im_end|>\\n' }}{%- endif -%}"
+    "{%- set first = 1 if tools and messages[0].role == 'system' else 0 -%}{%- for message in messages[first:] -%}"
     "<|im_start|>{{ message.role + '\\n' }}"
     "{%- if message.content is string -%}{{ message.content }}"
-    "{%- else -%}{%- for part in message.content -%}"
+    "{%- elif message.content -%}{%- for part in message.content -%}"
     "{%- if part.type == 'image' -%}<|vision_start|><|image_pad|><|vision_end|>"
     "{%- elif part.type == 'text' -%}{{ part.text }}{%- endif -%}"
     "{%- endfor -%}{%- endif -%}"
+    "{%- for call in message.tool_calls or [] -%}"
+    "{%- if message.content or not loop.first -%}{{ '\\n' }}{%- endif -%}"
+    "{%- set call = call.function or call -%}"
+    '{{ \'<tool_call>\\n{"name": "\' + call.name + \'", "arguments": \' }}'
+    "{{ call.arguments if call.arguments is string else call.arguments | tojson }}{{ '}\\n</tool_call>' }}"
+    "{%- endfor -%}"
     "<|im_end|>{{ '\\n' }}"
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}<|im_start|>{{ 'assistant\\n' }}{%- endif -%}"
@@ -105,7 +121,7 @@ def write_tiny_qwen3vl(
 
 def train_tokenizer(transformers: Any, texts: Sequence[str], vocabulary: int) -> Any:
     """Transformers' tokenizer with Qwen's special tokens and a byte-level vocabulary of this size from the texts."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -117,7 +133,7 @@ def train_tokenizer(transformers: Any, texts: Sequence[str], vocabulary: int) ->
         show_progress=False,
     )
     tokenizer.train_from_iterator([*texts, "system user assistant\n"], trainer)
-    return transformers.PreTrainedTokenizerFast(
+    made = transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="<|endoftext|>",
         eos_token="<|im_end|>",
@@ -125,6 +141,8 @@ def train_tokenizer(transformers: Any, texts: Sequence[str], vocabulary: int) ->
         chat_template=CHAT_TEMPLATE,
         clean_up_tokenization_spaces=False,
     )
+    made.add_tokens([AddedToken(token, special=False, normalized=False) for token in TOOL_TOKENS])  # as Qwen has them
+    return made
 
 
 def _config(transformers: Any, shape: TinyShape, tokenizer: Any) -> Any:
@@ -196,6 +214,6 @@ def write_scratch_model(
     """
     catalogue = read_catalogue(data)
     chosen = choose_fields(catalogue.items, catalogue.items, wanted=fields, origin=data)
-    texts = QuestionMaker(catalogue.items, chosen).texts()
+    texts = [*QuestionMaker(catalogue.items, chosen).texts(), *talks.texts()]
     with staged_folder(out, kind="tiny Qwen3-VL", overwrite=overwrite) as folder:
         write_tiny_qwen3vl(folder, texts=texts, seed=seed)

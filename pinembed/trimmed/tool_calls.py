@@ -1,0 +1,77 @@
+"""Calls of tools in what a model wrote, read by transformers' own parser."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pinembed.trimmed.checkpoint import import_transformers
+from pinembed.trimmed.prompts import PromptWriter
+
+_PARTS = {
+    "defaults": {"role": "assistant"},
+    "start_anchor": "<|im_start|>assistant\n",
+}
+_THOUGHTS = {"open": "<think>", "close": "</think>", "content": "text"}
+_CONTENT = {"close_pattern": r"\s*(?:<\|im_end\|>|<\|endoftext\|>)", "content": "text"}
+JSON_CALLS: Mapping[str, Any] = {
+    **_PARTS,
+    "fields": {
+        "reasoning_content": _THOUGHTS,
+        "tool_calls": {
+            "open_pattern": r"\s*<tool_call>",
+            "close": "</tool_call>",
+            "repeats": True,
+            "content": "json",
+            "transform": {"type": "function", "function": "{content}"},
+        },
+        "content": _CONTENT,
+    },
+}
+"""How Qwen3-VL answers: a JSON object between `<tool_call>` and `</tool_call>`."""
+TAGGED_CALLS: Mapping[str, Any] = {
+    **_PARTS,
+    "fields": {
+        "reasoning_content": _THOUGHTS,
+        "tool_calls": {
+            "open_pattern": r"\s*<tool_call>\s*<function=(?P<name>[^>\n]+)>",
+            "close_pattern": r"</function>\s*</tool_call>",
+            "repeats": True,
+            "content": "xml-inline",
+            "content_args": {
+                "tag_pattern": r"<parameter=(?P<key>[^>\n]+)>\s*(?P<value>.*?)\s*</parameter>",
+            },
+            "transform": {"type": "function", "function": {"name": "{name}", "arguments": "{content}"}},
+        },
+        "content": _CONTENT,
+    },
+}
+"""How Qwen3.5 answers: a tag for the function and one for each argument, between the same two."""
+
+
+def call_form(writer: PromptWriter) -> Mapping[str, Any]:
+    """The form of a checkpoint's answers: the tokenizer's own, else what its chat template tells the model to write.
+
+    Both forms are those that transformers 5.23 falls back on in `transformers serve`.
+    """
+    stored = getattr(writer.tokenizer, "response_template", None)
+    return stored or (TAGGED_CALLS if "<function=" in writer.template else JSON_CALLS)
+
+
+def calls_in(written: str, form: Mapping[str, Any], *, tools: Sequence[dict[str, Any]] = ()) -> list[Any]:
+    """The functions that were called, as `{"name": ..., "arguments": ...}` where the model kept to it.
+
+    Args:
+        written: by the model.
+        form: of its answers.
+        tools: as JSON schemas, by which arguments that came as text are read.
+
+    Returns:
+        None of them where one cannot be parsed.
+    """
+    parse_response = import_transformers("Reading calls of tools").utils.chat_parsing.parse_response
+    try:
+        message = parse_response(written, dict(form), prefix="", tools=list(tools))
+    except ValueError:
+        return []
+    return [call.get("function") for call in message.get("tool_calls", [])]
