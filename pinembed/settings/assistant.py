@@ -144,7 +144,7 @@ class EvaluateChatSettings:
     split: Annotated[str | None, Option("Split of the items that those queries and the model's answers are about.")] = (
         None
     )
-    plot: Annotated[Path | None, Option("PNG of the shares that are right.")] = None
+    plot: Annotated[Path | None, Option("PNG of the shares that are right.", at_address=PUT)] = None
     seed: SeedOption = 0
     device: DeviceOption = "cpu"
 
