@@ -7,8 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import PIL.Image
 import pytest
 
+from pinembed.assistant.answer_measure import measure_answers
 from pinembed.assistant.conversation import Assistant
 from pinembed.assistant.model_voice import ModelVoice
 from pinembed.assistant.says import Say
@@ -144,3 +147,70 @@ def test_model_without_a_source_is_no_usage(cli: Cli, shop: Path) -> None:
     result = cli("chat", "--table", shop / "db/pins", "--model", shop / "model")
     assert result.exit_code == 2
     assert "--model and --source go together." in result.words
+
+
+class _Reader:
+    """A model that answers with the value that a question names, of the last item that it was given."""
+
+    def __init__(self, rows: list[dict[str, Any]], *, is_forgetful: bool) -> None:
+        self.rows, self.is_forgetful = rows, is_forgetful
+
+    def generate(self, questions: Any, embeddings: Any, *, earlier: Any, max_new_tokens: int) -> list[str]:
+        return [
+            turns[0].answer
+            if turns and self.is_forgetful
+            else str(self.rows[int(rows[-1][0])][next(name for name in ("color", "pattern") if name in question)])
+            for question, rows, turns in zip(questions, embeddings, earlier, strict=True)
+        ]
+
+
+class _Rows:
+    """A source whose embeddings are the numbers of the rows."""
+
+    folder = Path("source")
+
+    def __init__(self, ids: list[str]) -> None:
+        self.ids = ids
+
+    def __contains__(self, item: str) -> bool:
+        return item in self.ids
+
+    def get(self, ids: list[str]) -> np.ndarray:
+        return np.array([[self.ids.index(item)] for item in ids], np.float32)
+
+
+@pytest.mark.parametrize("is_forgetful", [False, True])
+def test_answers_are_judged_turn_by_turn_beside_the_same_questions_alone(words: Shop, is_forgetful: bool) -> None:
+    rows = shop_rows()
+    figures = measure_answers(
+        words.table,
+        words.lexicon,
+        _Reader(rows, is_forgetful=is_forgetful),  # type: ignore[arg-type]
+        _Rows([row["id"] for row in rows]),  # type: ignore[arg-type]
+        ("color", "pattern"),
+        conversations=60,
+        split=None,
+        seed=0,
+    )
+    assert [(one.turn, one.model.of, one.alone.value, one.rules.value) for one in figures] == [
+        (turn, 60, 1.0, 1.0) for turn in (1, 2, 3)
+    ]
+    assert all(one.shuffled.value < 0.6 for one in figures)
+    assert figures[0].model.value == 1
+    for one in figures[1:]:
+        assert (one.model.value < 0.6) == is_forgetful
+        assert is_forgetful or one.model.value == 1
+
+
+def test_evaluate_chat_measures_the_model_without_opening_a_picture(
+    shop: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PIL.Image, "open", lambda *args, **options: pytest.fail("an image was opened"))
+    asked = ("evaluate-chat", "--table", shop / "db/pins", "--conversations", "3", "--queries", "0")
+    plot = tmp_path / "plot.png"
+    result = cli(*asked, "--model", shop / "model", "--source", shop / "source", "--plot", plot)
+    assert result.exit_code == 0, result.words
+    assert "The model called no tool in 3 turns" in result.words
+    assert "asked alone" in result.words
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert cli(*asked, "--model", shop / "model").exit_code == 2

@@ -88,15 +88,17 @@ def align(settings: AlignSettings, *, progress: Progress = SILENT, stop: Stop | 
     train_items, embeddings_ND = dataset.train.items, dataset.train.embeddings_ND
     dialogues = len(train_items) * (len(chosen) + 1) + (2 * len(customers.train.made) if customers else 0)
     decided = settle(settings, recipe, fields=chosen, tokens=tokens, dialogues=dialogues)
+    talks = TalkMaker(QuestionMaker(train_items, chosen))
+    share = decided.talks if talks.can_talk else 0.0
     more = _More(
         own=about(own, train_items),
         customers=customers,
-        talks=TalkMaker(QuestionMaker(train_items, chosen)),
-        talk_turns=round(decided.talks * len(train_items) * (len(chosen) + 1)),
+        talks=talks,
+        talk_turns=round(share * len(train_items) * (len(chosen) + 1)),
         seed=settings.seed,
         first_row=len(train_items),
     )
-    questions = QuestionMaker(train_items, chosen, seed=settings.seed, more=more.of_epoch, kept=1 - decided.talks)
+    questions = QuestionMaker(train_items, chosen, seed=settings.seed, more=more.of_epoch, kept=1 - share)
     if customers is not None:
         embeddings_ND = torch.cat([embeddings_ND, customers.embeddings_CD])
     run = Alignment(trimmed, embeddings_ND, questions, decided)

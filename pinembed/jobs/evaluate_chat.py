@@ -27,7 +27,7 @@ from pinembed.source.embedding_source import EmbeddingSource
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.trimmed.model import TrimmedModel
 
-TRIED_TURNS = 12
+TRIED_TURNS = 3
 """Turns after which a model that called no tool is taken for one that was never taught to."""
 
 

@@ -75,7 +75,7 @@ class AlignSettings:
             "like the others.",
             min=0,
         ),
-    ] = 0.2
+    ] = 0.0
     events: Annotated[
         Path | None,
         Option(

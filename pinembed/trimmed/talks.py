@@ -10,7 +10,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pinembed.trimmed.questions import ASK, COMPARE, Dialogue, QuestionMaker, Turn, spoken, verdict_on
+from pinembed.trimmed.questions import ASK, Dialogue, QuestionMaker, Turn, spoken, verdict_on
 
 ORDINALS = ("first", "second", "third")
 MOST_LISTED = 3
@@ -75,9 +75,14 @@ class TalkMaker:
         rows = range(len(questions.items))
         self._complete = [row for row in rows if all(self._values_of[field][row] for field in self._fields)]
 
+    @property
+    def can_talk(self) -> bool:
+        """Whether there are items enough with all fields."""
+        return len(self._complete) >= MOST_LISTED and bool(self._fields)
+
     def draw(self, rng: random.Random) -> Dialogue | None:
-        """A conversation of two turns or three; None where fewer than two items have all fields."""
-        if len(self._complete) < MOST_LISTED or not self._fields:
+        """A conversation of two turns or three; None where items enough are missing."""
+        if not self.can_talk:
             return None
         turns = self._listed(rng) if rng.random() < LISTED_SHARE else self._one_by_one(rng)
         return Dialogue(rows=turns[-1].rows, question=turns[-1].question, answer=turns[-1].answer, earlier=turns[:-1])
@@ -159,8 +164,3 @@ class TalkMaker:
         fitting = [ORDINALS[place] for place, own in enumerate(values) if own == value]
         question = self._wording(rng, form).format(field=spoken(field), value=value)
         return Turn(rows=entering, question=question, answer=f"{', '.join(values)}: {', '.join(fitting)}")
-
-
-def texts() -> list[str]:
-    """All wordings that are trained on, for a tiny model's vocabulary."""
-    return [wording for wordings in FORMS.values() for wording in wordings.known] + [*ORDINALS, *ASK, COMPARE]

@@ -11,7 +11,6 @@ import torch
 
 from pinembed.catalogue.folder import read_catalogue
 from pinembed.outfolder import staged_folder
-from pinembed.trimmed import talks
 from pinembed.trimmed.checkpoint import import_transformers, without_bars
 from pinembed.trimmed.questions import QuestionMaker, choose_fields
 
@@ -127,7 +126,7 @@ def train_tokenizer(transformers: Any, texts: Sequence[str], vocabulary: int) ->
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
+        vocab_size=vocabulary - len(TOOL_TOKENS),
         special_tokens=list(SPECIAL_TOKENS),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -214,6 +213,6 @@ def write_scratch_model(
     """
     catalogue = read_catalogue(data)
     chosen = choose_fields(catalogue.items, catalogue.items, wanted=fields, origin=data)
-    texts = [*QuestionMaker(catalogue.items, chosen).texts(), *talks.texts()]
+    texts = QuestionMaker(catalogue.items, chosen).texts()
     with staged_folder(out, kind="tiny Qwen3-VL", overwrite=overwrite) as folder:
         write_tiny_qwen3vl(folder, texts=texts, seed=seed)
