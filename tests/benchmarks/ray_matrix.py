@@ -1,6 +1,6 @@
 """Runs of encode on Ray that are killed: worker, driver, head, and the driver between its last commit and its clean-up.
 
-    python tests/benchmarks/ray_matrix.py --work WORK [--seeds 20] [--images 400] [--kinds worker driver head clean-up]
+    python tests/benchmarks/ray_matrix.py --work WORK [--seeds 20] [--images 200] [--kinds worker driver head clean-up]
 
 For each kind and seed a run starts on a cluster of this machine and is killed at a random moment; the driver without
 Ray's own processes, which then end by themselves, the head as gcs_server and raylet together. Runs follow until one
@@ -36,6 +36,7 @@ from pinembed.table.notes import notes_of
 
 KINDS = ("worker", "driver", "head", "clean-up")
 RUN_S = 300.0
+PX = 3000  # so that a shard takes its second, and a kill falls into it
 MOST_RUNS = 6
 CLEAN_UP = """
 import os, signal, sys
@@ -52,7 +53,8 @@ def make_photos(folder: Path, count: int) -> Path:
         folder.mkdir(parents=True)
         rng = np.random.default_rng(0)
         for number in range(count):
-            Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8)).save(folder / f"{number:05}.png")
+            pixels = np.kron(rng.integers(0, 256, (20, 20, 3), np.uint8), np.ones((PX // 20, PX // 20, 1), np.uint8))
+            Image.fromarray(pixels).save(folder / f"{number:05}.jpg", quality=80)
     return folder
 
 
@@ -100,14 +102,16 @@ def children(process: subprocess.Popen[str], *words: str) -> list[psutil.Process
     return found
 
 
-def kill(kind: str, process: subprocess.Popen[str], rng: random.Random) -> None:
+def kill(kind: str, process: subprocess.Popen[str], rng: random.Random) -> bool:
+    """Whether there was somebody to kill."""
     if kind == "driver":
         process.kill()
-        return
+        return True
     words = ("ray::RayWorker",) if kind == "worker" else ("gcs_server", "raylet/raylet")
     victims = children(process, *words)
     for victim in [rng.choice(victims)] if kind == "worker" and victims else victims:
         victim.kill()
+    return bool(victims)
 
 
 def run_once(kind: str, process: subprocess.Popen[str], table: str, rng: random.Random, wanted: int) -> bool:
@@ -115,11 +119,10 @@ def run_once(kind: str, process: subprocess.Popen[str], table: str, rng: random.
     until_s = time.monotonic() + RUN_S
     while process.poll() is None and receipts(table) < wanted and time.monotonic() < until_s:
         time.sleep(0.01)
-    time.sleep(rng.random())
+    time.sleep(rng.random() / 2)
     if process.poll() is not None:
         return False
-    kill(kind, process, rng)
-    return True
+    return kill(kind, process, rng)
 
 
 def trial(kind: str, seed: int, given: argparse.Namespace, encoder: Path, whole: dict[str, Any]) -> Counter[str]:
@@ -162,7 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--images", type=int, default=400)
+    parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     given = parser.parse_args()
     given.work = given.work.absolute()
