@@ -37,7 +37,8 @@ class MadeUpRay:
     """What RayEngine uses of ray.
 
     Attributes:
-        actors: all that were started, by what each holds.
+        actors: all that were started.
+        head: its HOST:PORT; empty for one that nobody can ask.
     """
 
     exceptions = SimpleNamespace(RayError=RayError, RayActorError=RayActorError)
@@ -46,12 +47,16 @@ class MadeUpRay:
         self._cpus = cpus
         self.actors: list[Actor] = []
         self.is_up = False
+        self.head = ""
 
     def init(self, **options: Any) -> None:
         self.is_up = True
 
     def shutdown(self) -> None:
         self.is_up = False
+
+    def get_runtime_context(self) -> SimpleNamespace:
+        return SimpleNamespace(gcs_address=self.head)
 
     def cluster_resources(self) -> dict[str, float]:
         return {"CPU": float(self._cpus)}

@@ -155,3 +155,16 @@ def test_stopped_run_commits_what_its_workers_have_and_the_next_one_goes_on(
 
     assert rows_of(table) == ordinary
     assert receipts_left(table) == []
+
+
+def test_head_that_is_gone_ends_a_run_that_would_wait_for_ever(
+    on_ray: Run, made_up: MadeUpRay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_engine, "ASK_HEAD_S", 0.01)
+    made_up.head = "127.0.0.1:1"
+    is_over = threading.Event()
+    let_workers(monkeypatch, lambda worker, shard, honest: bool(is_over.wait(10)) and None)
+
+    with pytest.raises(EngineError, match=r"The head of the Ray cluster at 127\.0\.0\.1:1 is gone"):
+        on_ray()
+    is_over.set()

@@ -30,6 +30,8 @@ from pinembed.version import __version__
 POLL_S = 1.0
 SHUTDOWN_S = 60.0
 CONNECT_S = 10.0
+ASK_HEAD_S = 5.0
+MOST_MISSED = 3
 STOPPING_S = 120.0  # what workers have to finish their batches and fragments
 MOST_DEATHS = 4  # of the workers of one shard; the fifth would die as well
 OBJECT_STORE_BYTES = 200 << 20  # of a cluster that is started here; shards are names, not pixels
@@ -112,6 +114,42 @@ class Hired:
         return more
 
 
+class Head:
+    """Whether the head of the cluster is there, by what its port answers.
+
+    A driver whose head has died may wait for its workers for ever, or be ended by Ray without a word.
+
+    Args:
+        address: HOST:PORT; empty for one that cannot be asked.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._asked_s = time.monotonic()
+        self._missed = 0
+
+    def check(self) -> None:
+        """Ask from time to time.
+
+        Raises:
+            EngineError: it has not answered several times in a row.
+        """
+        if not self._address or time.monotonic() - self._asked_s < ASK_HEAD_S:
+            return
+        self._asked_s = time.monotonic()
+        try:
+            _refuse_nobody(self._address)
+        except EngineError as error:
+            self._missed += 1
+            if self._missed >= MOST_MISSED:
+                raise EngineError(
+                    f"The head of the Ray cluster at {self._address} is gone.",
+                    remedy="Start it again, and run the same command again; what was committed is whole.",
+                ) from error
+        else:
+            self._missed = 0
+
+
 class RayEngine:
     """Workers on a Ray cluster.
 
@@ -134,6 +172,7 @@ class RayEngine:
         self._advance: Advance = lambda images, note: None
         _connect(self._ray, address)
         try:
+            self._head = Head(self._ray.get_runtime_context().gcs_address)
             self.workers = self._room(workers)
         except BaseException:
             _shut_down(self._ray)
@@ -171,6 +210,7 @@ class RayEngine:
             if stop.requested and give_up_s == float("inf"):
                 give_up_s = time.monotonic() + STOPPING_S
                 self._end_early()
+            self._head.check()
             answered, _ = self._ray.wait(list(self._running), num_returns=1, timeout=POLL_S)
             for answer in answered:
                 shard = self._take(answer, queue)
