@@ -144,8 +144,9 @@ class QuestionMaker:
                 dialogue = self._draw(rng, kind, row, field)
                 if dialogue is not None:
                     drawn.append(dialogue)
-        rng.shuffle(drawn)
-        drawn = [*drawn[: round(self._kept * len(drawn))], *self._more(number)]
+        if self._kept < 1:
+            rng.shuffle(drawn)
+        drawn = [*self._more(number), *drawn[: round(self._kept * len(drawn))]]
         rng.shuffle(drawn)
         return drawn
 

@@ -69,7 +69,9 @@ def calls_in(written: str, form: Mapping[str, Any], *, tools: Sequence[dict[str,
     Returns:
         None of them where one cannot be parsed.
     """
-    parse_response = import_transformers("Reading calls of tools").utils.chat_parsing.parse_response
+    import_transformers("Reading calls of tools")
+    from transformers.utils.chat_parsing import parse_response
+
     try:
         message = parse_response(written, dict(form), prefix="", tools=list(tools))
     except ValueError:
