@@ -41,7 +41,9 @@ Cli = Callable[..., CliResult]
 def made(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Path:
     """A catalogue, data, and home with one generation of it, in use; not to be changed."""
     root = tmp_path_factory.mktemp("made")
-    add_generation(root / "home", write_catalogue(root / "data"), tiny_encoder)
+    encoded = write_catalogue(root / "before" / "data")
+    add_generation(root / "home", encoded, tiny_encoder)
+    encoded.rename(root / "data")  # so that each test's copy is where it has moved to
     return root
 
 
@@ -83,7 +85,7 @@ def test_whatever_is_done_in_a_sandbox_leaves_what_serves_as_it_was(
     inside = home.folder / "sandboxes" / "try"
     (images / "images" / "red-circle-0.png").unlink()
     draw_item("red", "circle", 7).save(images / "images" / "red-circle-1.png")
-    moved = {"moved_from": made / "data", "prune": True, "force": True, "backend": "torch"}
+    moved = {"moved_from": made / "before" / "data", "prune": True, "force": True, "backend": "torch"}
     first = encode(EncodeSettings(images=images, table=str(inside), encoder=str(inside), **moved))
     assert (first.counts.rows, first.counts.encoded, first.counts.removed) == (23, 1, 1)
     audit(AuditSettings(table=str(inside), confirm=("tiny",), appeals=inside / "answers.csv"))
