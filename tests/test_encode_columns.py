@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from pinembed.catalogue import candidates as id_index
-from pinembed.catalogue import folder
+from pinembed.catalogue import folder, listing
 from pinembed.catalogue.candidates import NOT_FOUND, IdIndex
 from pinembed.catalogue.files import Beside, ScannedFile
 from pinembed.encoding.diff import ContentHashes, digests_of
@@ -69,7 +69,7 @@ def test_scan_of_many_files_keeps_a_few_bytes_of_each(tmp_path: Path, monkeypatc
             name = f"some/folder/photo-{number:08}.jpg"
             yield ScannedFile(root=str(root), file_name=name, size_bytes=number, mtime_ns=2 * number)
 
-    monkeypatch.setattr(folder, "files_of", scanned)
+    monkeypatch.setattr(listing, "files_of", scanned)
     folder.scan_folder(tmp_path, metadata=None, listed=None)  # once before, so that no first import is counted
     gc.collect()
     arrow_bytes = pa.total_allocated_bytes()

@@ -398,7 +398,7 @@ def test_only_one_can_put_a_receipt_or_open_an_epoch(anywhere: TableAddress) -> 
     assert notes.read("000001/00001.json") is None
     assert Epochs(anywhere).open_next().number == 2
     epochs = Epochs(anywhere)
-    notes.put_new("000003/open", b"")
+    notes.put_new("000003/open", b"open")
     with pytest.raises(TableError, match="Another run has just opened epoch 3"):
         epochs.open_next()
 

@@ -15,10 +15,12 @@ from pinembed.assistant.words import clean
 from pinembed.reports.table import SearchResult
 from pinembed.source.embedding_source import EmbeddingSource
 from pinembed.trimmed.model import TrimmedModel
+from pinembed.trimmed.prompts import CALL
 from pinembed.trimmed.served import ServedModel
 from pinembed.trimmed.tool_calls import call_form
 
 MOST_CALL_TOKENS = 192
+TRIED_TURNS = 2  # without any call, after which a model is taken for one that was never taught tools
 LONGEST_ANSWER = 600
 NOTHING_SAID = "no answer"
 TASK = (
@@ -49,15 +51,22 @@ class ModelVoice:
         self._max_new_tokens = max_new_tokens
         self._tools = tools_of(vocabulary)
         self._form = call_form(model.writer)
+        self._asked, self._has_called = 0, False
 
     def plan(self, say: str, state: State, shown: Sequence[SearchResult]) -> Plan | None:
-        """The act of the model's call; None where it makes none of the grammar, so that the rules decide."""
+        """The act of the model's call; None where it makes none of the grammar, so that the rules decide.
+
+        A model that has only written words in its first turns is not asked again.
+        """
+        if self._asked >= TRIED_TURNS and not self._has_called:
+            return None
         listed = "\n".join(f"{item.rank}. {self._plain(title_of(item))}" for item in shown) or "Nothing is shown yet."
         messages = [
             {"role": "system", "content": f"{TASK}\n\nShown:\n{listed}"},
             {"role": "user", "content": self._plain(say) or "?"},
         ]
         written = self._model.say(messages, tools=self._tools, max_new_tokens=MOST_CALL_TOKENS)
+        self._asked, self._has_called = self._asked + 1, self._has_called or CALL in written
         act = read_call(written, self._vocabulary, self._form)
         return None if act is None else Plan(act=act, planner="model")
 

@@ -9,7 +9,7 @@ from pinembed.assistant.composed import measure_composed
 from pinembed.assistant.conversation import Assistant
 from pinembed.assistant.figures_plot import draw_figures
 from pinembed.assistant.lexicon import Lexicon
-from pinembed.assistant.model_voice import ModelVoice
+from pinembed.assistant.model_voice import TRIED_TURNS, ModelVoice
 from pinembed.assistant.opening import TextTower, open_retriever
 from pinembed.assistant.script_maker import make_scripts
 from pinembed.assistant.script_measure import count_calls, measure_scripts
@@ -26,9 +26,6 @@ from pinembed.settings.assistant import EvaluateChatSettings
 from pinembed.source.embedding_source import EmbeddingSource
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.trimmed.model import TrimmedModel
-
-TRIED_TURNS = 3
-"""Turns after which a model that called no tool is taken for one that was never taught to."""
 
 
 def evaluate_chat(settings: EvaluateChatSettings, *, progress: Progress = SILENT) -> EvaluateChatReport:

@@ -28,7 +28,7 @@ FEWEST_SHARED = 8
 PERPLEXITY = 30
 FEWEST_LAID_OUT = 3 * PERPLEXITY + 2  # t-SNE looks at three times its perplexity of neighbours
 SMALL = 1e-4  # spread of places in which t-SNE keeps what lies where, and takes none for the end
-FIRST_STEPS, LAST_STEPS = 250, 500
+FIRST_STEPS, LAST_STEPS = 125, 250  # twice as many keep .763 of the ten nearest in place of .759 (sample shop)
 BESIDE = 5
 Floats = NDArray[np.float64]
 

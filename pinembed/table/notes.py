@@ -21,6 +21,8 @@ class Notes(Protocol):
     def put_new(self, name: str, content: bytes) -> bool:
         """Write a note, whole, unless there is one of that name; whether it was written.
 
+        It has a byte or more: what has none stands for a folder in some stores.
+
         Raises:
             TableError, StoreError: it cannot be written.
         """

@@ -25,10 +25,11 @@ from pinembed.trimmed.chat_ids import Exchange
 from pinembed.trimmed.checkpoint import import_transformers, read_checkpoint, without_bars
 from pinembed.trimmed.families import Family, family_of
 from pinembed.trimmed.projector import Projector, load_projector, no_projector
-from pinembed.trimmed.prompts import PromptBatch, PromptWriter
+from pinembed.trimmed.prompts import CALL, PromptBatch, PromptWriter
 from pinembed.trimmed.quantised import SCALE
 
 Embeddings = Tensor | np.ndarray
+WITHOUT_CALL = 32  # tokens, after which a model that was asked for one call will make none
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 LOAD_ERRORS = (  # what transformers raises on a damaged or edited folder
     ArithmeticError,
@@ -233,7 +234,7 @@ class TrimmedModel:
         Args:
             messages: of text alone; the caller has kept special tokens out of them.
             tools: as JSON schemas, for templates that write them.
-            max_new_tokens: longest answer.
+            max_new_tokens: longest answer; one that calls no tool is cut off after `WITHOUT_CALL`.
         """
         transformers = import_transformers("Answering")
         written = self.writer.render(messages, tools=list(tools), add_generation_prompt=True) + self.writer.form.closing
@@ -241,10 +242,23 @@ class TrimmedModel:
         ids_1T = tokenized["input_ids"].to(self.device)
         with without_bars(transformers):
             made_1T = self.model.generate(
-                input_ids=ids_1T, attention_mask=torch.ones_like(ids_1T), max_new_tokens=max_new_tokens
+                input_ids=ids_1T,
+                attention_mask=torch.ones_like(ids_1T),
+                max_new_tokens=max_new_tokens,
+                stopping_criteria=[self._calls_nothing(ids_1T.shape[1])],
             )
         text: str = self.writer.tokenizer.decode(made_1T[0, ids_1T.shape[1] :], skip_special_tokens=True)
         return text
+
+    def _calls_nothing(self, prompt: int) -> Callable[..., Tensor]:
+        """Whether so much has been written after a prompt of that many tokens without the beginning of a call."""
+
+        def is_enough(ids_1T: Tensor, _: Tensor, **__: Any) -> Tensor:
+            is_due = ids_1T.shape[1] == prompt + WITHOUT_CALL
+            ends = is_due and CALL not in self.writer.tokenizer.decode(ids_1T[0, prompt:])
+            return torch.tensor([ends], device=ids_1T.device)
+
+        return is_enough
 
 
 def image_outputs(soft_ImH: Tensor) -> Any:

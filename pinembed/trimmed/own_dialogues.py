@@ -85,9 +85,8 @@ def _parse(line: str, *, index: str) -> OwnDialogue:
     if isinstance(stored, dict) and "messages" in stored:
         turns = _turns(stored["messages"], items, index)
     else:
-        given = stored if isinstance(stored, dict) else {}
-        turns = [_turn(items, given.get("question"), given.get("answer"), index)]
-    if not turns[0].items:
+        turns = [_turn(items, stored.get("question"), stored.get("answer"), index)] if items else []
+    if not turns or not turns[0].items:
         raise DataError(f"{index} names no items; {WANTED}.", remedy="Give a list of item ids.")
     return OwnDialogue(turns=tuple(turns))
 

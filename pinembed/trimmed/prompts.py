@@ -24,6 +24,7 @@ from pinembed.trimmed.chat_ids import IGNORED, ChatIds, Exchange
 from pinembed.trimmed.checkpoint import read_json
 
 IMAGE_PAD = "<|image_pad|>"
+CALL = "<tool_call>"  # with which Qwen3-VL and Qwen3.5 begin one
 NO_THOUGHTS = {"enable_thinking": False}  # Qwen3.5's templates ask for it, others pass over it
 TEMPLATE_ERRORS = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError)
 

@@ -15,7 +15,7 @@ from pinembed.errors import TableError
 from pinembed.table.address import TableAddress
 from pinembed.table.notes import Notes, notes_of
 
-OPEN = "open"
+OPEN, CLOSED = "open", "closed"
 _MEMBER = re.compile(r"(\d{6,})/(.+)")
 _CLOSED = re.compile(r"closed-(\d{6,})")
 
@@ -99,7 +99,7 @@ class Epochs:
             TableError, StoreError: another run has opened it, or it cannot be written.
         """
         number = max([self._closed, *(number for number, _ in self._members)]) + 1
-        if not self._notes.put_new(f"{number:06}/{OPEN}", b""):
+        if not self._notes.put_new(f"{number:06}/{OPEN}", OPEN.encode()):
             raise TableError(
                 f"Another run has just opened epoch {number} of table {self._table}.",
                 remedy="Wait until it ends; then run the same command again.",
@@ -117,7 +117,7 @@ class Epochs:
             return
         last = max(number for number, _ in self._members)
         if last > self._closed:
-            self._notes.put_new(f"closed-{last:06}", b"")
+            self._notes.put_new(f"closed-{last:06}", CLOSED.encode())
             if self._closed:
                 self._notes.remove([f"closed-{self._closed:06}"])
             self._closed = last
