@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,9 @@ from pinembed.nouns.progress import Silent
 from pinembed.settings.model import TrimSettings
 from pinembed.stores.options import use_storage_options
 from tests.object_store import S3Server, serving, weed
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers have the cores; threads of each would wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 COLORS = {"red": (200, 40, 40), "green": (40, 160, 60), "blue": (50, 70, 200), "yellow": (220, 200, 50)}
 SHAPES = ("circle", "square")
