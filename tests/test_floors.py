@@ -10,7 +10,19 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "pinembed"
 ORDER = (
-    *("errors", "version", "stored", "outfolder", "generation", "machine", "stores", "nouns", "settings", "reports"),
+    *(
+        "errors",
+        "version",
+        "stored",
+        "disk",
+        "outfolder",
+        "generation",
+        "machine",
+        "stores",
+        "nouns",
+        "settings",
+        "reports",
+    ),
     *("quality", "images", "metrics", "encoder", "table", "source", "catalogue"),
     *("fusion", "taste", "evaluation", "encoding", "flags", "training", "trimmed", "assistant", "nightly"),
     *("jobs", "cli", "__init__", "__main__"),

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from pinembed.catalogue.folder import read_catalogue
+from pinembed.disk import remove_tree
 from pinembed.errors import CheckError, ConfigError, GenerationError, HomeLockedError, OutOfTimeError, OutputError
 from pinembed.generation import build
 from pinembed.generation.home import Home
@@ -28,7 +29,6 @@ from pinembed.jobs.rollback import rollback
 from pinembed.jobs.switch import switch
 from pinembed.nightly import page, preflight
 from pinembed.nightly.history import History
-from pinembed.outfolder import remove_tree
 from pinembed.reports.refresh import RefreshReport
 from pinembed.settings.home import RefreshSettings, RollbackSettings, SwitchSettings
 from pinembed.source.embedding_source import EmbeddingSource

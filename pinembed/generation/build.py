@@ -13,9 +13,10 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from pinembed.disk import remove_tree, sync, sync_tree
 from pinembed.generation.home import Home
 from pinembed.generation.record import RECORD, Generation, listed
-from pinembed.outfolder import locked, remove_tree, sync, sync_tree, try_lock
+from pinembed.outfolder import locked, try_lock
 
 NO_LINKS = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS, errno.EACCES}
 LEFT_BEHIND = ("*.lock", "*.holder.json")  # of runs of encode, which have ended

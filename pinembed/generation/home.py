@@ -17,9 +17,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pinembed.disk import sync
 from pinembed.errors import GenerationError, OutputError
 from pinembed.generation.record import RECORD, Generation, check_whole, read_record
-from pinembed.outfolder import locked, sync
+from pinembed.outfolder import locked
 
 CURRENT, GENERATIONS, NEXT = "current", "generations", "next"
 DIGITS = 6

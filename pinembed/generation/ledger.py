@@ -12,10 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from pinembed.disk import sync
 from pinembed.errors import GenerationError
 from pinembed.generation.home import Home
 from pinembed.generation.record import Generation
-from pinembed.outfolder import locked, sync
+from pinembed.outfolder import locked
 
 LEDGER = "ledger.json"
 

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from pinembed.disk import remove_tree
 from pinembed.errors import GenerationError, OutputExistsError, UsageError
 from pinembed.generation.build import clone_folder, make_read_only
 from pinembed.generation.home import Home
 from pinembed.generation.reading import hold
 from pinembed.generation.record import ENCODER, HASHED_BYTES, MODEL, SANDBOX, SOURCE, TABLE, check_whole
-from pinembed.outfolder import locked, remove_if_abandoned, remove_tree, staged_folder
+from pinembed.outfolder import locked, remove_if_abandoned, staged_folder
 from pinembed.version import __version__
 
 SANDBOXES = "sandboxes"

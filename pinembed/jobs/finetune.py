@@ -9,13 +9,14 @@ from typing import cast
 import torch
 
 from pinembed.catalogue.split_words import TRAIN, VALIDATION
+from pinembed.disk import remove_tree
 from pinembed.encoder.encoder import Encoder, load_encoder
 from pinembed.encoder.reload import check_written
 from pinembed.encoder.save import licence_of
 from pinembed.flags.hidden import leave_out
 from pinembed.machine import choose_device
 from pinembed.nouns.progress import SILENT, Progress
-from pinembed.outfolder import check_output, check_space, remove_tree, staged_folder
+from pinembed.outfolder import check_output, check_space, staged_folder
 from pinembed.reports.finetune import FinetuneReport, RunSettings
 from pinembed.settings.training import FinetuneSettings
 from pinembed.training.card import write_card

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pinembed.catalogue.frozen import frozen_files
+from pinembed.disk import remove_tree
 from pinembed.errors import GenerationError, HomeLockedError, PinembedError, TableError
 from pinembed.generation.build import own_bytes, prune, reopen, seal, size_of
 from pinembed.generation.home import Home, home_of
@@ -39,7 +40,6 @@ from pinembed.nightly.preflight import (
 )
 from pinembed.nouns.progress import SILENT, Progress, Stop
 from pinembed.nouns.run_record import DONE, FAILED, Counts
-from pinembed.outfolder import remove_tree
 from pinembed.reports.refresh import RefreshReport
 from pinembed.settings.encoding import EncodeSettings
 from pinembed.settings.home import RefreshSettings

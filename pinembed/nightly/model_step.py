@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pinembed.disk import remove_tree
 from pinembed.errors import DataError, ModelError
 from pinembed.generation.build import clone_folder
 from pinembed.generation.record import MODEL, SOURCE
@@ -13,7 +14,6 @@ from pinembed.nightly.calls import Jobs
 from pinembed.nightly.config import RefreshConfig
 from pinembed.nightly.history import answer_figures
 from pinembed.nouns.progress import Progress
-from pinembed.outfolder import remove_tree
 from pinembed.reports.trimmed import AlignReport
 from pinembed.settings.model import AlignSettings, TrimSettings
 

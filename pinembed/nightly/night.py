@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pinembed.disk import remove_tree
 from pinembed.errors import CheckError, OutOfTimeError, TooManyFailuresError
 from pinembed.generation.build import clone_folder
 from pinembed.generation.home import Home
@@ -25,7 +26,6 @@ from pinembed.nightly.plan import NightPlan
 from pinembed.nightly.steps import StepBook, StepRecord
 from pinembed.nouns.progress import Progress, Stop
 from pinembed.nouns.run_record import Counts
-from pinembed.outfolder import remove_tree
 from pinembed.reports.refresh import CheckResult, StepReport
 from pinembed.settings.encoding import EncodeSettings
 from pinembed.settings.source import ExportSettings, VerifySettings

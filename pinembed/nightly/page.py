@@ -17,6 +17,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from pinembed.disk import remove_tree
 from pinembed.errors import GenerationError
 from pinembed.generation.record import REPORT, TABLE, TABLE_NAME, Generation, read_record
 from pinembed.nightly.atlas import MAP_ITEMS, Atlas, make_atlas, read_atlas, write_atlas
@@ -27,7 +28,6 @@ from pinembed.nightly.pictures import Pictures
 from pinembed.nightly.sample import NeighbourChange, SampleRow, held_ids, neighbour_changes, read_sample
 from pinembed.nightly.steps import STEPS
 from pinembed.nouns.failure import Failure
-from pinembed.outfolder import remove_tree
 from pinembed.reports.refresh import MetricRow
 from pinembed.table.address import parse_address
 from pinembed.table.side_tables import FailureTable

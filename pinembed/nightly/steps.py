@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pinembed.disk import remove_tree, sync
 from pinembed.nightly.config import digest_of
-from pinembed.outfolder import remove_tree, sync
 from pinembed.version import __version__
 
 STEPS = "steps"
