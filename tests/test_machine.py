@@ -50,12 +50,12 @@ def test_the_cache_lies_in_the_home_folder_where_nothing_says_otherwise(
 @pytest.mark.parametrize(
     ("running", "wanted", "cores", "chosen"),
     [
-        (0, 2, 2, {}),
+        (0, 2, 2, {"GOMP_SPINCOUNT": "10000"}),
         (1, 2, 2, {"OMP_WAIT_POLICY": "PASSIVE"}),
-        (3, 2, 64, {}),  # a container with two of many cores
+        (3, 2, 64, {"GOMP_SPINCOUNT": "10000"}),  # a container with two of many cores
     ],
 )
-def test_threads_sleep_while_they_wait_where_neighbours_want_the_cores(
+def test_threads_sleep_where_neighbours_want_the_cores_and_spin_shortly_elsewhere(
     running: int, wanted: int, cores: int, chosen: dict[str, str]
 ) -> None:
     assert wait_policy(given={}, running=running, wanted=wanted, cores=cores) == chosen

@@ -29,7 +29,7 @@ Source: Touvron et al. 2019, Fixing the train-test resolution discrepancy, arXiv
 """
 SIDE_STEP_PX = 32
 SMALLEST_SIDE_PX = 128
-EARLY_SHARE, SMALLEST_EARLY_PX = 0.6, 64
+EARLY_SHARE, SMALLEST_EARLY_PX = 0.4, 64
 """Random weights learn the coarse of small pictures first, at still fewer pixels.
 
 Source: Tan and Le 2021, EfficientNetV2, arXiv:2104.00298 (progressive learning).
