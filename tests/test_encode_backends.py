@@ -485,7 +485,7 @@ def test_large_run_measures_on_its_own_images(
 
 
 @pytest.mark.parametrize(("images", "tries_another"), [(24, False), (10**9, True)])
-def test_what_the_reference_has_soon_done_is_not_measured_any_further(
+def test_what_a_loaded_torch_has_soon_done_is_not_measured_any_further(
     choice: BackendChoice, pixels: Pixels, monkeypatch: pytest.MonkeyPatch, images: int, tries_another: bool
 ) -> None:
     tried = []
@@ -500,15 +500,6 @@ def test_what_the_reference_has_soon_done_is_not_measured_any_further(
     assert tried == (["torch bf16"] if tries_another else [])
     assert (chosen == REFERENCE) >= (not tries_another)
     assert bool(recall("backends")) == tries_another  # a larger run measures all
-
-
-def test_speed_of_an_architecture_is_known_for_its_next_weights(choice: BackendChoice, pixels: Pixels) -> None:
-    dataclasses.replace(choice, images=24).choose(pixels, print)
-    trained = dataclasses.replace(choice, fingerprint="another", images=24)
-
-    assert trained.known() == REFERENCE
-    assert dataclasses.replace(trained, images=10**9).known() is None
-    assert wanting(trained, "onnx").known() is None
 
 
 def test_int8_vectors_do_not_depend_on_their_batch_and_never_mix_with_fp32_ones(

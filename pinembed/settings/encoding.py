@@ -136,7 +136,7 @@ class EncodeSettings:
     backend: Annotated[
         str,
         Option(
-            "auto, torch, openvino, onnx or onnx-int8. auto measures them where torch would need ten seconds or more, "
+            "auto, torch, openvino, onnx or onnx-int8. auto measures them on 300 images or more "
             "and takes the fastest whose embeddings agree with torch in fp32; the choice, and the model as converted "
             "for it, are kept in the cache folder for the encoder and the machine. onnx-int8 makes vectors with other "
             "neighbours, says how many of the right ones they find, and needs a table of its own.",

@@ -11,7 +11,6 @@ import functools
 import hashlib
 import importlib.metadata
 import importlib.util
-import json
 import os
 import platform
 import shutil
@@ -32,7 +31,6 @@ from pinembed.encoder.backends.probe import (
     convert,
     file_of,
     is_converted,
-    is_soon_done,
     open_converted,
     piece_images,
 )
@@ -48,7 +46,7 @@ MEASURE_S = 1.0
 MIN_COSINE = 0.999
 NEARLY = 0.9
 MEMORY = "backends"
-RATES, KEPT_RATES = "reference_rates", 64
+WORTH_MEASURING_S = 10.0  # measuring and converting take 8 s for a small tower, 15 s for a ViT-B/32
 KEPT_MODELS = 3
 ASKED_FOR_VERSIONS = ("torch", "openvino", "onnxruntime")
 Say = Callable[[str], None]
@@ -110,27 +108,15 @@ class BackendChoice:
     @property
     def key(self) -> str:
         """What a choice holds for: another processor, package version or batch size is measured anew."""
-        return _short(f"{self.wanted} {self.fingerprint} {self._machine} {_versions()}")
-
-    @property
-    def _rate_key(self) -> str:
-        """What the reference's speed holds for: weights do not change it, so that it is known for the next training."""
-        return _short(f"{json.dumps(self.files.model_cfg, sort_keys=True)} {self._machine} {_versions()}")
-
-    @property
-    def _machine(self) -> str:
-        return f"{platform.node()} {platform.machine()} {_chip()} {self.cores} {self.device} {self.batch_size}"
+        machine = f"{platform.node()} {platform.machine()} {_chip()} {self.cores} {self.device} {self.batch_size}"
+        return _short(f"{self.wanted} {self.fingerprint} {machine} {_versions()}")
 
     def known(self) -> str | None:
-        """The backend that an earlier run chose here and that still opens; else, for a short run, the reference.
-
-        Its speed may be known from another encoder of the same architecture.
-        """
+        """The backend that an earlier run chose here, where it still can be opened."""
         name = recall(MEMORY).get(self.key)
-        if name is not None and not (is_converted(name) and not file_of(name, self.folder).is_file()):
-            return name
-        rate = recall(RATES).get(self._rate_key) if self.wanted == "auto" else None
-        return REFERENCE if rate is not None and is_soon_done(self.images, float(rate)) else None
+        if name is None or (is_converted(name) and not file_of(name, self.folder).is_file()):
+            return None
+        return name
 
     def open(self, name: str) -> ImageBackend:
         """The backend of that name.
@@ -162,7 +148,8 @@ class BackendChoice:
     def choose(self, pixels_BCHW: Pixels, say: Say, stop: Stop | None = None) -> str | None:
         """Measure on at least a batch of the user's own images, and remember the fastest that agrees.
 
-        Where the reference has soon done all images it is taken, and its speed remembered instead.
+        A process that has torch loaded looks at the reference first: where that has done all images in the time that
+        the others would take to be measured and converted, it is taken for this once.
 
         Returns:
             the backend's name; None when asked to stop.
@@ -170,14 +157,13 @@ class BackendChoice:
         Raises:
             EncoderError: the encoder cannot be loaded, or the named backend cannot take it, or does not agree.
         """
+        if self.wanted == "auto" and self.images is not None and "torch" in sys.modules:
+            here = next(probe_process.run_probe(self._probe(pixels_BCHW)))
+            if isinstance(here, BackendSpeed) and self.images < WORTH_MEASURING_S * here.images_per_s:
+                say(_told(here))
+                return REFERENCE
         measures = list(self.measure(pixels_BCHW, say, stop))
-        if stop is not None and stop.requested:
-            return None
-        reference = measures[0]
-        remember(RATES, self._rate_key, f"{reference.images_per_s:.1f}", at_most=KEPT_RATES)
-        if self.wanted == "auto" and is_soon_done(self.images, reference.images_per_s):
-            return REFERENCE
-        return self.settle(measures)
+        return None if stop is not None and stop.requested else self.settle(measures)
 
     def settle(self, measures: Sequence[BackendSpeed]) -> str:
         """Remember the best of what was measured, and delete what was converted for the others.
@@ -201,25 +187,8 @@ class BackendChoice:
         Raises:
             EncoderError: the encoder cannot be loaded, or the only backend that is wanted cannot take it.
         """
-        probe = Probe(
-            files=self.files,
-            device=self.device,
-            wanted=self.wanted,
-            batch_size=self.batch_size,
-            pixels_BCHW=pixels_BCHW,
-            folder=self.folder,
-            cores=self.cores,
-            measure_s=MEASURE_S,
-            images=self.images if self.wanted == "auto" else None,
-        )
-        if probe.images is not None and "torch" in sys.modules:  # a process of its own would load it once more
-            here = next(probe_process.run_probe(probe))
-            if isinstance(here, BackendSpeed) and is_soon_done(probe.images, here.images_per_s):
-                say(_told(here))
-                yield here
-                return
         is_first = True
-        for answer in probe_process.answers_of(probe, stop):
+        for answer in probe_process.answers_of(self._probe(pixels_BCHW), stop):
             if isinstance(answer, BackendSpeed):
                 say(_told(answer))
                 yield answer
@@ -228,6 +197,18 @@ class BackendChoice:
             else:
                 say(f"{answer.name or 'what was not measured yet'} is left out: {answer.message}")
             is_first = False
+
+    def _probe(self, pixels_BCHW: Pixels) -> Probe:
+        return Probe(
+            files=self.files,
+            device=self.device,
+            wanted=self.wanted,
+            batch_size=self.batch_size,
+            pixels_BCHW=pixels_BCHW,
+            folder=self.folder,
+            cores=self.cores,
+            measure_s=MEASURE_S,
+        )
 
 
 def fastest(measures: Sequence[BackendSpeed], wanted: str) -> BackendSpeed:

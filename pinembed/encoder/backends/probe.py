@@ -42,7 +42,6 @@ SUFFIXES = {"openvino": ".xml", "onnx": ".onnx"}
 PACKAGES = {"openvino": ("openvino",), "onnx": ("onnxruntime", "onnxscript", "onnx")}
 WORKER = "from pinembed.encoder.backends.probe import serve; serve()"
 POLL_S = 0.1
-WORTH_MEASURING_S = 10.0  # measuring and converting take 8 s (small tower) to 15 s (ViT-B/32), and are remembered
 MOMENTS = 3
 NEIGHBOURS = 10
 FEWEST_FOR_RECALL = 5 * NEIGHBOURS  # among fewer images nearly every one is a neighbour
@@ -54,8 +53,6 @@ class Probe:
 
     Attributes:
         folder: takes the converted models.
-        images: how many there are to encode. Where the reference has done them before another backend would be
-            converted, it alone is measured. None measures all.
     """
 
     files: EncoderFiles
@@ -66,7 +63,6 @@ class Probe:
     folder: Path
     cores: int
     measure_s: float
-    images: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,11 +93,6 @@ def candidates_for(wanted: str, precisions: Sequence[str], device_type: str) -> 
     openvino = [f"openvino {precision}" for precision in precisions] if is_installed("openvino") else []
     onnx = ["onnx fp32", "onnx int8"] if is_installed("onnx") else []
     return [*names, *openvino, *onnx] if wanted == EVERY else [*names, *(openvino[-1:] or onnx[:1])]
-
-
-def is_soon_done(images: int | None, images_per_s: float) -> bool:
-    """Whether that many images take about as long as measuring and converting for another backend would, or less."""
-    return images is not None and images < WORTH_MEASURING_S * images_per_s
 
 
 def is_installed(kind: str) -> bool:
@@ -204,8 +195,6 @@ def run_probe(probe: Probe) -> Iterator[ProbeAnswer]:
         return
     speed, reference_BD = _measured(REFERENCE, TorchBackend(tower, probe.batch_size), probe, None)
     yield speed
-    if is_soon_done(probe.images, speed.images_per_s):
-        return
     for name in candidates_for(probe.wanted, native_precisions(device), device.type):
         if name == REFERENCE:
             continue
