@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import dataclasses
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import PIL.Image
 import pyarrow as pa
 import pytest
 
-from pinembed.assistant.act import TAKES, ActError, act_from_json, parse_act
+from pinembed.assistant.act import TAKES, ActError, act_from_json
 from pinembed.assistant.condition import Condition, merged, sql_of
 from pinembed.assistant.nearest import Nearest
 from pinembed.assistant.state import State
+from pinembed.assistant.tools import read_call
 from pinembed.cli.console import plain
 from pinembed.errors import DataError, UnknownItemError
 from pinembed.table.embedding_table import EmbeddingTable
@@ -339,8 +341,11 @@ def test_act_is_read_again_as_it_was_written(shop: Shop) -> None:
     ],
 )
 def test_what_is_no_act_of_the_grammar_is_refused(shop: Shop, text: str) -> None:
-    with pytest.raises(ActError):
-        parse_act(text, shop.vocabulary)
+    assert read_call(f"<tool_call>{text}</tool_call>", shop.vocabulary) is None
+    with suppress(ValueError, RecursionError):  # no JSON at all
+        stored = json.loads(text)
+        with pytest.raises(ActError):
+            act_from_json(stored, shop.vocabulary)
 
 
 def test_each_act_can_be_said(shop: Shop) -> None:

@@ -7,7 +7,6 @@ refused, so that no text of a person or of a catalogue can become more than a te
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -116,19 +115,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(entry) for entry in value]
     return value.to_json() if hasattr(value, "to_json") else value
-
-
-def parse_act(text: str, vocabulary: Vocabulary) -> Act:
-    """An act out of the text of a tool call's JSON.
-
-    Raises:
-        ActError: no JSON, or not in the grammar of this table.
-    """
-    try:
-        stored = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ActError(f"a tool call is no JSON: {error}") from error
-    return act_from_json(stored, vocabulary)
 
 
 def act_from_json(stored: Any, vocabulary: Vocabulary) -> Act:

@@ -74,6 +74,6 @@ def calls_in(written: str, form: Mapping[str, Any], *, tools: Sequence[dict[str,
 
     try:
         message = parse_response(written, dict(form), prefix="", tools=list(tools))
-    except ValueError:
+    except (ValueError, RecursionError):  # brackets in brackets without end
         return []
     return [call.get("function") for call in message.get("tool_calls", [])]
