@@ -1,10 +1,13 @@
-"""What a table holds after a run, in a form that tests can compare."""
+"""Pictures for a run, and what a table holds after it, in a form that tests can compare."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from pinembed.reports.encode import EncodeReport
 from pinembed.table.address import parse_address
@@ -36,3 +39,12 @@ def counts(report: EncodeReport) -> dict[str, int]:
 def touch(path: Path, seconds: int = 5) -> None:
     status = path.stat()
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + seconds * 10**9))
+
+
+def write_noise(folder: Path, images: int) -> Path:
+    """Small pictures that are all different, 000.png and so on, and bad.png, which is none."""
+    rng = np.random.default_rng(0)
+    for number in range(images):
+        Image.fromarray(rng.integers(0, 256, (24, 24, 3), np.uint8)).save(folder / f"{number:03}.png")
+    (folder / "bad.png").write_bytes(b"bad")
+    return folder

@@ -11,10 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 import pytest
-from PIL import Image
 
 from pinembed.errors import EncoderError, EngineError, PinembedError, StoppedError
 from pinembed.jobs.encode import encode
@@ -24,7 +22,7 @@ from pinembed.settings.encoding import EncodeSettings
 from pinembed.table.address import parse_address
 from pinembed.table.notes import notes_of
 from tests.conftest import Said
-from tests.encoding import failures_of, rows_of
+from tests.encoding import failures_of, rows_of, write_noise
 
 pytest.importorskip("ray", reason="the extra ray is not installed")
 IMAGES = 48
@@ -33,12 +31,7 @@ WAIT_S = 60.0
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photos")
-    rng = np.random.default_rng(0)
-    for number in range(IMAGES):
-        Image.fromarray(rng.integers(0, 256, (24, 24, 3), np.uint8)).save(folder / f"{number:03}.png")
-    (folder / "bad.png").write_bytes(b"bad")
-    return folder
+    return write_noise(tmp_path_factory.mktemp("photos"), IMAGES)
 
 
 @pytest.fixture

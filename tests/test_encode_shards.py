@@ -43,7 +43,7 @@ from pinembed.table.lock import fence
 from pinembed.table.notes import FileNotes, notes_of
 from pinembed.table.quality_tables import MeasureTable
 from pinembed.table.side_tables import FailureTable
-from tests.encoding import counts, failures_of, rows_of, touch
+from tests.encoding import counts, failures_of, rows_of, touch, write_noise
 from tests.object_store import BUCKET
 
 IMAGES = 18
@@ -136,12 +136,8 @@ class Deaths:
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """18 pictures, two of them equal, and one that is broken; not to be changed."""
-    folder = tmp_path_factory.mktemp("photos")
-    rng = np.random.default_rng(0)
-    for number in range(IMAGES):
-        Image.fromarray(rng.integers(0, 256, (24, 24, 3), np.uint8)).save(folder / f"{number:03}.png")
+    folder = write_noise(tmp_path_factory.mktemp("photos"), IMAGES)
     shutil.copy(folder / "000.png", folder / f"{IMAGES - 1:03}.png")
-    (folder / "bad.png").write_bytes(b"bad")
     return folder
 
 

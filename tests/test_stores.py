@@ -52,7 +52,7 @@ def said() -> Iterator[Callable[..., None]]:
         ("gcs://shop", "gs://shop"),
         ("az://box/a-{000..099}.tar", "az://box/a-{000..099}.tar"),
         ("abfss://box@account.dfs.core.windows.net/a", "abfss://box@account.dfs.core.windows.net/a"),
-        ("file:///tmp/a%20b", "/tmp/a b"),
+        ("file:///photos/a%20b", "/photos/a b"),
         (Path("pins/a"), "pins/a"),
         ("c:/pins", "c:/pins"),
     ],

@@ -108,10 +108,6 @@ FILTER_CUES = (
     r"of those|of these|from these|among|any|"
     r"don't|do not|up to|max|from|too)\b|\b(?:ones|one|them|those|these|instead|they)\b"
 )
-SEARCH_CUES = (
-    r"^(?:show|find|search|look|looking|i'm|i am|i want|i need|i'd like|i would like|give me|do you have|have you|"
-    r"is there|are there|get me|we need|we want|want|need|buy|any)\b"
-)
 EVERYTHING = (
     r"(?:(?:show|list|see|browse|display) )?(?:me )?"
     r"(?:everything|all(?: items| products)?|the (?:whole )?catalog(?:ue)?)|what do you (?:have|sell)"

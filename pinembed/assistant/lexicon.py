@@ -20,7 +20,6 @@ VALUE, KIND, LIMIT, REFERENCE = (chr(0xE000 + 0x400 * index) for index in range(
 MOST_MARKS = 0x400
 ANY_VALUE = f"[{VALUE}-{chr(ord(LIMIT) - 1)}]"
 A_KIND = f"[{KIND}-{chr(ord(LIMIT) - 1)}]"
-A_LIMIT = f"[{LIMIT}-{chr(ord(REFERENCE) - 1)}]"
 A_REFERENCE = f"[{REFERENCE}-{chr(ord(REFERENCE) + MOST_MARKS - 1)}]"
 
 

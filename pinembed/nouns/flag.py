@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 FLAGGED, CONFIRMED, APPEALED, CLEARED = "flagged", "confirmed", "appealed", "cleared"
-STATES = (FLAGGED, CONFIRMED, APPEALED, CLEARED)
 AUDIT = "audit"
 
 

@@ -17,7 +17,7 @@ BLOCK_BYTES = 32 << 20
 _HEAD_BYTES = 16
 
 
-class RangedFile(io.RawIOBase):
+class RangedFile(io.BufferedIOBase):
     """An object of a store, as a binary file that can be read and sought in.
 
     Each request brings a block; while one is read from front to back, the next is on its way.
@@ -65,11 +65,6 @@ class RangedFile(io.RawIOBase):
         self._at += len(content)
         return content
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        content = self.read(len(buffer))
-        buffer[: len(content)] = content
-        return len(content)
-
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
         super().close()
@@ -109,7 +104,7 @@ class RangedFile(io.RawIOBase):
         return read_range(self._found.address, offset, size, e_tag=self._found.e_tag) if size > 0 else b""
 
 
-class RememberedReads(io.RawIOBase):
+class RememberedReads(io.BufferedIOBase):
     """What was read of an object, kept in a file; the same reads come from there the next time.
 
     For the headers of tars: a second scan of an unchanged one asks the store for nothing.
@@ -151,11 +146,6 @@ class RememberedReads(io.RawIOBase):
             known = self._new[self._at] = self._file.read(size)
         self._at += len(known)
         return known
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        content = self.read(len(buffer))
-        buffer[: len(content)] = content
-        return len(content)
 
     def keep(self) -> None:
         """Write down what was read, after a scan that came to its end."""

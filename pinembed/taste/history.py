@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pinembed.taste.columns import Ints, codes, encoded, places, run_of, sorted_codes, starts
-from pinembed.taste.event import DECIDED, ENGAGED, SECOND_US, Event, Kinds
+from pinembed.taste.event import ENGAGED, SECOND_US, Event, Kinds
 
 HOUR_US = 3600 * SECOND_US
 MOST_PER_HOUR = 1000
@@ -54,10 +54,6 @@ class Touched:
     def is_liked(self) -> bool:
         """The user chose it; it enters interests and the graph."""
         return self.weight >= ENGAGED
-
-    @property
-    def is_decided(self) -> bool:
-        return self.weight >= DECIDED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -87,15 +87,19 @@ def _parse(line: str, *, index: str) -> OwnDialogue:
     else:
         turns = [_turn(items, stored.get("question"), stored.get("answer"), index)] if items else []
     if not turns or not turns[0].items:
-        raise DataError(f"{index} names no items; {WANTED}.", remedy="Give a list of item ids.")
+        raise _no_items(index)
     return OwnDialogue(turns=tuple(turns))
 
 
 def _items(stored: dict[str, Any], index: str) -> tuple[str, ...]:
     items = stored.get("items", [])
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        raise DataError(f"{index} names no items; {WANTED}.", remedy="Give a list of item ids.")
+        raise _no_items(index)
     return tuple(items)
+
+
+def _no_items(index: str) -> DataError:
+    return DataError(f"{index} names no items; {WANTED}.", remedy="Give a list of item ids.")
 
 
 def _turns(messages: Any, items: tuple[str, ...], index: str) -> list[OwnTurn]:
