@@ -16,7 +16,7 @@ from pinembed.nouns.item import Item, is_missing
 from pinembed.reports.assistant import AnswerFigures, Share
 from pinembed.reports.table import SearchResult
 from pinembed.source.embedding_source import EmbeddingSource
-from pinembed.table.embedding_table import EmbeddingTable, reading
+from pinembed.table.embedding_table import EmbeddingTable, reading, sql_text
 from pinembed.trimmed.chat_ids import Exchange
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.questions import Dialogue, QuestionMaker, spoken
@@ -89,7 +89,7 @@ def measure_answers(
 
 def _items(table: EmbeddingTable, source: EmbeddingSource, fields: Sequence[str], split: str | None) -> list[Item]:
     """Rows that the source holds, as items; their files are named and never opened."""
-    where = None if split is None else f"split = '{split.replace(chr(39), chr(39) * 2)}'"
+    where = None if split is None else f"split = {sql_text(split)}"
     with reading(table.address, where):
         found = table.dataset.to_table(columns=["id", *fields], filter=where, limit=MOST_ITEMS).to_pylist()
     return [

@@ -17,7 +17,7 @@ from pinembed.assistant.targets import EmbedTexts
 from pinembed.assistant.vocabulary import Vocabulary
 from pinembed.nouns.item import FieldValue, is_missing, text_of_value
 from pinembed.reports.assistant import ComposedFigures
-from pinembed.table.embedding_table import EmbeddingTable, reading
+from pinembed.table.embedding_table import EmbeddingTable, reading, sql_text
 
 MOST_RANKED = 500
 
@@ -103,7 +103,7 @@ def _draw(
     seed: int,
 ) -> list[tuple[dict[str, FieldValue], str]]:
     """Items and other values of the column that an item of the same other values has."""
-    where = f"split = '{split.replace(chr(39), chr(39) * 2)}'" if split is not None else None
+    where = f"split = {sql_text(split)}" if split is not None else None
     names = ["id", column, *same]
     with reading(table.address, where):
         rows = table.dataset.to_table(columns=names, filter=where).to_pylist()

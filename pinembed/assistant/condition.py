@@ -10,6 +10,7 @@ from typing import Any
 
 from pinembed.nouns.item import FieldValue, is_missing, text_of_value
 from pinembed.stored import list_of, record_of
+from pinembed.table.embedding_table import sql_text
 
 IN, NOT_IN = "in", "not in"
 LESS, AT_MOST, MORE, AT_LEAST = "<", "<=", ">", ">="
@@ -84,7 +85,7 @@ def _sql(condition: Condition, is_list: bool) -> str:
 def _literal(value: Value) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return "'" + str(value).replace("'", "''") + "'"
+    return sql_text(str(value))
 
 
 def merged(old: Sequence[Condition], new: Sequence[Condition]) -> tuple[Condition, ...]:

@@ -112,10 +112,7 @@ class EmbeddingTable:
         with writing(address):
             if address.folder is not None:
                 Path(address.database).mkdir(parents=True, exist_ok=True)
-            dataset = write_dataset(
-                schema.empty_table(), address.uri, schema=schema, storage_options=address.storage_options
-            )
-            return cls(address, dataset)
+        return cls(address, new_dataset(address, schema))
 
     @cached_property
     def lance(self) -> Any:
@@ -213,9 +210,8 @@ class EmbeddingTable:
         Raises:
             UnknownItemError: no such item.
         """
-        quoted = item_id.replace("'", "''")
         with reading(self.address):
-            rows = self.dataset.to_table(columns=list(columns), filter=f"id = '{quoted}'", limit=1)
+            rows = self.dataset.to_table(columns=list(columns), filter=f"id = {sql_text(item_id)}", limit=1)
         if not rows.num_rows:
             raise UnknownItemError(
                 f"Table {self.address} holds no item {item_id!r} among its {self.count_rows()} rows.",
@@ -327,9 +323,24 @@ def open_if_there(address: TableAddress) -> LanceDataset | None:
         return open_dataset(address.uri, storage_options=address.storage_options)
 
 
+def new_dataset(address: TableAddress, schema: pa.Schema) -> LanceDataset:
+    """A table without rows, which is there from now on; its folder has to be.
+
+    Raises:
+        TableError: there is one, or it cannot be written.
+    """
+    with writing(address):
+        return write_dataset(schema.empty_table(), address.uri, schema=schema, storage_options=address.storage_options)
+
+
+def sql_text(text: str) -> str:
+    """A text as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def id_conditions(ids: Sequence[str], column: str = "id") -> list[str]:
     """SQL conditions that together pick these ids, none of them too long."""
-    quoted = ["'" + item_id.replace("'", "''") + "'" for item_id in ids]
+    quoted = [sql_text(item_id) for item_id in ids]
     chunks = [quoted[start : start + IDS_PER_CONDITION] for start in range(0, len(quoted), IDS_PER_CONDITION)]
     return [f"{column} IN ({', '.join(chunk)})" for chunk in chunks]
 

@@ -12,12 +12,12 @@ from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
-from lance import LanceDataset, write_dataset
+from lance import LanceDataset
 
 from pinembed.nouns.failure import Failure
 from pinembed.nouns.run_record import COUNTS, INTERRUPTED, RUNNING, RunRecord
 from pinembed.table.address import TableAddress
-from pinembed.table.embedding_table import EmbeddingTable, id_conditions, open_if_there, reading, writing
+from pinembed.table.embedding_table import EmbeddingTable, id_conditions, new_dataset, open_if_there, reading, writing
 from pinembed.table.schema import PRIMARY_KEY
 from pinembed.table.upkeep import compact
 from pinembed.table.whole import committing
@@ -76,14 +76,8 @@ class SideTable:
         """
         if not rows.num_rows:
             return
-        with writing(self.address):
-            if self.dataset is None:
-                self.dataset = write_dataset(
-                    self.schema.empty_table(),
-                    self.address.uri,
-                    schema=self.schema,
-                    storage_options=self.address.storage_options,
-                )
+        if self.dataset is None:
+            self.dataset = new_dataset(self.address, self.schema)
         with committing(self.address, self.dataset):
             if lacking := self._lacking():
                 self.dataset.add_columns(pa.schema(lacking))

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from lance import LanceDataset, write_dataset
+from lance import LanceDataset
 
 from pinembed.errors import TableError
 from pinembed.table.address import EDGES, EVENTS, FORGOTTEN, STATE, TableAddress
-from pinembed.table.embedding_table import reading, writing
+from pinembed.table.embedding_table import new_dataset, reading, writing
 from pinembed.table.side_tables import SideTable
 from pinembed.table.whole import committing
 
@@ -137,13 +137,7 @@ class StoreTable(SideTable):
         """The table, empty where there was none: a first commit that is cut short leaves that one."""
         if self.dataset is None:
             self._make_folder()
-            with writing(self.address):
-                self.dataset = write_dataset(
-                    self.schema.empty_table(),
-                    self.address.uri,
-                    schema=self.schema,
-                    storage_options=self.address.storage_options,
-                )
+            self.dataset = new_dataset(self.address, self.schema)
         return self.dataset
 
     def _make_folder(self) -> None:
