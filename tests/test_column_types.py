@@ -149,6 +149,42 @@ def test_a_column_of_several_files_takes_a_type_of_all_its_values(tmp_path: Path
     assert {row["v"] for row in rows_of(table).values()} == {"12", "n/a", None}
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "stored"),
+    [
+        (pa.array([3]), pa.array(["n/a"]), ["3", "n/a"]),
+        (pa.array([3]), pa.array([4.5]), [3.0, 4.5]),
+        (pa.array([9007199254740993]), pa.array([0.5]), ["9007199254740993", "0.5"]),
+        (pa.array(["a"]).dictionary_encode(), pa.array(["b"]), ["a", "b"]),
+        (
+            pa.array([datetime.date(2024, 5, 1)]),
+            pa.array([datetime.datetime(2024, 5, 1, 8)]),
+            [datetime.datetime(2024, 5, 1), datetime.datetime(2024, 5, 1, 8)],
+        ),
+    ],
+    ids=["number and text", "whole and fraction", "too large for a fraction", "dictionary and text", "day and moment"],
+)
+def test_a_column_whose_type_differs_between_parquet_files_takes_one_that_holds_all(
+    first: pa.Array, second: pa.Array, stored: list[object], tmp_path: Path, encode: Encode, table: str
+) -> None:
+    (tmp_path / "p").mkdir()
+    for name, color, values in (("a", "red", first), ("b", "blue", second)):
+        rows = {"id": [name], "image": [png(color)], "v": values}
+        pq.write_table(pa.table(rows), tmp_path / "p" / f"{name}.parquet")
+    assert encode(tmp_path / "p").exit_code == 0
+    assert [row["v"] for _, row in sorted(rows_of(table).items())] == stored
+
+
+def test_metadata_files_whose_types_differ_go_together_as_they_were_written(
+    tmp_path: Path, encode: Encode, table: str
+) -> None:
+    two_images(tmp_path / "x" / "bags", csv="file_name,v\na0.png,1.50\n")
+    two_images(tmp_path / "x" / "shoes")
+    pq.write_table(pa.table({"file_name": ["a0.png"], "v": ["n/a"]}), tmp_path / "x" / "shoes" / "metadata.parquet")
+    assert encode(tmp_path / "x").exit_code == 0
+    assert {row["v"] for row in rows_of(table).values()} == {"1.50", "n/a", None}
+
+
 @pytest.mark.parametrize("values", [("123456789012345678", "1.5"), ("9007199254740993", "0.5")])
 def test_whole_numbers_that_a_fraction_would_round_stay_text(
     values: tuple[str, str], tmp_path: Path, encode: Encode, table: str

@@ -6,6 +6,7 @@ A CSV says nothing of its types, so a column takes one that all its values have 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -83,6 +84,55 @@ def plain_columns(table: pa.Table) -> pa.Table:
         if column.type != field.type:
             table = table.set_column(index, field.name, column)
     return table
+
+
+def concatenated(tables: Sequence[pa.Table]) -> pa.Table:
+    """The rows of all; a column of several types takes the widest, moments for days, and text where there is none.
+
+    Raises:
+        pa.ArrowException: lists or objects beside other types.
+    """
+    for name, kind in joint_types(tables).items():
+        tables = [_with_type(table, name, kind) for table in tables]
+    return pa.concat_tables(tables, promote_options="permissive")
+
+
+def joint_types(tables: Sequence[pa.Table]) -> dict[str, pa.DataType]:
+    """Of the columns whose types Arrow does not widen to one: moments for days and moments, else text."""
+    columns: dict[str, list[pa.ChunkedArray]] = {}
+    for table in tables:
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            columns.setdefault(name, []).append(column)
+    return {name: joint for name, found in columns.items() if (joint := _joint_type(found))}
+
+
+def _joint_type(columns: Sequence[pa.ChunkedArray]) -> pa.DataType | None:
+    """None where Arrow widens them, or nothing would do."""
+    kinds = {column.type for column in columns}
+    with suppress(pa.ArrowException):
+        schemas = [pa.schema([("", kind)]) for kind in kinds]
+        widest = pa.unify_schemas(schemas, promote_options="permissive").field(0).type
+        return pa.string() if pa.types.is_floating(widest) and any(map(_would_be_rounded, columns)) else None
+    if all(pa.types.is_date(kind) or kind == pa.timestamp("us") for kind in kinds):
+        return pa.timestamp("us")
+    return None if any(pa.types.is_nested(kind) or _is_bytes(kind) for kind in kinds) else pa.string()
+
+
+def _would_be_rounded(column: pa.ChunkedArray) -> bool:
+    """Whether whole numbers are so large that a float does not hold them."""
+    if not pa.types.is_integer(column.type):
+        return False
+    ends = pc.min_max(column).as_py().values()
+    return any(end is not None and abs(end) > LARGEST_OF_FLOAT for end in ends)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+
+
+def _with_type(table: pa.Table, name: str, kind: pa.DataType) -> pa.Table:
+    index = table.schema.get_field_index(name)
+    return table if index < 0 else table.set_column(index, name, table.column(index).cast(kind))
 
 
 def _without_extension(column: pa.ChunkedArray) -> pa.ChunkedArray:

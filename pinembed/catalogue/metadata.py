@@ -13,7 +13,14 @@ import pyarrow.json
 import pyarrow.parquet
 
 from pinembed.catalogue.class_labels import with_class_names
-from pinembed.catalogue.column_types import may_be_rounded, plain_columns, typed_text, with_text_for_moments
+from pinembed.catalogue.column_types import (
+    concatenated,
+    joint_types,
+    may_be_rounded,
+    plain_columns,
+    typed_text,
+    with_text_for_moments,
+)
 from pinembed.catalogue.csv_rows import UNTYPED, read_csv, refuse_repeated
 from pinembed.catalogue.json_rows import as_table
 from pinembed.errors import DataError
@@ -71,14 +78,16 @@ def read_of(found: Sequence[str]) -> list[str]:
 
 
 def _as_one(first: Path, tables: Sequence[pa.Table], texts: Collection[str]) -> pa.Table:
-    """The rows of all files; a column that is a CSV's in each of them takes one type of all its values."""
+    """The rows of all files; a column that is a CSV's in each of them takes one type of all its values.
+
+    Where a CSV's type does not go with another file's, its text stays as it was written.
+    """
     others = {name for table in tables for name in set(table.column_names) - _untyped(table)}
     jointly = set().union(*map(_untyped, tables)) - others
+    apart = [_with_types(table, _untyped(table) - jointly - {*texts}) for table in tables]
+    as_written = {*jointly, *texts, *joint_types(apart)}
     try:
-        one = pa.concat_tables(
-            [_with_types(table, _untyped(table) - jointly - {*texts}) for table in tables],
-            promote_options="permissive",
-        )
+        one = concatenated([_with_types(table, _untyped(table) - as_written) for table in tables])
     except pa.ArrowException as error:
         raise DataError(
             f"{first} and the metadata files beside it hold columns of one name and different types: "

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from pinembed.catalogue.class_labels import with_class_names
-from pinembed.catalogue.column_types import plain_columns
+from pinembed.catalogue.column_types import concatenated, plain_columns
 from pinembed.catalogue.csv_rows import refuse_repeated
 from pinembed.catalogue.metadata import with_item_columns_as_text
 from pinembed.catalogue.shards import PARQUET, TAR, Shard, ShardScan
@@ -59,7 +59,7 @@ def scan_parquets(shards: Sequence[Shard], image_column: str | None) -> ShardSca
     scan = ShardScan()
     scanned = [_scan_one(shard, image_column, scan) for shard in shards]
     try:
-        rows = plain_columns(pa.concat_tables([table for _, table in scanned], promote_options="permissive"))
+        rows = concatenated([table for _, table in scanned])
     except pa.ArrowException as error:
         raise DataError(
             f"The Parquet files hold columns of one name and different types: {str(error).splitlines()[0]}",
@@ -120,7 +120,7 @@ def _scan_one(shard: Shard, image_column: str | None, scan: ShardScan) -> tuple[
         scan.give_up(shard, "unreadable", f"cannot be read: {error.message.removesuffix('.')}")
     except (pa.ArrowException, OSError, ValueError) as error:  # a damaged column of text may be no UTF-8
         scan.give_up(shard, "broken_shard", f"cannot be read as Parquet: {str(error).splitlines()[0]}")
-    return cells, pa.concat_tables(groups) if groups else _numbered(pa.table({}), 0)
+    return cells, concatenated(groups) if groups else _numbered(pa.table({}), 0)
 
 
 def _fields(file: Any, row_group: int, layout: _Layout) -> pa.Table:
@@ -129,7 +129,7 @@ def _fields(file: Any, row_group: int, layout: _Layout) -> pa.Table:
     rows = file.metadata.row_group(row_group).num_rows
     table = file.read_row_group(row_group, columns=columns) if columns else pa.table({})
     table.validate(full=True)
-    return _numbered(with_item_columns_as_text(with_class_names(table)), rows)
+    return _numbered(plain_columns(with_item_columns_as_text(with_class_names(table))), rows)
 
 
 def _numbered(table: pa.Table, rows: int) -> pa.Table:
