@@ -287,6 +287,15 @@ def test_a_folder_that_lost_a_file_of_its_tokenizer_is_not_called_done(tmp_path)
         check_written(tmp_path / "out", encoder, sample)
 
 
+def test_a_written_encoder_is_checked_on_the_cpu_wherever_it_was_trained(tmp_path) -> None:
+    encoder = load_encoder(str(write_family(tmp_path / "base", BERT)))
+    (tmp_path / "out").mkdir()
+    save_encoder(encoder, tmp_path / "out")
+    data = write_catalogue(tmp_path / "data")
+    encoder.device = torch.device("cuda")
+    check_written(tmp_path / "out", encoder, Sample(images=[data / "images/red-circle-0.png"], texts=TEXTS))
+
+
 def run_fuse(folder: Path, data: Path, out: Path) -> None:
     fuse(FuseSettings(encoder=str(folder), data=data, out=out, group="color"))
 

@@ -415,6 +415,22 @@ def test_training_is_flat_once_the_mean_over_epochs_has_not_risen_for_long(
     assert has_flattened(measured, patience=4) is is_flat
 
 
+@pytest.mark.parametrize(
+    ("measured", "is_forgotten"),
+    [
+        ([0.5], False),
+        ([0.5, 0.5], True),
+        ([0.5, 0.68], False),  # within the error
+        ([0.6, 0.72, 0.5, 0.5], False),  # the start was reached: noise
+        ([0.6, 0.69, 0.5, 0.5], True),
+    ],
+)
+def test_training_has_forgotten_where_no_epoch_reached_the_start(measured: list[float], is_forgotten: bool) -> None:
+    from pinembed.training.patience import has_forgotten
+
+    assert has_forgotten(measured, 0.7, error=0.05) is is_forgotten
+
+
 @pytest.mark.parametrize(("projections_lead", "kept_epoch"), [(0.01, 3), (0.5, 0)])
 def test_fitted_projections_are_kept_only_where_they_lead_by_more_than_validation_can_err(
     encoder: Encoder, projections_lead: float, kept_epoch: int

@@ -23,7 +23,7 @@ from pinembed.training.checkpoint import Checkpoint, RunState
 from pinembed.training.datasets import SplitDataset
 from pinembed.training.evaluator import BatchNormRecalibration, Evaluator, epoch_record, shown_figures
 from pinembed.training.loader import BatchLoader
-from pinembed.training.patience import has_flattened
+from pinembed.training.patience import FORGETTING, has_flattened, has_forgotten
 from pinembed.training.projections import fitted_projections
 from pinembed.training.recipe import Recipe
 from pinembed.training.trainer import Trainer, choose_bf16
@@ -31,8 +31,6 @@ from pinembed.training.world import World
 
 STATE_EVERY_S = 30.0
 """Epochs of a second would spend more on writing their state than on learning."""
-FORGETTING = 2
-"""Epochs in a row below the start, by more than a standard error, that are no accident."""
 SENTINEL_SHARE = 0.5
 """Training that loses this much of the base's validation mAP has gone wrong and will not come back."""
 
@@ -207,7 +205,7 @@ class Epochs:
     def _restart_if_it_forgets(self, start: SplitScores) -> None:
         """Begin anew at a lower rate where training loses what it began with, and enough epochs are left."""
         since = [record.mean_map for record in self._records[1 + self._restarted_after :]]
-        lost = len(since) >= FORGETTING and max(since[-FORGETTING:]) < start.mean_map - mean_map_error(start)
+        lost = has_forgotten(since, start.mean_map, error=mean_map_error(start))
         epochs_left = self._recipe.epochs - (len(self._records) - 1)
         if not (lost or self._stopped) or self._restarts == self._recipe.restarts or epochs_left < FORGETTING:
             return

@@ -27,3 +27,20 @@ def has_flattened(measured: Sequence[float], patience: int) -> bool:
         return False
     smoothed = np.convolve(measured, np.full(SMOOTHED_EPOCHS, 1 / SMOOTHED_EPOCHS), mode="valid")
     return bool(smoothed[-patience:].max() <= smoothed[:-patience].max())
+
+
+FORGETTING = 2
+"""Epochs in a row below the start, by more than a standard error, that are no accident."""
+
+
+def has_forgotten(measured: Sequence[float], start: float, *, error: float) -> bool:
+    """Whether training loses what it began with: the last epochs are below the start, and none has reached it.
+
+    Where one has, a few lower ones are noise of a small split, and to begin anew throws away what was learned.
+
+    Args:
+        measured: the mean mAP on validation of each epoch since training began.
+        start: of what it began with.
+        error: standard error of `start`.
+    """
+    return len(measured) >= FORGETTING and max(measured[-FORGETTING:]) < start - error and max(measured) < start

@@ -10,6 +10,8 @@ Nothing is shipped; SOURCE is what each set is laid out from. Splits come from h
 | grocery-294, grocery-half, grocery-fruit | Grocery Store as an ImageFolder | label | seen groups |
 | grocery-shelves | the same; category paths and markup as shops export them | path's leaf | unseen products |
 | animals | github.com/EliSchwartz/imagenet-sample-images | family | unseen kinds |
+| furniture, furniture-2 | github.com/IvonaTau/ikea, two halves of the series | kind | unseen series |
+| signs | github.com/ardamavi/Sign-Language-Digits-Dataset | digit | seen groups |
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import csv
 import hashlib
 import html
 import json
+import pickle
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -163,6 +166,52 @@ def animals(source: Path) -> list[Row]:
     return shared_out(rows, lambda row: row["title"])
 
 
+class PlainUnpickler(pickle.Unpickler):
+    """Of dictionaries, lists and words alone; a pickle from elsewhere may not call anything."""
+
+    def find_class(self, module: str, name: str) -> None:
+        raise pickle.UnpicklingError(f"{module}.{name} is neither a dictionary, a list nor a word")
+
+
+def furniture(source: Path, *, half: int) -> list[Row]:
+    with (source / "text_data" / "products_dict.p").open("rb") as file:
+        products = PlainUnpickler(file, encoding="latin1").load()
+    rows = []
+    for product in products.values():
+        picture = source / product["img"]
+        kind = re.split(r",| with | and |/", re.sub(r"\d+ ", "", product["type"]))[0].strip().lower()
+        if picture.exists() and (bucket("half " + product["name"]) < 0.5) == (half == 0):
+            texts = {name: product[key].strip() for name, key in (("color", "color"), ("size", "size"))}
+            body = product["desc"].removeprefix("View more product information").strip()
+            rows.append(
+                {
+                    "file": str(picture),
+                    "group": kind,
+                    "title": product["type"],
+                    **texts,
+                    "description": body,
+                    "series": product["name"],
+                }
+            )
+    return shared_out(of_large_groups(rows), lambda row: row["series"])
+
+
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def signs(source: Path) -> list[Row]:
+    pictures = sorted(source.rglob("*.JPG"))
+    rows = [
+        {
+            "file": str(picture),
+            "group": DIGITS[int(picture.parent.name)],
+            "title": f"hand sign for {picture.parent.name}",
+        }
+        for picture in pictures
+    ]
+    return shared_out(rows, lambda row: row["file"])
+
+
 SETS: dict[str, Callable[[Path], list[Row]]] = {
     "stamps": stamps,
     "clipart": clipart,
@@ -173,13 +222,17 @@ SETS: dict[str, Callable[[Path], list[Row]]] = {
     "grocery-fruit": grocery_fruit,
     "grocery-shelves": grocery_shelves,
     "animals": animals,
+    "furniture": lambda source: furniture(source, half=0),
+    "furniture-2": lambda source: furniture(source, half=1),
+    "signs": signs,
 }
 GROCERY_TEXT = "label,coarse_label,title,description"
 TEXTS = {
     "stamps": "description,category", "clipart": "title,group", "animals": "title,group",
     **dict.fromkeys(("emoji", "emoji-unseen"), "title,tags,group"),
     **dict.fromkeys(("grocery-294", "grocery-half", "grocery-fruit"), GROCERY_TEXT),
-    "grocery-shelves": "title,category,body",
+    "grocery-shelves": "title,category,body", "signs": "title",
+    **dict.fromkeys(("furniture", "furniture-2"), "title,color,description,size"),
 }  # fmt: skip
 
 

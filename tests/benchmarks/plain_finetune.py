@@ -27,6 +27,7 @@ from safetensors.torch import save_file
 from torchvision.transforms import v2
 
 BATCH = 64
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def picture(path: Path, side: int) -> Image.Image:
@@ -48,9 +49,9 @@ def mean_average_precision(scores: torch.Tensor, is_right: torch.Tensor) -> floa
 def validated(model, tokenizer, pixels, rows, columns, group, normalise) -> float:
     model.eval()
     images = torch.cat(
-        [model.encode_image(normalise(pixels[i : i + 128]), normalize=True) for i in range(0, len(rows), 128)]
+        [model.encode_image(normalise(pixels[i : i + 128]), normalize=True).cpu() for i in range(0, len(rows), 128)]
     )
-    texts = model.encode_text(tokenizer([caption(row, columns) for row in rows]), normalize=True)
+    texts = model.encode_text(tokenizer([caption(row, columns) for row in rows]).to(DEVICE), normalize=True).cpu()
     names = {row[group] for row in rows}
     code = {name: number for number, name in enumerate(sorted(names))}
     groups = torch.tensor([code[row[group]] for row in rows])
@@ -94,7 +95,7 @@ def train(base, parts, columns, group, *, rate, epochs, seed, log):
             for parameters in optimiser.param_groups:
                 parameters["lr"] = rate * share
             views = torch.stack([augment(image) for image in pixels[chosen]])
-            texts = tokenizer([phrasing(rows[index], columns) for index in chosen.tolist()])
+            texts = tokenizer([phrasing(rows[index], columns) for index in chosen.tolist()]).to(DEVICE)
             image, text, scale = model(normalise(views), texts)
             optimiser.zero_grad()
             loss_of(image, text, scale).backward()
@@ -121,10 +122,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     started = time.monotonic()
-    model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{given.base}")
+    model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{given.base}", device=DEVICE)
     tokenizer = open_clip.get_tokenizer(f"local-dir:{given.base}")
     settings = json.loads((given.base / "open_clip_config.json").read_text())
-    mean, std = (torch.tensor(settings["preprocess_cfg"][name]).view(3, 1, 1) for name in ("mean", "std"))
+    mean, std = (
+        torch.tensor(settings["preprocess_cfg"][name], device=DEVICE).view(3, 1, 1) for name in ("mean", "std")
+    )
     side = settings["model_cfg"]["vision_cfg"]["image_size"]
     with (given.data / "metadata.csv").open(newline="", encoding="utf-8") as file:
         table = list(csv.DictReader(file))
@@ -133,7 +136,7 @@ def main() -> None:
         rows = [row for row in table if row["split"] == split]
         pixels = [v2.functional.pil_to_tensor(picture(given.data / row["file_name"], side)) for row in rows]
         parts[split] = torch.stack(pixels), rows
-    base = (model, tokenizer, lambda batch: (batch / 255 - mean) / std)
+    base = (model, tokenizer, lambda batch: (batch.to(DEVICE) / 255 - mean) / std)
     columns = given.text.split(",")
     log = lambda line: print(line, flush=True)  # noqa: E731, T201
     runs = [train(base, parts, columns, given.group, rate=float(rate), epochs=given.epochs, seed=given.seed, log=log)
@@ -142,7 +145,7 @@ def main() -> None:
     given.out.mkdir(parents=True)
     shutil.copy(given.base / "open_clip_config.json", given.out)
     save_file(
-        {name: tensor.contiguous() for name, tensor in weights.items()}, given.out / "open_clip_model.safetensors"
+        {name: tensor.cpu().contiguous() for name, tensor in weights.items()}, given.out / "open_clip_model.safetensors"
     )
     log(f"{time.monotonic() - started:.0f} s")
 
