@@ -24,6 +24,7 @@ from pinembed.training.checkpoint import Checkpoint, key_of
 from pinembed.training.datasets import (
     SplitDataset,
     fit_texts,
+    joined,
     load_split,
     read_splits,
     sample_of,
@@ -39,6 +40,7 @@ from pinembed.training.evaluator import (
 )
 from pinembed.training.gate import CHAMPION, FusionStep, decide_run, open_gate, parse_fusion_options
 from pinembed.training.recipe import Recipe, make_recipe
+from pinembed.training.refit import Refitter, minutes_of_epochs
 from pinembed.training.world import join_world, refuse_several_processes
 from pinembed.training.write import (
     CURVES_NAME,
@@ -149,17 +151,28 @@ def _finetune(settings: FinetuneSettings, unflagged: Encoder | None, progress: P
         captioner=texts.captioner,
         checkpoint=checkpoint,
         seed=settings.seed,
-        minutes=settings.minutes,
+        minutes=minutes_of_epochs(settings.minutes, recipe),
         world=world,
         progress=progress,
     ).run()
+    refitter = Refitter(
+        encoder,
+        recipe,
+        joined([train, val], texts.captioner, group=texts.group),
+        captioner=texts.captioner,
+        seed=settings.seed,
+        progress=progress,
+    )
+    went_on = refitter.train_on(run, world)
     if not world.is_first:
         return cast(FinetuneReport, world.end(None))
     interpolation = _blend(run, evaluator, recalibration, random_init=settings.random_init, progress=progress)
+    refit = refitter.finish(run, interpolation, went_on)
+    weights = interpolation.weights if refit is None else refit.weights
     opened = None
     if interpolation.alpha > 0:  # there is something other than the base to judge
         opened = open_gate(encoder, texts, champion=in_use, unflagged=unflagged, seed=settings.seed, progress=progress)
-    gate = None if opened is None else opened.judge(run.base_weights, interpolation.weights)
+    gate = None if opened is None else opened.judge(run.base_weights, weights)
     decision = decide_run(
         gate,
         has_candidate=interpolation.alpha > 0,
@@ -168,13 +181,15 @@ def _finetune(settings: FinetuneSettings, unflagged: Encoder | None, progress: P
         has_champion=in_use is not None,
     )
     items = FusionStep(encoder, texts, fusion_options, seed=settings.seed, progress=progress)
-    fused = items.decide(interpolation.weights, val, opened) if decision.promoted else None
+    fused = None
+    if decision.promoted:
+        fused = items.decide(weights, val, opened, before_refit=interpolation.weights)
     with staged_folder(settings.out, kind="encoder", overwrite=settings.overwrite) as folder:
         if decision.kept == CHAMPION and in_use is not None:
             spec = keep_champion(folder, in_use, settings.out)
             check_written(folder, in_use, sample_of(val))
         else:
-            weights = interpolation.weights if decision.promoted else run.base_weights
+            weights = weights if decision.promoted else run.base_weights
             stored = encoder.files.fusion if not decision.promoted else None if fused is None else fused.fusion
             spec = write_encoder(folder, encoder, weights, stored, settings.out)
             check_written(folder, encoder, sample_of(val), weights=weights)
@@ -199,6 +214,7 @@ def _finetune(settings: FinetuneSettings, unflagged: Encoder | None, progress: P
             best_epoch=interpolation.epoch,
             alpha=interpolation.alpha,
             chosen=epoch_record(interpolation.epoch, interpolation.scores, seconds=run.records[-1].seconds),
+            refit=None if refit is None else refit.report,
             gate=gate,
             fusion=fused,
             stopped=run.stopped,

@@ -155,6 +155,19 @@ class EpochRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RefitReport:
+    """Training that went on with the validation images, after they had chosen.
+
+    Attributes:
+        images: of training and validation.
+        epochs: over all of them.
+    """
+
+    images: int
+    epochs: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class GateReport:
     """The chosen weights against the base, and a champion, on a split that neither trained nor selected.
 
@@ -197,7 +210,8 @@ class FinetuneReport:
         heads: validation figures of the base with fitted heads; None where they were not fitted.
         best_epoch: the epoch whose weights were chosen; 0 is the base, or the base with fitted heads.
         alpha: share of the tuned weights in the blend with the base; 0 is the base.
-        chosen: validation figures of the chosen weights.
+        chosen: validation figures of the chosen weights, before a refit.
+        refit: how they were trained on with validation's images; None where they were not.
         gate: the last word; None where there is no split to judge on, or nothing but the base to judge.
         fusion: metadata in an item's vector; None where nothing was asked about it, or the base or champion stays.
         stopped: why training ended early; None where it did not.
@@ -226,6 +240,7 @@ class FinetuneReport:
     best_epoch: int
     alpha: float
     chosen: EpochRecord
+    refit: RefitReport | None
     gate: GateReport | None
     fusion: FusionReport | None
     stopped: str | None

@@ -118,6 +118,14 @@ class FinetuneSettings:
         bool,
         Option("Fit the last layers of both towers before the rest.", flags=("--heads/--no-heads",), panel=TRAINING),
     ] = True
+    refit: Annotated[
+        bool,
+        Option(
+            "Once validation has chosen, train on with its images too; from random weights never.",
+            flags=("--refit/--no-refit",),
+            panel=TRAINING,
+        ),
+    ] = True
     l2sp: Annotated[
         float,
         Option("Pull of the run towards the weights at its start; 1 is strong, 0 none.", min=0, panel=TRAINING),

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -60,6 +61,72 @@ class SplitDataset:
 
     labelled: LabelledItems
     pixels: PixelCache
+
+
+class Pixels(Protocol):
+    """Pictures by their place, as `PixelCache` gives them."""
+
+    def __len__(self) -> int: ...
+
+    def prepare(self, indices: Sequence[int]) -> None: ...
+
+    def batch(self, indices: Sequence[int]) -> Tensor: ...
+
+
+class Learnable(Protocol):
+    """What training shows: a split, or several as one."""
+
+    @property
+    def labelled(self) -> LabelledItems: ...
+
+    @property
+    def pixels(self) -> Pixels: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinedSplits:
+    """Items with a text of several splits, whose groups and texts have codes in common."""
+
+    labelled: LabelledItems
+    pixels: JoinedPixels
+
+
+class JoinedPixels:
+    """Pictures of several splits, one after the other, which stay where they lie.
+
+    Args:
+        parts: the splits' pixels, and the places of those that count.
+    """
+
+    def __init__(self, parts: Sequence[tuple[Pixels, Sequence[int]]]) -> None:
+        self._parts = [pixels for pixels, _ in parts]
+        self._places = [(part, place) for part, (_, places) in enumerate(parts) for place in places]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def prepare(self, indices: Sequence[int]) -> None:
+        for part, pixels in enumerate(self._parts):
+            pixels.prepare([place for of, place in (self._places[index] for index in indices) if of == part])
+
+    def batch(self, indices: Sequence[int]) -> Tensor:
+        wanted = [self._places[index] for index in indices]
+        pictures: dict[tuple[int, int], Tensor] = {}
+        for part, pixels in enumerate(self._parts):
+            places = [place for of, place in wanted if of == part]
+            if places:
+                pictures |= {
+                    (part, place): picture for place, picture in zip(places, pixels.batch(places), strict=True)
+                }
+        return torch.stack([pictures[place] for place in wanted])
+
+
+def joined(parts: Sequence[SplitDataset], captioner: Captioner, *, group: str | None) -> JoinedSplits:
+    """Splits as one, without their items that say nothing."""
+    places = [[index for index, text in enumerate(part.labelled.text_of_N.tolist()) if text >= 0] for part in parts]
+    items = tuple(part.labelled.items[index] for part, chosen in zip(parts, places, strict=True) for index in chosen)
+    pixels = JoinedPixels([(part.pixels, chosen) for part, chosen in zip(parts, places, strict=True)])
+    return JoinedSplits(labelled=label_items(items, captioner, group=group), pixels=pixels)
 
 
 def read_splits(
@@ -159,7 +226,7 @@ def sample_of(split: SplitDataset) -> Sample:
 
 
 def tower_inputs(
-    encoder: Encoder, split: SplitDataset, indices: Sequence[int], *, stage: str, progress: Progress
+    encoder: Encoder, split: Learnable, indices: Sequence[int], *, stage: str, progress: Progress
 ) -> Iterator[Tensor]:
     """Some images as the image tower takes them, without augmentation, in batches of BATCH_SIZE."""
     progress.start(stage, len(indices), "img")

@@ -239,12 +239,26 @@ class FusionStep:
         self._seed = seed
         self._progress = progress
 
-    def decide(self, weights: dict[str, Tensor], val: SplitDataset, gate: Gate | None) -> FusionReport | None:
-        """Choose on val where no weights are given, and confirm the choice on the test split; None where it is off."""
+    def decide(
+        self,
+        weights: dict[str, Tensor],
+        val: SplitDataset,
+        gate: Gate | None,
+        *,
+        before_refit: dict[str, Tensor] | None = None,
+    ) -> FusionReport | None:
+        """Choose on val where no weights are given, and confirm the choice on the test split; None where it is off.
+
+        Args:
+            weights: the encoder's, as they will be stored.
+            val: the split that chooses.
+            gate: what confirms; None where nothing judges.
+            before_refit: weights that val did not teach, to choose under.
+        """
         if self._options.off:
             return None
         by_hand = self._options.by_hand
-        self._encoder.model.load_state_dict(weights)
+        self._encoder.model.load_state_dict(weights if before_refit is None else before_refit)
         self._encoder.model.eval()
         phrases = self._phrases(val, by_hand)
         self._tell_cut(phrases)
@@ -255,6 +269,7 @@ class FusionStep:
         else:
             fusion, best, reason = by_hand, by_hand, "The weights were given by hand."
         judging = eval_set
+        self._encoder.model.load_state_dict(weights)
         if fusion is not None and gate is not None:
             judging = self._eval_set(gate.test, {name: phrases[name] for name in fusion.names}, "test")
         if fusion is not None:

@@ -22,7 +22,7 @@ from pinembed.encoder.towers import encode_texts
 from pinembed.metrics.relevance import positives
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import Progress
-from pinembed.training.datasets import BATCH_SIZE, SplitDataset, tower_inputs
+from pinembed.training.datasets import BATCH_SIZE, Learnable, tower_inputs
 from pinembed.training.loader import epoch_batches
 from pinembed.training.losses import image_image_loss, image_text_loss
 from pinembed.training.optimiser import cosine_share, set_rate
@@ -196,7 +196,7 @@ MOST_IMAGES, PHRASINGS = 2000, 4
 
 
 def fitted_projections(
-    encoder: Encoder, train: SplitDataset, captioner: Captioner, *, seed: int, progress: Progress
+    encoder: Encoder, train: Learnable, captioner: Captioner, *, seed: int, progress: Progress
 ) -> dict[str, Tensor]:
     """Fitted weights of the projections under their names in the model, which is left as it was.
 

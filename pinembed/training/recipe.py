@@ -77,6 +77,7 @@ class Recipe:
         patience: epochs without a gain on validation after which training ends; None for all epochs.
         keeps_statistics: batch norms use the base's mean and variance in training, in place of each batch's.
         phrasings: sampled descriptions of an image in a step, beside its name.
+        refits: after the choice, training goes on with the validation images too.
         restarts: times that training may begin anew at RESTART_RATE of its rate where validation falls below the start.
     """
 
@@ -102,6 +103,7 @@ class Recipe:
     phrasings: int = 1
     early_px: int | None = None
     restarts: int = 0
+    refits: bool = False
 
     def gentler(self, restarts: int) -> Recipe:
         """As it is after so many restarts."""
@@ -165,6 +167,7 @@ def make_recipe(model: nn.Module, settings: FinetuneSettings, *, train_images: i
         l2sp=settings.l2sp,
         lora=settings.lora,
         restarts=0 if settings.random_init or settings.lora or settings.lr is not None else RESTARTS,
+        refits=settings.refit and not settings.random_init,
     )
 
 
