@@ -600,7 +600,7 @@ def test_training_that_loses_what_it_began_with_begins_anew_at_a_lower_rate(
     monkeypatch.setattr("pinembed.training.recipe.LOWEST_RATE", 3.0)
     said = Said()
     data = write_catalogue(tmp_path / "data", views=5)
-    arguments = {"data": data, "base": str(tiny_encoder), "group": "color", "heads": False, "refit": False}
+    arguments = {"data": data, "base": str(tiny_encoder), "group": "color", "heads": False}
     report = finetune(FinetuneSettings(**arguments, out=tmp_path / "out", epochs=6), progress=said)
     assert peaks == pytest.approx([3.0, 3.0 * RESTART_RATE, 3.0 * RESTART_RATE**2][: len(peaks)])
     assert len(peaks) > 1

@@ -1,4 +1,4 @@
-"""Training on with validation's images, once they have chosen."""
+"""Projections that validation's images teach too, once they have chosen."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from pinembed.errors import TrainingError
 from pinembed.settings.training import FinetuneSettings
 from tests.conftest import Said, make_encoder, write_catalogue
 
-RUN: dict[str, Any] = {"group": "color", "epochs": 4, "batch_size": 16, "lr": 2e-3, "heads": False, "fusion": "off"}
+RUN: dict[str, Any] = {"group": "color", "epochs": 4, "batch_size": 16, "lr": 2e-3, "fusion": "off"}
 
 
 @pytest.fixture(scope="module")
@@ -36,90 +35,45 @@ def tuned(
     return report, load_encoder(str(out)).model.state_dict()
 
 
-def differ(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return any(not torch.equal(tensor, other[name]) for name, tensor in one.items())
-
-
-def test_validations_images_teach_once_they_have_chosen(shop: Path, tmp_path: Path) -> None:
+def test_validations_images_teach_the_last_layers_once_they_have_chosen(shop: Path, tmp_path: Path) -> None:
     alone, before = tuned(shop, tmp_path / "alone", refit=False)
     refitted, after = tuned(shop, tmp_path / "out")
-    assert (alone.refit, alone.promoted, refitted.promoted) == (None, True, True)
-    assert refitted.refit.images == refitted.train_images + refitted.val_images
-    assert refitted.refit.epochs == 2
+    assert (alone.refit_images, alone.promoted, refitted.promoted) == (None, True, True)
+    assert refitted.refit_images == refitted.train_images + refitted.val_images
     assert (refitted.best_epoch, refitted.alpha) == (alone.best_epoch, alone.alpha)
     assert refitted.chosen.mean_map == alone.chosen.mean_map  # validation's figures are of before it taught
-    assert differ(before, after)
-    assert json.loads((tmp_path / "out/run.json").read_text(encoding="utf-8"))["refit"]["epochs"] == 2
+    changed = {name for name, tensor in before.items() if not torch.equal(tensor, after[name])}
+    assert changed
+    assert all("proj" in name for name in changed)
+    assert json.loads((tmp_path / "out/run.json").read_text(encoding="utf-8"))["refit_images"] == refitted.refit_images
     card = (tmp_path / "out/README.md").read_text(encoding="utf-8")
-    assert "trained on for 2 epochs with the validation images" in card
+    assert f"to all {refitted.refit_images} images of training and validation" in card
     assert "--no-refit" not in card
     assert "--no-refit" in (tmp_path / "alone/README.md").read_text(encoding="utf-8")
 
 
-def test_weights_are_a_quarter_of_the_way_however_long_that_is(shop: Path, tmp_path: Path) -> None:
-    report, _ = tuned(shop, tmp_path / "out", epochs=12)
-    assert report.refit.epochs == max(2, round(report.best_epoch / 4))
-
-
-def test_a_refit_that_goes_wrong_leaves_what_was_chosen(
+def test_projections_that_are_not_finite_are_left_out(
     shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pinembed.training.trainer import Trainer
-
-    _, before = tuned(shop, tmp_path / "alone", refit=False)
-    honest = Trainer.step
-
-    def step(self: Trainer, batch: object) -> float:
-        if self.recipe.average == 0.5:
-            raise TrainingError("The loss became nan in step 1.", remedy="")
-        return honest(self, batch)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Trainer, "step", step)
-    said = Said()
-    report, after = tuned(shop, tmp_path / "out", said)
-    assert report.refit is None
-    assert not differ(before, after)
-    assert any("is left out: The loss became nan" in line for line in said.lines)
+    monkeypatch.setattr(
+        "pinembed.training.refit.fitted_projections",
+        lambda *_, **__: {"text_projection": torch.full((2, 2), torch.nan)},
+    )
+    report, _ = tuned(shop, tmp_path / "out")
+    assert (report.refit_images, report.promoted) == (None, True)
 
 
-def test_a_run_that_is_killed_in_its_refit_ends_with_the_same_weights(
-    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from pinembed.training.trainer import Trainer
-
-    _, undisturbed = tuned(shop, tmp_path / "whole")
-    honest = Trainer.step
-
-    def step(self: Trainer, batch: object) -> float:
-        if self.recipe.average == 0.5 and self.step_count == 1:
-            raise KeyboardInterrupt
-        return honest(self, batch)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Trainer, "step", step)
-    with pytest.raises(KeyboardInterrupt):
-        tuned(shop, tmp_path / "out")
-    monkeypatch.setattr(Trainer, "step", honest)
-    said = Said()
-    _, again = tuned(shop, tmp_path / "out", said)
-    assert any("going on after epoch 4" in line for line in said.lines)
-    assert not differ(undisturbed, again)
-
-
-@pytest.mark.parametrize(("changes", "moved"), [({}, True), ({"matryoshka": True}, False)])
-def test_last_layers_alone_go_half_of_the_way_to_what_fits_all_images(
-    changes: dict[str, bool], moved: bool, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _, with_half = tuned(shop, tmp_path / "half", heads=True, **changes)
-    monkeypatch.setattr("pinembed.training.refit.PROJECTIONS_SHARE", 0.0)
-    report, with_none = tuned(shop, tmp_path / "none", heads=True, **changes)
-    assert report.refit is not None
-    changed = {name for name, tensor in with_half.items() if not torch.equal(tensor, with_none[name])}
-    assert bool(changed) is moved
-    assert all("proj" in name for name in changed)
-
-
-@pytest.mark.parametrize(("changes", "refits"), [({}, True), ({"refit": False}, False), ({"random_init": True}, False)])
-def test_random_weights_are_not_refitted(changes: dict[str, bool], refits: bool, shop: Path) -> None:
+@pytest.mark.parametrize(
+    ("changes", "refits"),
+    [
+        ({}, True),
+        ({"refit": False}, False),
+        ({"random_init": True}, False),
+        ({"heads": False}, False),
+        ({"matryoshka": True}, False),
+    ],
+)
+def test_what_has_no_fitted_projections_has_no_refit(changes: dict[str, bool], refits: bool, shop: Path) -> None:
     from pinembed.encoder.encoder import load_encoder
     from pinembed.training.recipe import make_recipe
 

@@ -7,6 +7,7 @@ import time
 from typing import cast
 
 import torch
+from torch import Tensor
 
 from pinembed.catalogue.split_words import TRAIN, VALIDATION
 from pinembed.disk import remove_tree
@@ -40,7 +41,7 @@ from pinembed.training.evaluator import (
 )
 from pinembed.training.gate import CHAMPION, FusionStep, decide_run, open_gate, parse_fusion_options
 from pinembed.training.recipe import Recipe, make_recipe
-from pinembed.training.refit import Refitter, minutes_of_epochs
+from pinembed.training.refit import refit
 from pinembed.training.world import join_world, refuse_several_processes
 from pinembed.training.write import (
     CURVES_NAME,
@@ -151,24 +152,19 @@ def _finetune(settings: FinetuneSettings, unflagged: Encoder | None, progress: P
         captioner=texts.captioner,
         checkpoint=checkpoint,
         seed=settings.seed,
-        minutes=minutes_of_epochs(settings.minutes, recipe),
+        minutes=settings.minutes,
         world=world,
         progress=progress,
     ).run()
-    refitter = Refitter(
-        encoder,
-        recipe,
-        joined([train, val], texts.captioner, group=texts.group),
-        captioner=texts.captioner,
-        seed=settings.seed,
-        progress=progress,
-    )
-    went_on = refitter.train_on(run, world)
     if not world.is_first:
         return cast(FinetuneReport, world.end(None))
     interpolation = _blend(run, evaluator, recalibration, random_init=settings.random_init, progress=progress)
-    refit = refitter.finish(run, interpolation, went_on)
-    weights = interpolation.weights if refit is None else refit.weights
+    weights = interpolation.weights
+    both = joined([train, val], texts.captioner, group=texts.group)
+    refitted: dict[str, Tensor] = {}
+    if recipe.refits and interpolation.alpha > 0:
+        refitted = refit(encoder, weights, both, captioner=texts.captioner, seed=settings.seed, progress=progress)
+        weights = refitted or weights
     opened = None
     if interpolation.alpha > 0:  # there is something other than the base to judge
         opened = open_gate(encoder, texts, champion=in_use, unflagged=unflagged, seed=settings.seed, progress=progress)
@@ -214,7 +210,7 @@ def _finetune(settings: FinetuneSettings, unflagged: Encoder | None, progress: P
             best_epoch=interpolation.epoch,
             alpha=interpolation.alpha,
             chosen=epoch_record(interpolation.epoch, interpolation.scores, seconds=run.records[-1].seconds),
-            refit=None if refit is None else refit.report,
+            refit_images=len(both.pixels) if refitted else None,
             gate=gate,
             fusion=fused,
             stopped=run.stopped,

@@ -155,19 +155,6 @@ class EpochRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RefitReport:
-    """Training that went on with the validation images, after they had chosen.
-
-    Attributes:
-        images: of training and validation.
-        epochs: over all of them.
-    """
-
-    images: int
-    epochs: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class GateReport:
     """The chosen weights against the base, and a champion, on a split that neither trained nor selected.
 
@@ -211,7 +198,8 @@ class FinetuneReport:
         best_epoch: the epoch whose weights were chosen; 0 is the base, or the base with fitted heads.
         alpha: share of the tuned weights in the blend with the base; 0 is the base.
         chosen: validation figures of the chosen weights, before a refit.
-        refit: how they were trained on with validation's images; None where they were not.
+        refit_images: of training and validation, to which the projections were fitted once more; None where they were
+            not.
         gate: the last word; None where there is no split to judge on, or nothing but the base to judge.
         fusion: metadata in an item's vector; None where nothing was asked about it, or the base or champion stays.
         stopped: why training ended early; None where it did not.
@@ -240,7 +228,7 @@ class FinetuneReport:
     best_epoch: int
     alpha: float
     chosen: EpochRecord
-    refit: RefitReport | None
+    refit_images: int | None
     gate: GateReport | None
     fusion: FusionReport | None
     stopped: str | None

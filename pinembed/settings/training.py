@@ -121,7 +121,8 @@ class FinetuneSettings:
     refit: Annotated[
         bool,
         Option(
-            "Once validation has chosen, train on with its images too; from random weights never.",
+            "Once validation has chosen, fit the last layers of both towers once more, to its images too; not with "
+            "--no-heads, --matryoshka or --random-init.",
             flags=("--refit/--no-refit",),
             panel=TRAINING,
         ),

@@ -108,9 +108,9 @@ def _what(report: FinetuneReport) -> list[str]:
     origin = "random weights" if settings.random_init else f"`{settings.base}`"
     interpolation = f", {report.alpha:.0%} of the way from the base" if 0 < report.alpha < 1 else ""
     trained = f"epoch {report.best_epoch}" if report.best_epoch else "the base with fitted projections"
-    if report.refit is not None:
-        trained += f", trained on for {report.refit.epochs} epochs with the validation images"
     held = f"{trained}{interpolation}"
+    if report.refit_images is not None:
+        held += f", its projections fitted once more, to all {report.refit_images:,} images of training and validation"
     if report.kept != TUNED:
         held = "the champion's weights, unchanged" if report.kept == CHAMPION else "the base's weights, unchanged"
     return [
@@ -233,7 +233,7 @@ def _command(settings: RunSettings, recipe: Recipe) -> list[str]:
     words += ["--lora", str(recipe.lora)] if recipe.lora else []
     words += ["--matryoshka"] if recipe.matryoshka else []
     words += [] if recipe.heads or settings.random_init else ["--no-heads"]
-    words += [] if recipe.refits or settings.random_init else ["--no-refit"]
+    words += [] if recipe.refits or not recipe.heads or recipe.matryoshka else ["--no-refit"]
     words += ["--minutes", f"{settings.minutes:g}"] if settings.minutes is not None else []
     return [*words, "--seed", str(settings.seed), "--out", "DIR"]
 

@@ -68,13 +68,11 @@ class Pixels(Protocol):
 
     def __len__(self) -> int: ...
 
-    def prepare(self, indices: Sequence[int]) -> None: ...
-
     def batch(self, indices: Sequence[int]) -> Tensor: ...
 
 
 class Learnable(Protocol):
-    """What training shows: a split, or several as one."""
+    """What projections are fitted to: a split, or several as one."""
 
     @property
     def labelled(self) -> LabelledItems: ...
@@ -104,10 +102,6 @@ class JoinedPixels:
 
     def __len__(self) -> int:
         return len(self._places)
-
-    def prepare(self, indices: Sequence[int]) -> None:
-        for part, pixels in enumerate(self._parts):
-            pixels.prepare([place for of, place in (self._places[index] for index in indices) if of == part])
 
     def batch(self, indices: Sequence[int]) -> Tensor:
         wanted = [self._places[index] for index in indices]

@@ -47,9 +47,6 @@ class TrainedRun:
         training_s: time in steps, without validation.
         shown: images that the steps saw.
         restarts: times that training began anew at a lower rate.
-        restarted_after: epochs that the last of these left behind.
-        micro_batch: images that went through the towers at once; None for the complete batch.
-        bf16: the towers computed in bfloat16.
     """
 
     records: tuple[EpochRecord, ...]
@@ -65,20 +62,6 @@ class TrainedRun:
     shown: int
     stopped: str | None
     restarts: int
-    restarted_after: int
-    micro_batch: int | None
-    bf16: bool
-
-    @property
-    def last_epoch(self) -> int:
-        """Of those that were trained."""
-        return len(self.records) - 1
-
-    @property
-    def epochs_of_best(self) -> int:
-        """Epochs that the best weights saw since training last began anew."""
-        is_of_last = self.best_epoch > self.restarted_after
-        return self.best_epoch - (self.restarted_after if is_of_last else 0)
 
 
 class Epochs:
@@ -181,9 +164,6 @@ class Epochs:
             shown=self._shown,
             stopped=self._stopped,
             restarts=self._restarts,
-            restarted_after=self._restarted_after,
-            micro_batch=self._trainer.towers.micro_batch,
-            bf16=self._trainer.towers.bf16,
         )
 
     def _keep_state(self, *, every_s: float) -> None:

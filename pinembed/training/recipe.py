@@ -77,7 +77,7 @@ class Recipe:
         patience: epochs without a gain on validation after which training ends; None for all epochs.
         keeps_statistics: batch norms use the base's mean and variance in training, in place of each batch's.
         phrasings: sampled descriptions of an image in a step, beside its name.
-        refits: after the choice, training goes on with the validation images too.
+        refits: after the choice, the towers' last layers are fitted once more, to validation's images too.
         restarts: times that training may begin anew at RESTART_RATE of its rate where validation falls below the start.
     """
 
@@ -167,7 +167,7 @@ def make_recipe(model: nn.Module, settings: FinetuneSettings, *, train_images: i
         l2sp=settings.l2sp,
         lora=settings.lora,
         restarts=0 if settings.random_init or settings.lora or settings.lr is not None else RESTARTS,
-        refits=settings.refit and not settings.random_init,
+        refits=settings.refit and settings.heads and not settings.random_init and not settings.matryoshka,
     )
 
 

@@ -145,7 +145,7 @@ def write_run(
         "reason": report.reason,
         "best_epoch": report.best_epoch,
         "alpha": report.alpha,
-        "refit": report.refit and dataclasses.asdict(report.refit),
+        "refit_images": report.refit_images,
         "gate": None if report.gate is None else _plain(report.gate),
         "fusion": None if report.fusion is None else report.fusion.to_json(),
         "stopped": report.stopped,
