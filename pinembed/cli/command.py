@@ -143,6 +143,7 @@ class _Field:
             help=record.help,
             metavar=record.metavar,
             min=record.min,
+            max=record.max,
             show_default=record.shown_default or True,
             rich_help_panel=record.panel if has_panels else None,
         )

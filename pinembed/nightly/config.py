@@ -70,12 +70,12 @@ class Limits:
 class Checks:
     """[checks]: what a new generation has to pass before it serves; else exit code 7."""
 
-    rows: Annotated[float, Option("Least rows, as a share of the last generation's.", min=0)] = 0.9
+    rows: Annotated[float, Option("Least rows, as a share of the last generation's.", min=0, max=1)] = 0.9
     golden: Annotated[
         Path | None, Option('File of searches that must work: {"text", "ids"} a line; one of the ids is to be found.')
     ] = None
     golden_k: Annotated[int, Option("Places within which a golden search has to find one of its ids.", min=1)] = 10
-    golden_share: Annotated[float, Option("Share of the golden searches that has to work.", min=0)] = 1.0
+    golden_share: Annotated[float, Option("Share of the golden searches that has to work.", min=0, max=1)] = 1.0
     search_p95_ms: Annotated[float | None, Option("Most that 95 % of the searches may take.", min=0)] = None
     lookup_p95_ms: Annotated[float | None, Option("Most that 95 % of the lookups of 64 items may take.", min=0)] = None
     answers: Annotated[
@@ -83,7 +83,7 @@ class Checks:
         Option("Least right answers of an adapted projector, as a share of those expected of one aligned anew.", min=0),
     ] = 0.98
     flagged_rise: Annotated[
-        float, Option("Most that the share of flagged rows may rise over the last generation's.", min=0)
+        float, Option("Most that the share of flagged rows may rise over the last generation's.", min=0, max=1)
     ] = 0.05
 
 
@@ -239,12 +239,14 @@ def _described_value(described: Any, value: Any, where: str, folder: Path) -> An
     """A value as its description has it.
 
     Raises:
-        ConfigError: it is of another kind, or less than the least.
+        ConfigError: it is of another kind, less than the least, or more than the most.
     """
     hint, option = get_args(described)[:2]
     found = _converted(hint, value, where, folder)
     if isinstance(option, Option) and option.min is not None and not found >= option.min:  # NaN is not either
         raise ConfigError(f"{where} is {value}; wanted at least {option.min:g}.", remedy="Give a larger number.")
+    if isinstance(option, Option) and option.max is not None and found > option.max:
+        raise ConfigError(f"{where} is {value}; wanted at most {option.max:g}.", remedy="Give a smaller number.")
     return found
 
 

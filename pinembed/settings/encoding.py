@@ -25,11 +25,13 @@ from pinembed.settings.option import (
     ReadTableOption,
     TableOption,
     described,
+    refuse_unknown,
 )
 
 IMAGE_LIMIT_S = 60.0
 StoredDtype = Literal["fp16", "fp32"]
 EngineName = Literal["local", "ray"]
+BACKENDS = ("auto", "torch", "openvino", "onnx", "onnx-int8")
 COLUMN_TYPES = ("text", "int", "float", "bool", "date", "timestamp")
 OTHER_NAMES = {
     **dict.fromkeys(("string", "str"), "text"),
@@ -206,11 +208,10 @@ class EncodeSettings:
     commit_s: Annotated[float, PythonOnly("Commit after this many seconds, or after commit_rows.")] = 20.0
 
     def __post_init__(self) -> None:
-        if self.dtype is not None and self.dtype not in get_args(StoredDtype):
-            raise UsageError(
-                f"--dtype {self.dtype} is unknown; wanted {' or '.join(get_args(StoredDtype))}.",
-                remedy="Give one of them.",
-            )
+        if self.dtype is not None:
+            refuse_unknown("--dtype", self.dtype, get_args(StoredDtype))
+        refuse_unknown("--backend", self.backend, BACKENDS)
+        refuse_unknown("--engine", self.engine, get_args(EngineName))
         if not 0 <= self.max_failure_rate <= 1:
             raise UsageError(
                 f"--max-failure-rate {self.max_failure_rate} is no share; wanted a number from 0 to 1.",
@@ -220,11 +221,6 @@ class EncodeSettings:
         self._check_engine()
 
     def _check_engine(self) -> None:
-        if self.engine not in get_args(EngineName):
-            raise UsageError(
-                f"--engine {self.engine} is unknown; wanted {' or '.join(get_args(EngineName))}.",
-                remedy="Give one of them.",
-            )
         of_ray = {
             "--address": self.address,
             "--workers": self.engine_workers,

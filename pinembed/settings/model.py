@@ -74,6 +74,7 @@ class AlignSettings:
             "Share of the questions, 0 to 1, that stand in conversations of two or three turns, made of the metadata "
             "like the others.",
             min=0,
+            max=1,
         ),
     ] = 0.0
     events: Annotated[
@@ -129,12 +130,13 @@ class AlignSettings:
     batch_size: Annotated[int, Option("Questions of one step.", min=1, panel=TRAINING)] = 32
     lr: Annotated[
         float | None,
-        Option("Peak learning rate of the projector.", shown_default="1e-3; small: 3e-3", panel=TRAINING),
+        Option("Peak learning rate of the projector.", min=0, shown_default="1e-3; small: 3e-3", panel=TRAINING),
     ] = None
     language_lr: Annotated[
         float | None,
         Option(
             "Peak learning rate of the language model, where it learns.",
+            min=0,
             shown_default="2e-5; small: 1e-3; 2e-4 with --lora",
             panel=TRAINING,
         ),

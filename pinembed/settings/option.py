@@ -6,10 +6,14 @@ has its alias here, so that one word means one thing everywhere.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from difflib import get_close_matches
 from inspect import cleandoc
 from pathlib import Path
 from typing import Annotated, TypeVar, get_type_hints
+
+from pinembed.errors import UsageError
 
 Settings = TypeVar("Settings")
 INPUTS, ITEMS, STORAGE = "Inputs", "What an item says", "Storage"
@@ -43,7 +47,7 @@ class Option:
         help: what it is; the command line adds the default.
         flags: its names; by default that of the field with dashes.
         metavar: name of the value.
-        min: least value that the command line takes.
+        min: least value that the command line and a CONFIG take; `max` the greatest.
         shown_default: for a default that is None and follows from something else.
         panel: heading that the help shows it under.
         comma_separated: a tuple given as `a,b`; without it a tuple is an option that may come several times.
@@ -55,6 +59,7 @@ class Option:
     flags: tuple[str, ...] = ()
     metavar: str | None = None
     min: float | None = None
+    max: float | None = None
     shown_default: str | None = None
     panel: str | None = None
     comma_separated: bool = False
@@ -70,6 +75,20 @@ class PythonOnly:
     """
 
     help: str
+
+
+def refuse_unknown(flag: str, value: str, known: Sequence[str]) -> None:
+    """Let only a value pass that there is.
+
+    Raises:
+        UsageError: there is none; names those that there are, and the nearest.
+    """
+    if value not in known:
+        near = get_close_matches(value, known, n=1)
+        raise UsageError(
+            f"{flag} {value} is unknown; wanted {', '.join(known[:-1])} or {known[-1]}.",
+            remedy=f"Did you mean {near[0]}?" if near else "Give one of them.",
+        )
 
 
 def described(settings: type[Settings]) -> type[Settings]:

@@ -40,7 +40,6 @@ from pinembed.machine import cache_folder, recall, remember
 from pinembed.nouns.progress import Stop
 from pinembed.reports.bench import BackendSpeed
 
-BACKENDS = ("auto", "torch", "openvino", "onnx", "onnx-int8")
 INT8 = {"onnx-int8": "onnx int8"}  # other vectors than fp32's, and so never taken by auto
 MEASURE_S = 1.0
 MIN_COSINE = 0.999
@@ -53,14 +52,12 @@ Say = Callable[[str], None]
 
 
 def check_backend(name: str, device_type: str) -> None:
-    """Refuse a backend that does not exist, not on this device, or not without its extra.
+    """Refuse a backend that does not compute on this device, or not without its extra.
 
     Raises:
-        UsageError: unknown, or a CPU backend for a GPU.
+        UsageError: a CPU backend for a GPU.
         MissingExtraError: the package of the backend is not installed.
     """
-    if name not in BACKENDS:
-        raise UsageError(f"--backend {name} is unknown.", remedy=f"Give one of {', '.join(BACKENDS)}.")
     packages = PACKAGES.get(name.partition("-")[0], ())
     if packages and device_type != "cpu":
         raise UsageError(
