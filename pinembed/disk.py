@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # from linux/fcntl.h and linux/fs.h
@@ -23,14 +24,23 @@ def remove_tree(folder: Path) -> None:
 def sync_tree(folder: Path) -> None:
     """Bring files and folder entries to the disk: a rename that survives a power cut must not name empty files.
 
-    A file of two names belongs to another folder too, which was brought there before.
+    A file that has a name in another folder was brought there before.
     """
+    for place, _ in own_files(folder):
+        sync(place)
+    for parent, _, _ in os.walk(folder):
+        sync(Path(parent))
+
+
+def own_files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """The plain files below a folder that have no name elsewhere, each once, however many names it has there."""
+    names_of: dict[tuple[int, int], list[tuple[Path, os.stat_result]]] = {}
     for parent, _, names in os.walk(folder):
         for place in (Path(parent) / name for name in names):
             status = place.lstat()
-            if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
-                sync(place)
-        sync(Path(parent))
+            if stat.S_ISREG(status.st_mode):
+                names_of.setdefault((status.st_dev, status.st_ino), []).append((place, status))
+    return (found[0] for found in names_of.values() if len(found) == found[0][1].st_nlink)
 
 
 def sync(place: Path) -> None:

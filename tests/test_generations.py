@@ -15,7 +15,7 @@ import pytest
 
 from pinembed.errors import GenerationError, UsageError
 from pinembed.generation import build
-from pinembed.generation.build import clone_folder, prune
+from pinembed.generation.build import clone_folder, make_read_only, own_bytes, prune
 from pinembed.generation.home import Home
 from pinembed.generation.ledger import await_switch, read_ledger
 from pinembed.generation.reading import hold, pinned
@@ -155,9 +155,10 @@ def test_an_edited_generation_is_not_switched_to(home: Home, damage: str) -> Non
         manifest.write_text(manifest.read_text().replace("1", "2"))
     else:
         manifest.with_name("extra.txt").write_text("mine")
-    with pytest.raises(GenerationError, match="Generation 2 is not as it was sealed: "):
+    with pytest.raises(GenerationError, match="Generation 2 is not as it was sealed: ") as caught:
         home.switch(2)
     assert home.current == 3
+    assert caught.value.remedy.startswith("Take the file away" if damage == "new" else "Put the file back")
 
 
 def test_a_switch_is_refused_where_somebody_else_switched_meanwhile(home: Home) -> None:
@@ -283,3 +284,18 @@ def test_a_link_that_leads_nowhere_is_told_and_can_be_set_anew(cli: Cli, home: H
         EmbeddingTable.open(str(home.folder))
     assert cli("switch", home.folder, "3").exit_code == 0
     assert home.current == 3
+
+
+def test_a_file_of_two_names_in_one_generation_is_its_own(tmp_path: Path) -> None:
+    """As a shard of the source that is a file of the table."""
+    for place in ("one/table", "one/source", "other"):
+        (tmp_path / place).mkdir(parents=True)
+    (tmp_path / "one" / "table" / "twice").write_bytes(b"12345")
+    (tmp_path / "one" / "source" / "twice").hardlink_to(tmp_path / "one" / "table" / "twice")
+    (tmp_path / "one" / "shared").write_bytes(b"1234567")
+    (tmp_path / "other" / "shared").hardlink_to(tmp_path / "one" / "shared")
+    assert (own_bytes(tmp_path / "one"), own_bytes(tmp_path / "one" / "source")) == (5, 0)
+    make_read_only(tmp_path / "one")
+    modes = [(tmp_path / "one" / name).stat().st_mode & 0o222 for name in ("source/twice", "table/twice", "table")]
+    assert modes == [0, 0, 0]
+    assert (tmp_path / "one" / "shared").stat().st_mode & 0o200

@@ -287,9 +287,14 @@ def test_source_open_refuses_an_edited_manifest(folder: Path) -> None:
         EmbeddingSource.open(folder)
 
 
+def paged(manifest: dict[str, Any], pages: Any, *, where: str = "shards") -> None:
+    manifest.update(version=2)
+    manifest[where][0].update(pages=pages)
+
+
 EDITS: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda m: m.update(format="other"), "the format is 'other'; wanted one of pinembed-source"),
-    (lambda m: m.update(version=2), "the format version is 2; this pinembed reads 1"),
+    (lambda m: m.update(version=3), "the format version is 3; this pinembed reads 1 and 2"),
     (lambda m: m.update(version=True), "the format version is True"),
     (lambda m: m.pop("shards"), "has no field 'shards'"),
     (lambda m: m.pop("fingerprint"), "has no field 'fingerprint'"),
@@ -311,9 +316,31 @@ EDITS: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda m: m["shards"][0].update(file=7), "the file name 7 is no plain name"),
     (lambda m: m["shards"][0].update(sha256="short"), "wanted 64 hex digits"),
     (lambda m: m["shards"][0].update(rows=2**70), "wanted a whole number"),
+    (lambda m: m["shards"][0].update(pages=[[80, 10]]), "has pages, which a format of version 1 does not know"),
+    (lambda m: paged(m, [[80, 10]], where="index"), "an id file has pages; wanted them in shards alone"),
+    (lambda m: paged(m, [[80, 4], [96, 6]]), "the pages of embeddings-00000.safetensors overlap, or do not ascend"),
+    (lambda m: paged(m, [[81, 10]]), "the pages of embeddings-00000.safetensors do not fit its 10 rows in 240 bytes"),
+    (lambda m: paged(m, [[80, 9]]), "do not fit its 10 rows"),
+    (
+        lambda m: paged(m, [[80]]),
+        r"a page of embeddings-00000.safetensors is \[80\]; wanted its first",
+    ),
+    (lambda m: paged(m, [[-1, 10]]), "a page of embeddings-00000.safetensors is -1; wanted a whole number"),
+    (lambda m: paged(m, 7), "pages is 7; wanted a list"),
     (lambda m: m.update(shards="none"), "cannot be used"),
     (lambda m: m["shards"][0].update(rows=9) or m["shards"][1].update(rows=11), r"wanted .*\"shape\": \[9, 8\]"),
 ]
+
+
+def test_source_reads_a_shard_in_pages(folder: Path) -> None:
+    (header_length,) = struct.unpack("<Q", (folder / FIRST_SHARD).read_bytes()[:8])
+    begin, row_bytes = 8 + header_length, 2 * DIM
+    edit_manifest(folder, lambda m: paged(m, [[begin, 3], [begin + 3 * row_bytes, 7]]))
+    np.testing.assert_array_equal(EmbeddingSource.open(folder).get(item_ids(25)), embeddings(25))
+    assert not verify(VerifySettings(folder=folder)).findings
+    look_up = documented_reader()
+    for row in (2, 3, 9, 10):
+        np.testing.assert_array_equal(np.array(look_up(folder, f"item-{row:04d}"), np.float16), embeddings(25)[row])
 
 
 @pytest.mark.parametrize(("edit", "message"), EDITS, ids=[message[:40] for _, message in EDITS])

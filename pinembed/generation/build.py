@@ -13,7 +13,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinembed.disk import remove_tree, sync, sync_tree
+from pinembed.disk import own_files, remove_tree, sync, sync_tree
 from pinembed.generation.home import Home
 from pinembed.generation.record import RECORD, Generation, listed
 from pinembed.outfolder import locked, try_lock
@@ -117,17 +117,14 @@ def size_of(path: Path) -> int:
 
 def own_bytes(folder: Path) -> int:
     """Of the files that no other folder has by a hard link."""
-    found = (path.lstat() for path in folder.rglob("*") if path.is_file())
-    return sum(status.st_size for status in found if status.st_nlink == 1)
+    return sum(status.st_size for _, status in own_files(folder))
 
 
 def make_read_only(folder: Path) -> None:
-    """Take the right to write from everybody; files of several names are as their first folder set them."""
-    for parent, _, names in os.walk(folder):
-        for place in (Path(parent), *(Path(parent) / name for name in names)):
-            found = place.lstat()
-            if stat.S_ISDIR(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_nlink == 1):
-                place.chmod(stat.S_IMODE(found.st_mode) & ~0o222)
+    """Take the right to write from everybody; files that another folder has too are as their first one set them."""
+    folders = ((Path(parent), Path(parent).stat()) for parent, _, _ in os.walk(folder))
+    for place, status in (*own_files(folder), *folders):
+        place.chmod(stat.S_IMODE(status.st_mode) & ~0o222)
 
 
 def prune(home: Home, *, keep: int) -> tuple[list[int], list[int]]:

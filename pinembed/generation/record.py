@@ -120,9 +120,11 @@ def check_whole(folder: Path, record: Generation) -> None:
     edited = sorted(name for name in {*found, *record.files} if found.get(name) != record.files.get(name))
     if edited:
         name = edited[0]
-        what = "is missing" if name not in found else "is new" if name not in record.files else "was changed"
+        is_new = name not in record.files
+        what = "is missing" if name not in found else "is new" if is_new else "was changed"
         more = f", and {len(edited) - 1} more" if len(edited) > 1 else ""
+        mended = "Take the file away" if is_new else "Put the file back from a copy"
         raise GenerationError(
             f"Generation {record.number} is not as it was sealed: {folder / name} {what}{more}.",
-            remedy="Put the file back from a copy, or go to another generation with: pinembed rollback HOME N",
+            remedy=f"{mended}, or go to another generation with: pinembed rollback HOME N",
         )

@@ -144,7 +144,7 @@ def _continued(
     if settings.base_table is not None and not left_out and base.manifest.hidden is None:
         gone, come = differing(EmbeddingTable.open(settings.base_table), table)
         ids = (batch["id"].to_pylist() for batch in gone.batches(["id"], BATCH_ROWS))
-        standing = standing_without(base, ids, count=come.rows)
+        standing = standing_without(base, ids, come)
         if standing is not None and int(standing.same_N.sum()) + come.rows == count:
             some = map(rows_of_batch, come.batches(("id", "vector"), BATCH_ROWS))
             return continue_source(folder, base, some, count=count, shard_bytes=shard_bytes, standing=standing)

@@ -11,7 +11,8 @@ from typing import Any
 from pinembed.nouns.encoder_spec import EncoderSpec
 from pinembed.stored import list_of, object_of, record_of, shown, typed_record_of
 
-FORMAT_VERSION = 1
+FORMAT_VERSION, PAGED_VERSION = 1, 2  # who reads only the first looks for a header in each shard
+VERSIONS = (FORMAT_VERSION, PAGED_VERSION)
 SOURCE_FORMAT = "pinembed-source"
 PARQUET_FORMAT = "pinembed-parquet"
 NPY_FORMAT = "pinembed-npy"
@@ -34,16 +35,24 @@ class ManifestFile:
         rows: embeddings or ids in it.
         size_bytes: its length.
         sha256: of its bytes.
+        pages: of a shard that is a file of the table, its runs of rows, each with its first byte and its rows; none
+            where a header tells.
     """
 
     file: str
     rows: int
     size_bytes: int
     sha256: str
+    pages: tuple[tuple[int, int], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values in the order of the document."""
+        told = dataclasses.asdict(self)
+        return told if self.pages else {name: value for name, value in told.items() if name != "pages"}
 
     @classmethod
     def from_json(cls, stored: Any) -> ManifestFile:
-        """The inverse of `dataclasses.asdict`.
+        """The inverse of `to_json`.
 
         Raises:
             ValueError: a field is missing, unknown or of a value that cannot be.
@@ -55,7 +64,7 @@ class ManifestFile:
             raise ValueError(f"the sha256 of {entry.file} is {entry.sha256!r}; wanted 64 hex digits")
         _whole_number(entry.rows, f"rows of {entry.file}")
         _whole_number(entry.size_bytes, f"size_bytes of {entry.file}")
-        return entry
+        return replace(entry, pages=tuple(_page(page, entry.file) for page in list_of(entry.pages, "pages")))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,8 +147,8 @@ class Manifest:
             "count": self.count,
             "dim": self.dim,
             "dtype": self.dtype,
-            "shards": [dataclasses.asdict(shard) for shard in self.shards],
-            "index": [dataclasses.asdict(file) for file in self.index],
+            "shards": [shard.to_json() for shard in self.shards],
+            "index": [file.to_json() for file in self.index],
             **({} if self.hidden is None else {"hidden": dataclasses.asdict(self.hidden)}),
         }
 
@@ -165,10 +174,12 @@ class Manifest:
         )
         if manifest.format not in FORMATS:
             raise ValueError(f"the format is {manifest.format!r}; wanted one of {', '.join(FORMATS)}")
-        if type(manifest.version) is not int or manifest.version != FORMAT_VERSION:
-            raise ValueError(f"the format version is {manifest.version!r}; this pinembed reads {FORMAT_VERSION}")
+        if type(manifest.version) is not int or manifest.version not in VERSIONS:
+            known = " and ".join(map(str, VERSIONS))
+            raise ValueError(f"the format version is {manifest.version!r}; this pinembed reads {known}")
         _check_encoder(manifest, stored["fingerprint"])
         _check_counts(manifest)
+        _check_pages(manifest)
         return manifest
 
 
@@ -201,6 +212,32 @@ def _check_counts(manifest: Manifest) -> None:
     listed = sum(file.rows for file in manifest.index)
     if manifest.index and listed != manifest.count:
         raise ValueError(f"count is {manifest.count}, but the index holds {listed} ids")
+
+
+def _check_pages(manifest: Manifest) -> None:
+    paged = [entry.file for entry in manifest.files if entry.pages]
+    if paged and manifest.version != PAGED_VERSION:
+        raise ValueError(f"{paged[0]} has pages, which a format of version {manifest.version} does not know")
+    if any(entry.pages for entry in manifest.index):
+        raise ValueError("an id file has pages; wanted them in shards alone")
+    for shard in manifest.shards:
+        end = 0
+        for begin, rows in shard.pages:
+            if begin < end:
+                raise ValueError(f"the pages of {shard.file} overlap, or do not ascend")
+            end = begin + rows * manifest.row_bytes
+        if shard.pages and (end > shard.size_bytes or sum(rows for _, rows in shard.pages) != shard.rows):
+            raise ValueError(f"the pages of {shard.file} do not fit its {shard.rows} rows in {shard.size_bytes} bytes")
+
+
+def _page(stored: Any, file: str) -> tuple[int, int]:
+    numbers = list_of(stored, f"a page of {file}")
+    if len(numbers) != 2:
+        raise ValueError(f"a page of {file} is {shown(stored)}; wanted its first byte and its rows")
+    for number in numbers:
+        _whole_number(number, f"a page of {file}")
+    begin, rows = numbers
+    return begin, rows
 
 
 def _whole_number(value: Any, name: str) -> None:

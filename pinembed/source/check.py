@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from pinembed.errors import SourceError
 from pinembed.nouns.manifest import NPY_FORMAT, PARQUET_FORMAT, SOURCE_FORMAT, Manifest, ManifestFile
@@ -31,8 +32,10 @@ from pinembed.source.manifest_file import (
     read_manifest_bytes,
 )
 from pinembed.source.rows import non_finite_rows, shown_ids
-from pinembed.source.shard_files import EMBEDDINGS, shard_tensors
-from pinembed.source.tensor_file import tensor_offsets
+from pinembed.source.shard_files import pages_of
+
+Pages = Sequence[tuple[int, int]]
+"""Runs of rows in a file, each with its first byte and its rows."""
 
 
 def json_lines_findings(path: Path, entry: ManifestFile) -> Iterator[Finding]:
@@ -205,7 +208,7 @@ class FolderCheck:
             self._find(MANIFEST, "manifest", edited)
         self._compare_lists(self.manifest, checksums)
         for shard in self.manifest.shards:
-            self._check_file(shard, self._shard_start(self.manifest, shard))
+            self._check_file(shard, self._pages_of(self.manifest, shard))
         whole = [entry for entry in self.manifest.index if self._check_file(entry, None)]
         self._check_index(self.manifest, whole)
 
@@ -227,17 +230,16 @@ class FolderCheck:
                 with os.fdopen(descriptor, "rb", buffering=0):
                     self._compare_sha256(file, descriptor, sha256)
 
-    def _shard_start(self, manifest: Manifest, shard: ManifestFile) -> Callable[[int], int] | None:
-        """How to check a shard's header and learn where its first row begins; None where the format has no rows."""
+    def _pages_of(self, manifest: Manifest, shard: ManifestFile) -> Callable[[int], Pages] | None:
+        """How to check a shard's header and learn where its rows stand; None where the format has no rows."""
         if manifest.format == SOURCE_FORMAT:
-            wanted = shard_tensors(shard.rows, manifest.dim, manifest.dtype)
-            return lambda descriptor: tensor_offsets(descriptor, wanted, file=shard.file)[EMBEDDINGS]
+            return lambda descriptor: pages_of(descriptor, shard, manifest, file=shard.file)
         if manifest.format == NPY_FORMAT:
             header = npy_header(shard.rows, manifest.dim, manifest.dtype)
-            return lambda descriptor: _npy_start(descriptor, header, shard.file)
+            return lambda descriptor: ((_npy_start(descriptor, header, shard.file), shard.rows),)
         return None
 
-    def _check_file(self, entry: ManifestFile, start_of_rows: Callable[[int], int] | None) -> bool:
+    def _check_file(self, entry: ManifestFile, pages_in: Callable[[int], Pages] | None) -> bool:
         """Length, header, checksum and rows of one file; False where its contents cannot be used."""
         descriptor = self._open(entry.file)
         if descriptor is None:
@@ -251,13 +253,13 @@ class FolderCheck:
                 self._verified.add(entry.file)
                 self.files += 1
                 return True
-            row_start = None
-            if start_of_rows is not None:
+            pages: Pages = ()
+            if pages_in is not None:
                 try:
-                    row_start = start_of_rows(descriptor)
+                    pages = pages_in(descriptor)
                 except SourceError as error:
                     self._find(entry.file, "layout", error.message)
-            self._compare_sha256(entry.file, descriptor, entry.sha256, row_start=row_start)
+            self._compare_sha256(entry.file, descriptor, entry.sha256, pages=pages)
             if self.manifest is not None and self.manifest.format == PARQUET_FORMAT:
                 self.findings += parquet_rows_finding(self._folder / entry.file, entry)
         return True
@@ -271,20 +273,22 @@ class FolderCheck:
             self._find(file, "missing", f"cannot be opened: {error.strerror}")
         return None
 
-    def _compare_sha256(self, file: str, descriptor: int, wanted: str, *, row_start: int | None = None) -> None:
-        """Read a file once: for its checksum and, from `row_start` on, for rows that are not finite."""
+    def _compare_sha256(self, file: str, descriptor: int, wanted: str, *, pages: Pages = ()) -> None:
+        """Read a file once: for its checksum and, in its pages, for rows that are not finite."""
         sha256 = hashlib.sha256()
         bad_rows: list[int] = []
-        row = 0
+        row = at = 0
         try:
-            if row_start is not None:
-                sha256.update(os.pread(descriptor, row_start, 0))
-            for chunk in self._chunks(descriptor, row_start or 0, self._run_bytes()):
+            for begin, rows in pages:
+                for chunk in self._chunks(descriptor, at, begin):
+                    sha256.update(chunk)
+                at = begin + rows * self._row_bytes
+                for chunk in self._chunks(descriptor, begin, at):
+                    sha256.update(chunk)
+                    bad_rows += (self._non_finite_rows(chunk) + row).tolist()
+                    row += len(chunk) // self._row_bytes
+            for chunk in self._chunks(descriptor, at, os.fstat(descriptor).st_size):
                 sha256.update(chunk)
-                if row_start is not None and self.manifest is not None:
-                    run_RD = np.frombuffer(chunk, self.manifest.dtype).reshape(-1, self.manifest.dim)
-                    bad_rows += (non_finite_rows(run_RD) + row).tolist()
-                    row += len(run_RD)
         except OSError as error:
             self._find(file, "unreadable", f"cannot be read: {error.strerror}")
             return
@@ -296,12 +300,19 @@ class FolderCheck:
             shown = ", ".join(map(str, bad_rows[:_SHOWN])) + (" ..." if len(bad_rows) > _SHOWN else "")
             self._find(file, "non_finite", f"holds NaN or inf in {len(bad_rows)} row(s): {shown}")
 
-    def _run_bytes(self) -> int:
-        row_bytes = self.manifest.row_bytes if self.manifest is not None else 1
-        return max(1, READ_BYTES // row_bytes) * row_bytes
+    @property
+    def _row_bytes(self) -> int:
+        return self.manifest.row_bytes if self.manifest is not None else 1
 
-    def _chunks(self, descriptor: int, start: int, chunk_bytes: int) -> Iterator[bytes]:
-        while chunk := os.pread(descriptor, chunk_bytes, start):
+    def _non_finite_rows(self, chunk: bytes) -> NDArray[np.intp]:
+        """Numbers of such rows among those of a chunk."""
+        assert self.manifest is not None  # it tells where rows are
+        return non_finite_rows(np.frombuffer(chunk, self.manifest.dtype).reshape(-1, self.manifest.dim))
+
+    def _chunks(self, descriptor: int, start: int, end: int) -> Iterator[bytes]:
+        """The bytes from `start` to `end`, whole rows at a time."""
+        chunk_bytes = max(1, READ_BYTES // self._row_bytes) * self._row_bytes
+        while start < end and (chunk := os.pread(descriptor, min(chunk_bytes, end - start), start)):
             start += len(chunk)
             self.size_bytes += len(chunk)
             self._read(len(chunk))

@@ -1,5 +1,7 @@
 """A source that goes on from an earlier one: files whose rows are still the same are taken over, the rest is written.
 
+New rows that a file of the table holds alone get it as a shard, under a second name, so that they lie on the disk once.
+
 The rows of the earlier source keep their order and the new ones come behind them, so that a night that adds one row in
 a hundred writes these rows and an index of them, and one that changes a price writes no vector. Small files would pile
 up: a file that is written takes in a neighbour of less than twice its rows, as LSM trees do. A row is so written again
@@ -22,7 +24,7 @@ from numpy.typing import NDArray
 
 from pinembed.errors import SourceError
 from pinembed.generation.build import link_or_copy
-from pinembed.nouns.manifest import Manifest, ManifestFile
+from pinembed.nouns.manifest import FORMAT_VERSION, PAGED_VERSION, Manifest, ManifestFile
 from pinembed.source.embedding_source import EmbeddingSource
 from pinembed.source.hashed_file import WriteThread
 from pinembed.source.id_index import IDS_PER_READ, index_name
@@ -30,7 +32,9 @@ from pinembed.source.index_writer import IndexWriter
 from pinembed.source.manifest_file import write_manifest
 from pinembed.source.rows import Floats, Rows, checked_rows, shown_ids
 from pinembed.source.shard_files import shard_name, shard_tensors
+from pinembed.source.table_files import link_shard
 from pinembed.source.tensor_file import header_bytes
+from pinembed.table.fragments import Fragments, VectorFile
 
 FRESH_SHARE = 4  # with more than one row in four to write, all of them are written in the table's order
 GROWTH = 2  # a file that is written takes in a neighbour of less than so many times its rows
@@ -48,12 +52,14 @@ class Change:
         kept_N: which of its rows are still the same.
         ids: of the rows that it has not, or has otherwise.
         fresh_RD: what these hold.
+        place_R: which of the rows that were compared they are, counted as those came.
     """
 
     base: EmbeddingSource
     kept_N: NDArray[np.bool_]
     ids: Sequence[str]
     fresh_RD: Floats
+    place_R: NDArray[np.int64]
 
     @property
     def order(self) -> NDArray[np.intp]:
@@ -76,19 +82,21 @@ class Standing:
     Attributes:
         same_N: rows that are still the same, for the files that hold them in the table are.
         rows: how many of all wanted rows are not among them, and so are to be looked at.
+        files: of the table, that hold some of these.
     """
 
     same_N: NDArray[np.bool_]
     rows: int
+    files: Sequence[VectorFile] = ()
 
 
-def standing_without(base: EmbeddingSource, ids: Iterable[Sequence[str]], *, count: int) -> Standing | None:
+def standing_without(base: EmbeddingSource, ids: Iterable[Sequence[str]], come: Fragments) -> Standing | None:
     """All rows of an earlier source but those that may be others now; None where the numbers do not agree.
 
     Args:
         base: the earlier source.
         ids: of the rows that may be others, or gone; some at a time.
-        count: rows that may have come in their place.
+        come: what the table has in their place.
     """
     same_N = np.ones(len(base), np.bool_)
     for some in ids:
@@ -96,7 +104,7 @@ def standing_without(base: EmbeddingSource, ids: Iterable[Sequence[str]], *, cou
         if (row_R < 0).any():
             return None
         same_N[row_R] = False
-    return Standing(same_N=same_N, rows=count)
+    return Standing(same_N=same_N, rows=come.rows, files=tuple(come.vector_files()))
 
 
 def continue_source(
@@ -130,7 +138,7 @@ def continue_source(
     if change is None:
         return None
     most_rows = max(1, shard_bytes // base.manifest.row_bytes)
-    shards = _grouped(_shard_parts(change, most_rows), most_rows)
+    shards = _grouped(_shard_parts(change, most_rows, standing.files), most_rows)
     if len(shards) > MOST_SHARDS * -(-count // most_rows) + FEW_SHARDS:
         return None
     with WriteThread() as thread:
@@ -138,10 +146,12 @@ def continue_source(
         indexed = _grouped(_index_parts(change, count), count)
         index_entries = [_put_index(folder, place, change, parts, thread) for place, parts in enumerate(indexed)]
         thread.wait()
+        entries = tuple(entry() for entry in shard_entries)
         manifest = dataclasses.replace(
             base.manifest,
+            version=PAGED_VERSION if any(entry.pages for entry in entries) else FORMAT_VERSION,
             count=count,
-            shards=tuple(entry() for entry in shard_entries),
+            shards=entries,
             index=tuple(entry() for entry in index_entries),
             hidden=None,
         )
@@ -165,6 +175,8 @@ def _compared(
     """
     seen_N, kept_N = same_N.copy(), same_N.copy()
     ids: list[str] = []
+    places: list[int] = []
+    done = 0
     fresh: list[Floats] = [np.empty((0, base.dim), base.dtype)]
     for batch_ids, embedding_RD in rows:
         row_R = base.find(batch_ids)
@@ -175,12 +187,16 @@ def _compared(
         same_R = known_R.copy()
         same_R[known_R] = (base.stored(known).view(np.uint8) == embedding_RD[known_R].view(np.uint8)).all(axis=1)
         kept_N[row_R[same_R]] = True
-        ids += [batch_ids[place] for place in np.flatnonzero(~same_R).tolist()]
+        others = np.flatnonzero(~same_R).tolist()
+        ids += [batch_ids[place] for place in others]
+        places += [done + place for place in others]
+        done += len(batch_ids)
         fresh.append(embedding_RD[~same_R])
         if len(ids) > most_fresh:
             return None
     _refuse_twice([item_id for item_id, count in Counter(ids).items() if count > 1])
-    return Change(base=base, kept_N=kept_N, ids=ids, fresh_RD=np.concatenate(fresh))
+    place_R = np.array(places, np.int64)
+    return Change(base=base, kept_N=kept_N, ids=ids, fresh_RD=np.concatenate(fresh), place_R=place_R)
 
 
 def _refuse_twice(ids: Sequence[str]) -> None:
@@ -199,14 +215,16 @@ class Part:
         start: the first of them.
         rows: how many.
         old: number of the file of the earlier source that holds just these; None for rows that are to be written.
+        file: of the table, that holds just these; None where there is none.
     """
 
     start: int
     rows: int
     old: int | None = None
+    file: VectorFile | None = None
 
 
-def _shard_parts(change: Change, most_rows: int) -> Iterator[Part]:
+def _shard_parts(change: Change, most_rows: int, files: Sequence[VectorFile]) -> Iterator[Part]:
     """The earlier shards as far as they are left, and behind them the new rows."""
     start = first = 0
     for number, shard in enumerate(change.base.manifest.shards):
@@ -215,8 +233,20 @@ def _shard_parts(change: Change, most_rows: int) -> Iterator[Part]:
         if left:
             yield Part(start=start, rows=left, old=number if left == shard.rows else None)
         start += left
-    for done in range(0, len(change.ids), most_rows):
-        yield Part(start=start + done, rows=min(most_rows, len(change.ids) - done))
+    done = 0
+    for file in files:
+        at = int(np.searchsorted(change.place_R, file.first))
+        wanted_R = np.arange(file.first, file.first + file.rows)
+        if file.rows <= most_rows and np.array_equal(change.place_R[at : at + file.rows], wanted_R):
+            yield from _cut(start + done, at - done, most_rows)
+            yield Part(start=start + at, rows=file.rows, file=file)
+            done = at + file.rows
+    yield from _cut(start + done, len(change.ids) - done, most_rows)
+
+
+def _cut(start: int, rows: int, most_rows: int) -> Iterator[Part]:
+    for done in range(0, rows, most_rows):
+        yield Part(start=start + done, rows=min(most_rows, rows - done))
 
 
 def _index_parts(change: Change, count: int) -> Iterator[Part]:
@@ -254,18 +284,22 @@ def _takes_in(left: list[Part], right: list[Part], most_rows: int) -> bool:
 
 def _put_shard(folder: Path, number: int, change: Change, parts: list[Part], thread: WriteThread) -> Entry:
     path = folder / shard_name(number)
-    old = parts[0].old if len(parts) == 1 else None
+    old, file = (parts[0].old, parts[0].file) if len(parts) == 1 else (None, None)
     if old is not None:
-        return _take_over(change.base.folder, change.base.manifest.shards[old], path)
+        entry = change.base.manifest.shards[old]
+        return _take_over(change.base.folder, entry, path.with_suffix(Path(entry.file).suffix))
     start, rows = parts[0].start, sum(part.rows for part in parts)
     order = change.order
     old_rows, new = order[start : start + rows], max(0, start + rows - len(order))
     embedding_RD = np.concatenate([change.base.stored(old_rows), change.fresh_RD[max(0, start - len(order)) : new]])
-    file = thread.open(path)
-    thread.write(file, header_bytes(shard_tensors(rows, change.base.dim, change.base.dtype)))
-    thread.write(file, embedding_RD)
-    thread.end(file)
-    return lambda: file.entry(rows)
+    linked = None if file is None else link_shard(file, path.with_suffix(file.path.suffix), embedding_RD)
+    if linked is not None:
+        return lambda: linked
+    written = thread.open(path)
+    thread.write(written, header_bytes(shard_tensors(rows, change.base.dim, change.base.dtype)))
+    thread.write(written, embedding_RD)
+    thread.end(written)
+    return lambda: written.entry(rows)
 
 
 def _put_index(folder: Path, number: int, change: Change, parts: list[Part], thread: WriteThread) -> Entry:

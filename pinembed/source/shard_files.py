@@ -11,7 +11,8 @@ from __future__ import annotations
 import itertools
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,28 @@ def shard_tensors(rows: int, dim: int, dtype: str) -> dict[str, Tensor]:
     return {EMBEDDINGS: Tensor(dtype=TENSOR_DTYPES[dtype], shape=(rows, dim))}
 
 
+def pages_of(descriptor: int, shard: ManifestFile, manifest: Manifest, *, file: str) -> Sequence[tuple[int, int]]:
+    """The runs of rows of an open shard, each with its first byte and its rows.
+
+    Raises:
+        SourceError: the shard has no header of its rows.
+    """
+    if shard.pages:
+        return shard.pages
+    wanted = shard_tensors(shard.rows, manifest.dim, manifest.dtype)
+    return ((tensor_offsets(descriptor, wanted, file=file)[EMBEDDINGS], shard.rows),)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Page:
+    """Rows that follow one another in an open file."""
+
+    descriptor: int
+    file: str
+    begin: int
+    rows: int
+
+
 class ShardFiles:
     """All shards of a source.
 
@@ -50,18 +73,18 @@ class ShardFiles:
     """
 
     def __init__(self, folder: Path, folder_descriptor: int, manifest: Manifest) -> None:
-        self._folder, self._shards, self._dim = folder, manifest.shards, manifest.dim
+        self._folder, self._dim = folder, manifest.dim
         self._dtype, self._row_bytes = np.dtype(manifest.dtype), manifest.row_bytes
         self._descriptors: list[int] = []
         self.close = weakref.finalize(self, _close_all, self._descriptors)
-        self._data_starts = []
+        self._pages: list[_Page] = []
         for shard in manifest.shards:
             self._descriptors.append(open_listed(folder, folder_descriptor, shard))
-            wanted = shard_tensors(shard.rows, manifest.dim, manifest.dtype)
-            starts = tensor_offsets(self._descriptors[-1], wanted, file=str(folder / shard.file))
-            self._data_starts.append(starts[EMBEDDINGS])
-            _expect_random_reads(self._descriptors[-1])
-        self._first_rows = np.cumsum([0, *(shard.rows for shard in manifest.shards)])
+            descriptor = self._descriptors[-1]
+            for begin, rows in pages_of(descriptor, shard, manifest, file=str(folder / shard.file)):
+                self._pages.append(_Page(descriptor=descriptor, file=shard.file, begin=begin, rows=rows))
+            _expect_random_reads(descriptor)
+        self._first_rows = np.cumsum([0, *(page.rows for page in self._pages)])
 
     def take(self, row_M: NDArray[np.int64]) -> Floats:
         """Rows by number, in the order asked.
@@ -78,40 +101,41 @@ class ShardFiles:
         embedding_MD = np.empty((len(row_M), self._dim), self._dtype)
         into = embedding_MD.view(np.uint8).reshape(-1).data
         row_bytes = self._row_bytes
-        shard_M = np.searchsorted(self._first_rows, row_M, side="right") - 1
-        offset_M = (row_M - self._first_rows[shard_M]) * row_bytes
-        for first, last in _runs(row_M, shard_M):
-            self._read(int(shard_M[first]), int(offset_M[first]), into[first * row_bytes : last * row_bytes])
+        page_M = np.searchsorted(self._first_rows, row_M, side="right") - 1
+        offset_M = (row_M - self._first_rows[page_M]) * row_bytes
+        for first, last in _runs(row_M, page_M):
+            page = self._pages[int(page_M[first])]
+            self._read(page, int(offset_M[first]), into[first * row_bytes : last * row_bytes])
         return embedding_MD
 
     def runs(self, rows_per_run: int) -> Iterator[Floats]:
-        """All rows in order, (up to rows_per_run, D) at a time; a run never spans two shards.
+        """All rows in order, (up to rows_per_run, D) at a time; a run never spans two pages.
 
         Raises:
             SourceError: as for `take`.
         """
-        for number, shard in enumerate(self._shards):
-            for start in range(0, shard.rows, rows_per_run):
-                run_RD = np.empty((min(rows_per_run, shard.rows - start), self._dim), self._dtype)
+        for page in self._pages:
+            for start in range(0, page.rows, rows_per_run):
+                run_RD = np.empty((min(rows_per_run, page.rows - start), self._dim), self._dtype)
                 into = run_RD.view(np.uint8).reshape(-1).data
-                self._read(number, start * self._row_bytes, into)
+                self._read(page, start * self._row_bytes, into)
                 yield run_RD
 
-    def _read(self, shard: int, offset: int, into: memoryview) -> None:
-        position, wanted = self._data_starts[shard] + offset, len(into)
+    def _read(self, page: _Page, offset: int, into: memoryview) -> None:
+        position, wanted = page.begin + offset, len(into)
         done = 0
         while done < wanted:
             try:
-                n = os.preadv(self._descriptors[shard], [into[done:]], position + done)
+                n = os.preadv(page.descriptor, [into[done:]], position + done)
             except OSError as error:
-                raise self._unreadable(shard, str(error.strerror)) from error
+                raise self._unreadable(page, str(error.strerror)) from error
             if not n:
-                raise self._unreadable(shard, f"it ends before byte {position + wanted}; it was cut short meanwhile")
+                raise self._unreadable(page, f"it ends before byte {position + wanted}; it was cut short meanwhile")
             done += n
 
-    def _unreadable(self, shard: int, what: str) -> SourceError:
+    def _unreadable(self, page: _Page, what: str) -> SourceError:
         return SourceError(
-            f"{self._folder / self._shards[shard].file} cannot be read: {what}.",
+            f"{self._folder / page.file} cannot be read: {what}.",
             remedy="Check the disk, then run `pinembed verify DIR`.",
         )
 
@@ -144,10 +168,10 @@ def open_listed(folder: Path, folder_descriptor: int, entry: ManifestFile) -> in
     return descriptor
 
 
-def _runs(row_M: NDArray[np.int64], shard_M: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
+def _runs(row_M: NDArray[np.int64], page_M: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
     """Where rows that lie one behind the other in a file begin and end: one read each."""
     if len(row_M):
-        breaks = np.flatnonzero((np.diff(row_M) != 1) | (np.diff(shard_M) != 0)) + 1
+        breaks = np.flatnonzero((np.diff(row_M) != 1) | (np.diff(page_M) != 0)) + 1
         yield from itertools.pairwise([0, *breaks.tolist(), len(row_M)])
 
 

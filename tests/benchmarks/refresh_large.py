@@ -27,7 +27,7 @@ from pinembed.encoder.locate import EncoderFiles, encoder_spec, locate_encoder
 from pinembed.encoder.save import save_encoder
 from pinembed.generation.build import clone_folder, own_bytes, seal
 from pinembed.generation.home import Home
-from pinembed.generation.record import ENCODER, SOURCE, TABLE, TABLE_NAME, Generation
+from pinembed.generation.record import ENCODER, RECORD, SOURCE, TABLE, TABLE_NAME, Generation
 from pinembed.jobs.encode import encode
 from pinembed.jobs.export import export
 from pinembed.jobs.refresh import refresh
@@ -167,7 +167,9 @@ def main(work: Path, count: int, *, is_described: bool) -> None:
     seconds = time.perf_counter() - started_s
     folder = home.folder_of(2)
     grown = own_bytes(folder)
-    parts = ", ".join(f"{part.name} {own_bytes(part) / 1e6:.2f}" for part in sorted(folder.iterdir()) if part.is_dir())
+    sizes = {part.name: own_bytes(part) for part in sorted(folder.iterdir()) if part.is_dir()}
+    sizes["table and source together"] = grown - sum(sizes.values()) - (folder / RECORD).stat().st_size
+    parts = ", ".join(f"{name} {size / 1e6:.2f}" for name, size in sizes.items())
     sys.stdout.write(
         f"{new:,} new of {count:,}: {seconds:.1f} s, encoding them alone {alone_s:.1f} s; disk + {grown / 1e6:.2f} MB "
         f"({parts}), {grown / table_bytes:.2%} of the table's {table_bytes / 1e6:.1f} MB\n"
