@@ -6,12 +6,15 @@ import random
 
 import numpy as np
 import pytest
+from scipy.cluster.hierarchy import fcluster, linkage, to_tree
+from scipy.spatial.distance import pdist
 
 from pinembed.taste import interests
 from pinembed.taste.event import DAY_US, ENGAGED, KINDS, Event
 from pinembed.taste.history import HOUR_US, MOST_PER_HOUR, Touched, histories_of, history_of, told_of
 from pinembed.taste.interests import Liked, catalogue_width, find_interests, group_liked
 from pinembed.taste.shoppers import START_US, simulate
+from pinembed.taste.ward import APART, distances, group_by_user
 from tests.taste_material import GROUPS, item_row
 
 
@@ -98,3 +101,30 @@ def test_interests_of_a_user_do_not_depend_on_who_is_worked_out_beside(monkeypat
     assert len(spans) > 5
     assert [spans[0].start, spans[-1].stop] == [0, len(every)]
     assert all(together.user_M[span.start - 1] != together.user_M[span.start] for span in spans[1:])
+
+
+def test_groups_of_many_users_at_once_are_those_of_wards_method_for_each_of_them() -> None:
+    rng = np.random.default_rng(0)
+    lengths = [1, 7, 8, 30, 9, 61, 200]
+    user_M = np.repeat(np.arange(len(lengths)), lengths)
+    centres_GD = rng.standard_normal((9, 48))
+    vectors_MD = centres_GD[rng.integers(9, size=len(user_M))] + 0.8 * rng.standard_normal((len(user_M), 48))
+    vectors_MD[100:110] = vectors_MD[100]  # pictures that are the same: merges of equal height
+    vectors_MD = (vectors_MD / np.linalg.norm(vectors_MD, axis=1, keepdims=True)).astype(np.float32)
+    width = catalogue_width(vectors_MD)
+    group_M = group_by_user(user_M, vectors_MD, width)
+    for user, length in enumerate(lengths):
+        mine_MD, groups = vectors_MD[user_M == user], 1
+        if length >= 8:
+            assert distances(mine_MD) == pytest.approx(pdist(mine_MD.astype(np.float64)), abs=1e-6)
+            tree = linkage(distances(mine_MD), "ward")
+            joined = [to_tree(tree, rd=True)[1][length + row] for row in range(length - 1)]
+            between = [
+                np.linalg.norm(np.subtract(*(mine_MD[side.pre_order()].mean(axis=0) for side in (one.left, one.right))))
+                for one in joined
+            ]
+            groups = min(1 + sum(far >= APART * width for far in between), length // 4, 20)
+        wanted_M = fcluster(tree, groups, "maxclust") if groups > 1 else np.ones(length)
+        found_M = group_M[user_M == user]
+        assert ((found_M[:, None] == found_M) == (wanted_M[:, None] == wanted_M)).all()
+    assert len(np.unique(group_M[user_M == 6])) > 4

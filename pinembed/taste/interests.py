@@ -14,29 +14,23 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import pdist
+from scipy import sparse
 
 from pinembed.taste.columns import Ints, run_of, starts
 from pinembed.taste.event import DAY_US, DECIDED
 from pinembed.taste.history import History
+from pinembed.taste.ward import SURE_DIGITS, group_by_user
 
 DECAY_PER_DAY = 0.01  # PinnerSage
 RECENT_DECAY = 0.8
 """Each later event takes a fifth of the short memory: after five events of a new taste they hold two thirds of it."""
 SHORT_SHARE = 0.6
 MOST_ITEMS = 200
-ITEMS_PER_INTEREST = 4
-MOST_INTERESTS = 20
-APART = 0.7
-"""Groups are two interests where their centres lie farther apart than this share of the mean distance of two items."""
 EXPLORE, CONSIDER, DECIDE = STAGES = ("explore", "consider", "decide")
 STAGE_DAYS = 30
 RETURNS = 3
 ROWS_AT_ONCE = 4_000
 """So many vectors of liked items fit a cache: 8 MB at 512 floats."""
-SURE_DIGITS = 6
-"""Cosines and distances are compared to so many, so that what is equal but for rounding is decided by id."""
 
 Floats = NDArray[np.float32]
 
@@ -165,7 +159,7 @@ def group_liked(liked: Liked, vectors_MD: Floats, width: float) -> Found:
         width: of the catalogue.
     """
     share_M = _shares(liked)
-    label_M = _labels(liked.user_M, vectors_MD, width)
+    label_M = group_by_user(liked.user_M, vectors_MD, width)
     by_group_M = np.lexsort((liked.order_M, label_M, liked.user_M))
     start_I = starts(liked.user_M[by_group_M], label_M[by_group_M])
     group_M = run_of(start_I, len(by_group_M))
@@ -207,33 +201,6 @@ def catalogue_width(vectors_ND: Floats) -> float:
     return float(np.sqrt(max(2 * (1 - float(mean_D @ mean_D)), 1e-9)))
 
 
-def group(vectors_MD: NDArray[np.float64], width: float) -> NDArray[np.int64]:
-    """Number of the group of each item, (M,)."""
-    count = len(vectors_MD)
-    most = min(count // ITEMS_PER_INTEREST, MOST_INTERESTS)
-    if most <= 1:
-        return np.ones(count, np.int64)
-    # pair by pair: threads of a product of small matrices cost ten times as much CPU as the product
-    tree = linkage(pdist(vectors_MD).round(SURE_DIGITS), "ward")
-    sizes = np.r_[np.ones(count), tree[:, 3]]
-    left, right = sizes[tree[:, 0].astype(int)], sizes[tree[:, 1].astype(int)]
-    between = tree[:, 2] / np.sqrt(2 * left * right / (left + right))  # distance of the two centres
-    apart = int((between >= APART * width).sum()) + 1
-    labels: NDArray[np.int64] = fcluster(tree, min(apart, most), "maxclust").astype(np.int64)
-    return labels
-
-
-def _labels(user_M: Ints, vectors_MD: Floats, width: float) -> Ints:
-    """Number of the group of each item among those of its user."""
-    label_M = np.ones(len(user_M), np.int64)
-    start_U = starts(user_M)
-    length_U = np.diff(np.r_[start_U, len(user_M)])
-    for number in np.flatnonzero(length_U >= 2 * ITEMS_PER_INTEREST).tolist():
-        span = slice(int(start_U[number]), int(start_U[number] + length_U[number]))
-        label_M[span] = group(vectors_MD[span].astype(np.float64), width)
-    return label_M
-
-
 def _shares(liked: Liked) -> NDArray[np.float64]:
     """Share of each item in the taste: four tenths by PinnerSage's slow decay, six by a memory of the latest few."""
     user_M = liked.user_M
@@ -252,8 +219,9 @@ def _shares(liked: Liked) -> NDArray[np.float64]:
 
 def _medoids(share_M: NDArray[np.float64], vectors_MD: Floats, start_I: Ints, group_M: Ints) -> Ints:
     """Place of the item of each group that lies nearest to the group's weighted centre."""
-    weighted_MD = vectors_MD * share_M[:, None].astype(np.float32)
-    centre_ID = np.add.reduceat(weighted_MD, start_I, axis=0)
+    ends = np.r_[start_I, len(share_M)]
+    share_IM = sparse.csr_array((share_M.astype(np.float32), np.arange(len(share_M)), ends))
+    centre_ID = share_IM @ vectors_MD
     scale_I = np.maximum(np.add.reduceat(share_M, start_I), 1e-300)
     near_M = np.einsum("md,md->m", vectors_MD, centre_ID[group_M]) / scale_I[group_M]
     best = np.lexsort((np.arange(len(group_M)), -np.round(near_M, SURE_DIGITS), group_M))
