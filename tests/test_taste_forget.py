@@ -13,7 +13,6 @@ from pinembed.jobs.taste_forget import taste_forget
 from pinembed.jobs.taste_recommend import taste_recommend
 from pinembed.settings.taste import TasteForgetSettings, TasteRecommendSettings
 from pinembed.table.address import parse_address
-from pinembed.taste import forget
 from pinembed.taste.edge_table import EdgeTable
 from pinembed.taste.event import Event
 from pinembed.taste.event_table import EventTable
@@ -83,7 +82,7 @@ def test_forgetting_that_was_cut_short_is_completed_by_the_next_update(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(forget, "read_engagement", cut)
+        patch.setattr(EdgeTable, "rebuild", cut)
         patch.setattr(UserTable, "replace", cut)
         with pytest.raises(KeyboardInterrupt):
             taste_forget(TasteForgetSettings(user=GONE, users=users))

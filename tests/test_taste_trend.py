@@ -35,7 +35,7 @@ def test_windows_lie_at_the_same_date_of_earlier_years() -> None:
     days |= {"two years, after": -731 + 10, "half a year": -180}
     time_us_E = NOW_US + np.array(list(days.values())) * DAY_US
     everything = np.ones(len(days), bool)
-    found = count_popularity(np.arange(len(days)), time_us_E, everything, everything, len(days))
+    found = count_popularity(np.arange(len(days)), time_us_E, everything, everything, items=len(days), latest_us=NOW_US)
     names = np.array(list(days))
     assert found.users_I.tolist() == [1] * len(days)
     assert names[found.recent_I > 0].tolist() == ["now", "recent"]

@@ -16,8 +16,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import linalg, sparse
 
+from pinembed.taste.engagement import SEEN
 from pinembed.taste.features import BIAS, Floats, ItemFeatures
-from pinembed.taste.graph import FEWEST_USERS, SEEN
+from pinembed.taste.graph import FEWEST_USERS
 from pinembed.taste.history import History
 from pinembed.taste.item_vectors import ItemVectors
 

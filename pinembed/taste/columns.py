@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
@@ -50,6 +51,11 @@ def sums(values_M: Ints, start_R: Ints) -> Ints:
     total_M = np.r_[0, np.cumsum(values_M)]
     sums_R: Ints = np.diff(total_M[start_R])
     return sums_R
+
+
+def latest_of(moments: pa.Array) -> int:
+    """The last of these moments, in microseconds since 1970; 0 of none."""
+    return int(pc.max(moments.cast(pa.int64())).as_py() or 0)
 
 
 def encoded(values: pa.Array | pa.ChunkedArray) -> pa.DictionaryArray:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from pinembed.table.address import EVENTS, TableAddress
-from pinembed.taste.columns import Ints
+from pinembed.taste.columns import Ints, latest_of
 from pinembed.taste.event import Event
 from pinembed.taste.log_file import Cursor, LogReader
 from pinembed.taste.store import Marks, StoreTable
@@ -99,9 +99,11 @@ class EventTable(StoreTable):
     def _unknown(self, events: Sequence[Event]) -> tuple[list[Event], Ints, int]:
         """Events that no log brought before, each once, with their keys; and how many are older than what is stored."""
         if self._keys is None:
-            stored = self.read(["key", "time"])
-            self._keys = [np.sort(stored["key"].to_numpy())]
-            self._newest_us = int(np.max(stored["time"].cast(pa.int64()).to_numpy(), initial=0))
+            parts, self._newest_us = [np.empty(0, np.int64)], 0
+            for batch in self.batches(["key", "time"], batch_rows=1 << 20):
+                parts.append(batch["key"].to_numpy())
+                self._newest_us = max(self._newest_us, latest_of(batch["time"]))
+            self._keys = [np.sort(np.concatenate(parts))]
         key_N = np.fromiter((event.key for event in events), np.int64, len(events))
         first_N = np.unique(key_N, return_index=True)[1]
         is_new_N = np.zeros(len(events), bool)

@@ -16,7 +16,6 @@ from lance import dataset as open_dataset
 
 from pinembed.table.address import TableAddress
 from pinembed.table.embedding_table import id_conditions, reading, table_exists
-from pinembed.taste.edge_table import read_engagement
 from pinembed.taste.event_table import CURSORS
 from pinembed.taste.store import NAMES, Marks, StoreTable
 from pinembed.taste.update import ARRIVED, USERS_VERSION, TasteStore
@@ -49,7 +48,7 @@ def forget_user(store: TasteStore, user: str) -> int:
         store.users.replace(_others(store.users, user))
         store.users.index("user")
         store.users.purge()
-        store.edges.rebuild(read_engagement(store.users))
+        store.edges.rebuild(store.users)
         store.facts[USERS_VERSION] = store.users.dataset.version
     if arrived is not None:
         store.keep({ARRIVED: arrived})

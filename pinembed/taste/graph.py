@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
 
-SEEN = 0.5
-"""What an item that was only seen adds, where a chosen one adds 1."""
+from pinembed.taste.columns import Ints
+from pinembed.taste.pairs import Floats, Pairs
+
 FEWEST_USERS = 5
 """An item with fewer is thin: no graph says much of it, its vector does."""
 MOST_EXACT = 10_000
@@ -28,7 +29,9 @@ RIDGE = 30.0
 """Times the root of the mean number of users an item is the ridge; near the best values known for catalogues from 100
 thousand to 20 million events."""
 POPULAR_END = 0.6
-ROWS_AT_ONCE = 512
+WALKS, EXACT_WALK = 2.0**28, 4
+"""A user's step to one of their items in whole numbers, fourfold for halves of both items: sums of them are exact, and
+the order of the users plays no part."""
 PIVOT = 1e-12
 Strongest = tuple[NDArray[np.int64], NDArray[np.float32]]
 """Numbers of the neighbours of an item, in order, and the weight of each."""
@@ -56,70 +59,84 @@ class Neighbours:
         return self.neighbour[span], self.weight[span]
 
 
-def co_engagement(strength_UI: sparse.csr_array, *, most_exact: int = MOST_EXACT) -> Neighbours:
+def co_engagement(pairs: Pairs, *, most_exact: int = MOST_EXACT) -> Neighbours:
     """What having chosen one item says for another.
 
     Args:
-        strength_UI: 1 for what a user chose, `SEEN` for what they only saw.
+        pairs: of users and items, what was chosen stronger than what was only seen.
         most_exact: more items than this are left to the random walk.
     """
-    users_I = np.diff(strength_UI.tocsc().indptr)
-    warm = np.flatnonzero(users_I >= FEWEST_USERS)
-    strength_UW = strength_UI.tocsc()[:, warm].tocsr()
+    warm = np.flatnonzero(pairs.users_I >= FEWEST_USERS)
     if not len(warm):
         return _join([], warm)
     if len(warm) <= most_exact:
-        return _join(_strongest(ease(strength_UW), NEIGHBOURS), warm)
-    return _join(random_walk(strength_UW), warm)
+        return _join(_strongest(_ease(pairs, warm), NEIGHBOURS), warm)
+    return _join(_walk(pairs, warm), warm)
 
 
 def ease(strength_UI: sparse.csr_array) -> NDArray[np.float32]:
     """Weights (I, I): the column of an item holds what each other one says for it; the diagonal is 0."""
-    gram_II = np.asarray((strength_UI.T @ strength_UI).todense(), np.float64)
+    return _ease(Pairs(strength_UI), np.arange(strength_UI.shape[1]))
+
+
+def _ease(pairs: Pairs, items: Ints) -> NDArray[np.float32]:
+    gram_II = np.empty((len(items), len(items)))
+    for span, block_CI in pairs.blocks(items):
+        gram_II[span] = block_CI[:, items].toarray()
     diagonal = np.arange(len(gram_II))
-    users = np.diff(strength_UI.tocsc().indptr).mean()
-    gram_II[diagonal, diagonal] += RIDGE * np.sqrt(max(users, 1.0))
+    gram_II[diagonal, diagonal] += RIDGE * np.sqrt(max(pairs.users_I[items].mean(), 1.0))
     inverse_II = linalg.inv(gram_II, overwrite_a=True, check_finite=False)
-    weight_II: NDArray[np.float32] = (-inverse_II / inverse_II[diagonal, diagonal]).astype(np.float32)
+    inverse_II /= -inverse_II[diagonal, diagonal]
+    weight_II: NDArray[np.float32] = inverse_II.astype(np.float32)
     weight_II[diagonal, diagonal] = 0
     return weight_II
 
 
-def random_walk(strength_UI: sparse.csr_array) -> list[Strongest]:
+def _walk(pairs: Pairs, items: Ints) -> list[Strongest]:
     """From an item to its users, to their items: strongest neighbours of each item."""
-    users_I = np.maximum(np.diff(strength_UI.tocsc().indptr), 1).astype(np.float64)
-    items_U = np.maximum(strength_UI.sum(axis=1), 1)
-    step_IU = (sparse.diags_array(1 / items_U) @ strength_UI).T.tocsr()
-    back_UI = strength_UI @ sparse.diags_array(1 / users_I)
-    held_down_IU = sparse.diags_array(users_I**-POPULAR_END) @ step_IU
-    return _products(held_down_IU, back_UI, NEIGHBOURS)
+    is_in_I = np.zeros(len(pairs.users_I))
+    is_in_I[items] = 1
+    walks_U = EXACT_WALK * np.round(WALKS / np.maximum(pairs.strength_UI @ is_in_I, 1))
+    users_I = np.maximum(pairs.users_I, 1)
+    held_down_I = users_I**-POPULAR_END / (EXACT_WALK * WALKS)
+    return _weighed(pairs, items, NEIGHBOURS, from_I=held_down_I, to_I=is_in_I / users_I, of_U=walks_U)
 
 
-def by_cosine(member_BI: sparse.csr_array, *, count: int = BOARD_NEIGHBOURS) -> Neighbours:
+def by_cosine(pairs: Pairs, *, count: int = BOARD_NEIGHBOURS) -> Neighbours:
     """Items that lie on the same boards, by the cosine of the boards that hold them; of users: item-kNN.
 
     Args:
-        member_BI: above 0 where a board holds an item.
+        pairs: of boards and items.
         count: neighbours of each item to keep.
     """
-    boards_I = np.diff(member_BI.tocsc().indptr)
-    held = np.flatnonzero(boards_I)
-    member_BH = member_BI.tocsc()[:, held].tocsr().astype(np.float64)
-    norm_H = np.sqrt(np.asarray(member_BH.multiply(member_BH).sum(axis=0)))
-    unit_BH = member_BH @ sparse.diags_array(1 / np.maximum(norm_H, 1e-12))
-    return _join(_products(unit_BH.T.tocsr(), unit_BH, count), held)
+    held = np.flatnonzero(pairs.users_I)
+    scale_I = 1 / np.sqrt(np.maximum(pairs.squares_I, 1e-24))
+    return _join(_weighed(pairs, held, count, from_I=scale_I, to_I=scale_I), held)
 
 
-def _products(left_IU: sparse.csr_array, right_UI: sparse.csr_array, count: int) -> list[Strongest]:
-    """The strongest of each row of a product, some rows at a time: it is never whole in memory."""
-    left_IU, right_UI, found = left_IU.tocsr(), right_UI.tocsr(), []
-    for start in range(0, left_IU.shape[0], ROWS_AT_ONCE):
-        block_CI = left_IU[start : start + ROWS_AT_ONCE] @ right_UI
-        for row in range(block_CI.shape[0]):
-            span = slice(block_CI.indptr[row], block_CI.indptr[row + 1])
-            other, weight = block_CI.indices[span], block_CI.data[span]
-            is_other = other != start + row
-            found.append(_top(other[is_other].astype(np.int64), weight[is_other].astype(np.float32), count))
+def _weighed(
+    pairs: Pairs, items: Ints, count: int, *, from_I: Floats, to_I: Floats, of_U: Floats | None = None
+) -> list[Strongest]:
+    """The strongest neighbours of each of these items, as numbers among them; a neighbour that weighs 0 is none.
+
+    Args:
+        pairs: of all users and items.
+        items: rising.
+        count: neighbours of each item to keep.
+        from_I: what a pair weighs by its first item.
+        to_I: and by the other one.
+        of_U: and by the user whose it is.
+    """
+    number_I = np.full(len(from_I), -1, np.int64)
+    number_I[items] = np.arange(len(items))
+    found = []
+    for span, block_CI in pairs.blocks(items, of_U):
+        for row, item in enumerate(items[span].tolist()):
+            entry = slice(block_CI.indptr[row], block_CI.indptr[row + 1])
+            other, weight = block_CI.indices[entry], block_CI.data[entry] * from_I[item]
+            weight *= to_I[other]
+            is_other = (other != item) & (weight != 0)
+            found.append(_top(number_I[other[is_other]], weight[is_other].astype(np.float32), count))
     return found
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from pinembed.reports.taste import SimilarUser
-from pinembed.taste.edge_table import read_engagement
+from pinembed.taste.engagement import read_engagement
 from pinembed.taste.user_table import UserTable
 
 SHOWN_ITEMS = 5
@@ -17,16 +17,16 @@ SHOWN_ITEMS = 5
 
 def similar_users(users: UserTable, user: str, k: int) -> list[SimilarUser]:
     """The k users most alike to one, best first."""
-    names = sorted(users.read(["user"])["user"].to_pylist())
-    engagement = read_engagement(users)  # numbers users by name
-    strength_UI = engagement.strength_UI
-    rarity_I = np.log(len(names) / np.maximum(np.diff(strength_UI.tocsc().indptr), 1))
+    names = [name for batch in users.batches(["user"]) for name in batch.column("user").to_pylist()]
+    engagement = read_engagement(users)
+    strength_UI = engagement.of_users.strength_UI
+    rarity_I = np.log(len(names) / np.maximum(engagement.of_users.users_I, 1))
     weighted_UI = (strength_UI @ sparse.diags_array(rarity_I)).tocsr()
     norm_U = np.sqrt(weighted_UI.multiply(weighted_UI).sum(axis=1))
     own = names.index(user)
     score_U = (weighted_UI @ weighted_UI[[own]].T).toarray()[:, 0] / np.maximum(norm_U * norm_U[own], 1e-12)
     score_U[own] = 0
-    best = np.lexsort((np.arange(len(names)), -score_U))[:k]
+    best = np.lexsort((np.array(names), -score_U))[:k]
     found = []
     for number in best[score_U[best] > 0].tolist():
         shared = np.intersect1d(_liked(strength_UI, own), _liked(strength_UI, number))

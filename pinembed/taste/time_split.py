@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from pinembed.errors import UsageError
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.taste.blend import Slots
-from pinembed.taste.edge_table import CountEdges, edges_of, engagement_of
+from pinembed.taste.edge_table import CountEdges, edges_of
+from pinembed.taste.engagement import engagement_of
 from pinembed.taste.event import ENGAGED, Event, Kinds, parse_time_us
 from pinembed.taste.features import ItemFeatures
 from pinembed.taste.graph import NEIGHBOURS, by_cosine, co_engagement
@@ -73,9 +74,9 @@ def measurement(
     wanted = _wanted(after, kinds)
     users = sorted({event.user for event in before} | wanted.keys())
     rows = describe(histories_of(told_of(before), kinds, users=users), items)
-    engagement = engagement_of(rows.to_batches())
-    graph = Recommender.of_edges(table, items, features, edges_of(engagement))
     last_us = max((event.time_us for event in before), default=0)
+    engagement = engagement_of(rows.to_batches(), last_us)
+    graph = Recommender.of_edges(table, items, features, edges_of(engagement))
     if any(event.time_us < last_us for event in after):
         graph.now = 0.0
     others = {

@@ -9,7 +9,7 @@ Legend: I items.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,8 +43,22 @@ class Popularity:
     before_I: Ints
     after_I: Ints
 
+    def added_to(self, before: Popularity) -> Popularity:
+        """With the users that were counted before, when fewer items were known."""
+        new = len(self.users_I) - len(before.users_I)
+        return Popularity(**{name: getattr(self, name) + np.pad(getattr(before, name), (0, new)) for name in COUNTS})
 
-def count_popularity(item_E: Ints, time_us_E: Ints, is_seen_E: Flags, is_chosen_E: Flags, items: int) -> Popularity:
+    def in_order(self, order_I: Ints) -> Popularity:
+        """With the items in this order."""
+        return Popularity(**{name: getattr(self, name)[order_I] for name in COUNTS})
+
+
+COUNTS = tuple(field.name for field in fields(Popularity))
+
+
+def count_popularity(
+    item_E: Ints, time_us_E: Ints, is_seen_E: Flags, is_chosen_E: Flags, *, items: int, latest_us: int
+) -> Popularity:
     """Count items of users.
 
     Args:
@@ -53,9 +67,9 @@ def count_popularity(item_E: Ints, time_us_E: Ints, is_seen_E: Flags, is_chosen_
         is_seen_E: it is not hidden.
         is_chosen_E: it is liked.
         items: how many there are.
+        latest_us: time of the log's last event.
     """
-    now_us = int(time_us_E.max(initial=0))
-    age_us_E = now_us - time_us_E
+    age_us_E = latest_us - time_us_E
     before_us_E = (age_us_E + WINDOW_US) % YEAR_US - WINDOW_US  # the nearest same date; negative for after it
     is_earlier_E = is_chosen_E & (age_us_E > WINDOW_US)
     windows = (

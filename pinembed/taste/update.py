@@ -14,7 +14,7 @@ from pinembed.nouns.progress import Progress, Stop
 from pinembed.table.address import TableAddress
 from pinembed.table.embedding_table import id_conditions, writing
 from pinembed.taste.derive import Derivation, Derived
-from pinembed.taste.edge_table import EdgeTable, read_engagement
+from pinembed.taste.edge_table import EdgeTable
 from pinembed.taste.event import KINDS, Kinds
 from pinembed.taste.event_table import EventTable
 from pinembed.taste.item_vectors import ItemVectors
@@ -132,7 +132,7 @@ class TasteStore:
         version = self.users.dataset.version if self.users.dataset is not None else 0
         if self.facts.get(USERS_VERSION) != version or not self.edges.is_whole:
             progress.start("graph")
-            self.edges.rebuild(read_engagement(self.users))
+            self.edges.rebuild(self.users)
             self.keep({USERS_VERSION: version})
 
     def keep(self, facts: dict[str, object]) -> None:
