@@ -31,7 +31,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@if ! cat pyproject.toml constraints.txt | cmp -s - $(STAMP); then \
 		echo "installing into $(VENV) (some 6 GB on the first call, a few minutes)"; \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[vlm,fast,report,map,cloud,ray,mcp,dev]' \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[vlm,fast,report,map,cloud,ray,mcp,provenance,dev]' \
 		&& cat pyproject.toml constraints.txt > $(STAMP); \
 	else touch $(STAMP); fi
 
