@@ -2,8 +2,8 @@
 
     python tests/benchmarks/audit_vectors.py TABLE [--caption title] [--category label] [--exchanged .05] [--split test]
 
-A share of the rows gets the value of another row. Printed are the AUC of the scores, and precision and recall at the
-checks' own thresholds and at half of them; a precision holds for this share.
+A share of the rows gets the value of another row. Printed are the AUC of the scores, precision and recall at the
+checks' own thresholds and at half of them, and precision at the top of the ranking; a precision holds for this share.
 """
 
 from __future__ import annotations
@@ -51,6 +51,9 @@ def show(name: str, find: Find, values: Sequence[str], share: float) -> None:
         flagged = score_N >= threshold
         precision, recall = is_changed[flagged].mean(), flagged[is_changed].mean()
         say(f"  from {threshold:.2f} on: {flagged.sum():,} flagged, precision {precision:.3f}, recall {recall:.3f}")
+    ranked = is_changed[np.argsort(-score_N, kind="stable")]
+    tops = (20, 100, int(is_changed.sum()))
+    say("  precision of the first " + ", ".join(f"{top}: {ranked[:top].mean():.3f}" for top in tops))
 
 
 def say(line: str) -> None:
