@@ -1,13 +1,14 @@
 """What spoilt pictures cost a training, and what `finetune --flags-from` gives back.
 
     python tests/benchmarks/audit_training.py DATA BASE --work WORK [--group label] [--text title] [--train 600]
-        [--val 150] [--test 600] [--spoilt 0.2] [--seeds 0] [--epochs 4] [--image-px 128] [--threads 1]
+        [--val 150] [--test 600] [--spoilt 0.2] [--in-place] [--seeds 0] [--epochs 4] [--image-px 128] [--threads 1]
 
-Of DATA's training split a sample is taken as it is (clean), and once more with a share of its pictures exchanged under
-their captions: half of them for placeholders, half for recoded copies of others (dirty). The dirty catalogue is encoded
-and audited, flags of placeholders and copies are confirmed unseen, and BASE is tuned on clean, on dirty, and on dirty
-without what is flagged (audited). All are judged by `evaluate` on the same untouched test split, with paired intervals.
-What a stopped run left in WORK is gone on from.
+Of DATA's training split a sample is taken as it is (clean), and once more with spoilt pictures that stand under
+captions of other products (dirty): half of them placeholders, half recoded copies of photos of the sample. They come
+beside the clean rows, as a share of all rows of dirty; with --in-place they take the places of photos, which nobody
+gets back. The dirty catalogue is encoded and audited, flags of placeholders and copies are confirmed unseen, and BASE
+is tuned on clean, on dirty, and on dirty without what is flagged (audited). All are judged by `evaluate` on the same
+untouched test split, with paired intervals. What a stopped run left in WORK is gone on from.
 """
 
 from __future__ import annotations
@@ -49,32 +50,40 @@ def sampled(data: Path, most: dict[str, int]) -> list[Row]:
     return kept
 
 
-def write(folder: Path, data: Path, rows: list[Row]) -> Path:
+def write(folder: Path, data: Path, rows: list[Row]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     for row in rows:
         place = folder / row["file_name"]
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(data / row["file_name"], place)
+    write_rows(folder, rows)
+
+
+def write_rows(folder: Path, rows: list[Row]) -> None:
     with (folder / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    return folder
 
 
-def spoil(folder: Path, train: list[Row], share: float) -> set[str]:
-    """Exchange pictures; returns their files."""
+def spoil(folder: Path, train: list[Row], share: float, *, in_place: bool) -> tuple[list[Row], set[str]]:
+    """Write spoilt pictures; returns the training rows that there are then, and the names of the spoilt files."""
     rng = np.random.default_rng(1)
     order = rng.permutation(len(train)).tolist()
-    chosen, whole = order[: round(share * len(train))], order[round(share * len(train)) :]
-    for number, index in enumerate(chosen):
-        place = folder / train[index]["file_name"]
-        if number % 2:
-            other = Image.open(folder / train[whole[number % len(whole)]]["file_name"]).convert("RGB")
-            place.write_bytes(as_jpeg(other, 80))
-        else:
-            place.write_bytes(as_jpeg(placeholder(Image.open(place).convert("RGB"), number), 90))
-    return {train[index]["file_name"] for index in chosen}
+    count = round(share * len(train) / (1 if in_place else 1 - share))
+    captions = [train[index] for index in order[:count]]
+    photos = [train[index]["file_name"] for index in (order[count:] if in_place else order[::-1])]
+    rows = {row["file_name"]: row for row in train}
+    spoilt = set()
+    for number, row in enumerate(captions):
+        photo = Image.open(folder / photos[number % len(photos)]).convert("RGB")
+        content = as_jpeg(photo, 80) if number % 2 else as_jpeg(placeholder(photo, number), 90)
+        name = row["file_name"] if in_place else f"spoilt/{number:04d}.jpg"
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content)
+        rows[name] = {**row, "file_name": name}
+        spoilt.add(name)
+    return list(rows.values()), spoilt
 
 
 def audited(folder: Path, table: str, base: Path, spoilt: set[str]) -> None:
@@ -98,6 +107,7 @@ def main() -> None:
     parser.add_argument("--val", type=int, default=150)
     parser.add_argument("--test", type=int, default=600)
     parser.add_argument("--spoilt", type=float, default=0.2)
+    parser.add_argument("--in-place", action="store_true")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--image-px", type=int)
@@ -112,9 +122,12 @@ def main() -> None:
         for folder in (clean, dirty):
             write(folder, wanted.data, rows)
         shutil.rmtree(wanted.work / "catalog", ignore_errors=True)
-        spoilt = spoil(dirty, [row for row in rows if row["split"] == "train"], wanted.spoilt)
+        train = [row for row in rows if row["split"] == "train"]
+        train, spoilt = spoil(dirty, train, wanted.spoilt, in_place=wanted.in_place)
+        write_rows(dirty, train + [row for row in rows if row["split"] != "train"])
         (wanted.work / "spoilt.txt").write_text("\n".join(sorted(spoilt)))
     audited(dirty, table, base, set((wanted.work / "spoilt.txt").read_text().split("\n")))
+    changes = []
     for seed in map(int, wanted.seeds.split(",")):
         made = {}
         for name, data, flags in (("clean", clean, None), ("dirty", dirty, None), ("audited", dirty, table)):
@@ -135,17 +148,25 @@ def main() -> None:
                 continue
             report = finetune(settings)
             say(f"seed {seed}, {name}: {report.train_images} images, kept {report.kept}, {report.seconds:.0f} s")
-        compare(clean, made, base, wanted.group, wanted.text)
+        changes.append(compare(clean, made, base, wanted.group, wanted.text))
+    for name in changes[0]:
+        values = [change[name] for change in changes]
+        told = f"{min(values):+.4f} to {max(values):+.4f}"
+        say(f"of {len(values)} seeds, audited minus {name:6}: mean mAP {np.mean(values):+.4f} ({told})")
 
 
-def compare(clean: Path, made: dict[str, str], base: Path, group: str, text: str) -> None:
-    against = (made["dirty"], made["clean"], str(base))
+def compare(clean: Path, made: dict[str, str], base: Path, group: str, text: str) -> dict[str, float]:
+    """Tells how the audited encoder differs from each other one; returns the differences of mean mAP."""
+    rivals = {"dirty": made["dirty"], "clean": made["clean"], "base": str(base)}
     asked = EvaluateSettings(
-        data=clean, encoder=made["audited"], against=against, group=group, text=tuple(text.split(","))
+        data=clean, encoder=made["audited"], against=tuple(rivals.values()), group=group, text=tuple(text.split(","))
     )
-    for name, found in zip(("dirty", "clean", "base"), evaluate(asked).comparisons, strict=True):
+    changes = {}
+    for name, found in zip(rivals, evaluate(asked).comparisons, strict=True):
         change = found.verdict.mean_map
         say(f"audited minus {name:6}: mean mAP {change.value:+.4f} ({change.low:+.4f} to {change.high:+.4f})")
+        changes[name] = change.value
+    return changes
 
 
 def say(line: str) -> None:
