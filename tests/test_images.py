@@ -235,6 +235,21 @@ def test_text_is_not_an_image() -> None:
         decode_image(b"dear diary, today", name="notes.jpg")
 
 
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"\x89PNG\r\n\x1a\n" + struct.pack(">I4s", 5, b"tEXt") + b"a\0bcd" + bytes(4), "PNG"),
+        (b"\xff\xd8" + b"\xff\xe1\0\0" * 9, "JPEG"),
+        (b"RIFF\0\0\0\0WEBP" + b"XMP \0\0\0\0" * 9, "WebP"),
+        (b"GIF87a", "GIF"),
+    ],
+)
+def test_a_file_of_metadata_alone_is_told_as_one_of_its_format_without_a_picture(content: bytes, kind: str) -> None:
+    with pytest.raises(ImageError, match=f"bomb begins as a {kind} does, but no picture in it can be read") as caught:
+        decode_image(content, name="bomb")
+    assert caught.value.reason == "broken"
+
+
 def test_postscript_in_a_jpg_starts_no_interpreter() -> None:
     with pytest.raises(ImageError, match="is not an image"):
         decode_image(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", name="evil.jpg")

@@ -22,6 +22,7 @@ FORMATS = frozenset(
 )
 MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs: 512 MiB of RGB
 PNG_START = b"\x89PNG\r\n\x1a\n"
+KNOWN_STARTS = {PNG_START: "PNG", b"\xff\xd8\xff": "JPEG", b"RIFF": "WebP", b"GIF8": "GIF"}
 LFS_START = b"version https://git-lfs"
 TEXT_CHUNKS = {b"tEXt", b"zTXt", b"iTXt", b"iCCP"}
 TRANSPARENT_SHOWS = (255, 255, 255)
@@ -111,6 +112,13 @@ def _opened(content: bytes, name: str) -> Image.Image:
                 f"{name} is what Git LFS keeps in the place of a file.",
                 remedy="Bring the file itself: git lfs pull",
                 reason="not_an_image",
+            ) from error
+        kind = next((kind for start, kind in KNOWN_STARTS.items() if content.startswith(start)), None)
+        if kind is not None:
+            raise ImageError(
+                f"{name} begins as a {kind} does, but no picture in it can be read.",
+                remedy="Replace the file with a whole one.",
+                reason="broken",
             ) from error
         raise ImageError(
             f"{name} is not an image: its first bytes are {content[:8]!r}.",
