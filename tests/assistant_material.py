@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import functools
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,17 @@ from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
 from pinembed.reports.table import SearchResult
 from pinembed.table.embedding_table import EmbeddingTable
 
+REPOSITORY = Path(__file__).parent.parent
 D = 64
 KINDS, COLORS = ("mug", "vase", "lamp"), ("teal", "plum", "navy", "red")
+WEIGHTS_G = {
+    "jacket": (250, 900),
+    "boot": (700, 1500),
+    "backpack": (600, 2200),
+    "tent": (1200, 4500),
+    "sleeping bag": (600, 2400),
+}
+SIZES = {"jacket": ("XS", "S", "M", "L", "XL"), "boot": ("40", "41", "42", "43", "44")}
 PATTERNS, MATERIALS = ("plain", "striped", "dotted"), ("wood", "leather", "clay")
 
 
@@ -58,6 +69,40 @@ def shop_rows() -> list[dict[str, Any]]:
         }
         for number, (kind, color, pattern) in enumerate(made)
     ]
+
+
+def home_rows() -> list[dict[str, Any]]:
+    """The sample shop's metadata."""
+    with (REPOSITORY / "sample_images/metadata.csv").open(encoding="utf-8", newline="") as opened:
+        read = list(csv.DictReader(opened))
+    left_out = {"file_name", "split", "description"}
+    return [{**{name: row[name] for name in row if name not in left_out}, "price": float(row["price"])} for row in read]
+
+
+def outdoor_rows() -> list[dict[str, Any]]:
+    """A shop whose columns have units, sizes of two kinds, lists and values of several words."""
+    rng, rows = random.Random(5), []
+    for number in range(600):
+        kind = tuple(WEIGHTS_G)[number % len(WEIGHTS_G)]
+        sizes = SIZES.get(kind, ())
+        row = {
+            "id": f"p{number}",
+            "title": f"{kind.title()} {number}",
+            "department": kind,
+            "brand": rng.choice(("Norrland", "Tarn", "Kestrel", "Alpina")),
+            "colour": rng.choice(("black", "dark green", "light blue", "off-white", "orange")),
+            "material": rng.choice(("leather", "nylon", "suede") if kind == "boot" else ("nylon", "cotton", "down")),
+            "size": rng.choice(sizes) if sizes else None,
+            "gender": rng.choice(("men", "women", "kids")) if sizes else "unisex",
+            "season": rng.sample(("summer", "winter", "spring"), rng.randint(1, 2)),
+            "waterproof": rng.random() < 0.6,
+            "weight_g": rng.randrange(*WEIGHTS_G[kind], 10),
+            "capacity_l": float(rng.randrange(10, 80, 5)) if kind == "backpack" else None,
+            "rating": round(rng.uniform(3, 5), 1),
+            "price_usd": round(rng.uniform(40, 400), 2),
+        }
+        rows.append(row)
+    return rows
 
 
 def make_table(folder: Path, rows: Sequence[dict[str, Any]], *, reference: str = "") -> EmbeddingTable:

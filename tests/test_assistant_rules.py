@@ -9,7 +9,7 @@ import pytest
 
 from pinembed.assistant.amounts import amounts, number_of
 from pinembed.assistant.words import clean, spelled_like, stem, tokens_of
-from tests.assistant_material import Shop, make_table, shop_rows
+from tests.assistant_material import Shop, make_table, outdoor_rows, shop_rows
 
 LIST = ("mug-teal-plain", "mug-plum-striped", "mug-red-dotted", "vase-navy-plain", "lamp-teal-striped")
 
@@ -199,6 +199,92 @@ def test_limit_finds_its_column_by_name_and_asks_where_it_cannot_know(tmp_path: 
     assert shop.act("vases with a height over 20")["arguments"]["filters"][1]["column"] == "height_cm"
     assert shop.act("vases under 20")["arguments"]["filters"][1]["column"] == "price"
     assert "width cm, height cm" in shop.act("vases under 20 cm")["arguments"]["reason"]
+
+
+@pytest.fixture(scope="module")
+def outdoor(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    return Shop(make_table(tmp_path_factory.mktemp("outdoor"), outdoor_rows()))
+
+
+def limit(column: str, op: str, number: float) -> dict[str, Any]:
+    return {"column": column, "op": op, "values": [number]}
+
+
+@pytest.mark.parametrize(
+    ("say", "limits"),
+    [
+        ("tents under 2.5kg", [limit("weight_g", "<", 2500)]),
+        ("tents lighter than half a kilo", [limit("weight_g", "<", 500)]),
+        ("tents between one and a half and two kilos", [limit("weight_g", ">=", 1500), limit("weight_g", "<=", 2000)]),
+        ("tents heavier than 900", [limit("weight_g", ">", 900)]),
+        ("tents, 2 pounds", []),
+        ("tents for 90 pounds", [limit("price_usd", "<=", 90)]),
+        ("4+ star tents", [limit("rating", ">=", 4)]),
+        ("tents rated over 4.2 under 200", [limit("rating", ">", 4.2), limit("price_usd", "<", 200)]),
+        ("2 kg tents or lighter", [limit("weight_g", "<=", 2000)]),
+        ("tents, nothing over $150", [limit("price_usd", "<=", 150)]),
+        ("tents, I don't want to pay more than fifty-five", [limit("price_usd", "<=", 55)]),
+        ("tents that must not weigh over 1.2 kg", [limit("weight_g", "<=", 1200)]),
+        ("tents price under 200, weight over 900", [limit("price_usd", "<", 200), limit("weight_g", ">", 900)]),
+        ("tents, 300 is too much", [limit("price_usd", "<", 300)]),
+        ("tents, 100ish", [limit("price_usd", ">=", 80), limit("price_usd", "<=", 120)]),
+    ],
+)
+def test_limit_is_on_the_column_of_its_unit_and_in_it(outdoor: Shop, say: str, limits: list[dict[str, Any]]) -> None:
+    assert outdoor.act(say)["arguments"]["filters"] == [is_("department", "tent"), *limits]
+
+
+@pytest.mark.parametrize(
+    ("say", "filters"),
+    [
+        ("boots in 42", [is_("size", "42")]),
+        ("boots under 42", [limit("price_usd", "<", 42)]),
+        ("boots, size 42 or bigger", [is_("size", "42", "43", "44")]),
+        ("boots, 41 to 43", [is_("size", "41", "42", "43")]),
+        ("men's boots", [is_("gender", "men")]),
+        ("offwhite boots", [is_("colour", "off-white")]),
+        ("boots, down, not nylon", [is_("material", "down"), not_("material", "nylon")]),
+        ("boots, but I dont want nylon", [not_("material", "nylon")]),
+        ("nylon boots? not into those", [not_("material", "nylon")]),
+        ("boots. Not black. Orange", [is_("colour", "orange"), not_("colour", "black")]),
+        ("boots, not those that are non waterproof", [is_("waterproof", True)]),
+    ],
+)
+def test_value_is_read_however_it_is_written(outdoor: Shop, say: str, filters: list[dict[str, Any]]) -> None:
+    made = [one for one in outdoor.act(say)["arguments"]["filters"] if one["column"] != "department"]
+    assert made == filters
+
+
+def test_limit_that_no_value_is_within_is_told(outdoor: Shop) -> None:
+    assert outdoor.act("boots, size under 5")["arguments"]["reason"] == "No item has such a size."
+
+
+def test_unit_of_a_column_that_does_not_say_its_own_is_told_and_not_converted(tmp_path: Path) -> None:
+    shop = Shop(make_table(tmp_path, [{**row, "weight": row["price"]} for row in shop_rows()]))
+    turn = shop.talk("mugs under 2 kg")[0]
+    assert turn.act["arguments"]["filters"][1] == limit("weight", "<", 2)
+    assert turn.notes == ("The catalogue does not say what weight is measured in; kg is not converted.",)
+
+
+@pytest.mark.parametrize(
+    ("says", "wanted"),
+    [
+        (("mugs under 30", "25 then"), act("filter", filters=[price("<", 25)])),
+        (("mugs from 10 to 30", "what about 25?"), act("filter", filters=[price("<=", 25)])),
+        (("mugs", "a few more mugs"), act("more")),
+        (("mugs", "don't care about the color"), act("filter", drop=["color"])),
+        (("mugs", "it doesn't have to be plain"), act("filter", drop=["pattern"])),
+        (("mugs", "forget what I said about red"), act("filter", drop=["color"])),
+        (("mugs", "red too"), act("filter", filters=[is_("color", "red")])),
+        (("mugs", "the first one", "anything else in that color?"), act("filter", filters=[is_("color", "red")])),
+        (("mugs", "vases with the same pattern as the second"), None),
+    ],
+)
+def test_wish_is_refined_by_what_was_wanted_before(shop: Shop, says: tuple[str, ...], wanted: dict[str, Any]) -> None:
+    turns = shop.talk(*says)
+    own = turns[-2].shown[1].fields["pattern"]
+    wanted = wanted or act("search", filters=[is_("category", "vase"), is_("pattern", own)])
+    assert turns[-1].act == wanted
 
 
 def test_catalogue_without_prices_says_so(tmp_path: Path) -> None:

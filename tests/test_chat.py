@@ -123,6 +123,36 @@ def test_chat_keeps_what_was_answered_when_a_later_line_is_bad(cli: Cli, table: 
     assert stored["conversations"]["chat"]["turns"] == 1
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        *(("[1]", "says nothing"), ('"red"', "says nothing"), ("null", "says nothing"), ("{}", "says nothing")),
+        *(("7", "says nothing"), ('{"say": ["red"]}', "says nothing"), ("{'say': 'red'}", "is no JSON")),
+        *(("[" * 100_000, "is no JSON"), ('{"say": "red", "conversation": {}}', "has the conversation")),
+        ('{"say": "red", "turn": true}', "has the turn True"),
+    ],
+)
+def test_chat_names_a_line_that_says_nothing(cli: Cli, table: str, tmp_path: Path, line: str, words: str) -> None:
+    script = tmp_path / "script.jsonl"
+    script.write_text(f"\n{line}\n", encoding="utf-8")
+    result = cli("chat", "--table", table, "--jsonl", script)
+    assert result.exit_code == 1
+    assert words in result.words
+    assert "line 2" in result.words
+
+
+def test_chat_answers_what_is_no_text_at_all(cli: Cli, table: str, tmp_path: Path) -> None:
+    script, state = tmp_path / "script.jsonl", tmp_path / "state.json"
+    says = ["\ud800 red ones", "\u0000\u001b[2J\u202e", "red " * 2500]
+    lines = [json.dumps({"say": say, "conversation": "\udfff"}) for say in says]
+    script.write_text("\n".join(lines), encoding="utf-8")
+    result = cli("chat", "--table", table, "--jsonl", script, "--state", state)
+    assert result.exit_code == 0
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [answer["act"]["name"] for answer in answers] == ["search", "unclear", "filter"]
+    assert list(json.loads(state.read_text(encoding="utf-8"))["conversations"]) == ["\udfff"]
+
+
 def test_chat_draws_the_last_list_where_a_sheet_is_asked_for(table: str, tmp_path: Path) -> None:
     chat(ChatSettings(table=table, sheet=tmp_path / "sheet.png"), says=says("red ones"))
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,10 +15,11 @@ from pinembed.assistant.script_maker import make_scripts
 from pinembed.assistant.script_measure import measure_scripts
 from pinembed.assistant.scripts import read_scripts, write_scripts
 from pinembed.errors import DataError
-from tests.assistant_material import Shop, embed_texts, make_table, shop_rows
+from tests.assistant_material import Shop, embed_texts, home_rows, make_table, outdoor_rows, shop_rows
 from tests.conftest import CliResult, make_encoder
 
 Cli = Callable[..., CliResult]
+WORDINGS = Path(__file__).parent / "wordings"
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,22 @@ def test_known_wordings_become_the_acts_that_they_should(shop: Shop) -> None:
     assert figures.citations.value == 1
     assert figures.acts_held_out.value >= 0.85
     assert shuffled.references.value <= 0.1
+
+
+@pytest.mark.parametrize(("name", "rows"), [("home", home_rows), ("outdoor", outdoor_rows)])
+def test_people_s_own_wordings_become_the_lists_that_they_mean(
+    tmp_path: Path, name: str, rows: Callable[[], list[dict[str, Any]]]
+) -> None:
+    shop = Shop(make_table(tmp_path, rows()), group="product" if name == "home" else None)
+    figures, _ = measure_scripts(
+        shop.assistant, read_scripts(WORDINGS / f"{name}.jsonl", shop.vocabulary), name="rules"
+    )
+    assert figures.whole_acts.value == 1
+    assert figures.conditions.value == figures.conditions_held_out.value == 1
+    assert figures.references.value == figures.references_held_out.value == 1
+    assert figures.citations.value == 1
+    assert figures.acts_held_out.value == 1
+    assert figures.whole_acts_held_out.value >= 0.9
 
 
 def test_held_out_wordings_are_none_that_the_rules_were_made_by() -> None:

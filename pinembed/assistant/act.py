@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from pinembed.assistant.condition import COMPARISONS, OPERATORS, Condition
-from pinembed.assistant.vocabulary import Vocabulary
+from pinembed.assistant.vocabulary import MOST_VALUES, Vocabulary
 
 SEARCH, FILTER, MODIFY, COMPARE, ABOUT = "search", "filter", "modify", "compare", "about"
 GOES_WITH, MORE_OF, UNDO, UNCLEAR = "goes-with", "more", "undo", "unclear"
@@ -145,9 +145,9 @@ def _text(stored: Any, _: Vocabulary) -> str:
     return stored
 
 
-def _several(stored: Any) -> list[Any]:
-    if not isinstance(stored, list) or len(stored) > MOST_PARTS:
-        raise ActError(f"wanted a list of at most {MOST_PARTS}")
+def _several(stored: Any, most: int = MOST_PARTS) -> list[Any]:
+    if not isinstance(stored, list) or len(stored) > most:
+        raise ActError(f"wanted a list of at most {most}")
     return stored
 
 
@@ -164,7 +164,7 @@ def _conditions(stored: Any, vocabulary: Vocabulary) -> tuple[Condition, ...]:
 
 def _condition(stored: Any, vocabulary: Vocabulary) -> Condition:
     given = _object(stored, "a filter", {"column", "op", "values"})
-    column, op, values = given.get("column"), given.get("op"), tuple(_several(given.get("values")))
+    column, op, values = given.get("column"), given.get("op"), tuple(_several(given.get("values"), most=MOST_VALUES))
     if op in COMPARISONS:
         if column not in vocabulary.quantities or len(values) != 1 or not _is_number(values[0]):
             raise ActError(f"{column!r} {op} wants a column of numbers and one number")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pinembed.assistant.condition import AT_LEAST, AT_MOST, LESS, MORE
+from pinembed.assistant.cues import NEGATIONS
+from pinembed.assistant.units import UNIT_WORDS, unit_of
 from pinembed.assistant.vocabulary import CURRENCIES
 from pinembed.assistant.words import stem
 
@@ -19,46 +22,64 @@ CARDINALS = {word: number for number, word in enumerate(ONES)} | {
     word: 10 * number for number, word in enumerate(TENS, start=2)
 }
 SCALES = {"hundred": 100, "thousand": 1000, "k": 1000}
-WORD = "|".join((*CARDINALS, *SCALES))
-NUMBER = rf"(?:(?:a (?=hundred|thousand))?(?:\d[\d.,]*|{WORD})(?: (?:and )?(?:{WORD})\b)*)"
+WORD = "|".join(sorted((*CARDINALS, *SCALES), key=len, reverse=True))
+PARTS = {"half": 0.5, "a": 1, "an": 1}
+AND_A_HALF = " and a half"
+NUMBER_WORDS = frozenset((*CARDINALS, *SCALES))
+NUMBER = (
+    rf"(?:(?:(?:a (?=hundred|thousand))?(?:\d[\d.,]*|(?:{WORD})\b)(?: (?:and )?(?:{WORD})\b)*(?:{AND_A_HALF})?)|"
+    rf"(?:half )?an?(?= (?:{UNIT_WORDS})(?!\w)))"
+)
 CURRENCY = "|".join(
     sorted({re.escape(word) + ("s?" if word.isalpha() else "") for word in CURRENCIES}, key=len, reverse=True)
 )
-AMOUNT = rf"(?:(?:{CURRENCY}) )?{NUMBER}(?: (?:{CURRENCY})(?!\w))?"
+AMOUNT = rf"(?<!\w)(?:(?:{CURRENCY}) )?{NUMBER}(?: (?:{CURRENCY}|{UNIT_WORDS})(?!\w))?"
 OPERATORS = {
     AT_MOST: (
         r"at most|(?:my |a |the )?(?:budget|limit|ceiling|cap)|spend(?:ing)?|pay(?:ing)?|"
-        r"(?:don't|doesn't|do not|does not|mustn't)(?: \w+)? (?:more than|over|above|exceed)|"
-        r"(?:no|not) (?:more|higher|greater|longer|larger|bigger) than|not (?:over|above)|up to|max(?:imum)?|"
-        r"within|until|<=|≤"
+        r"up to|max(?:imum)?|within|until|<=|≤"
     ),
-    AT_LEAST: (
-        r"at least|(?:no|not) (?:less|lower|fewer|cheaper|smaller) than|not (?:under|below)|from|min(?:imum)?|"
-        r"starting (?:at|from)|upwards of|>=|≥"
-    ),
+    AT_LEAST: r"at least|from|min(?:imum)?|starting (?:at|from)|upwards of|>=|≥",
     LESS: (
-        r"under|below|beneath|(?:less|lower|fewer|cheaper|smaller|lighter|shorter|narrower|younger) than|"
-        r"less expensive than|<"
+        r"under|below|beneath|less expensive than|"
+        r"(?:less|lower|fewer|cheaper|smaller|lighter|shorter|narrower|younger|shallower) than|<"
     ),
     MORE: (
-        r"over|above|(?:more|higher|greater|pricier|dearer|larger|bigger|heavier|taller|longer|wider|older) than|"
-        r"more expensive than|>"
+        r"over|above|more expensive than|beyond|exceed(?:s|ing)?|"
+        r"(?:more|higher|greater|pricier|dearer|larger|bigger|heavier|taller|longer|wider|broader|older|deeper) than|>"
     ),
 }
+DENIED = {LESS: AT_LEAST, MORE: AT_MOST}
+"""What not less and not more are."""
+_SPENDING = (
+    "wants? to go going pay paying spend spending costs? costing be being weighs? weighing anything any that is are"
+)
+A_DENIAL = rf"(?:{'|'.join(sorted(NEGATIONS))}|can't|cannot|won't)(?: (?:{_SPENDING.replace(' ', '|')}))*"
+"""What turns an operator round: nothing over, don't want to spend more than."""
+_IS_TOO = "(?:is|are|was|would be)(?: just| way| far| a bit)? too"
+_OR_LESS = "less|cheaper|under|below|lower|fewer|smaller|lighter|shorter|narrower"
+_OR_MORE = "more|up|over|above|higher|larger|bigger|better|heavier|longer|wider|taller"
+OR_SO = f"{_OR_LESS}|{_OR_MORE}"
 BEHIND = {
-    AT_MOST: r"(?:or|and) (?:less|cheaper|under|below|lower|fewer|smaller)|at most|max(?:imum)?|tops|to spend(?: on)?",
-    AT_LEAST: r"(?:or|and) (?:more|up|over|above|higher|larger|bigger)|at least|min(?:imum)?|upwards",
+    AT_MOST: rf"(?:or|and) (?:{_OR_LESS})|at most|max(?:imum)?|tops|to spend(?: on)?",
+    LESS: rf"{_IS_TOO} (?:much|expensive|dear|pricey|high|heavy|big|large|long|wide)",
+    MORE: rf"{_IS_TOO} (?:little|cheap|low|light|small|short|narrow)",
+    AT_LEAST: rf"(?:or|and) (?:{_OR_MORE})|at least|min(?:imum)?|upwards?|[+]",
 }
-AROUND = r"around|about|roughly|approximately|approx|circa|ca|near"
+AROUND = r"around|(?<!what )(?<!how )about|roughly|approximately|approx|circa|ca|near"
+ABOUT = r"ish|or so|or thereabouts"
 NEAR = 0.2
 """Share of a number that lies around it."""
-OF = r"(?: of| is| at| price of)?"
+OF = r"(?: of| is| at| to| price of)?"
 PATTERNS = (
     ("between", rf"\bbetween ({AMOUNT}) (?:and|to|-) ({AMOUNT})"),
     ("between", rf"(?:\bfrom )?({AMOUNT}) (?:to|-) ({AMOUNT})"),
+    *((DENIED[op], rf"\b{A_DENIAL} (?:{OPERATORS[op]}){OF} ({AMOUNT})") for op in DENIED),
     *((op, rf"(?<!\w)(?:{words}){OF} ({AMOUNT})") for op, words in OPERATORS.items()),
     *((op, rf"({AMOUNT}) (?:{words})(?!\w)") for op, words in BEHIND.items()),
     ("around", rf"\b(?:{AROUND}) ({AMOUNT})"),
+    ("around", rf"({AMOUNT}) (?:{ABOUT})(?!\w)"),
+    (AT_LEAST, rf"(?<!\w)({NUMBER} stars?)(?!\w)"),
     (AT_MOST, rf"\bfor ({AMOUNT})"),
 )
 
@@ -71,12 +92,14 @@ class Amount:
         start, end: of the words, in the text.
         limits: operators and numbers.
         currency: code of the currency it was given in; empty where none was.
+        unit: the word of the unit of measure it was given in; empty where none was.
     """
 
     start: int
     end: int
     limits: tuple[tuple[str, float], ...]
     currency: str
+    unit: str
 
 
 def amounts(text: str) -> Iterator[Amount]:
@@ -88,11 +111,14 @@ def amounts(text: str) -> Iterator[Amount]:
             if any(start < other_end and other_start < end for other_start, other_end in taken):
                 continue
             numbers = [number_of(group) for group in match.groups()]
+            if not all(map(math.isfinite, numbers)):
+                continue
             currency = next(filter(None, map(currency_of, match.groups())), "")
+            unit = next(filter(None, map(unit_in, match.groups())), "")
             if (op, currency) == (AT_MOST, "") and match.group().startswith("for "):
                 continue  # for two people
             taken.append((start, end))
-            yield Amount(start=start, end=end, limits=_limits(op, numbers), currency=currency)
+            yield Amount(start=start, end=end, limits=_limits(op, numbers), currency=currency, unit=unit)
 
 
 def _limits(op: str, numbers: list[float]) -> tuple[tuple[str, float], ...]:
@@ -105,12 +131,15 @@ def _limits(op: str, numbers: list[float]) -> tuple[tuple[str, float], ...]:
 
 def number_of(amount: str) -> float:
     """The number in an amount; of `1.299,50` and `1,299.50` the last sign is the decimal one."""
-    total, current = 0.0, 0.0
-    for word in amount.split():
+    whole = amount.replace(AND_A_HALF, "")
+    total, current = 0.5 if whole != amount else 0.0, 0.0
+    for word in whole.split():
         if word[0].isdigit():
             current = _figure(word)
         elif word in CARDINALS:
             current += CARDINALS[word]
+        elif word in PARTS:
+            current = (current or 1.0) * PARTS[word]
         elif word in SCALES:
             current = (current or 1.0) * SCALES[word]
             if SCALES[word] > SCALES["hundred"]:
@@ -132,3 +161,9 @@ def _figure(word: str) -> float:
 def currency_of(amount: str) -> str:
     """The code of the currency that an amount names; empty where it names none."""
     return next((CURRENCIES[key] for word in amount.split() for key in (word, stem(word)) if key in CURRENCIES), "")
+
+
+def unit_in(amount: str) -> str:
+    """The word of the unit of measure that an amount ends with; empty where it has none."""
+    last = amount.split()[-1]
+    return last if unit_of(last) is not None else ""

@@ -21,10 +21,20 @@ _STOPS = (
     "guess suppose probably definitely certainly possible possibly available shop store today wish wished stick "
     "settle fits open say few several couple detail load fetch display reveal present extra additional scroll "
     "zoom check tap click press arrange organise organize combine wear team coordinate style beat reduce lower "
-    "bring down wallet money spend spending afford willing budget"
+    "bring down wallet money spend spending afford willing budget even too still either neither again already quite "
+    "rather ever after said mean means meant says + has having getting gets since though although because raise "
+    "hm hmm um uh oh ah wow cool perfect lovely sth looks looked seems . increase extend sort few made making myself "
+    "somewhere must alright acceptable works someone somebody anyone everyone his hers theirs mine yours ours"
 )
 STOP_WORDS = frozenset(_STOPS.split())
 """Words that name nothing; they are no part of a text for the encoder."""
+_NAMES = "down case wallet check press tap display load wear bit page list style time detail team beat step fancy"
+NAMES_TOO = frozenset(_NAMES.split())
+"""Stop words that may be values of a table."""
+_BEFORE = ", ; - + a an the some any no not without only or and of in with from but for"
+_BEHIND = ", ; ? - + or and not but under over below above between for with in from up please"
+LEADS_TO_NAMES, FOLLOWS_NAMES = frozenset(_BEFORE.split()), frozenset(_BEHIND.split())
+"""What stands before and behind such a word where it is one."""
 _CUES = (
     "cheaper cheapest expensive pricier priciest compare comparison versus difference different without except "
     "excluding between under below above over similar instead matches match matching goes pairs undo previous second "
@@ -36,7 +46,8 @@ CUE_WORDS = frozenset(_CUES.split())
 
 POLITE = (
     r"(?:please|thanks|thank you|ok|okay|hi|hello|hey|yes|well|can you|could you|would you|can i|could i|may i|"
-    r"i'd like(?: you)? to|i want to|i would like to|let me|let's|now|then|actually|,|;)"
+    r"i'd like(?: you)? to|i want to|i would like to|let me|let's|now|then|actually|no(?= (?:,|wait|thanks|sorry))|"
+    r"wait|hold on|hang on|sorry|oops|,|;|[.])"
 )
 UNDO_CUES = (
     r"\b(?:undo|back|previous|before|earlier|return|revert|scrap|cancel|never ?mind|forget (?:that|it|about it)|"
@@ -54,7 +65,7 @@ MORE_CUES = (
 )
 """Where nothing else is said: the next page."""
 NARROWS = (
-    r"\b(?:narrow|(?<!my )(?<!the )(?<!a )limit(?! is\b)|restrict|refine|filter|cut)"
+    r"\b(?:narrow|(?<!my )(?<!the )(?<!a )(?<!no )limit(?! is\b)|restrict|refine|filter|cut)"
     r"(?: (?:it|this|that|them|these|those|the list))?(?: down)?"
     r"(?: to| by)?\b"
 )
@@ -121,21 +132,47 @@ NEGATION_PHRASES = (
     r"\b(?:(?:all|any|anything|everything) but|other than|instead of|rather than|apart from|aside from|free of|"
     r"(?:leave|take|filter|rule|cut|throw|sort) (?:out|off|away)|besides|"
     r"(?:hide|skip|remove|drop|omit|exclude|ditch|lose|ban|eliminate|discard)(?: everything| all| any)?|"
-    r"get rid of|not a fan of|not (?:fond|keen) (?:of|on)|tired of|sick of|bored of|enough of|"
-    r"hate|dislike|detest|loathe|can't stand|cannot stand|can't bear|no longer(?: want)?)\b"
+    r"get rid of|not a fan of|not (?:fond|keen) (?:of|on)|not (?:into|interested in)|"
+    r"tired of|sick of|bored of|enough of|allergic to|"
+    r"forget(?: about)?(?= (?:the )?[\ue000-\ue7ff])|"
+    r"(?:hate|dislike|detest|loathe)[sd]?|can't stand|cannot stand|can't bear|no longer(?: want)?)\b"
 )
 NEGATION = "without"
 PUTS = r"(?:take|leave|throw|filter|put|sort|cut|rule|keep|cross|send|weed)"
 """Verbs that with `out` or `away` behind what they are about exclude it."""
-ENDS_NEGATION = frozenset(["but", "only", "instead", ";", "with", "in"])
+AWAY = r"(?:out|away|off|aside)\b"
+ENDS_NEGATION = frozenset(["but", "only", "instead", ";", ".", "with", "in"])
 DROP = (
-    r"\b(?:any|every|whatever|all|remove|drop|forget|ignore|reset|clear|no matter|regardless of|without|lift)"
-    r"(?: the| a| any| of| what)*"
+    r"\b(?:any|every|whatever|all|remove|drop|forget|ignore|reset|clear|no matter|regardless of|without|lift|"
+    r"(?:don't|do not|doesn't|does not) (?:care|mind|bother)|never ?mind|not (?:fussy|picky|bothered)|"
+    r"take (?:off|away)|open (?:to|on|about)|"
+    r"no (?:limit|preference|restriction)s?(?: on| for| about| in| as to)?|indifferent (?:to|about)|get rid of)"
+    r"(?: the| a| any| of| what| which| about| on| to)*"
 )
+NOT_NEEDED = r"(?:isn't|is not|aren't|are not|not) (?:necessary|needed|required|essential|important|a must)\b"
+DISLIKED = (
+    r"(?:out|not for me|no good|not my (?:thing|style|taste)|(?:so |too |just )?(?:awful|ugly|horrible|hideous|boring))"
+)
+SAID_OF = (
+    r"\b(?:(?:forget|ignore|scrap|drop) what (?:i|we) (?:said|told you|asked)(?: for)?(?: about| on)?(?: the)?|"
+    r"(?:don't|doesn't|do not|does not) (?:have|need) to be|not necessarily)"
+)
+"""Before a value whose column no longer matters."""
 A_LIMIT_WORD = r"(?: (?:limit|filter|condition|range))?"
-MATTERS_NOT = r"(?:(?:doesn't|does not|don't|do not|isn't|is not) (?:matter|important)|is (?:fine|ok(?:ay)?|open))"
+MATTERS_NOT = (
+    r"(?:(?:doesn't|does not|don't|do not|isn't|is not) (?:matter|important)|"
+    r"is (?:fine|ok(?:ay)?|open|irrelevant|up to you))"
+)
+OF_THEM = r"(?: (?:want|like|need|see|show|to|me))* (?:those|them|these|that|it)(?= |$)"
+"""Behind a negation, where what is meant was said just before: stripes? I don't want those."""
+A_LITTLE = r"\ba (?:little|bit|tad|touch)(?: bit)?(?= (?:more|less|over|under|above|below|higher|lower|cheaper))"
 NO_MATTER = rf"{A_LIMIT_WORD} {MATTERS_NOT}"
-TOO_DEAR = r"too (?:expensive|pricey|dear|costly|much)|(?:over|above|out of|beyond) (?:my |the |our )?budget"
+_DEAR = "(?:expensive|pricey|dear|costly)"
+_NOT = "(?:not|nothing|isn't|aren't|never)"
+TOO_DEAR = (
+    rf"(?<!not )(?<!nothing )(?<!isn't )(?<!aren't )too (?:{_DEAR}|much)|"
+    r"(?:over|above|out of|beyond) (?:my |the |our )?budget"
+)
 CHEAPER = (
     rf"{TOO_DEAR}|"
     r"cheaper|less expensive|lower priced|less costly|more affordable|less pricey|lower prices?|"
@@ -154,10 +191,11 @@ DEARER = (
 )
 CHEAPEST = r"cheapest|least expensive|lowest priced?|most affordable|least costly"
 DEAREST = r"most expensive|priciest|dearest|highest priced?|most costly"
-CHEAP = r"(?:cheap|inexpensive|affordable|low cost|budget|not (?:too |so |very )?expensive|not (?:too |so )?pricey)"
+CHEAP = rf"(?:cheap|inexpensive|affordable|low cost|budget|{_NOT} (?:too |so |very |that |overly )?{_DEAR})"
 COMPARATIVES: tuple[tuple[str, str, str], ...] = (
     *(("price", LESS, CHEAPER), ("price", MORE, DEARER), ("size", MORE, "bigger|larger"), ("size", LESS, "smaller")),
     *(("width", MORE, "wider|broader"), ("width", LESS, "narrower"), ("height", MORE, "taller|higher")),
+    *(("capacity", MORE, "bigger|larger|roomier"), ("capacity", LESS, "smaller")),
     *(("height", LESS, "shorter|lower"), ("length", MORE, "longer"), ("length", LESS, "shorter")),
     *(("weight", MORE, "heavier"), ("weight", LESS, "lighter"), ("depth", MORE, "deeper")),
     *(("depth", LESS, "shallower"), ("age", MORE, "older"), ("age", LESS, "younger"), ("year", MORE, "newer")),
@@ -169,7 +207,20 @@ SUPERLATIVES: tuple[tuple[str, bool, str], ...] = (
     *(("size", False, "smallest"), ("width", True, "widest|broadest"), ("width", False, "narrowest")),
     *(("height", True, "tallest|highest"), ("height", False, "shortest|lowest"), ("length", True, "longest")),
     *(("length", False, "shortest"), ("weight", True, "heaviest"), ("weight", False, "lightest")),
-    *(("year", True, "newest|latest"), ("year", False, "oldest"), ("rating", True, "best rated|top rated")),
+    *(
+        ("year", True, "newest|latest"),
+        ("year", False, "oldest"),
+        ("rating", True, "best rated|top rated|highest rated|best(?= first)"),
+    ),
 )
 """Word in a column's name, whether the greatest comes first, and the superlatives that mean it."""
-MEASURES = {"wide": "width", "tall": "height", "high": "height", "heavy": "weight", "long": "length", "deep": "depth"}
+MEASURES = {
+    **dict.fromkeys(("wide", "broad"), "width"),
+    **dict.fromkeys(("tall", "high"), "height"),
+    **dict.fromkeys(("heavy", "weigh", "weighs", "weighing"), "weight"),
+    **dict.fromkeys(("rated", "rating", "score", "scored"), "rating"),
+    **dict.fromkeys(("holds", "holding"), "capacity"),
+    "long": "length",
+    "deep": "depth",
+}
+"""Words that say which number of a thing is meant, and a word in its column's name."""

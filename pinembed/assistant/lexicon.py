@@ -6,21 +6,29 @@ words and marks, in which a value, whatever its words, is one sign.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
+from pinembed.assistant.amounts import NUMBER_WORDS, amounts, number_of
 from pinembed.assistant.condition import Value
-from pinembed.assistant.cues import CUE_WORDS, STOP_WORDS
+from pinembed.assistant.cues import CUE_WORDS, FOLLOWS_NAMES, LEADS_TO_NAMES, MEASURES, NAMES_TOO, STOP_WORDS
+from pinembed.assistant.units import plain_name, unit_of
 from pinembed.assistant.vocabulary import Choice, Vocabulary
-from pinembed.assistant.words import spelled_like, stem, stems_of, tokens_of
+from pinembed.assistant.words import SIGNS, spelled_like, stem, stems_of, tokens_of
 from pinembed.trimmed.questions import spoken
 
 VALUE, KIND, LIMIT, REFERENCE = (chr(0xE000 + 0x400 * index) for index in range(4))
 """The first marks of values, of values of the kind column, of limits and of references."""
 MOST_MARKS = 0x400
+LONGEST_SPLIT, SHORTEST_JOINED = 2, 5
+"""Words that one word may be written as, with a hyphen or without, and the letters that it then has at least."""
 ANY_VALUE = f"[{VALUE}-{chr(ord(LIMIT) - 1)}]"
 A_KIND = f"[{KIND}-{chr(ord(LIMIT) - 1)}]"
 A_REFERENCE = f"[{REFERENCE}-{chr(ord(REFERENCE) + MOST_MARKS - 1)}]"
+
+
+FIGURE = re.compile(r"\d+(?:[.,]\d+)?")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,33 +60,63 @@ class Lexicon:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         self._meant: dict[tuple[str, ...], list[tuple[str, Found]]] = {}
+        self._joined: dict[str, tuple[str, ...]] = {}
         for choice in vocabulary.choices.values():
             self._add(choice)
-        names = {stems_of(spoken(name)): name for name in (*vocabulary.choices, *vocabulary.quantities)}
-        self.columns = {phrase: name for phrase, name in names.items() if phrase}
-        self._longest = max(map(len, (*self._meant, *self.columns)), default=1)
+        self._names = {
+            name: tuple(dict.fromkeys((" ".join(tokens_of(spoken(name))), plain_name(name))))
+            for name in (*vocabulary.choices, *vocabulary.quantities)
+        }
+        phrases = {stems_of(phrase): name for name, said in self._names.items() for phrase in reversed(said)}
+        self.columns = {phrase: name for phrase, name in phrases.items() if phrase}
+        self._longest = LONGEST_SPLIT * max(map(len, (*self._meant, *self.columns)), default=1)
         words = {word for meant in self._meant.values() for phrase, _ in meant for word in tokens_of(phrase)}
         self._words = sorted(words | {word for phrase in self.columns.values() for word in tokens_of(spoken(phrase))})
-        self._known = {stem(word) for word in self._words} | {stem(word) for word in STOP_WORDS | CUE_WORDS}
+        self._known = (
+            {stem(word) for word in self._words}
+            | set(self._joined)
+            | {stem(word) for word in STOP_WORDS | CUE_WORDS | NUMBER_WORDS | set(MEASURES)}
+        )
 
     def _add(self, choice: Choice) -> None:
         for phrase, values in choice.phrases.items():
             if stems := stems_of(phrase):
                 self._meant.setdefault(stems, []).append((phrase, Found(column=choice.name, values=values)))
+                if joined := _joined(tokens_of(phrase)):
+                    self._joined.setdefault(joined, stems)
 
     def quantity(self, word: str) -> str:
         """The column of numbers whose name has this word; empty where there is none."""
         return next((name for name in self.vocabulary.quantities if stem(word) in stems_of(spoken(name))), "")
 
+    def numbered(self, word: str) -> str:
+        """The column of values that a word names, if some of these are numbers, as sizes are; else empty."""
+        column = self._column_called(word)
+        return column if column in self.vocabulary.choices and len(self.numbers_of(column)) > 1 else ""
+
+    def numbers_of(self, column: str) -> dict[Value, float]:
+        """Those values of a column of values that are numbers, the least first, and what they are."""
+        numbers = {
+            value: number_of(str(value))
+            for value in self.vocabulary.choices[column].counts
+            if FIGURE.fullmatch(str(value))
+        }
+        return dict(sorted(numbers.items(), key=lambda pair: pair[1]))
+
+    def said_of(self, column: str) -> str:
+        """A pattern of what people call a column, in the singular or the plural."""
+        return rf"(?:{'|'.join(map(re.escape, self._names[column]))})s?"
+
     def read(self, say: str) -> Reading:
         """A wish with its values as marks."""
         notes: list[str] = []
         tokens = [self._spelled(token, notes) for token in tokens_of(say)]
+        numbers = self._amounts_in(tokens)
         values: dict[str, Found] = {}
         written: list[str] = []
         place = 0
         while place < len(tokens):
-            length, found = self._longest_at(tokens, place)
+            length, found = self._longest_at(tokens, place, numbers)
             if found is None or len(values) == MOST_MARKS:
                 written.append(tokens[place])
                 place += 1
@@ -97,22 +135,61 @@ class Lexicon:
             notes.append(f"{token} was read as {meant}.")
         return meant or token
 
-    def _longest_at(self, tokens: Sequence[str], place: int) -> tuple[int, Found | None]:
-        """The longest phrase that begins here, its number of tokens and what it means."""
+    def _longest_at(self, tokens: Sequence[str], place: int, numbers: Set[int]) -> tuple[int, Found | None]:
+        """The longest phrase that begins here, its number of tokens and what it means.
+
+        Args:
+            tokens: of the wish.
+            place: of the first of them.
+            numbers: places of the numbers and units of amounts.
+        """
         for length in range(min(self._longest, len(tokens) - place), 0, -1):
             words = tokens[place : place + length]
-            meant = self._meant.get(tuple(map(stem, words)))
-            if meant and not (length == 1 and words[0] in STOP_WORDS | CUE_WORDS):
-                beside = (*tokens[max(0, place - 1) : place], *tokens[place + length : place + length + 1])
+            meant = self._meant_by(words)
+            if not meant or (length == 1 and not self._is_a_value(tokens, place)):
+                continue
+            beside = (*tokens[max(0, place - 1) : place], *tokens[place + length : place + length + 1])
+            if place not in numbers or length > 1:
                 return length, self._chosen(meant, words, beside)
         return 0, None
+
+    def _meant_by(self, words: Sequence[str]) -> Sequence[tuple[str, Found]]:
+        """What words mean, however they are joined: zigzag, zig zag and zig-zag say the same."""
+        if words[0] in SIGNS or words[-1] in SIGNS or (SIGNS - {"-", "."}) & set(words):
+            return ()
+        bare = [word for word in words if word not in SIGNS]
+        found = self._meant.get(tuple(map(stem, bare))) or self._meant.get(self._joined.get(_joined(bare), ()))
+        return found or ()
+
+    def _is_a_value(self, tokens: Sequence[str], place: int) -> bool:
+        """Whether a word is a value here that elsewhere says nothing: a case, but not `in case`."""
+        word = tokens[place]
+        if word not in STOP_WORDS | CUE_WORDS:
+            return True
+        before, after = tokens[place - 1] if place else ",", (*tokens[place + 1 : place + 2], ",")[0]
+        return (
+            word in NAMES_TOO and before in LEADS_TO_NAMES and (after in FOLLOWS_NAMES or (stem(after),) in self._meant)
+        )
+
+    def _column_called(self, word: str) -> str:
+        return self.columns.get((stem(word),), "")
+
+    def _amounts_in(self, tokens: Sequence[str]) -> Set[int]:
+        """Places of the numbers and units of amounts, which are no values."""
+        text = " ".join(tokens)
+        found = set[int]()
+        for amount in amounts(text):
+            first = len(text[: amount.start].split())
+            last = first + len(text[amount.start : amount.end].split())
+            found.update(place for place in range(first, last) if tokens[place][0].isdigit() or unit_of(tokens[place]))
+        return found
 
     def _chosen(self, meant: Iterable[tuple[str, Found]], words: Sequence[str], beside: Sequence[str]) -> Found:
         """Of several meanings the values that are written so, of the column named beside, else of most items."""
         by_column: dict[str, list[tuple[bool, Found]]] = {}
         for phrase, found in meant:
             by_column.setdefault(found.column, []).append((tokens_of(phrase) == list(words), found))
-        named = {self.columns.get((stem(word),)) for word in beside}
+        named = set(map(self._column_called, beside))
         column = max(by_column, key=lambda name: (name in named, self._items(name, by_column[name])))
         exact = [found for is_exact, found in by_column[column] if is_exact]
         kept = exact or [found for _, found in by_column[column]]
@@ -121,3 +198,9 @@ class Lexicon:
     def _items(self, column: str, found: Iterable[tuple[bool, Found]]) -> int:
         counts = self.vocabulary.choices[column].counts
         return sum(counts[value] for _, one in found for value in one.values)
+
+
+def _joined(words: Sequence[str]) -> str:
+    """The words in one; empty where that could be another word by chance."""
+    joined = "".join(word for word in words if word not in SIGNS)
+    return stem(joined) if joined.isalpha() and len(joined) >= SHORTEST_JOINED else ""

@@ -21,7 +21,7 @@ THING = rf"(?: (?:ones?|items?|products?|results?|options?|of (?:them|these|thos
 """What may stand behind an ordinal and says nothing more: the second one, the second teal mug."""
 ENDS = (
     r"(?= (?:but|and|or|in|with|without|instead|please|is|are|for|to|vs|versus|than|from|only|also|against|compared|"
-    r"better|,|;|\?|-|"
+    r"better|,|;|\?|-|[.]|"
     rf"{A_REFERENCE}|{ANY_VALUE})|$)"
 )
 ASKING = frozenset(
@@ -86,7 +86,8 @@ PATTERNS: tuple[tuple[str, Made], ...] = (
         lambda match: _numbered(match) if match["number"] else Reference(items=(int(match["sign"][1:]),)),
     ),
     (
-        rf"\b(?:the (?:very )?(?P<ordinal>{ORDINAL})\b{THING}|(?P<bare>{ORDINAL})\b{THING}{ENDS_OF_PLACE})",
+        rf"\b(?:(?:the|that|this) (?:very )?(?P<ordinal>{ORDINAL})\b{THING}|"
+        rf"(?P<bare>{ORDINAL})\b{THING}{ENDS_OF_PLACE})",
         lambda match: Reference(items=(_position(match["ordinal"] or match["bare"]),)),
     ),
     (

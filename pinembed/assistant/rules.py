@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,26 +13,30 @@ from pinembed.assistant.act import (
     COMPARE,
     FILTER,
     GOES_WITH,
+    LONGEST_TEXT,
     MODIFY,
     MORE_OF,
+    MOST_PARTS,
     SEARCH,
     UNCLEAR,
     UNDO,
     Act,
     Sort,
 )
-from pinembed.assistant.condition import IN, Condition, number_in
+from pinembed.assistant.condition import IN, Condition, Value, number_in
 from pinembed.assistant.lexicon import A_REFERENCE, Lexicon
+from pinembed.assistant.limits import moved_limit
 from pinembed.assistant.state import State
 from pinembed.assistant.wishes import Wish, read_wish
 from pinembed.assistant.words import clean
+from pinembed.nouns.item import FieldValue, is_missing
 from pinembed.reports.table import SearchResult
 
 REFINES_KIND = r"^(?:but|or|and|also|what about|how about|only|just|instead|make)\b|\binstead\b"
 CHANGES_FOCUS = r"^(?:but|in|and|what about|how about|with|the same|same|make|i(?:'d)? prefer|rather)\b"
 WHAT_ABOUT = r"^(?:what|how) about\b"
 WHICH_ONES = r"^(?:which (?:ones?|of \S+)|(?:are|is) (?:some|any|one|there any) of \S+)(?= |$)"
-ADDS = r"^(?:or|also|and also|plus|as well)\b"
+ADDS = r"^(?:or|also|and also|plus|as well)\b|\b(?:as well|too|in addition)$"
 FOR_USER = r"\b(?:customer|recommend\w*|would (?:he|she|they|\w+) like|suggest\w*)\b"
 
 
@@ -60,7 +65,16 @@ def plan_by_rules(say: str, state: State, shown: Sequence[SearchResult], lexicon
     """
     asked = _Asked(say=clean(say), wish=read_wish(say, lexicon), state=state, shown=shown, lexicon=lexicon)
     act = next((act for rule in RULES if (act := rule(asked)) is not None), None)
-    return Plan(act=act or Act(name=UNCLEAR, reason=NOTHING), planner="rules", notes=asked.wish.notes)
+    act = _in_grammar(act) if act is not None else Act(name=UNCLEAR, reason=NOTHING)
+    return Plan(act=act, planner="rules", notes=asked.wish.notes)
+
+
+def _in_grammar(act: Act) -> Act:
+    """The act within the bounds that its grammar sets, however long what was said is."""
+    if 0 in act.items:
+        return Act(name=UNCLEAR, reason="The list has no number 0.")
+    text, avoid, question = (text[:LONGEST_TEXT] for text in (act.text, act.avoid, act.question))
+    return dataclasses.replace(act, text=text, avoid=avoid, question=question, items=act.items[:MOST_PARTS])
 
 
 NOTHING = "What are you looking for? Name a kind of thing, a value, or a price."
@@ -134,12 +148,13 @@ def _obstacle(asked: _Asked) -> Act | None:
     return Act(name=UNCLEAR, reason=asked.wish.obstacle) if asked.wish.obstacle else None
 
 
-def _says_only(wish: Wish, cue: str) -> bool:
-    """Whether a cue is there, and no value, number, place or unexplained word stands beside it."""
+def _says_only(wish: Wish, cue: str, known: Sequence[Condition] = ()) -> bool:
+    """Whether a cue is there, and no value but known ones, number, place or unexplained word stands beside it."""
     if not re.search(cue, wish.plain) or re.sub(cue, "", f"{wish.rest} {wish.avoid}").strip():
         return False
     places = any(reference.items for reference in wish.references)
-    return not (wish.filters or wish.relative or wish.sort or wish.superlative or wish.drop or places)
+    is_new = any(condition not in known for condition in wish.filters) or bool(wish.drop or wish.shared)
+    return not (is_new or wish.relative or wish.sort or wish.superlative or places)
 
 
 def _undo(asked: _Asked) -> Act | None:
@@ -147,8 +162,8 @@ def _undo(asked: _Asked) -> Act | None:
 
 
 def _more(asked: _Asked) -> Act | None:
-    wish = asked.wish
-    if not asked.has_search or not _says_only(wish, cues.MORE_CUES):
+    wish, search = asked.wish, asked.state.now.search
+    if search is None or not _says_only(wish, cues.MORE_CUES, search.filters):
         return None
     if re.search(cues.TELLS, wish.plain) or wish.has(cues.ALIKE_CUES):
         return None
@@ -181,8 +196,7 @@ def _about(asked: _Asked) -> Act | None:
     items = asked.items()
     is_question = wish.has(cues.QUESTION_CUES) and not wish.has(cues.OFFERED_IN)
     points = bool(wish.references or items) and (wish.superlative is None or wish.superlative.points or is_question)
-    than = {relative.items for relative in wish.relative if relative.items}
-    if wish.relative and all(reference.several or reference.items in than for reference in wish.references):
+    if wish.relative and all(reference.several or reference in wish.than for reference in wish.references):
         return None  # do these come cheaper? what costs less than the first?
     if re.search(WHICH_ONES, wish.left) and asked.has_changes and wish.superlative is None:
         return None
@@ -191,7 +205,7 @@ def _about(asked: _Asked) -> Act | None:
     is_open = is_question or (wish.has(WHAT_ABOUT) and bool(asked.state.now.focus))
     if is_open and not asked.has_changes and not wish.drop:
         return Act(name=ABOUT, items=items, question=asked.say)
-    is_bare = not (wish.limits or wish.relative or wish.excluded or wish.has(cues.ALIKE_CUES))
+    is_bare = not (wish.limits or wish.relative or wish.excluded or wish.drop or wish.has(cues.ALIKE_CUES))
     is_bare = is_bare and (not wish.rest or not asked.changes_an_item)
     if points and is_bare and (not wish.wanted or (wish.pointed and not wish.references)):
         several = any(reference.several and not reference.items for reference in wish.references)
@@ -207,8 +221,7 @@ def _modify(asked: _Asked) -> Act | None:
         return None
     is_known = bool(focus) or len(asked.shown) == 1  # what `it` is
     single = [one for one in wish.references if not one.several and (one.items or is_known)]
-    than = {relative.items for relative in wish.relative if relative.items}
-    single = [reference for reference in single if reference.items not in than or len(single) > 1]
+    single = [reference for reference in single if reference not in wish.than or len(single) > 1]
     is_alike = wish.has(cues.ALIKE_CUES)
     points = bool(single) and (asked.changes_an_item or is_alike)
     changes_focus = len(focus) == 1 and not wish.references and asked.has_changes
@@ -238,7 +251,9 @@ def _filter(asked: _Asked) -> Act | None:
         return None
     begins_anew = asked.names_kind and not wish.has(REFINES_KIND) and not wish.relative
     sort = wish.sort or (wish.superlative.sort if wish.superlative else None)
-    narrows = bool(wish.relative or wish.drop or wish.has(cues.FILTER_CUES) or wish.has(WHICH_ONES) or wish.excluded)
+    narrows = bool(
+        wish.relative or wish.drop or wish.limits or wish.has(cues.FILTER_CUES) or wish.has(WHICH_ONES) or wish.excluded
+    )
     narrows = narrows or (bool(wish.filters or sort or wish.avoid or wish.count) and not wish.rest)
     narrows = narrows or bool(asked.state.user and wish.has(FOR_USER))
     if begins_anew or not narrows:
@@ -257,6 +272,39 @@ def _filter(asked: _Asked) -> Act | None:
         sort=sort,
         count=wish.count,
     )
+
+
+def _moved_limit(asked: _Asked) -> Act | None:
+    """Nothing but a number, where the search has a limit that it can be: that one, at the new number."""
+    wish, search = asked.wish, asked.state.now.search
+    if search is None or wish.filters or wish.relative or wish.references:
+        return None
+    if wish.rest.isdigit() and 1 <= int(wish.rest) <= len(asked.shown):
+        return None  # a place on the list, perhaps
+    limit = moved_limit(wish.rest, search.filters, asked.lexicon)
+    return None if limit is None else Act(name=FILTER, filters=(limit,))
+
+
+def _shared(asked: _Asked) -> Act | None:
+    """What has an item's own value of a column: anything else in that style."""
+    wish, focus = asked.wish, asked.state.now.focus
+    pointed = [asked.shown[place - 1] for place in asked.items()[:1] if 1 <= place <= len(asked.shown)]
+    items = pointed or [one for one in asked.shown if one.id in focus]
+    if not wish.shared or len(items) != 1 or wish.has(cues.QUESTION_CUES):
+        return None
+    shared = (Condition(column=name, op=IN, values=_values(items[0].fields.get(name))) for name in wish.shared)
+    filters = (*wish.filters, *(condition for condition in shared if condition.values))
+    made = Act(name=SEARCH, text=wish.rest, avoid=wish.avoid, filters=filters, sort=wish.sort, count=wish.count)
+    if asked.names_kind:
+        return made
+    relative = (one if one.items else dataclasses.replace(one, items=asked.items()[:1]) for one in wish.relative)
+    return dataclasses.replace(made, name=FILTER, relative=tuple(relative), drop=wish.drop)
+
+
+def _values(stored: FieldValue) -> tuple[Value, ...]:
+    if isinstance(stored, list | tuple):
+        return tuple(stored)
+    return () if is_missing(stored) else (stored,)
 
 
 def _added(asked: _Asked) -> tuple[Condition, ...]:
@@ -280,5 +328,5 @@ def _search(asked: _Asked) -> Act | None:
 
 
 RULES: Sequence[Callable[[_Asked], Act | None]] = (
-    *(_obstacle, _undo, _more, _compare, _goes_with, _about, _modify, _filter, _search),
+    *(_obstacle, _undo, _more, _compare, _goes_with, _moved_limit, _shared, _about, _modify, _filter, _search),
 )

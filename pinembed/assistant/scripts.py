@@ -72,7 +72,7 @@ def write_scripts(path: Path, turns: Iterable[ScriptedTurn]) -> None:
     lines = [json.dumps(turn.to_json(), ensure_ascii=False) + "\n" for turn in turns]
     try:
         with whole_file(path) as partial:
-            partial.write_text("".join(lines), encoding="utf-8")
+            partial.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise OutputError(
             f"--out {path} cannot be written: {error.strerror or error}.", remedy="Give another file."

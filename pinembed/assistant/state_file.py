@@ -46,7 +46,8 @@ def write_states(path: Path, states: Mapping[str, State]) -> None:
     stored = {"version": VERSION, "conversations": {name: state.to_json() for name, state in states.items()}}
     try:
         with whole_file(path) as partial:
-            partial.write_text(json.dumps(stored, ensure_ascii=False) + "\n", encoding="utf-8")
+            text = json.dumps(stored, ensure_ascii=False) + "\n"
+            partial.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise OutputError(
             f"--state {path} cannot be written: {error.strerror or error}.", remedy="Give another file."

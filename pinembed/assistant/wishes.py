@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pinembed.assistant import cues
 from pinembed.assistant.act import LONGEST_LIST, Relative, Sort
-from pinembed.assistant.amounts import Amount, amounts, number_of
-from pinembed.assistant.condition import IN, LESS, MORE, NOT_IN, Condition
-from pinembed.assistant.lexicon import A_KIND, A_REFERENCE, ANY_VALUE, KIND, LIMIT, REFERENCE, Found, Lexicon
+from pinembed.assistant.amounts import AMOUNT, OR_SO, number_of
+from pinembed.assistant.condition import IN, LESS, MORE, NOT_IN, Condition, merged
+from pinembed.assistant.lexicon import A_KIND, A_REFERENCE, ANY_VALUE, REFERENCE, Found, Lexicon
+from pinembed.assistant.limits import take_limits
 from pinembed.assistant.references import COUNT, Reference, in_order, take_references
-from pinembed.assistant.words import stem, tokens_of
-from pinembed.trimmed.questions import spoken
+from pinembed.assistant.units import UNIT_WORDS
+from pinembed.assistant.walk import Walk
 
+VALUES = rf"(?:{ANY_VALUE} (?:(?:and|or) )?)*{ANY_VALUE}"
 REWRITTEN = (
     (cues.NARROWS, "only"),
     (cues.IT_SHOULD_BE, "but"),
@@ -23,14 +25,21 @@ REWRITTEN = (
     (cues.DECIDES, "take "),
     (cues.UNDO_PHRASES, "undo"),
     (cues.EARLIER_LIST, "previous list"),
-    (rf"({ANY_VALUE}) (?:is|are) (?:out|not for me|no good|not my (?:thing|style|taste))\b", rf"{cues.NEGATION} \1"),
-    (rf"\b{cues.PUTS} (?:the )?((?:{ANY_VALUE} ?)+)(?:ones? )?(?:out|away|off|aside)\b", rf"{cues.NEGATION} \1"),
+    (
+        rf"({VALUES})((?: (?!{ANY_VALUE})\S+){{0,4}}) {cues.PUTS} (?:it|them|those|that|these) {cues.AWAY}",
+        rf"{cues.NEGATION} \1\2",
+    ),
+    (rf"({ANY_VALUE}) (?:is|are) {cues.DISLIKED}\b", rf"{cues.NEGATION} \1"),
+    (rf"\b{cues.PUTS} (?:the )?((?:{ANY_VALUE} ?)+)(?:ones? )?{cues.AWAY}", rf"{cues.NEGATION} \1"),
     (cues.NEGATION_PHRASES, cues.NEGATION),
+    (cues.A_LITTLE, ""),
+    (rf" [+] ({UNIT_WORDS})(?!\w)", r" \1 +"),
+    (rf"({AMOUNT}) ({A_KIND}) ((?:or|and) (?:{OR_SO}))(?!\w)", r"\1 \3 \2"),
+    (rf"({VALUES})(?: [,;?])? (?:i )?(?:{'|'.join(cues.NEGATIONS)}){cues.OF_THEM}", rf"{cues.NEGATION} \1"),
 )
 """Turns of phrase, and the plain words that they stand for."""
-UNITS = frozenset(["mm", "cm", "m", "km", "in", "inch", "inches", "ft", "g", "kg", "oz", "lb", "l", "ml", "cl"])
-DOWN = r"descending|desc|(?:from )?high(?:est)? to low(?:est)?|downwards"
-UP = r"ascending|asc|(?:from )?low(?:est)? to high(?:est)?|upwards"
+DOWN = r"descending|desc|(?:from )?high(?:est)? to low(?:est)?|downwards|(?:best|highest|largest|biggest|most) first"
+UP = r"ascending|asc|(?:from )?low(?:est)? to high(?:est)?|upwards|(?:lowest|smallest|least) first"
 SORTING = (
     r"(?:in )?(?:sort(?:ed)?|order(?:ed)?|rank(?:ed)?|arrange[d]?|list(?:ed)?|organi[sz]e[d]?)"
     r"(?: (?:them|these|those|it|this|everything|all|results|(?:the|this|my) (?:list|results|items|products|ones)))?"
@@ -49,8 +58,6 @@ IS_TOO_DEAR = rf"({A_REFERENCE}) (?:is|was|are|costs?|seems?) (?:just |far |way 
 BUYS = r"\b(?:need|want|buy|order|for|with)(?: to)?(?: buy| order)?(?: the| a)? ?$"
 """Before a number of things that somebody wants to have, which says nothing of a list."""
 OF_WHAT = r"(?: (?:the price of|for|what))?"
-WINDOW_BEFORE, WINDOW_AFTER = 3, 2
-"""Words around a limit among which the name of its column is looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +85,8 @@ class Wish:
         excluded: negative ones.
         limits: comparisons with numbers.
         relative: comparisons with items.
+        than: the references of these.
+        shared: columns of which the value of an item is wanted: in that colour, of the same brand as the first.
         avoid: excluded words that no column knows.
         rest: other words that nothing explains.
         references: as they stand.
@@ -93,6 +102,8 @@ class Wish:
     excluded: tuple[Condition, ...]
     limits: tuple[Condition, ...]
     relative: tuple[Relative, ...]
+    than: tuple[Reference, ...]
+    shared: tuple[str, ...]
     avoid: str
     rest: str
     references: tuple[Reference, ...]
@@ -127,6 +138,7 @@ class _Reader:
         self._values = reading.values
         self._notes = list(reading.notes)
         self._obstacle = ""
+        self._than: list[Reference] = []
         text = re.sub(cues.MAKE_IT, "make", _without_courtesies(reading.text))
         for phrase, plain in REWRITTEN:
             text = re.sub(phrase, plain, text)
@@ -142,6 +154,7 @@ class _Reader:
         if superlative is not None and not superlative.points and superlative.count > 1:
             sort, count = superlative.sort, superlative.count
             superlative = None
+        shared = self._take_shared()
         self._text, references = take_references(self._text, counted=counted)
         self._text = re.sub(IS_TOO_DEAR, lambda match: _cheaper_than(match[1], references), self._text)
         pointed = self._pointed()
@@ -154,8 +167,10 @@ class _Reader:
             left=left,
             wanted=self._conditions(wanted, IN),
             excluded=self._conditions(excluded, NOT_IN),
-            limits=limits,
+            limits=merged((), limits),
             relative=relative,
+            than=tuple(self._than),
+            shared=shared,
             avoid=avoid,
             rest=rest,
             references=tuple(in_order(left, references)),
@@ -179,53 +194,29 @@ class _Reader:
         """The columns of which no condition is wanted any more."""
         vocabulary = self._lexicon.vocabulary
         dropped = []
+        while (said := self._take(rf"{cues.SAID_OF} ({ANY_VALUE})|({ANY_VALUE}) {cues.NOT_NEEDED}")) is not None:
+            dropped.append(self._values[said[1] or said[2]].column)
         for name in (*vocabulary.choices, *vocabulary.quantities):
-            word = " ".join(tokens_of(spoken(name))) + "s?"
+            word = self._lexicon.said_of(name)
             no_longer = rf"{cues.DROP} {word}{cues.A_LIMIT_WORD}(?!\w)"
             if self._take(no_longer) or self._take(rf"\b(?:the )?{word}{cues.NO_MATTER}(?!\w)"):
                 dropped.append(name)
         return tuple(dropped)
 
+    def _take_shared(self) -> tuple[str, ...]:
+        """The columns of which an item's own value is wanted."""
+        found = []
+        for name in self._lexicon.vocabulary.choices:
+            said = rf"(?:(?:the )?(?:very )?same|that|this) {self._lexicon.said_of(name)}"
+            if self._take(rf"(?<!\w)(?:(?:in|of|with|from|by) )?{said}(?!\w)"):
+                found.append(name)
+        return tuple(found)
+
     def _take_limits(self) -> tuple[Condition, ...]:
-        found: list[Condition] = []
-        for amount in sorted(amounts(self._text), key=lambda one: -one.start):
-            column = self._column_of(amount)
-            if not column:
-                continue
-            found.extend(Condition(column=column, op=op, values=(number,)) for op, number in reversed(amount.limits))
-            self._text = f"{self._text[: amount.start]}{LIMIT}{self._text[amount.end :]}"
-            self._note_currency(amount)
-        return tuple(reversed(found))
-
-    def _column_of(self, amount: Amount) -> str:
-        """The column that a limit is on; empty, with the obstacle told, where that cannot be known."""
-        vocabulary = self._lexicon.vocabulary
-        before = self._text[: amount.start].split()[-WINDOW_BEFORE:]
-        after = self._text[amount.end :].split()[:WINDOW_AFTER]
-        for word in (*after, *reversed(before)):
-            named = "" if word in UNITS else self._lexicon.quantity(cues.MEASURES.get(word, word))
-            if named:
-                return named
-        others = [name for name in vocabulary.quantities if name != vocabulary.price]
-        if after and after[0] in UNITS and not amount.currency:
-            others = [name for name in others if after[0] in tokens_of(spoken(name))] or others
-            return others[0] if len(others) == 1 else self._which(others)
-        if vocabulary.price:
-            return vocabulary.price
-        return others[0] if len(others) == 1 else self._which(others)
-
-    def _which(self, columns: Sequence[str]) -> str:
-        self._obstacle = (
-            f"Which number is meant: {', '.join(map(spoken, columns))}?"
-            if columns
-            else "No column of this catalogue holds such numbers."
-        )
-        return ""
-
-    def _note_currency(self, amount: Amount) -> None:
-        own = self._lexicon.vocabulary.currency
-        if amount.currency and own and amount.currency != own:
-            self._notes.append(f"Prices are in {own}; {amount.currency} is not converted.")
+        found = take_limits(self._text, self._lexicon)
+        self._text, self._obstacle = found.text, found.obstacle
+        self._notes += found.notes
+        return found.conditions
 
     def _take_superlative(self) -> tuple[Superlative | None, Sort | None]:
         for word, descending, words in cues.SUPERLATIVES:
@@ -263,9 +254,9 @@ class _Reader:
             if price and self._take(rf"(?:\b{SORTING} )?{pattern}"):
                 return Sort(column=price, descending=descending)
         for name in self._lexicon.vocabulary.quantities:
-            word = " ".join(tokens_of(spoken(name)))
+            word = self._lexicon.said_of(name)
             found = self._take(
-                rf"(?:\bby|\b{SORTING}(?: (?:{UP}|(?P<down_before>{DOWN})))?(?: by| of)?) (?:the )?{word}"
+                rf"(?:\bby|\b{SORTING}(?: (?:{UP}|(?P<down_before>{DOWN})))?(?: by| of| on)?) (?:the )?{word}"
                 rf"(?:(?: ,)? (?:(?P<down>{DOWN})|{UP}))?(?!\w)"
             )
             if found is not None:
@@ -289,7 +280,7 @@ class _Reader:
                 if word == "price":
                     self._obstacle = "This catalogue has no column of prices."
                 continue
-            items = references[ord(found["than"]) - ord(REFERENCE)].items if found["than"] else ()
+            items = self._compared_with(found["than"], references) if found["than"] else ()
             taken.append(Relative(column=column, op=op, items=items))
             self._text = f"{self._text[: found.start()]} {self._text[found.end() :]}"
         return (*taken, *self._take_beside_prices(references))
@@ -301,7 +292,11 @@ class _Reader:
             price = self._lexicon.vocabulary.price
             if found is not None and price:
                 self._text = f"{self._text[: found.start()]} {self._text[found.end() :]}"
-                yield Relative(column=price, op=op, items=references[ord(found["than"]) - ord(REFERENCE)].items)
+                yield Relative(column=price, op=op, items=self._compared_with(found["than"], references))
+
+    def _compared_with(self, mark: str, references: Sequence[Reference]) -> tuple[int, ...]:
+        self._than.append(references[ord(mark) - ord(REFERENCE)])
+        return self._than[-1].items
 
     def _take_cheap(self) -> Sort | None:
         price = self._lexicon.vocabulary.price
@@ -318,7 +313,7 @@ class _Reader:
 
     def _walk(self) -> tuple[list[Found], list[Found], str, str]:
         """Values wanted and excluded, and the words excluded and left over."""
-        walk = _Walk(self._values, set(self._lexicon.columns))
+        walk = Walk(self._values, self._lexicon)
         for token in self._text.split():
             walk.step(token)
         return walk.wanted, walk.excluded, " ".join(walk.avoid), " ".join(walk.rest)
@@ -342,39 +337,7 @@ def _cheaper_than(mark: str, references: Sequence[Reference]) -> str:
     return f"cheaper than {mark}" if references[ord(mark) - ord(REFERENCE)].items else "cheaper"
 
 
-class _Walk:
-    """Goes through the words and knows whether they are negated."""
-
-    def __init__(self, values: Mapping[str, Found], columns: set[tuple[str, ...]]) -> None:
-        self.wanted: list[Found] = []
-        self.excluded: list[Found] = []
-        self.avoid: list[str] = []
-        self.rest: list[str] = []
-        self._values, self._columns = values, columns
-        self._negated = self._has_object = self._is_adjacent = False
-
-    def step(self, token: str) -> None:
-        was_adjacent, self._is_adjacent = self._is_adjacent, False
-        if token in cues.NEGATIONS:
-            self._negated, self._has_object = True, False
-        elif token in self._values:
-            self._value(token, was_adjacent)
-        elif token >= LIMIT:
-            self._negated = False
-        elif token in cues.ENDS_NEGATION:
-            self._negated = self._negated and not self._has_object and token in {"in", "with"}
-        elif token not in cues.STOP_WORDS | cues.CUE_WORDS and (stem(token),) not in self._columns:
-            (self.avoid if self._negated else self.rest).append(token)
-            self._has_object = self._is_adjacent = True
-
-    def _value(self, mark: str, was_adjacent: bool) -> None:
-        if self._negated and was_adjacent and self._has_object and KIND <= mark < LIMIT:
-            self._negated = False  # the mugs of `no red mugs` are wanted
-        (self.excluded if self._negated else self.wanted).append(self._values[mark])
-        self._has_object = self._is_adjacent = True
-
-
-BEHIND = r"(?:please|thanks|thank you|then|now|,|;|[?])"
+BEHIND = r"(?:please|thanks|thank you|then|now|,|;|[?]|[.])"
 
 
 def _without_courtesies(text: str) -> str:

@@ -10,7 +10,7 @@ MARKUP = re.compile(r"<\|[^<>|]*\|>|</?(?:tool_call|tool_response|tools|think)>"
 """What chat templates and tool calls are framed with; in a wish or a title it is noise."""
 CURRENCY_SIGNS = "€$£¥₹₩"
 TOKEN = re.compile(
-    rf"#\d+|\d+(?:st|nd|rd|th)\b|\d+(?:[.,]\d+)*|[<>]=?|[≤≥]|[{CURRENCY_SIGNS}]|[^\W\d_]+(?:'[^\W\d_]+)*|[-,;?]"
+    rf"#\d+|\d+(?:st|nd|rd|th)\b|\d+(?:[.,]\d+)*|[<>]=?|[≤≥]|[{CURRENCY_SIGNS}]|[^\W\d_]+(?:'[^\W\d_]+)*|[-+,;?.!:]"
 )
 SPELLINGS = {
     "colour": "color",
@@ -31,8 +31,20 @@ SPELLINGS = {
     "cheeper": "cheaper",
     "w/o": "without",
     "wo": "without",
+    "!": ".",
+    ":": ",",
 }
 """Spellings and forms that no rule of endings finds."""
+CONTRACTED = (
+    "don't doesn't didn't isn't aren't wasn't weren't won't can't couldn't wouldn't shouldn't mustn't haven't hasn't "
+    "i'm i've i'd you've you're we've they're that's what's who's where's there's here's let's"
+)
+SPELLINGS |= {word.replace("'", ""): word for word in CONTRACTED.split()} | {"im": "i'm", "pls": "please"}
+"""Contractions are often typed without their sign."""
+SIGNS = frozenset("-+,;?.")
+"""Tokens that are no words."""
+IN_A_NUMBER = re.compile(r"(?<=[a-z]ty)-(?=(?:one|two|three|four|five|six|seven|eight|nine)\b)")
+"""The hyphen of fifty-five, which is no range."""
 SHORTEST_STEM, SHORTEST_TYPO, LONG_WORD = 4, 4, 8
 
 
@@ -47,11 +59,15 @@ def tokens_of(text: str) -> list[str]:
     """Words, numbers, signs of comparison and currency in lower case and without accents; other signs are left out."""
     folded = unicodedata.normalize("NFKD", clean(text).casefold())
     plain = "".join(sign for sign in folded if not unicodedata.combining(sign))
-    return [SPELLINGS.get(token, token) for token in TOKEN.findall(unicodedata.normalize("NFC", plain))]
+    return [
+        SPELLINGS.get(token, token)
+        for token in TOKEN.findall(IN_A_NUMBER.sub(" ", unicodedata.normalize("NFC", plain)))
+    ]
 
 
 def stem(word: str) -> str:
     """A word without its ending: mugs and mug, striped and stripes, wooden and wood have one stem each."""
+    word = word.removesuffix("'s")
     if len(word) < SHORTEST_STEM or not word.isalpha():
         return word
     if word.endswith("ies") and len(word) > SHORTEST_STEM:
@@ -71,7 +87,7 @@ def stem(word: str) -> str:
 
 def stems_of(text: str) -> tuple[str, ...]:
     """The stems of a text's words and numbers."""
-    return tuple(stem(token) for token in tokens_of(text) if token not in set(",;?-"))
+    return tuple(stem(token) for token in tokens_of(text) if token not in SIGNS)
 
 
 def spelled_like(word: str, known: Iterable[str]) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pinembed.cli.console import Console, plain
+from pinembed.cli.console import Console, json_line
 from pinembed.errors import DataError
 from pinembed.nouns.progress import SILENT
 from pinembed.settings.assistant import ChatSettings
@@ -66,7 +65,7 @@ class _Talk:
         if self._console.json_output:
             return
         if self._settings.jsonl is not None:
-            _write(json.dumps(plain(turn), ensure_ascii=False, allow_nan=False) + "\n")
+            _write(json_line(turn))
             return
         notes = [f"({note})" for note in turn.notes]
         if self._told:  # a part of the answer stands there already, its notes come behind it

@@ -1,0 +1,189 @@
+"""Limits: the numbers of a wish as conditions, each on the column that is meant and in the column's own unit."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pinembed.assistant import cues
+from pinembed.assistant.amounts import AMOUNT, Amount, amounts, currency_of, number_of, unit_in
+from pinembed.assistant.condition import COMPARISONS, IN, UPPER, Condition, Value
+from pinembed.assistant.lexicon import LIMIT, Lexicon
+from pinembed.assistant.units import column_unit, unit_of
+from pinembed.trimmed.questions import spoken
+
+WINDOW_BEFORE, WINDOW_AFTER = 3, 2
+"""Words around a limit among which the name of its column is looked for."""
+ENDS_CLAUSE = frozenset([",", ";", "and", "but", "with", LIMIT])
+"""Behind these another part of the wish begins, with columns of its own."""
+OF_ANY_NUMBER = frozenset(["higher", "lower"])
+"""Comparatives that are said of any number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What was found.
+
+    Attributes:
+        text: with a mark in the place of each limit.
+        obstacle: why one cannot be meant; empty where all can.
+        notes: what was read as something else, for the person.
+    """
+
+    text: str
+    conditions: tuple[Condition, ...]
+    obstacle: str
+    notes: tuple[str, ...]
+
+
+def take_limits(text: str, lexicon: Lexicon) -> Limits:
+    """The limits of a text of words and marks."""
+    found: list[Condition] = []
+    notes, obstacle = list[str](), ""
+    for amount in sorted(amounts(text), key=lambda one: -one.start):
+        columns = tuple(dict.fromkeys(_columns(amount, text, lexicon)))
+        if len(columns) != 1:
+            obstacle = _which(columns)
+            continue
+        conditions, unknown = _conditions(amount, columns[0], lexicon)
+        if not conditions:
+            obstacle = f"No item has such a {spoken(columns[0])}."
+            continue
+        found.extend(reversed(conditions))
+        start, end = _with_measures(amount, text, columns[0], lexicon)
+        text = f"{text[:start]}{LIMIT}{text[end:]}"
+        notes += [*_currency_note(amount, lexicon), *unknown]
+    return Limits(text=text, conditions=tuple(reversed(found)), obstacle=obstacle, notes=tuple(notes))
+
+
+def moved_limit(text: str, limits: Sequence[Condition], lexicon: Lexicon) -> Condition | None:
+    """One of several limits at a new number, the upper one first; None where a text is no number, or not of one alone.
+
+    Args:
+        text: nothing but an amount.
+        limits: conditions, some of them limits.
+        lexicon: of the table.
+    """
+    if re.fullmatch(AMOUNT, text) is None or not math.isfinite(number_of(text)):
+        return None
+    amount = Amount(start=0, end=0, limits=(("", number_of(text)),), currency=currency_of(text), unit=unit_in(text))
+    known = [one for one in limits if one.op in COMPARISONS]
+    fitting = [one for one in known if _may_measure(one.column, amount, lexicon.vocabulary.price)]
+    fitting = [one for one in fitting if one.op in UPPER] or fitting
+    if len(fitting) != 1:
+        return None
+    factor, _ = _factor(amount.unit, fitting[0].column)
+    return dataclasses.replace(fitting[0], values=(round(number_of(text) * factor, 6),))
+
+
+def _conditions(amount: Amount, column: str, lexicon: Lexicon) -> tuple[list[Condition], tuple[str, ...]]:
+    """A limit on a column, and notes; on one of values such as sizes, the values within it."""
+    if column in lexicon.vocabulary.quantities:
+        factor, unknown = _factor(amount.unit, column)
+        limits = ((op, round(number * factor, 6)) for op, number in amount.limits)
+        return [Condition(column=column, op=op, values=(number,)) for op, number in limits], unknown
+    numbers = lexicon.numbers_of(column)
+    within = tuple(
+        value for value in numbers if all(COMPARISONS[op](numbers[value], number) for op, number in amount.limits)
+    )
+    return [Condition(column=column, op=IN, values=within)] if within else [], ()
+
+
+def _with_measures(amount: Amount, text: str, column: str, lexicon: Lexicon) -> tuple[int, int]:
+    """Where a limit begins and ends with the words that say its column: rated over 4, under 20 cm wide."""
+    start, end = amount.start, amount.end
+    before, after = text[:start].split()[-1:], text[end:].split()[:1]
+    if _is_measure(before, column, lexicon):
+        start = text.rindex(before[0], 0, start)
+    if _is_measure(after, column, lexicon):
+        end = text.index(after[0], end) + len(after[0])
+    return start, end
+
+
+def _is_measure(words: Sequence[str], column: str, lexicon: Lexicon) -> bool:
+    return any(word in cues.MEASURES and lexicon.quantity(cues.MEASURES[word]) == column for word in words)
+
+
+def _columns(amount: Amount, text: str, lexicon: Lexicon) -> Iterator[str]:
+    """The columns that a limit can be on: the one named beside it, else those of its unit, else the price."""
+    vocabulary = lexicon.vocabulary
+    fitting = tuple(name for name in vocabulary.quantities if _may_measure(name, amount, vocabulary.price))
+    sized = () if amount.unit or amount.currency else tuple(vocabulary.choices)
+    for word in _around(amount, text):
+        if word != amount.unit and (named := _named(word, (*fitting, *sized), lexicon)):
+            yield named
+            return
+    bare = [name for name in sized if text[amount.start].isdigit() and _is_range(amount, lexicon.numbers_of(name))]
+    if bare:
+        yield from bare
+    elif vocabulary.price in fitting:
+        yield vocabulary.price
+    else:
+        yield from fitting
+
+
+def _is_range(amount: Amount, numbers: Mapping[Value, float]) -> bool:
+    """Whether a limit has two ends and both are values of a column: boots, 42 to 44."""
+    return len(amount.limits) > 1 and all(number in numbers.values() for _, number in amount.limits)
+
+
+def _may_measure(name: str, amount: Amount, price: str) -> bool:
+    """Whether numbers of this unit can be a column's; any column's, where the limit has none."""
+    if amount.currency:
+        return name == price
+    if not amount.unit:
+        return True
+    given, own = unit_of(amount.unit), column_unit(name)
+    return given is not None and own is not None and given.measures == own.measures
+
+
+def _around(amount: Amount, text: str) -> Iterator[str]:
+    """The words of a limit and those beside it, of the same part of the wish, in the order in which they count."""
+    yield from text[amount.start : amount.end].split()
+    for beside in (
+        text[amount.end :].split()[:WINDOW_AFTER],
+        text[: amount.start].split()[: -WINDOW_BEFORE - 1 : -1],
+    ):
+        for word in beside:
+            if word in ENDS_CLAUSE or word[0].isdigit():
+                break
+            yield word
+
+
+def _named(word: str, fitting: Sequence[str], lexicon: Lexicon) -> str:
+    """The column whose name has a word, or that the word measures (wide, heavier); of values, if these are numbers."""
+    measured = cues.MEASURES.get(word, word)
+    names = (measured, *(name for name, _, words in cues.COMPARATIVES if _compares(word, name, words)))
+    named = (lexicon.quantity(name) or lexicon.numbered(name) for name in names)
+    return next((column for column in named if column in fitting), "")
+
+
+def _compares(word: str, name: str, words: str) -> bool:
+    return word not in OF_ANY_NUMBER and name != "price" and re.fullmatch(words, word) is not None
+
+
+def _factor(unit: str, column: str) -> tuple[float, tuple[str, ...]]:
+    """What brings a number into the unit of its column, and a note where that is not known."""
+    given, own = unit_of(unit) if unit else None, column_unit(column)
+    if given is None:
+        return 1.0, ()
+    if own is None or not own.size:
+        return 1.0, (f"The catalogue does not say what {spoken(column)} is measured in; {unit} is not converted.",)
+    return given.size / own.size, ()
+
+
+def _which(columns: Sequence[str]) -> str:
+    return (
+        f"Which number is meant: {', '.join(map(spoken, columns))}?"
+        if columns
+        else "No column of this catalogue holds such numbers."
+    )
+
+
+def _currency_note(amount: Amount, lexicon: Lexicon) -> tuple[str, ...]:
+    own = lexicon.vocabulary.currency
+    foreign = amount.currency and own and amount.currency != own
+    return (f"Prices are in {own}; {amount.currency} is not converted.",) if foreign else ()

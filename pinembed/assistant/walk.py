@@ -1,0 +1,59 @@
+"""Walk: the values of a wish told apart into wanted and excluded, word by word, and the words that nothing explains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pinembed.assistant import cues
+from pinembed.assistant.lexicon import KIND, LIMIT, Found, Lexicon
+from pinembed.assistant.words import stem
+
+
+class Walk:
+    """Goes through the words and knows whether they are negated.
+
+    Args:
+        values: by mark.
+        lexicon: of the table, whose names of columns say nothing beside values.
+
+    Attributes:
+        wanted, excluded: values.
+        avoid: excluded words that no column knows.
+        rest: other words that nothing explains.
+    """
+
+    def __init__(self, values: Mapping[str, Found], lexicon: Lexicon) -> None:
+        self.wanted: list[Found] = []
+        self.excluded: list[Found] = []
+        self.avoid: list[str] = []
+        self.rest: list[str] = []
+        self._values, self._lexicon = values, lexicon
+        self._negated = self._has_object = self._is_adjacent = self._is_listed = False
+
+    def step(self, token: str) -> None:
+        was_adjacent, self._is_adjacent = self._is_adjacent, False
+        if token == "non" and self._negated:
+            self._negated = False  # hide the non waterproof ones
+        elif token in cues.NEGATIONS:
+            self._negated, self._has_object, self._is_listed = True, False, False
+        elif token == ",":
+            self._is_listed = self._has_object
+        elif token in self._values:
+            self._value(token, was_adjacent)
+        elif token >= LIMIT:
+            self._negated = False
+        elif token in cues.ENDS_NEGATION:
+            self._negated = self._negated and not self._has_object and token in {"in", "with"}
+        elif not self._says_nothing(token):
+            self._negated = self._negated and not self._is_listed  # nothing plain, somewhere near the door
+            (self.avoid if self._negated else self.rest).append(token)
+            self._has_object = self._is_adjacent = True
+
+    def _value(self, mark: str, was_adjacent: bool) -> None:
+        if self._negated and was_adjacent and self._has_object and KIND <= mark < LIMIT:
+            self._negated = False  # the mugs of `no red mugs` are wanted
+        (self.excluded if self._negated else self.wanted).append(self._values[mark])
+        self._has_object = self._is_adjacent = True
+
+    def _says_nothing(self, token: str) -> bool:
+        return token in cues.STOP_WORDS | cues.CUE_WORDS or (stem(token),) in self._lexicon.columns
