@@ -29,6 +29,7 @@ from pinembed.trimmed.align_loop import Alignment
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.projector import PROJECTOR_NAME, fit_adapter, load_projector, new_projector
 from pinembed.trimmed.questions import KIND_WEIGHTS, QuestionMaker
+from pinembed.trimmed.run_file import calls_right
 from pinembed.trimmed.tiny import TinyShape, write_tiny_qwen3vl
 from tests.conftest import CliResult, Said
 
@@ -594,6 +595,36 @@ def test_align_with_lora_but_without_peft_names_the_extra(
     result = cli("align", shop, "--model", model, "--source", source, "--out", tmp_path / "out", "--lora", "4")
     assert result.exit_code == 1
     assert "--lora needs the package peft, which is not installed" in result.words
+
+
+def test_align_teaches_calls_of_tools_and_judges_them(
+    shop: Path, source: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pinembed.jobs.align.JUDGED_CALLS", 3)
+    tool = {"type": "function", "function": {"name": "search"}}  # the whole of them is long for a byte-level vocabulary
+    monkeypatch.setattr("pinembed.assistant.call_talks.tools_of", lambda vocabulary: [tool])
+    taught: list[Any] = []
+    step = Alignment.step
+
+    def watched(run: Alignment, dialogues: Any, *, done: float) -> float:
+        taught.extend(one for one in dialogues if one.frame is not None)
+        return step(run, dialogues, done=done)
+
+    monkeypatch.setattr(Alignment, "step", watched)
+    settings = AlignSettings(
+        data=shop, model=model, source=source, out=tmp_path / "out", epochs=1, talks=0.3, calls=0.1, **SETTINGS
+    )
+    report = align(settings)
+    assert len(taught) == round(0.1 * round(0.3 * report.train_items * 3))
+    assert all(one.answer.startswith("<tool_call>") and not one.rows for one in taught)
+    assert report.calls is not None
+    assert report.calls.turns == 3
+    assert calls_right(tmp_path / "out") == report.calls.right
+
+
+def test_align_refuses_calls_without_talks(shop: Path, source: Path, model: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--calls is a share of the turns of --talks"):
+        align(AlignSettings(data=shop, model=model, source=source, out=tmp_path / "out", calls=0.5, **SETTINGS))
 
 
 def test_align_learns_the_users_own_dialogues(shop: Path, source: Path, model: Path, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from pinembed.settings.encoding import EncodeSettings
 from pinembed.settings.source import ExportSettings
 from pinembed.source.embedding_source import EmbeddingSource
 from pinembed.trimmed.model import WITHOUT_CALL, TrimmedModel
+from pinembed.trimmed.run_file import calls_right
 from tests.assistant_material import Shop, make_table, shop_rows
 from tests.conftest import CliResult, make_encoder
 
@@ -94,6 +95,7 @@ class _Scripted:
 
     def __init__(self, written: str) -> None:
         self.written = written
+        self.calls_right: float | None = None
         self.read: list[Any] = []
         tokenizer = type("T", (), {"all_special_tokens": ["<s>", "<|im_end|>"]})
         self.writer = type("Writer", (), {"tokenizer": tokenizer, "template": ""})
@@ -131,6 +133,25 @@ def test_model_that_only_writes_words_is_not_asked_for_acts_again(
     for _ in range(4):
         planner.plan("plum things", State(), [])
     assert len(model.read) == asked
+
+
+@pytest.mark.parametrize(("right", "planner"), [(None, "model"), (0.97, "model"), (0.6, "rules")])
+def test_model_makes_acts_where_its_calls_were_right_when_align_judged_it(
+    words: Shop, shop: Path, right: float | None, planner: str
+) -> None:
+    planning, model = voice(words, shop, call("more"))
+    model.calls_right = right
+    assistant = Assistant(words.retriever, words.lexicon, k=5, planner=planning.plan)
+    state, _ = assistant.turn(State(conversation="a"), "mugs")
+    assert assistant.turn(state, "show me more")[1].planner == planner
+    assert bool(model.read) == (planner == "model")
+
+
+def test_share_of_right_calls_is_read_from_the_run_of_align(tmp_path: Path) -> None:
+    assert calls_right(tmp_path) is None
+    for written, right in (({"calls": {"turns": 8, "right": 0.75}}, 0.75), ({"calls": None}, None)):
+        (tmp_path / "run.json").write_text(json.dumps(written), encoding="utf-8")
+        assert calls_right(tmp_path) == right
 
 
 @pytest.mark.parametrize(("opening", "written"), [("<tool_call>", WITHOUT_CALL), ("", WITHOUT_CALL + 8)])

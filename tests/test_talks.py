@@ -10,17 +10,22 @@ from typing import Any
 import pytest
 import torch
 
-from pinembed.errors import DataError
+from pinembed.assistant.call_talks import CallMaker, ItemColumns
+from pinembed.assistant.tools import read_call, tools_of
+from pinembed.assistant.vocabulary import Vocabulary
+from pinembed.errors import DataError, ModelError
 from pinembed.nouns.item import Item
-from pinembed.trimmed.chat_ids import IGNORED, Exchange
+from pinembed.reports.trimmed import CallScore
+from pinembed.trimmed.align_evaluator import answer_logits, call_score
+from pinembed.trimmed.chat_ids import IGNORED, Exchange, Frame
 from pinembed.trimmed.model import TrimmedModel, load_parts
 from pinembed.trimmed.own_dialogues import about, read_dialogues, turn_by_turn
 from pinembed.trimmed.projector import new_projector
 from pinembed.trimmed.prompts import PromptWriter
-from pinembed.trimmed.questions import QuestionMaker
+from pinembed.trimmed.questions import Dialogue, QuestionMaker
 from pinembed.trimmed.talks import FORMS, ORDINALS, TalkMaker
 from pinembed.trimmed.tiny import CHAT_TEMPLATE
-from pinembed.trimmed.tool_calls import JSON_CALLS, TAGGED_CALLS, call_form, calls_in
+from pinembed.trimmed.tool_calls import JSON_CALLS, TAGGED_CALLS, call_form, calls_in, written_call
 
 COLOURS, SHAPES = ("red", "green", "blue"), ("circle", "square")
 ITEMS = [
@@ -125,6 +130,78 @@ def test_answers_that_a_template_writes_otherwise_later_are_context_alone(tiny_q
     assert tokenizer.decode(labels[0][labels[0] != IGNORED]) == "square<|im_end|>"
     assert "red<|im_end|>" in tokenizer.decode(batch.input_ids_BT[0])
     assert writer.prompt_ids("shape?", 1, 2, spaced) == writer.prompt_ids("shape?", 1, 2, EARLIER)
+
+
+PRICED = [dataclasses.replace(item, fields={**item.fields, "price": 5.0 + n}) for n, item in enumerate(ITEMS * 2)]
+
+
+def test_calls_follow_from_the_fields_and_are_in_the_grammar_of_chat(tiny_qwen3vl: Path) -> None:
+    writer = load_parts(tiny_qwen3vl)[1]
+    known, judging = (CallMaker(PRICED, PRICED, writer, held_out=held_out) for held_out in (False, True))
+    drawn = known.draw("0", 60)
+    assert drawn == known.draw("0", 60) != known.draw("1", 60)
+    assert not {one.question for one in drawn} & {one.question for one in judging.draw("0", 60)}
+    vocabulary = Vocabulary.read(ItemColumns(PRICED))
+    acts = [read_call(one.answer, vocabulary) for one in drawn]
+    assert {act.name for act in acts if act is not None} >= {"search", "filter", "about", "modify", "compare"}
+    assert None not in acts
+    for one in drawn:
+        assert one.frame is not None
+        assert one.frame.tools == tuple(tools_of(vocabulary))
+        assert "Shown:\n" in one.frame.system
+
+
+def test_prompt_of_a_call_is_that_of_chat_and_its_tokens_alone_are_learned(tiny_qwen3vl: Path) -> None:
+    writer = load_parts(tiny_qwen3vl)[1]
+    [one] = CallMaker(PRICED, PRICED, writer).draw("0", 1)
+    assert one.frame is not None
+    batch = writer.write([one.question], [0], tokens=2, answers=[one.answer], frames=[one.frame])
+    assert batch.labels_BT is not None
+    labelled = batch.labels_BT[0] != IGNORED
+    assert writer.tokenizer.decode(batch.labels_BT[0][labelled]) == f"{one.answer}<|im_end|>"
+    asked = [*one.frame.messages, {"role": "user", "content": one.question}]
+    prompt = writer.render(asked, tools=list(one.frame.tools), add_generation_prompt=True)
+    assert writer.tokenizer.decode(batch.input_ids_BT[0][~labelled]) == prompt
+    assert int(batch.item_mask_BT.sum()) == 0
+    assert batch.grid_I3.shape == (0, 3)
+
+
+def test_call_of_a_template_without_tools_is_refused(tiny_qwen3vl: Path) -> None:
+    writer = load_parts(tiny_qwen3vl)[1]
+    writer.template = writer.template.replace("message.tool_calls or []", "[]")
+    with pytest.raises(ModelError, match="writes no calls of tools"):
+        written_call(writer, {"name": "undo", "arguments": {}})
+
+
+def test_calls_are_learned_and_then_written_as_the_parser_reads_them(trimmed_qwen3vl: Path) -> None:
+    model = TrimmedModel.load(trimmed_qwen3vl, dtype="float32")
+    model.projector = new_projector(
+        dim=8, tokens=1, token_embeddings_VH=model.token_embeddings_VH, encoder_fingerprint="f", seed=3
+    )
+    tools = ({"type": "function", "function": {"name": "undo"}}, {"type": "function", "function": {"name": "more"}})
+    calls = [{"name": name, "arguments": {}} for name in ("undo", "more")]
+    taught = [
+        Dialogue(
+            rows=(), question=say, answer=written_call(model.writer, call), frame=Frame(system="Act.", tools=tools)
+        )
+        for say, call in zip(("go back", "next ones"), calls, strict=True)
+    ]
+    optimiser = torch.optim.AdamW(model.model.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(60):
+        labels_BT, logits_AV = answer_logits(model, taught, torch.empty(0, 8), 1)
+        loss = torch.nn.functional.cross_entropy(logits_AV, labels_BT[labels_BT != IGNORED])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.1 * losses[0]
+    assert call_score(model, taught) == CallScore(turns=2, right=1.0)
+    for one, call in zip(taught, calls, strict=True):
+        assert one.frame is not None
+        asked = [*one.frame.messages, {"role": "user", "content": one.question}]
+        written = model.say(asked, tools=list(tools), max_new_tokens=64)
+        assert calls_in(written, call_form(model.writer), tools=tools) == [call]
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,12 @@ class Answer:
 
 def title_of(item: SearchResult) -> str:
     """A title as one printable line without marks of chat templates."""
-    title = clean(item.title)
+    return title_line(item.title)
+
+
+def title_line(title: str) -> str:
+    """Any title as such a line."""
+    title = clean(title)
     return title if len(title) <= LONGEST_TITLE else title[: LONGEST_TITLE - 1].rstrip() + "…"
 
 

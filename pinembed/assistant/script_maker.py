@@ -50,6 +50,13 @@ def make_scripts(
     columns = [name for name in (vocabulary.kind, vocabulary.price, *attributes) if name]
     with reading(table.address):
         rows = table.dataset.to_table(columns=columns, limit=MOST_ROWS).to_pylist()
+    return scripts_of(rows, vocabulary, attributes, conversations=conversations, seed=seed)
+
+
+def scripts_of(
+    rows: Sequence[Row], vocabulary: Vocabulary, attributes: Sequence[str], *, conversations: int, seed: int
+) -> list[ScriptedTurn]:
+    """The same out of rows with the columns of kind, price and attributes."""
     rng = random.Random(seed)
     return [
         turn

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,7 +17,6 @@ from pinembed.catalogue.metadata import SPLIT
 from pinembed.catalogue.slices import USUAL_COLUMNS
 from pinembed.catalogue.wording import levels, path_separator, without_echoes
 from pinembed.nouns.item import FieldValue, text_of_value
-from pinembed.table.embedding_table import EmbeddingTable, reading
 from pinembed.table.schema import OWN_COLUMNS
 from pinembed.trimmed.questions import MAX_VALUE_CHARACTERS, MIN_ITEMS_PER_VALUE, spoken
 
@@ -59,6 +59,17 @@ CURRENCIES = {
     "zloty": "PLN",
 }
 """Codes of currencies by their signs and by the stems of their names."""
+
+
+class Columns(Protocol):
+    """Rows of metadata in columns, such as those of a table."""
+
+    @property
+    def schema(self) -> pa.Schema: ...
+
+    def count_rows(self) -> int: ...
+
+    def batches(self, columns: Sequence[str], rows: int, /) -> Iterator[pa.RecordBatch]: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,15 +145,14 @@ class Vocabulary:
         return ". ".join(without_echoes(said))
 
     @classmethod
-    def read(cls, table: EmbeddingTable) -> Vocabulary:
-        """Read it from a table.
+    def read(cls, table: Columns) -> Vocabulary:
+        """Read it from a table, or from other rows.
 
         Raises:
             TableError: the table cannot be read.
         """
         fields = tuple(name for name in table.schema.names if name not in OWN_COLUMNS)
-        with reading(table.address):
-            sample = table.dataset.to_table(columns=list(fields), limit=SAMPLED_ROWS)
+        sample = _first_rows(table, fields)
         found = [
             column
             for name in fields
@@ -162,6 +172,17 @@ class Vocabulary:
         )
 
 
+def _first_rows(table: Columns, fields: Sequence[str]) -> pa.Table:
+    """Some of the first rows, SAMPLED_ROWS or all where there are fewer."""
+    found, rows = list[pa.RecordBatch](), 0
+    for batch in table.batches(fields, SAMPLED_ROWS) if fields else ():
+        found.append(batch)
+        rows += batch.num_rows
+        if rows >= SAMPLED_ROWS:
+            break
+    return pa.Table.from_batches(found) if found else pa.table({name: [] for name in fields})
+
+
 def _may_count(sample: pa.ChunkedArray) -> bool:
     """Whether the first rows leave open that a column is of numbers, or of short texts."""
     kind = sample.type.value_type if pa.types.is_list(sample.type) else sample.type
@@ -176,7 +197,7 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
-def _read_column(table: EmbeddingTable, name: str) -> Choice | Quantity | None:
+def _read_column(table: Columns, name: str) -> Choice | Quantity | None:
     """The column by what it is; None for one that tells items apart, or holds nothing."""
     kind = table.schema.field(name).type
     if _is_number(kind):
@@ -206,7 +227,7 @@ def _phrases(values: Sequence[str]) -> dict[str, tuple[Value, ...]]:
     return {name: tuple(stored) for name, stored in found.items()}
 
 
-def _quantity(table: EmbeddingTable, name: str) -> Quantity | None:
+def _quantity(table: Columns, name: str) -> Quantity | None:
     """The range of the numbers; None where they are those of classes."""
     lows, highs, known = list[float](), list[float](), list[float]()
     for batch in table.batches([name], BATCH_ROWS):

@@ -55,6 +55,14 @@ def clean(text: str) -> str:
     return " ".join(MARKUP.sub(" ", text).split())
 
 
+def plain(text: str, specials: Iterable[str]) -> str:
+    """A cleaned text without what a tokenizer keeps for itself."""
+    text = clean(text)
+    for special in specials:
+        text = text.replace(special, " ")
+    return " ".join(text.split())
+
+
 def tokens_of(text: str) -> list[str]:
     """Words, numbers, signs of comparison and currency in lower case and without accents; other signs are left out."""
     folded = unicodedata.normalize("NFKD", clean(text).casefold())

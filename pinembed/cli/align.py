@@ -39,6 +39,11 @@ def _show(console: Console, report: AlignReport, source: Path) -> None:
     turns = ", ".join(f"{score.right:.1%} in turn {score.turn} ({score.alone:.1%} alone)" for score in report.turns)
     if turns:
         console.say(f"Answers in conversations, in wordings not trained on: {turns}")
+    if report.calls is not None:
+        console.say(
+            f"Wishes that became the right call of chat's tools: {report.calls.right:.1%} of {report.calls.turns}, in "
+            "wordings not trained on"
+        )
     if report.customers is not None:
         told = report.customers
         console.say(

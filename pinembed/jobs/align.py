@@ -13,17 +13,25 @@ from dataclasses import asdict, dataclass
 
 import torch
 
+from pinembed.assistant.call_talks import CallMaker
 from pinembed.machine import choose_device
 from pinembed.nouns.progress import SILENT, Progress, Stop
 from pinembed.outfolder import check_output, check_space, staged_folder
-from pinembed.reports.trimmed import AlignReport, RunSettings
+from pinembed.reports.trimmed import AlignReport, CallScore, RunSettings
 from pinembed.settings.model import AlignSettings
 from pinembed.source.embedding_source import EmbeddingSource
 from pinembed.taste.event import read_kinds
 from pinembed.taste.time_split import cut_us
 from pinembed.training.checkpoint import StatePlace
 from pinembed.trimmed.align_dataset import AlignDataset, read_align_dataset
-from pinembed.trimmed.align_evaluator import customer_score, held_out_scores, own_share, quick_accuracy, turn_scores
+from pinembed.trimmed.align_evaluator import (
+    call_score,
+    customer_score,
+    held_out_scores,
+    own_share,
+    quick_accuracy,
+    turn_scores,
+)
 from pinembed.trimmed.align_loop import Alignment, train
 from pinembed.trimmed.align_recipe import choose_recipe, settle, trains_language_model
 from pinembed.trimmed.align_write import adapt_projector, give_projector, write_model
@@ -34,6 +42,8 @@ from pinembed.trimmed.own_dialogues import OwnDialogue, about, read_dialogues
 from pinembed.trimmed.questions import Dialogue, QuestionMaker, choose_fields
 from pinembed.trimmed.talks import TalkMaker
 from pinembed.trimmed.write_back import check_can_learn, check_can_write_back
+
+JUDGED_CALLS = 100
 
 
 def align(settings: AlignSettings, *, progress: Progress = SILENT, stop: Stop | None = None) -> AlignReport:
@@ -90,11 +100,16 @@ def align(settings: AlignSettings, *, progress: Progress = SILENT, stop: Stop | 
     decided = settle(settings, recipe, fields=chosen, tokens=tokens, dialogues=dialogues)
     talks = TalkMaker(QuestionMaker(train_items, chosen))
     share = decided.talks if talks.can_talk else 0.0
+    calls = _Calls(trimmed, dataset, settings.seed) if decided.calls else None
+    talk_turns = round(share * len(train_items) * (len(chosen) + 1))
+    call_turns = round(decided.calls * talk_turns)
     more = _More(
         own=about(own, train_items),
         customers=customers,
         talks=talks,
-        talk_turns=round(share * len(train_items) * (len(chosen) + 1)),
+        talk_turns=talk_turns - call_turns,
+        calls=calls,
+        call_turns=call_turns,
         seed=settings.seed,
         first_row=len(train_items),
     )
@@ -122,6 +137,7 @@ def align(settings: AlignSettings, *, progress: Progress = SILENT, stop: Stop | 
         comparisons=comparisons,
         turns=turn_scores(trimmed, dataset, chosen, seed=settings.seed),
         own_dialogues=own_share(trimmed, dataset, about(own, dataset.held_out.items)),
+        calls=None if calls is None else calls.judged(),
         customers=None if customers is None else customer_score(trimmed, customers, seed=settings.seed),
         adapter_cosine=adapter_cosine,
         by_tokens=by_tokens,
@@ -146,6 +162,19 @@ def _customers(
     return read_customers(settings.events, kinds, source, dataset, fields, at_us=at_us, progress=progress)
 
 
+class _Calls:
+    """Wishes that become calls of tools: about training items to learn from, about held-out ones to judge by."""
+
+    def __init__(self, trimmed: TrimmedModel, dataset: AlignDataset, seed: int) -> None:
+        every = (*dataset.train.items, *dataset.held_out.items)
+        self.train = CallMaker(dataset.train.items, every, trimmed.writer)
+        self._held_out = CallMaker(dataset.held_out.items, every, trimmed.writer, held_out=True)
+        self._trimmed, self._seed = trimmed, seed
+
+    def judged(self) -> CallScore | None:
+        return call_score(self._trimmed, self._held_out.draw(f"{self._seed} judging", JUDGED_CALLS))
+
+
 @dataclass(frozen=True, kw_only=True)
 class _More:
     """What an epoch has beside single questions about fields.
@@ -153,6 +182,7 @@ class _More:
     Attributes:
         own: the user's dialogues.
         talk_turns: turns of made conversations.
+        call_turns: wishes that become calls.
         first_row: where the items of the customers' choices begin.
     """
 
@@ -160,13 +190,16 @@ class _More:
     customers: CustomerDataset | None
     talks: TalkMaker
     talk_turns: int
+    calls: _Calls | None
+    call_turns: int
     seed: int
     first_row: int
 
     def of_epoch(self, epoch: int) -> list[Dialogue]:
         seed = f"{self.seed} {epoch}"
         told = [] if self.customers is None else self.customers.train.dialogues(seed, first_row=self.first_row)
-        return [*self.own, *told, *self.talks.epoch(f"{seed} talks", self.talk_turns)]
+        calls = [] if self.calls is None else self.calls.train.draw(f"{seed} calls", self.call_turns)
+        return [*self.own, *told, *calls, *self.talks.epoch(f"{seed} talks", self.talk_turns)]
 
 
 def _train(

@@ -118,12 +118,15 @@ def _voice(
 ) -> ModelVoice:
     from pinembed.assistant.model_voice import ModelVoice
 
-    return ModelVoice(
+    voice = ModelVoice(
         _model(settings, model, progress),
         EmbeddingSource.open(source),
         vocabulary,
         max_new_tokens=settings.max_new_tokens,
     )
+    if not voice.may_plan:
+        progress.say("The model called tools wrongly too often when align judged it, so the rules make the acts.")
+    return voice
 
 
 def _model(settings: ChatSettings, model: str, progress: Progress) -> TrimmedModel | ServedModel:

@@ -54,6 +54,12 @@ class TableReport:
 TITLE_FIELDS = ("title", "name", "caption", "label", "product", "category")
 
 
+def title_in(fields: Mapping[str, FieldValue], item_id: str) -> str:
+    """The first title-like field of an item that has a value, or its id."""
+    titles = (text_of_value(fields.get(name)) for name in TITLE_FIELDS)
+    return next((title for title in titles if title), item_id)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchResult:
     """One row.
@@ -79,8 +85,7 @@ class SearchResult:
     @property
     def title(self) -> str:
         """What a person calls the item: its first title-like field that has a value, or its id."""
-        titles = (text_of_value(self.fields.get(name)) for name in TITLE_FIELDS)
-        return next((title for title in titles if title), self.id)
+        return title_in(self.fields, self.id)
 
 
 @dataclass(frozen=True, kw_only=True)

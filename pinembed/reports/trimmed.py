@@ -19,6 +19,7 @@ class RunSettings:
         tokens: K, soft tokens of one item.
         seed: of weights, questions and noise.
         talks: share of the questions that stand in conversations.
+        calls: share of the turns of these that are calls of the tools of `chat`.
     """
 
     fields: tuple[str, ...]
@@ -33,6 +34,7 @@ class RunSettings:
     lora_rank: int = 0
     minutes: float | None = None
     talks: float = 0.0
+    calls: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +124,18 @@ class TurnScore:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CallScore:
+    """Wishes about held-out items, in wordings not trained on, that became the right call of a tool to the letter.
+
+    Attributes:
+        right: share of them.
+    """
+
+    turns: int
+    right: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class AlignReport:
     """Result of `pinembed align`.
 
@@ -134,6 +148,7 @@ class AlignReport:
         turns: answers in the turns of conversations.
         own_dialogues: share of the user's dialogues about held-out items that are answered to the letter; None without
             such.
+        calls: how wishes became calls of the tools of `chat`; None without such in the training.
         customers: how questions about customers are answered; None without events.
         adapter_cosine: mean cosine of held-out items between their old embedding and their new one behind the map; None
             where no map was fitted.
@@ -153,6 +168,7 @@ class AlignReport:
     comparisons: float
     turns: tuple[TurnScore, ...]
     own_dialogues: float | None
+    calls: CallScore | None
     customers: CustomerScore | None
     adapter_cosine: float | None
     by_tokens: tuple[TokensScore, ...]

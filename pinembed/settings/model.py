@@ -77,6 +77,14 @@ class AlignSettings:
             max=1,
         ),
     ] = 0.0
+    calls: Annotated[
+        float,
+        Option(
+            "Share of the turns of --talks, 0 to 1, that are wishes which become calls of the tools of `chat`; it asks "
+            "a model that has learned them well for acts.",
+            min=0,
+        ),
+    ] = 0.0
     events: Annotated[
         Path | None,
         Option(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pinembed.metrics.probes import probe_accuracy
-from pinembed.reports.trimmed import CustomerScore, FieldScore, TokensScore, TurnScore
+from pinembed.reports.trimmed import CallScore, CustomerScore, FieldScore, TokensScore, TurnScore
 from pinembed.taste.event import shown_time
 from pinembed.trimmed.align_dataset import AlignDataset, Rows
 from pinembed.trimmed.chat_ids import IGNORED, Exchange
@@ -33,6 +33,8 @@ SELECTING = "selecting"
 MOST_QUESTIONS = 5000
 COMPARISONS = 200
 TALKS, TALK_TURNS = 100, 3
+CALLS_TOGETHER = 4
+"""Calls in a batch: the tools that stand before each are some thousand tokens."""
 
 
 def answer_logits(
@@ -58,6 +60,7 @@ def answer_logits(
         answers=[dialogue.answer for dialogue in dialogues],
         earlier=[_behind(dialogue) for dialogue in dialogues],
         every_turn=every_turn,
+        frames=[dialogue.frame for dialogue in dialogues],
     ).to(model.device)
     soft_ImH = model.soft_tokens(embeddings_ID, tokens=tokens)
     with without_bars(import_transformers("Aligning")):
@@ -74,7 +77,12 @@ def _behind(dialogue: Dialogue) -> list[Exchange]:
 
 @torch.inference_mode()
 def correct_answers(
-    model: TrimmedModel, embeddings_ND: Tensor, dialogues: Sequence[Dialogue], *, tokens: int | None = None
+    model: TrimmedModel,
+    embeddings_ND: Tensor,
+    dialogues: Sequence[Dialogue],
+    *,
+    tokens: int | None = None,
+    together: int = BATCH_QUESTIONS,
 ) -> Iterator[bool]:
     """Whether greedy generation would answer each question exactly as its dialogue does.
 
@@ -82,8 +90,8 @@ def correct_answers(
     it, the end of the turn included, is the most likely one after those before it.
     """
     m = model.require_projector().checked_tokens(tokens)
-    for start in range(0, len(dialogues), BATCH_QUESTIONS):
-        chunk = dialogues[start : start + BATCH_QUESTIONS]
+    for start in range(0, len(dialogues), together):
+        chunk = dialogues[start : start + together]
         rows = [row for dialogue in chunk for row in dialogue.all_rows]
         labels_BT, logits_AV = answer_logits(model, chunk, embeddings_ND[rows], m)
         said_BT = labels_BT.masked_scatter(labels_BT != IGNORED, logits_AV.argmax(dim=-1))
@@ -195,6 +203,13 @@ def _verdicts(model: TrimmedModel, embeddings_CD: Tensor, dialogues: Sequence[Di
 
 def _verdict(answer: str) -> str:
     return answer.rpartition(" ")[2]
+
+
+def call_score(model: TrimmedModel, dialogues: Sequence[Dialogue]) -> CallScore | None:
+    """How many calls of tools are exactly right; None where none was asked for."""
+    none_ND = torch.empty(0, model.require_projector().config.dim)
+    right = list(correct_answers(model, none_ND, dialogues, together=CALLS_TOGETHER))
+    return CallScore(turns=len(right), right=sum(right) / len(right)) if right else None
 
 
 def own_share(model: TrimmedModel, dataset: AlignDataset, dialogues: Sequence[Dialogue]) -> float | None:

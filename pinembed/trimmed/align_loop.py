@@ -27,7 +27,7 @@ from pinembed.nouns.progress import Progress, Stop
 from pinembed.reports.trimmed import AlignEpoch, RunSettings
 from pinembed.training.checkpoint import StatePlace
 from pinembed.training.low_rank import LowRank
-from pinembed.trimmed.align_evaluator import answer_logits
+from pinembed.trimmed.align_evaluator import CALLS_TOGETHER, answer_logits
 from pinembed.trimmed.chat_ids import IGNORED
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.questions import Dialogue, QuestionMaker
@@ -177,13 +177,16 @@ class Alignment:
         return len(self._cut(0)) * self.settings.epochs
 
     def _cut(self, epoch: int) -> list[list[Dialogue]]:
-        """The batches of an epoch: single questions apart from conversations, so that none is padded to those."""
+        """The batches of an epoch: single questions, conversations and calls apart; none is padded to others."""
         drawn, size = self.questions.epoch(epoch), self.settings.batch_size
-        single, talks = ([one for one in drawn if bool(one.earlier) == talked] for talked in (False, True))
+        calls = [one for one in drawn if one.frame is not None]
+        asked = [one for one in drawn if one.frame is None]
+        single, talks = ([one for one in asked if bool(one.earlier) == talked] for talked in (False, True))
         cut = [single[start : start + size] for start in range(0, len(single), size)]
         per_batch = max(1, size * len(talks) // max(1, sum(len(talk.turns) for talk in talks)))
         cut += [talks[start : start + per_batch] for start in range(0, len(talks), per_batch)]
-        if talks:
+        cut += [calls[start : start + CALLS_TOGETHER] for start in range(0, len(calls), CALLS_TOGETHER)]
+        if talks or calls:
             random.Random(f"{self.settings.seed} {epoch}").shuffle(cut)
         return cut
 

@@ -73,6 +73,7 @@ def settle(
         seed=settings.seed,
         minutes=settings.minutes,
         talks=settings.talks,
+        calls=settings.calls,
     )
     enough = decided.epochs >= (0 if adapts else 1) and min(decided.batch_size, decided.tokens) >= 1
     if not enough or decided.lr <= 0 or decided.language_lr < 0 or decided.lora_rank < 0 or decided.noise < 0:
@@ -82,8 +83,11 @@ def settle(
             f"{decided.language_lr} and {decided.noise}.",
             remedy="Leave the option out for its default.",
         )
-    if not 0 <= decided.talks <= 1:
-        raise UsageError(f"--talks {decided.talks} is no share; wanted 0 to 1.", remedy="Leave it out for its default.")
+    for option, share in (("--talks", decided.talks), ("--calls", decided.calls)):
+        if not 0 <= share <= 1:
+            raise UsageError(f"{option} {share} is no share; wanted 0 to 1.", remedy="Leave it out for its default.")
+    if decided.calls and not decided.talks:
+        raise UsageError("--calls is a share of the turns of --talks.", remedy="Give --talks too, such as 0.2.")
     return decided
 
 

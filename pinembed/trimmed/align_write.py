@@ -28,6 +28,7 @@ from pinembed.trimmed.projector import (
     projector_sha256,
     save_projector,
 )
+from pinembed.trimmed.run_file import RUN_NAME
 from pinembed.trimmed.trim import carry_texts
 from pinembed.trimmed.write_back import write_back
 from pinembed.version import __version__
@@ -89,7 +90,7 @@ def _pairs(rows: Rows, old: EmbeddingSource, projector: Projector) -> tuple[torc
     return rows.embeddings_ND[indices], old_NE if projector.adapter is None else projector.adapter(old_NE)
 
 
-RUN_NAME, CURVES_NAME = "run.json", "curves.png"
+CURVES_NAME = "curves.png"
 
 
 def write_model(folder: Path, trimmed: TrimmedModel, model: Path, report: AlignReport, progress: Progress) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 IGNORED = -100  # transformers' label of a token that takes no part in the loss
 
@@ -15,6 +16,24 @@ class Exchange:
     question: str
     answer: str
     items: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Frame:
+    """What stands before the first turn of a chat.
+
+    Attributes:
+        system: the task, in words.
+        tools: that the model may call, as JSON schemas.
+    """
+
+    system: str
+    tools: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The chat so far."""
+        return [{"role": "system", "content": self.system}]
 
 
 class ChatIds:

@@ -27,6 +27,7 @@ from pinembed.trimmed.families import Family, family_of
 from pinembed.trimmed.projector import Projector, load_projector, no_projector
 from pinembed.trimmed.prompts import CALL, PromptBatch, PromptWriter
 from pinembed.trimmed.quantised import SCALE
+from pinembed.trimmed.run_file import calls_right
 
 Embeddings = Tensor | np.ndarray
 WITHOUT_CALL = 32  # tokens, after which a model that was asked for one call will make none
@@ -52,12 +53,20 @@ class TrimmedModel:
 
     Attributes:
         projector: None until `align` has made one, or the caller sets one.
+        calls_right: share of its calls of tools that were right when `align` judged them; None where it did not.
     """
 
-    def __init__(self, model: Any, writer: PromptWriter, projector: Projector | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        writer: PromptWriter,
+        projector: Projector | None = None,
+        calls_right: float | None = None,
+    ) -> None:
         self.model = model
         self.writer = writer
         self.projector = projector
+        self.calls_right = calls_right
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str | torch.device = "cpu", dtype: str = "auto") -> TrimmedModel:
@@ -84,7 +93,7 @@ class TrimmedModel:
             )
         model, writer = load_parts(folder, dtype=dtype)
         projector = load_projector(folder, hidden=model.config.text_config.hidden_size)
-        return cls(model.to(device), writer, None if projector is None else projector.to(device))
+        return cls(model.to(device), writer, None if projector is None else projector.to(device), calls_right(folder))
 
     @property
     def family(self) -> Family:
@@ -141,9 +150,11 @@ class TrimmedModel:
     def inputs(self, batch: PromptBatch, soft_ImH: Tensor) -> dict[str, Any]:
         """Keyword arguments of transformers' `forward` and `generate`."""
         batch = batch.to(self.device)
+        texts = {"input_ids": batch.input_ids_BT, "attention_mask": batch.attention_mask_BT}
+        if not len(soft_ImH):
+            return texts
         return {
-            "input_ids": batch.input_ids_BT,
-            "attention_mask": batch.attention_mask_BT,
+            **texts,
             "mm_token_type_ids": batch.item_mask_BT,
             "image_grid_thw": batch.grid_I3,
             "mm_encoder_outputs": {"image": image_outputs(soft_ImH)},

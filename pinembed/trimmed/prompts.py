@@ -20,7 +20,7 @@ from jinja2 import TemplateError
 from torch import Tensor
 
 from pinembed.errors import ModelError, UsageError
-from pinembed.trimmed.chat_ids import IGNORED, ChatIds, Exchange
+from pinembed.trimmed.chat_ids import IGNORED, ChatIds, Exchange, Frame
 from pinembed.trimmed.checkpoint import read_json
 
 IMAGE_PAD = "<|image_pad|>"
@@ -217,6 +217,7 @@ class PromptWriter:
         answers: Sequence[str] | None = None,
         earlier: Sequence[Sequence[Exchange]] | None = None,
         every_turn: bool = False,
+        frames: Sequence[Frame | None] | None = None,
     ) -> PromptBatch:
         """Model input of some questions.
 
@@ -228,14 +229,13 @@ class PromptWriter:
                 it is padded on the left, ready for generation.
             earlier: for each question the turns before it; their items come before its own.
             every_turn: the answers of earlier turns have labels too.
+            frames: what stands before each chat; without special tokens of its own.
 
         Raises:
             UsageError: a question holds one of the tokenizer's special tokens.
         """
-        chats = [
-            self._chat(turns, text, count, tokens)
-            for text, count, turns in zip(questions, items, earlier or [()] * len(questions), strict=True)
-        ]
+        each = zip(earlier or [()] * len(items), questions, items, frames or [None] * len(items), strict=True)
+        chats = [self._chat(turns, text, own, tokens, frame) for turns, text, own, frame in each]
         if answers is not None:
             for chat, answer in zip(chats, answers, strict=True):
                 chat.answer(self.answer_ids(answer))
@@ -247,13 +247,13 @@ class PromptWriter:
             ids.append([fill] * left + chat.ids + [fill] * right)
             mask.append([0] * left + [1] * len(chat.ids) + [0] * right)
             labels.append([IGNORED] * left + chat.labels(every_turn=every_turn) + [IGNORED] * right)
-        count = sum(items) + sum(turn.items for turns in earlier or () for turn in turns)
+        pictures = sum(items) + sum(turn.items for turns in earlier or () for turn in turns)
         ids_BT, mask_BT = torch.tensor(ids), torch.tensor(mask)
         return PromptBatch(
             input_ids_BT=ids_BT,
             attention_mask_BT=mask_BT,
             item_mask_BT=(ids_BT == self.pad_id).long() * mask_BT,
-            grid_I3=torch.tensor([grid_thw(tokens)]).expand(count, 3).contiguous(),
+            grid_I3=torch.tensor([grid_thw(tokens)]).expand(pictures, 3).contiguous(),
             labels_BT=torch.tensor(labels) if answers is not None else None,
         )
 
@@ -272,16 +272,19 @@ class PromptWriter:
         """
         return self._chat(earlier, text, items, tokens).ids
 
-    def _chat(self, earlier: Sequence[Exchange], text: str, items: int, tokens: int) -> ChatIds:
+    def _chat(
+        self, earlier: Sequence[Exchange], text: str, items: int, tokens: int, frame: Frame | None = None
+    ) -> ChatIds:
         """Turn after turn, each answer's tokens where the template writes it as it is given.
 
         A template may write an answer otherwise once it is behind, as those do that leave out thoughts: what stands
         before is written anew then, and is no example of an answer any more.
         """
-        chat, messages, written = ChatIds(), list[dict[str, Any]](), ""
+        chat, messages, written = ChatIds(), [] if frame is None else frame.messages, ""
+        options = {} if frame is None else {"tools": list(frame.tools)}
         for question, count, answer in (*((t.question, t.items, t.answer) for t in earlier), (text, items, None)):
             messages.append(self._user(question, count))
-            whole = self.render(messages, add_generation_prompt=True) + self.form.closing
+            whole = self.render(messages, add_generation_prompt=True, **options) + self.form.closing
             if not whole.startswith(written):
                 chat, written = ChatIds(), ""
             chat.ids += self._ids(whole[len(written) :].replace(IMAGE_PAD, IMAGE_PAD * tokens))

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from pinembed.errors import DataError, UsageError
 from pinembed.nouns.item import Item, is_missing, text_of_value
+from pinembed.trimmed.chat_ids import Frame
 
 MAX_VALUES = 250
 MAX_VALUE_CHARACTERS = 60
@@ -46,9 +47,10 @@ class Turn:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dialogue(Turn):
-    """One question and its answer, and the turns before it."""
+    """One question and its answer, the turns before it, and what stands before these."""
 
     earlier: tuple[Turn, ...] = ()
+    frame: Frame | None = None
 
     @property
     def turns(self) -> tuple[Turn, ...]:

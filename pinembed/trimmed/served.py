@@ -19,6 +19,7 @@ from pinembed.trimmed.chat_server import ChatServer, Served, printable
 from pinembed.trimmed.checkpoint import read_json
 from pinembed.trimmed.projector import Projector
 from pinembed.trimmed.prompts import PromptWriter
+from pinembed.trimmed.run_file import calls_right
 from pinembed.trimmed.serving import chat_body, prompt_writer, vllm_request
 from pinembed.trimmed.soft_tokens import HASH_DIGITS, SoftTokenMaker, vllm_part
 
@@ -31,14 +32,22 @@ class ServedModel:
         name: under which it does.
         maker: soft tokens of the model's folder.
         writer: prompts of the model's folder.
+        calls_right: share of its calls of tools that were right when `align` judged them; None where it did not.
 
     Raises:
         ServerError, ModelError: as for `open`.
     """
 
-    def __init__(self, server: ChatServer, name: str, maker: SoftTokenMaker, writer: PromptWriter) -> None:
+    def __init__(
+        self,
+        server: ChatServer,
+        name: str,
+        maker: SoftTokenMaker,
+        writer: PromptWriter,
+        calls_right: float | None = None,
+    ) -> None:
         self._server, self._name, self._maker = server, name, maker
-        self.writer = writer
+        self.writer, self.calls_right = writer, calls_right
 
     @classmethod
     def open(cls, url: str, *, model: str | Path, name: str | None = None, wait_s: float) -> ServedModel:
@@ -61,7 +70,7 @@ class ServedModel:
         server = ChatServer(url, wait_s=wait_s)
         served = _chosen(server, server.models(), name, maker.folder)
         _check_width(served, maker)
-        opened = cls(server, served.name, maker, prompt_writer(maker.folder))
+        opened = cls(server, served.name, maker, prompt_writer(maker.folder), calls_right(maker.folder))
         opened.generate(["?"], [np.ones((1, maker.projector.config.dim), np.float16)], max_new_tokens=1)
         return opened
 

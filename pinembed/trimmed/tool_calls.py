@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pinembed.errors import ModelError
 from pinembed.trimmed.checkpoint import import_transformers
-from pinembed.trimmed.prompts import PromptWriter
+from pinembed.trimmed.prompts import CALL, PromptWriter
 
 _PARTS = {
     "defaults": {"role": "assistant"},
@@ -56,6 +57,27 @@ def call_form(writer: PromptWriter) -> Mapping[str, Any]:
     """
     stored = getattr(writer.tokenizer, "response_template", None)
     return stored or (TAGGED_CALLS if "<function=" in writer.template else JSON_CALLS)
+
+
+def written_call(writer: PromptWriter, call: Mapping[str, Any]) -> str:
+    """A call as the chat template writes one that an assistant has made.
+
+    Args:
+        writer: of the checkpoint.
+        call: `{"name": ..., "arguments": ...}`.
+
+    Raises:
+        ModelError: the template writes no calls.
+    """
+    asked = {"role": "user", "content": [{"type": "text", "text": "?"}]}
+    made = {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": dict(call)}]}
+    whole = writer.render([asked, made])
+    if CALL not in whole:
+        raise ModelError(
+            "The chat template writes no calls of tools.",
+            remedy="Leave out --calls, or give the chat template of an Instruct checkpoint.",
+        )
+    return whole[whole.rfind(CALL) :].partition(writer.form.end)[0].rstrip()
 
 
 def calls_in(written: str, form: Mapping[str, Any], *, tools: Sequence[dict[str, Any]] = ()) -> list[Any]:
