@@ -143,7 +143,7 @@ def test_chat_names_a_line_that_says_nothing(cli: Cli, table: str, tmp_path: Pat
 
 def test_chat_answers_what_is_no_text_at_all(cli: Cli, table: str, tmp_path: Path) -> None:
     script, state = tmp_path / "script.jsonl", tmp_path / "state.json"
-    says = ["\ud800 red ones", "\u0000\u001b[2J\u202e", "red " * 2500]
+    says = ["\ud800 red ones", "\u0000\u001b\u202e", "red " * 2500]
     lines = [json.dumps({"say": say, "conversation": "\udfff"}) for say in says]
     script.write_text("\n".join(lines), encoding="utf-8")
     result = cli("chat", "--table", table, "--jsonl", script, "--state", state)
