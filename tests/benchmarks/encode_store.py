@@ -1,9 +1,9 @@
 """Encoding photos in tars from an S3 server on this machine beside encoding them from disk, interleaved.
 
-    python -m tests.benchmarks.encode_store --images 20000 --pairs 2
+    python -m tests.benchmarks.encode_store --images 20000 --pairs 2 [--encoder ENCODER]
 
-Both runs are the command line, each into a new table on disk. The encoder is tiny, so that reading and decoding are
-what counts. SeaweedFS shares the cores. Needs the extras cloud and dev.
+Both runs are the command line, each into a new table on disk. Without ENCODER it is tiny, so that reading and decoding
+are what counts. SeaweedFS shares the cores. Needs the extras cloud and dev.
 """
 
 from __future__ import annotations
@@ -83,10 +83,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--pairs", type=int, default=2, help="runs of each kind")
+    parser.add_argument("--encoder", type=Path)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="pinembed-store-") as place, serving(Path(place) / "s3") as server:
         folder = Path(place)
-        encoder = make_encoder(folder / "encoder")
+        encoder = given.encoder or make_encoder(folder / "encoder")
         tars = write_tars(folder / "tars", given.images)
         size_bytes = sum(tar.stat().st_size for tar in tars.iterdir())
         use_storage_options(server.options)
