@@ -109,6 +109,8 @@ def joint_types(tables: Sequence[pa.Table]) -> dict[str, pa.DataType]:
 def _joint_type(columns: Sequence[pa.ChunkedArray]) -> pa.DataType | None:
     """None where Arrow widens them, or nothing would do."""
     kinds = {column.type for column in columns}
+    if len(kinds) == 1:
+        return None
     with suppress(pa.ArrowException):
         schemas = [pa.schema([("", kind)]) for kind in kinds]
         widest = pa.unify_schemas(schemas, promote_options="permissive").field(0).type

@@ -47,7 +47,7 @@ def check_written(
 ) -> None:
     """Refuse a folder that does not give the vectors of the encoder that was written to it.
 
-    Both embed on the CPU, in float32: a GPU takes other kernels, and TensorFloat-32, for other layouts of memory, and
+    Both embed on the CPU: a GPU takes other kernels, and TensorFloat-32, for other layouts of memory, and
     one and the same weights differ by 3e-4 there.
 
     Args:

@@ -7,7 +7,6 @@ import time
 from typing import cast
 
 import torch
-from torch import Tensor
 
 from pinembed.catalogue.split_words import TRAIN, VALIDATION
 from pinembed.disk import remove_tree
@@ -160,11 +159,12 @@ def _finetune(settings: FinetuneSettings, unflagged: Encoder | None, progress: P
         return cast(FinetuneReport, world.end(None))
     interpolation = _blend(run, evaluator, recalibration, random_init=settings.random_init, progress=progress)
     weights = interpolation.weights
-    both = joined([train, val], texts.captioner, group=texts.group)
-    refitted: dict[str, Tensor] = {}
+    refit_images = None
     if recipe.refits and interpolation.alpha > 0:
+        both = joined([train, val], texts.captioner, group=texts.group)
         refitted = refit(encoder, weights, both, captioner=texts.captioner, seed=settings.seed, progress=progress)
-        weights = refitted or weights
+        if refitted is not None:
+            weights, refit_images = refitted, len(both.pixels)
     opened = None
     if interpolation.alpha > 0:  # there is something other than the base to judge
         opened = open_gate(encoder, texts, champion=in_use, unflagged=unflagged, seed=settings.seed, progress=progress)
@@ -210,7 +210,7 @@ def _finetune(settings: FinetuneSettings, unflagged: Encoder | None, progress: P
             best_epoch=interpolation.epoch,
             alpha=interpolation.alpha,
             chosen=epoch_record(interpolation.epoch, interpolation.scores, seconds=run.records[-1].seconds),
-            refit_images=len(both.pixels) if refitted else None,
+            refit_images=refit_images,
             gate=gate,
             fusion=fused,
             stopped=run.stopped,

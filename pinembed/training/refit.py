@@ -29,8 +29,8 @@ def refit(
     captioner: Captioner,
     seed: int,
     progress: Progress,
-) -> dict[str, Tensor]:
-    """Weights whose projections went SHARE of the way to those that fit the images; empty where there are none.
+) -> dict[str, Tensor] | None:
+    """Weights whose projections went SHARE of the way to those that fit the images; None where none can be fitted.
 
     Args:
         encoder: its model is changed in place.
@@ -42,6 +42,6 @@ def refit(
     """
     encoder.model.load_state_dict(weights)
     fitted = fitted_projections(encoder, images, captioner, seed=seed, progress=progress)
-    if not all(torch.isfinite(tensor).all() for tensor in fitted.values()):
-        return {}
-    return {**weights, **{name: torch.lerp(weights[name], fitted[name], SHARE) for name in fitted}} if fitted else {}
+    if not fitted or not all(torch.isfinite(tensor).all() for tensor in fitted.values()):
+        return None
+    return {**weights, **{name: torch.lerp(weights[name], fitted[name], SHARE) for name in fitted}}
