@@ -6,7 +6,9 @@ The names below load their modules on first use, so that `import pinembed` costs
 
 from __future__ import annotations
 
+import functools
 import importlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pinembed.version import __version__
@@ -143,4 +145,17 @@ __all__ = ["__version__", *_HOMES]
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'pinembed' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"pinembed.{_HOMES[name]}"), name)
+    found = getattr(importlib.import_module(f"pinembed.{_HOMES[name]}"), name)
+    return _with_places(found) if _HOMES[name].startswith("jobs.") else found
+
+
+def _with_places(job: Callable[..., Any]) -> Callable[..., Any]:
+    """A job as the command line calls it: addresses in object stores are brought and put up, text counts as a path."""
+    from pinembed.settings.places import local_places
+
+    @functools.wraps(job)
+    def command(settings: Any, **beside: Any) -> Any:
+        with local_places(settings) as local:
+            return job(local.settings, **beside)
+
+    return command

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import pinembed
 from pinembed.encoder.locate import locate_encoder
 from pinembed.errors import MissingObjectError, ObjectChangedError, OutputExistsError, StoreError, UsageError
 from pinembed.settings.home import GenerationsSettings
@@ -162,6 +163,17 @@ def test_export_goes_up_and_opens_as_a_source(cli: Cli, shop: Path, prefix: Addr
     with EmbeddingSource.open(out) as source, EmbeddingSource.open(Path(out)) as same:
         assert len(source.ids) == 24
         assert (source.folder, source.ids[0] in same.ids) == (same.folder, True)
+
+
+def test_python_call_takes_text_for_paths_and_addresses(shop: Path, prefix: Address, tmp_path: Path) -> None:
+    out: Any = str(tmp_path / "source")
+    table: Any = shop / "db/pins"
+    assert pinembed.export(pinembed.ExportSettings(table=table, out=out)).items == 24
+    assert not pinembed.verify(pinembed.VerifySettings(folder=out)).findings
+    pinembed.export(pinembed.ExportSettings(table=table, out=Path(str(prefix / "source"))))
+    away: Any = str(prefix / "source")
+    assert not pinembed.verify(pinembed.VerifySettings(folder=away)).findings
+    assert list(EmbeddingSource.open(away).ids) == list(EmbeddingSource.open(out).ids)
 
 
 def test_encoder_at_an_address_is_the_encoder_of_the_folder(tiny_encoder: Path, prefix: Address) -> None:

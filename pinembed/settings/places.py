@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic, TypeVar, get_type_hints
+from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
 from pinembed.errors import PinembedError, UsageError
 from pinembed.machine import cache_folder
@@ -36,13 +36,15 @@ class LocalSettings(Generic[Settings]):
 def local_places(settings: Settings) -> Iterator[LocalSettings[Settings]]:
     """Bring what a job reads from addresses, and put up what it has written, whole, when the block ends.
 
-    An output goes up however the block ends, as long as the job has finished it: a kept champion is one.
+    A path that came as text, as calls from Python may give it, is a path from here on. An output goes up however the
+    block ends, as long as the job has finished it: a kept champion is one.
 
     Raises:
         UsageError: an address for something that can only be on this machine.
         OutputExistsError: an output's prefix holds something that may not be replaced.
         StoreError: a store cannot be read or written.
     """
+    settings = _with_paths(settings)
     if not any(_addressed(settings)):
         yield LocalSettings(settings=settings, names={})
         return
@@ -83,6 +85,18 @@ def local_places(settings: Settings) -> Iterator[LocalSettings[Settings]]:
                     put_object(address, path)
         finally:
             shutil.rmtree(outgoing, ignore_errors=True)
+
+
+def _with_paths(settings: Settings) -> Settings:
+    """Text where a path is wanted as one, and the other way round: Python callers have either at hand."""
+    changes: dict[str, Any] = {}
+    for name, hint in get_type_hints(type(settings)).items():
+        given, wanted = getattr(settings, name), (hint, *get_args(hint))
+        if isinstance(given, str) and Path in wanted:
+            changes[name] = Path(given)
+        elif isinstance(given, Path) and Path not in wanted and str in wanted:
+            changes[name] = str(given)
+    return dataclasses.replace(settings, **changes) if changes else settings  # type: ignore[type-var]
 
 
 def _overwrites(settings: Any) -> bool:
