@@ -8,26 +8,16 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from lance import LanceDataset
 
 from pinembed.errors import DataError
-from pinembed.nouns.progress import Silent
 from pinembed.reports.encode import EncodeReport
 from pinembed.table.embedding_table import EmbeddingTable
-from tests.conftest import CliResult
+from tests.conftest import CliResult, Said
 from tests.encoding import counts, failures_of, rows_of
 
 pytest_plugins = ("tests.encoding_fixtures",)
 Cli = Callable[..., CliResult]
-
-
-class Listener(Silent):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
 
 
 def change_metadata(folder: Path, change: Callable[[list[dict[str, str]]], list[dict[str, str]]]) -> None:
@@ -112,17 +102,39 @@ def test_widening_of_a_column_that_was_killed_midway_is_completed(
     assert {row["price"] for row in rows_of(table).values()} == {3.5}
 
 
+def test_table_is_asked_as_often_about_many_metadata_columns_as_about_few(
+    run: Callable[..., EncodeReport], catalogue_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked_of(columns: int) -> int:
+        change_metadata(catalogue_folder, lambda rows: [row | wide(n, columns) for n, row in enumerate(rows)])
+        run(catalogue_folder)
+        asked.clear()
+        run(catalogue_folder)
+        return len(asked)
+
+    def wide(number: int, columns: int) -> dict[str, str]:
+        return {f"text {index}": f"word {number}" for index in range(columns)}
+
+    asked: list[str] = []
+    schema, scanner = LanceDataset.schema, LanceDataset.scanner
+    monkeypatch.setattr(LanceDataset, "schema", property(lambda self: asked.append("schema") or schema.fget(self)))
+    monkeypatch.setattr(LanceDataset, "scanner", lambda *args, **how: asked.append("rows") or scanner(*args, **how))
+
+    few = asked_of(2)
+    assert asked_of(20) == few
+
+
 def test_metadata_column_of_another_kind_leaves_its_values_out_and_stops_no_run(
     run: Callable[..., EncodeReport], catalogue_folder: Path, table: str
 ) -> None:
     run(catalogue_folder)
     change_metadata(catalogue_folder, lambda rows: [{**rows[0], "price": "cheap"}, *rows[1:]])
 
-    listener = Listener()
+    listener = Said()
     report = run(catalogue_folder, progress=listener)
 
     assert (report.counts.updated, report.counts.unchanged) == (1, 23)
-    assert "1 value(s) of the metadata column price are no double" in listener.said[0]
+    assert "1 value(s) of the metadata column price are no double" in listener.lines[0]
     assert rows_of(table)["red-circle-0"]["price"] is None
     assert rows_of(table)["red-circle-1"]["price"] == 11.0
 
@@ -162,12 +174,12 @@ def test_row_without_file_fails_and_file_without_row_is_encoded(
     run: Callable[..., EncodeReport], catalogue_folder: Path, table: str
 ) -> None:
     (catalogue_folder / "images/red-circle-0.png").rename(catalogue_folder / "images/stray.png")
-    listener = Listener()
+    listener = Said()
     report = run(catalogue_folder, progress=listener)
 
     assert (counts(report), report.failures) == ({"added": 24, "failed": 1}, {"missing_file": 1})
     assert failures_of(table) == {"images/red-circle-0.png": "missing_file"}
     assert rows_of(table)["images/stray.png"]["title"] is None
-    assert listener.said == [
+    assert listener.lines == [
         "1 image(s) have no row in the metadata; they are encoded under their file names, with empty columns."
     ]

@@ -255,16 +255,13 @@ def _mask(equal: pa.BooleanArray) -> NDArray[np.bool_]:
 
 def _differing(rows: pa.RecordBatch, fields: pa.Table | None, indices: Indices) -> list[int]:
     """Numbers of the rows whose metadata is not what the candidates at these indices have."""
-    names = [] if fields is None else fields.schema.names
-    if not len(indices) or not (names or rows.schema.names):
+    if not len(indices):
         return []
-    here = {name: fields[name].take(indices).to_pylist() for name in names} if fields is not None else {}
-    differing: set[int] = set()
-    for name in {*names, *rows.schema.names}:
-        nothing = [None] * len(indices)
-        there = rows[name].to_pylist() if name in rows.schema.names else nothing
-        differing |= _differing_indices(there, here.get(name, nothing))
-    return sorted(differing)
+    taken = {} if fields is None else dict(zip(fields.column_names, fields.take(indices).columns, strict=True))
+    stored = dict(zip(rows.schema.names, rows.columns, strict=True))
+    nothing = pa.nulls(len(indices))
+    pairs = ((stored.get(name, nothing), taken.get(name, nothing)) for name in {**stored, **taken})
+    return sorted({index for there, here in pairs for index in _differing_indices(there.to_pylist(), here.to_pylist())})
 
 
 def _differing_indices(there: Sequence[Any], here: Sequence[Any]) -> set[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,6 +19,7 @@ from pinembed.table.schema import OWN_COLUMNS, STATED, is_stated, metadata_field
 from pinembed.table.whole import committing
 
 WIDENING = "__pinembed_wider"
+FIRST_ROWS = 1024
 SQL_TYPES = {pa.int64(): "Int64", pa.float32(): "Float32", pa.float64(): "Float64"}
 STATED_TYPES: Mapping[str, pa.DataType] = {
     "text": pa.string(),
@@ -43,12 +44,13 @@ def refuse_other_types(table: EmbeddingTable, stated: Mapping[str, str]) -> None
     Raises:
         UsageError: the table stores a column as another type.
     """
+    stored = _stored_fields(table)
     for name, kind in stated.items():
         field = pa.field(name, STATED_TYPES[kind], metadata=STATED)
-        if name not in table.schema.names or can_follow(table, field):
+        if name not in stored or _can_follow(table, stored[name], field):
             continue
         raise UsageError(
-            f"Table {table.address} stores the metadata column {name} as {table.schema.field(name).type}; "
+            f"Table {table.address} stores the metadata column {name} as {stored[name].type}; "
             f"--column {name}={kind} asks for {field.type}.",
             remedy=f"Leave --column {name}={kind} out, or give another --table.",
         )
@@ -56,8 +58,8 @@ def refuse_other_types(table: EmbeddingTable, stated: Mapping[str, str]) -> None
 
 def text_columns(table: EmbeddingTable) -> set[str]:
     """Metadata columns that hold text, so that a night's text is not taken for something else on its way there."""
-    names = [field.name for field in table.schema if field.name not in OWN_COLUMNS and pa.types.is_string(field.type)]
-    return {name for name in names if is_stated(table.schema.field(name)) or not _has_no_value(table, name)}
+    texts = [field for field in table.schema if field.name not in OWN_COLUMNS and pa.types.is_string(field.type)]
+    return {field.name for field in texts} - _without_value(table, [f.name for f in texts if not is_stated(f)])
 
 
 def as_stated(fields: pa.Table | None, stated: Mapping[str, str]) -> tuple[pa.Table | None, tuple[str, ...]]:
@@ -97,12 +99,13 @@ def as_stored(table: EmbeddingTable, fields: pa.Table) -> tuple[pa.Table, tuple[
         the metadata, and a sentence about each column that has values left out.
     """
     notes = []
+    stored = _stored_fields(table)
     for index, field in enumerate(fields.schema):
-        if field.name not in table.schema.names or pa.types.is_null(field.type) or can_follow(table, field):
+        own = stored.get(field.name)
+        if own is None or pa.types.is_null(field.type) or _can_follow(table, own, field):
             continue
-        kind = table.schema.field(field.name).type
-        with_codes = is_stated(table.schema.field(field.name))
-        column, odd = converted(fields[field.name], kind, with_codes=with_codes)
+        kind = own.type
+        column, odd = converted(fields.column(index), kind, with_codes=is_stated(own))
         if odd:
             notes.append(
                 f"{len(odd)} value(s) of the metadata column {field.name} are no {kind}, as which table "
@@ -122,33 +125,43 @@ def fit_columns(table: EmbeddingTable, metadata_schema: pa.Schema) -> None:
         TableError: the table cannot be written.
     """
     wanted = metadata_fields(metadata_schema)
-    without_value = {field.name for field in metadata_schema if pa.types.is_null(field.type)}
+    nothing = {field.name for field in metadata_schema if pa.types.is_null(field.type)}
     with committing(table.address, table.dataset):
         _finish_widening(table)
-        for field in wanted:
-            if field.name in table.schema.names and field.name not in without_value:
-                _follow(table, field)
-        lacking = [field for field in wanted if field.name not in table.schema.names]
-        if lacking:
+        stored = _stored_fields(table)
+        known = [field for field in wanted if field.name in stored and field.name not in nothing]
+        _make_room(table, stored, [field for field in known if field.type != stored[field.name].type])
+        stored = _stored_fields(table)
+        if lacking := [field for field in wanted if field.name not in stored]:
             table.dataset.add_columns(pa.schema(lacking))
 
 
-def _follow(table: EmbeddingTable, field: pa.Field) -> None:
-    """Make room for a type: a wider column, or none in place of one that holds no value."""
-    stored = table.schema.field(field.name).type
-    joint = _joint_type(stored, field.type)
-    if stored != field.type and _has_no_value(table, field.name):
-        table.dataset.drop_columns([field.name])
-    elif joint not in (None, stored):
-        _widen(table, field.name, SQL_TYPES[joint])
+def _make_room(table: EmbeddingTable, stored: Mapping[str, pa.Field], others: Sequence[pa.Field]) -> None:
+    """Take the columns out that hold no value, and widen others as far as the new types want it."""
+    empty = _without_value(table, [field.name for field in others])
+    if empty:
+        table.dataset.drop_columns(sorted(empty))
+    joint = {field.name: _joint_type(stored[field.name].type, field.type) for field in others}
+    wider = {
+        name: SQL_TYPES[kind]
+        for name, kind in joint.items()
+        if name not in empty and kind not in (None, stored[name].type)
+    }
+    if wider:  # Lance does not cast whole numbers to fractions in place: a wider column takes the name of the old one
+        table.dataset.add_columns({name + WIDENING: f"arrow_cast(`{name}`, '{kind}')" for name, kind in wider.items()})
+        table.dataset.drop_columns(sorted(wider))
+        table.dataset.alter_columns(*({"path": name + WIDENING, "name": name} for name in wider))
 
 
-def can_follow(table: EmbeddingTable, field: pa.Field) -> bool:
+def _stored_fields(table: EmbeddingTable) -> dict[str, pa.Field]:
+    return {field.name: field for field in table.schema}
+
+
+def _can_follow(table: EmbeddingTable, stored: pa.Field, field: pa.Field) -> bool:
     """Whether a table's column can take this type: its own, a wider one, or any where it has no value yet.
 
     A column whose type the user has stated follows none; one that is stated now follows only where it can become that.
     """
-    stored = table.schema.field(field.name)
     if stored.type == field.type or is_stated(stored):
         return bool(stored.type == field.type)
     joint = _joint_type(stored.type, field.type)
@@ -156,12 +169,21 @@ def can_follow(table: EmbeddingTable, field: pa.Field) -> bool:
         return False  # its values become the table's
     if joint is not None and (joint == field.type or not is_stated(field)) and _widens_exactly(table, stored, joint):
         return True
-    return _has_no_value(table, field.name)
+    return bool(_without_value(table, [field.name]))
 
 
-def _has_no_value(table: EmbeddingTable, name: str) -> bool:
-    with reading(table.address):
-        return not table.dataset.to_table(columns=[name], filter=f"`{name}` IS NOT NULL", limit=1).num_rows
+def _without_value(table: EmbeddingTable, names: Sequence[str]) -> set[str]:
+    """Those of the columns in which all rows are null; most are told by the first rows, the others by all."""
+    left = set(names)
+    for limit in (FIRST_ROWS, None):
+        if not left:
+            break
+        with reading(table.address):
+            for batch in table.dataset.to_batches(columns=sorted(left), limit=limit):
+                left -= {name for name in left if batch[name].null_count < len(batch)}
+                if not left:
+                    break
+    return left
 
 
 def _widens_exactly(table: EmbeddingTable, stored: pa.Field, joint: pa.DataType) -> bool:
@@ -245,13 +267,6 @@ def _joint_type(stored: pa.DataType, wanted: pa.DataType) -> pa.DataType | None:
     if joint == pa.int64() and pa.uint64() in (stored, wanted):
         return None
     return joint if joint == stored or joint in SQL_TYPES else None
-
-
-def _widen(table: EmbeddingTable, name: str, sql_type: str) -> None:
-    """Lance does not cast whole numbers to fractions in place: a wider column takes the name of the old one."""
-    table.dataset.add_columns({name + WIDENING: f"arrow_cast(`{name}`, '{sql_type}')"})
-    table.dataset.drop_columns([name])
-    table.dataset.alter_columns({"path": name + WIDENING, "name": name})
 
 
 def _finish_widening(table: EmbeddingTable) -> None:

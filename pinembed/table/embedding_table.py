@@ -47,6 +47,7 @@ class EmbeddingTable:
         self.address = address
         self.held = held
         self.dataset = dataset
+        self._schema = (dataset.version, dataset.schema)
         self.spec: EncoderSpec = stored_spec(self.schema, table=str(address))
 
     @classmethod
@@ -121,7 +122,10 @@ class EmbeddingTable:
 
     @property
     def schema(self) -> pa.Schema:
-        return self.dataset.schema
+        version = self.dataset.version
+        if self._schema[0] != version:  # Lance makes it anew at each call, 6 ms of 3,000 columns
+            self._schema = (version, self.dataset.schema)
+        return self._schema[1]
 
     @property
     def reference(self) -> str:
