@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pinembed.catalogue.braces import expand_braces, has_braces
+from pinembed.catalogue.listing import expand_braces, has_braces
 from pinembed.encoding import folders
 from pinembed.errors import DataError, StoreError
 from pinembed.images import remote

@@ -74,16 +74,13 @@ def plain_columns(table: pa.Table) -> pa.Table:
     Raises:
         pa.ArrowException: a type for which there is no other.
     """
-    for index, field in enumerate(table.schema):
-        column = _without_extension(table.column(index))
-        if _has_empty_object(column.type):
-            column = _without_empty_objects(column)
+    columns = []
+    for column in table.columns:
+        column = _without_empty_objects(_without_extension(column))
         if pa.types.is_list_view(column.type):  # which Arrow's own cast leaves with too few offsets
             column = pa.chunked_array([pa.array(column.to_pylist(), pa.list_(column.type.value_type))])
-        column = _plain(column)
-        if column.type != field.type:
-            table = table.set_column(index, field.name, column)
-    return table
+        columns.append(_plain(column))
+    return pa.table(columns, names=table.column_names)
 
 
 def concatenated(tables: Sequence[pa.Table]) -> pa.Table:
@@ -117,7 +114,7 @@ def _joint_type(columns: Sequence[pa.ChunkedArray]) -> pa.DataType | None:
         return pa.string() if pa.types.is_floating(widest) and any(map(_would_be_rounded, columns)) else None
     if all(pa.types.is_date(kind) or kind == pa.timestamp("us") for kind in kinds):
         return pa.timestamp("us")
-    return None if any(pa.types.is_nested(kind) or _is_bytes(kind) for kind in kinds) else pa.string()
+    return None if any(pa.types.is_nested(kind) or is_bytes(kind) for kind in kinds) else pa.string()
 
 
 def _would_be_rounded(column: pa.ChunkedArray) -> bool:
@@ -128,8 +125,10 @@ def _would_be_rounded(column: pa.ChunkedArray) -> bool:
     return any(end is not None and abs(end) > LARGEST_OF_FLOAT for end in ends)
 
 
-def _is_bytes(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+def is_bytes(kind: pa.DataType) -> bool:
+    """Whether a type is one of bytes."""
+    of_any_length = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+    return bool(of_any_length or pa.types.is_fixed_size_binary(kind))
 
 
 def _with_type(table: pa.Table, name: str, kind: pa.DataType) -> pa.Table:
@@ -188,15 +187,11 @@ def _plain_moment(kind: pa.DataType, *, in_words: bool) -> pa.DataType:
     return pa.duration("us") if pa.types.is_duration(kind) else pa.time64("us")
 
 
-def _has_empty_object(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        return not kind.num_fields or any(_has_empty_object(part.type) for part in kind)
-    return pa.types.is_list(kind) and _has_empty_object(kind.value_type)
-
-
 def _without_empty_objects(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Nothing in place of objects that have no field in any row: a Lance table with such a column cannot be read."""
     kind = _with_nothing_for_empty_objects(column.type)
+    if kind == column.type:
+        return column
     return pa.chunked_array([pa.array(map(_without_empty, column.to_pylist()), kind)])
 
 

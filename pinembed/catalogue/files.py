@@ -91,10 +91,15 @@ def scan_images(root: Path, beside: Beside | None = None) -> Iterator[ScannedFil
                 beside.take(prefix, others, functools.partial(_images_in, folder))
                 beside.linked_folders.take(prefix, linked)
         except OSError as error:
-            raise DataError(
-                f"The folder {folder} cannot be listed: {error.strerror or error}.",
-                remedy="Check its permissions and that the disk is there, then run again.",
-            ) from error
+            raise unlisted(folder, error) from error
+
+
+def unlisted(folder: str, error: OSError) -> DataError:
+    """The error for a folder that the system does not list."""
+    return DataError(
+        f"The folder {folder} cannot be listed: {error.strerror or error}.",
+        remedy="Check its permissions and that the disk is there, then run again.",
+    )
 
 
 def _images_in(folder: str) -> list[str]:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pinembed.catalogue.braces import has_braces
 from pinembed.catalogue.candidates import Candidates, as_text, is_text
 from pinembed.catalogue.files import ListedFiles, listed_files, scan_images
 from pinembed.catalogue.folder import FolderScan, scan_folder
@@ -19,7 +18,7 @@ from pinembed.catalogue.listing import (
     FolderListing,
     Listing,
     StoreListing,
-    common_prefix,
+    has_braces,
     listed_objects,
     shards_in_braces,
 )
@@ -35,7 +34,6 @@ from pinembed.catalogue.shards import (
     refuse_nothing,
     rename_reserved_columns,
     shard_kind,
-    shard_name_kind,
     shards_of_folder,
 )
 from pinembed.catalogue.tar_shards import scan_tars
@@ -133,7 +131,7 @@ def _found(settings: EncodeSettings, texts: Collection[str]) -> Inputs:
     place = parse_place(settings.images)
     if isinstance(place, Address):
         return _found_in_store(settings, place, texts)
-    kind = shard_kind(settings.images)
+    kind = shard_kind(settings.images) if settings.images.is_file() else None
     if kind is not None:
         file = Shard(path=settings.images, file_name=settings.images.name)
         return _from_shards(
@@ -151,15 +149,13 @@ def _found(settings: EncodeSettings, texts: Collection[str]) -> Inputs:
 def _found_in_store(settings: EncodeSettings, place: Address, texts: Collection[str]) -> Inputs:
     """As `_found`, of the object at an address, those that its braces name, or those below it."""
     if has_braces(place.key):
-        files = shards_in_braces(place)
-        kind = shard_name_kind(files[0].path)
-        if kind is not None and all(shard_name_kind(shard.path) == kind for shard in files):
+        root, files = shards_in_braces(place)
+        kind = shard_kind(files[0].path)
+        if kind is not None and all(shard_kind(shard.path) == kind for shard in files):
             seen = tuple(f"{shard.file_name}/" for shard in files)
-            return _from_shards(
-                settings, kind, files, folder=str(common_prefix([_address(f) for f in files])), seen=seen
-            )
+            return _from_shards(settings, kind, files, folder=str(root), seen=seen)
         raise DataError(f"{place} names files of several kinds; wanted tars or Parquet files.", remedy="Name one kind.")
-    kind = shard_name_kind(place)
+    kind = shard_kind(place)
     if kind is not None and (object_there := look_at(place)) is not None:
         file = Shard(path=place, file_name=place.name, found=object_there)
         return _from_shards(settings, kind, [file], folder=str(place.parent), seen=(f"{file.file_name}/",))
@@ -169,11 +165,6 @@ def _found_in_store(settings: EncodeSettings, place: Address, texts: Collection[
         return _from_folder(settings, texts, listing)
     kind, files = _one_kind(place, shards)
     return _from_shards(settings, kind, files, folder=str(place), seen=("",), listing=listing)
-
-
-def _address(shard: Shard) -> Address:
-    assert isinstance(shard.path, Address)
-    return shard.path
 
 
 def _one_kind(images: Place, shards: dict[str, list[Shard]]) -> tuple[str, list[Shard]]:

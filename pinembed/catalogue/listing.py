@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import posixpath
+import re
 import tempfile
 from array import array
 from collections import defaultdict
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Protocol
 
 from pinembed.catalogue.beside import Beside
-from pinembed.catalogue.braces import expand_braces
 from pinembed.catalogue.files import ListedFiles, ScannedFile, find_file, listed_names, require_folder
 from pinembed.catalogue.frozen import came_later, files_of
 from pinembed.catalogue.metadata import METADATA_NAMES
@@ -205,15 +205,48 @@ def listed_objects(listing: StoreListing, names: Path, *, separator: bytes = b"\
     return ListedFiles(files=files, failures=tuple(failures.values()), repeated=repeated)
 
 
-def shards_in_braces(place: Address) -> list[Shard]:
-    """The tar or Parquet files that an address with braces names.
+# WebDataset's lists of shards, `train-{000..099}.tar` for a hundred names: the numbers and lists of
+# https://github.com/webdataset/braceexpand; not its steps and letters
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_NUMBERS = re.compile(r"(\d+)\.\.(\d+)")
+
+
+def has_braces(text: str) -> bool:
+    """Whether it stands for several names."""
+    return any(_meanings(found[1]) is not None for found in _BRACES.finditer(text))
+
+
+def expand_braces(text: str) -> Iterator[str]:
+    """Each name that it stands for, in order; itself where it has no braces."""
+    for found in _BRACES.finditer(text):
+        meanings = _meanings(found[1])
+        if meanings is not None:
+            for meaning in meanings:
+                yield from expand_braces(text[: found.start()] + meaning + text[found.end() :])
+            return
+    yield text
+
+
+def _meanings(inside: str) -> list[str] | None:
+    """`000..099` or `a,b`; None for anything else."""
+    numbers = _NUMBERS.fullmatch(inside)
+    if numbers is None:
+        return inside.split(",") if "," in inside else None
+    first, last = numbers.groups()
+    width = max(len(first), len(last)) if first.startswith("0") or last.startswith("0") else 0
+    step = 1 if int(first) <= int(last) else -1
+    return [str(number).zfill(width) for number in range(int(first), int(last) + step, step)]
+
+
+def shards_in_braces(place: Address) -> tuple[Address, list[Shard]]:
+    """The tar or Parquet files that an address with braces names, and the longest prefix in which all of them lie.
 
     Raises:
         DataError: some are not there.
         StoreError: the store cannot be asked.
     """
     addresses = [Address(place.scheme, place.container, key) for key in expand_braces(place.key)]
-    root = common_prefix(addresses)
+    root = next(parent for parent in addresses[0].parents if all(parent in one.parents for one in addresses))
     with ThreadPoolExecutor(max_workers=LOOKED_AT_ONCE) as threads:
         found = list(threads.map(look_at, addresses))
     if missing := [str(address) for address, one in zip(addresses, found, strict=True) if one is None]:
@@ -222,9 +255,4 @@ def shards_in_braces(place: Address) -> list[Shard]:
             remedy="Correct the numbers in braces, or bring the objects back.",
         )
     pairs = zip(addresses, found, strict=True)
-    return [Shard(path=address, file_name=address.relative_to(root), found=one) for address, one in pairs]
-
-
-def common_prefix(addresses: Sequence[Address]) -> Address:
-    """The longest prefix in which all of them lie."""
-    return next(parent for parent in addresses[0].parents if all(parent in one.parents for one in addresses))
+    return root, [Shard(path=address, file_name=address.relative_to(root), found=one) for address, one in pairs]

@@ -15,6 +15,7 @@ import pyarrow.parquet
 from pinembed.catalogue.class_labels import with_class_names
 from pinembed.catalogue.column_types import (
     concatenated,
+    is_bytes,
     joint_types,
     may_be_rounded,
     plain_columns,
@@ -85,9 +86,14 @@ def _as_one(first: Path, tables: Sequence[pa.Table], texts: Collection[str]) -> 
     others = {name for table in tables for name in set(table.column_names) - _untyped(table)}
     jointly = set().union(*map(_untyped, tables)) - others
     apart = [_with_types(table, _untyped(table) - jointly - {*texts}) for table in tables]
-    as_written = {*jointly, *texts, *joint_types(apart)}
+    as_written = joint_types(apart)
     try:
-        one = concatenated([_with_types(table, _untyped(table) - as_written) for table in tables])
+        one = concatenated(
+            [
+                pa.table({name: (table if name in as_written else typed)[name] for name in table.column_names})
+                for table, typed in zip(tables, apart, strict=True)
+            ]
+        )
     except pa.ArrowException as error:
         raise DataError(
             f"{first} and the metadata files beside it hold columns of one name and different types: "
@@ -185,7 +191,7 @@ def with_item_columns_as_text(table: pa.Table) -> pa.Table:
         if name not in ITEM_COLUMNS:
             continue
         kind = table.schema.field(index).type
-        if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        if pa.types.is_nested(kind) or is_bytes(kind):
             raise ValueError(f"its column {name} holds {kind}; wanted text or numbers")
         text = table[name].cast(pa.string())
         table = table.set_column(index, name, pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text))

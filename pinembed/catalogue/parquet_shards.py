@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from pinembed.catalogue.class_labels import with_class_names
-from pinembed.catalogue.column_types import concatenated, plain_columns
+from pinembed.catalogue.column_types import concatenated, is_bytes, plain_columns
 from pinembed.catalogue.csv_rows import refuse_repeated
 from pinembed.catalogue.metadata import with_item_columns_as_text
 from pinembed.catalogue.shards import PARQUET, TAR, Shard, ShardScan
@@ -190,4 +190,4 @@ def _schema(shard: Shard) -> pa.Schema:
 def _holds_bytes(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         return any(field.name == "bytes" and _holds_bytes(field.type) for field in kind)
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
+    return is_bytes(kind) and not pa.types.is_fixed_size_binary(kind)  # of which all images would be of one length

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from pinembed.catalogue.candidates import UNKNOWN_SIZE, Candidates, TextColumn, is_text, name_failure
+from pinembed.catalogue.files import unlisted
 from pinembed.catalogue.metadata import METADATA_NAMES, SPLIT
 from pinembed.catalogue.names import PACKED
 from pinembed.catalogue.split_words import split_named
@@ -21,7 +22,7 @@ from pinembed.nouns.item import Candidate
 from pinembed.stores.address import Place
 from pinembed.stores.objects import StoredObject
 from pinembed.stores.stamp import stamp_of
-from pinembed.table.schema import metadata_fields, name_obstacle
+from pinembed.table.schema import column_of, metadata_fields, name_obstacle
 
 TAKEN_PREFIX = "source_"
 TAR, PARQUET = ".tar", ".parquet"
@@ -82,20 +83,11 @@ class ShardScan:
         )
 
 
-def shard_kind(images: Path) -> str | None:
-    """`.tar` or `.parquet` where the inputs are one such file; None for anything else.
+def shard_kind(images: Place) -> str | None:
+    """`.tar` or `.parquet` by the name of a file that is there; None for any other.
 
     Raises:
         DataError: a packed archive, whose members cannot be read where they lie.
-    """
-    return shard_name_kind(images) if images.is_file() else None
-
-
-def shard_name_kind(images: Place) -> str | None:
-    """As `shard_kind`, of a file that is there.
-
-    Raises:
-        DataError: a packed archive.
     """
     name = images.name.lower()
     if name.endswith(PACKED):
@@ -130,10 +122,7 @@ def packed_below(root: Path) -> list[str]:
 
 
 def _refuse_unlisted(error: OSError) -> None:
-    raise DataError(
-        f"The folder {error.filename} cannot be listed: {error.strerror or error}.",
-        remedy="Check its permissions and that the disk is there, then run again.",
-    ) from error
+    raise unlisted(error.filename, error) from error
 
 
 def refuse_nothing(scan: ShardScan, images: Place, shards: Sequence[Shard]) -> None:
@@ -210,10 +199,4 @@ def _column(candidates: Sequence[Candidate], field: pa.Field) -> pa.Array:
     values = [candidate.fields.get(field.name) for candidate in candidates]
     if field.name == SPLIT:
         values = [split_named(value) if isinstance(value, str) else value for value in values]
-    try:
-        return pa.array(values, field.type)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        raise DataError(
-            f"The metadata column {field.name} has values that are no {field.type}: {error}.",
-            remedy="Make the column's values alike.",
-        ) from error
+    return column_of(values, field)

@@ -10,10 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pinembed.errors import TableError
 from pinembed.nouns.measures import ImageMeasures
 from pinembed.table.embedding_table import EmbeddingTable, id_conditions, reading
-from pinembed.table.schema import IMAGE_VECTOR, OWN_COLUMNS, VECTOR
+from pinembed.table.schema import IMAGE_VECTOR, OWN_COLUMNS, VECTOR, column_of
 
 NUMPY_DTYPES = {"fp16": np.float16, "fp32": np.float32}
 Vector = NDArray[np.floating[Any]]
@@ -112,7 +111,7 @@ class ArrowRows:
             elif field.name in OWN_COLUMNS:
                 column = pa.array([getattr(row, field.name) for row in rows], field.type)
             else:
-                column = _cast([row.fields.get(field.name) for row in rows], field)
+                column = column_of([row.fields.get(field.name) for row in rows], field)
             columns.append(column)
         return pa.Table.from_arrays(columns, schema=schema)
 
@@ -153,13 +152,3 @@ class ArrowRows:
 def _matrix(found: pa.Table, column: str) -> Vector:
     flat: Vector = found[column].combine_chunks().flatten().to_numpy()
     return flat.reshape(-1, found.schema.field(column).type.list_size)
-
-
-def _cast(values: list[Any], field: pa.Field) -> pa.Array:
-    try:
-        return pa.array(values, field.type)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        raise TableError(
-            f"The metadata column {field.name} has values that are no {field.type}: {error}.",
-            remedy="Correct the metadata file.",
-        ) from error

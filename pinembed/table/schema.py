@@ -19,6 +19,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -102,6 +104,21 @@ def metadata_fields(metadata_schema: pa.Schema) -> list[pa.Field]:
         pa.field(field.name, _with_text_for_nothing(field.type), metadata=STATED if is_stated(field) else None)
         for field in metadata_schema
     ]
+
+
+def column_of(values: Sequence[Any], field: pa.Field) -> pa.Array:
+    """Values of a metadata column as Arrow keeps them.
+
+    Raises:
+        DataError: one is not of the column's type.
+    """
+    try:
+        return pa.array(values, field.type)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise DataError(
+            f"The metadata column {field.name} has values that are no {field.type}: {error}.",
+            remedy="Make the column's values alike.",
+        ) from error
 
 
 def is_stated(field: pa.Field) -> bool:
