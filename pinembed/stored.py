@@ -1,8 +1,11 @@
-"""Objects that were stored as JSON, by this version or another, and perhaps edited since: what is wrong with one."""
+"""Records to JSON, and objects that were stored as JSON, by any version and perhaps edited since, back to records."""
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import datetime
+import math
 import types
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -102,3 +105,32 @@ def _check(hint: Any, value: Any, what: str) -> None:
         able = (int, float) if kind is float else kind
         if not isinstance(value, able) or (isinstance(value, bool) and kind is not bool):
             raise ValueError(f"{what} is {shown(value)}; wanted {NAMES[kind]}")
+
+
+def fields_of(record: Any) -> dict[str, Any]:
+    """The fields of a dataclass by name, as they are."""
+    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+
+
+def plain(value: Any) -> Any:
+    """Records to JSON values: dataclasses to objects, NaN to null, moments in ISO 8601, durations in seconds.
+
+    Bytes become Base64, and whatever else JSON does not know its text, as a path or a decimal has one.
+    """
+    if hasattr(value, "to_json"):
+        return plain(value.to_json())
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return plain(fields_of(value))
+    if isinstance(value, dict):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return value if value is None or isinstance(value, str | int | float) else str(value)

@@ -19,8 +19,8 @@ from pinembed.assistant.condition import Condition, merged, sql_of
 from pinembed.assistant.nearest import Nearest
 from pinembed.assistant.state import State
 from pinembed.assistant.tools import read_call
-from pinembed.cli.console import plain
 from pinembed.errors import DataError, UnknownItemError
+from pinembed.stored import plain
 from pinembed.table.embedding_table import EmbeddingTable
 from tests.assistant_material import Shop, embed_texts, make_table, shop_rows
 

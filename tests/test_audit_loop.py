@@ -143,8 +143,8 @@ def test_finetune_tells_what_leaving_out_changed_at_the_gate(
     low, value, high = (beside["verdict"]["mean_map"][name] for name in ("low", "value", "high"))
     assert low <= value <= high
     written = json.loads((out / "run.json").read_text())
-    assert written["gate"]["unflagged"]["fingerprint"] == beside["against"]["fingerprint"]
-    assert written["counts"]["left_out"] == {"duplicate": 1, "placeholder": 1}
+    assert written["gate"]["unflagged"]["against"]["fingerprint"] == beside["against"]["fingerprint"]
+    assert written["left_out"] == {"duplicate": 1, "placeholder": 1}
     assert "on all images, those with confirmed flags too" in (out / "README.md").read_text()
     assert "training on all images, to compare with" in found.words
     assert [path.name for path in tmp_path.glob(".*")] == []

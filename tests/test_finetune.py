@@ -34,7 +34,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_finetune_learns_what_the_base_does_not_know(tuned: Path) -> None:
     run = json.loads((tuned / "out" / "run.json").read_text(encoding="utf-8"))
-    base, chosen = run["metrics"]["base"], run["metrics"]["chosen"]
+    base, chosen = run["epochs"][0], run["chosen"]
     assert run["best_epoch"] > 0
     assert chosen["text_to_image_map"] > base["text_to_image_map"] + 0.2
     assert chosen["mean_map"] >= max(epoch["mean_map"] for epoch in run["epochs"]) - 0.1
@@ -99,10 +99,7 @@ def test_finetune_writes_a_card_with_the_measured_figures(tuned: Path) -> None:
     card = (tuned / "out" / "README.md").read_text(encoding="utf-8")
     run = json.loads((tuned / "out" / "run.json").read_text(encoding="utf-8"))
     assert f"# Encoder {run['fingerprint']}" in card
-    assert (
-        f"| {run['metrics']['base']['text_to_image_map']:.3f} | {run['metrics']['chosen']['text_to_image_map']:.3f} |"
-        in card
-    )
+    assert f"| {run['epochs'][0]['text_to_image_map']:.3f} | {run['chosen']['text_to_image_map']:.3f} |" in card
     assert f"{run['gate']['tuned']['text_to_image']['map']:.3f}" in card
     assert "24 images trained, 8 selected, 8 judged" in card
 

@@ -374,7 +374,7 @@ def test_finetune_hands_the_champion_back_file_for_file_where_it_is_not_beaten(
     assert "Gate: beside the champion" in result.words
     run = json.loads((tmp_path / "next" / "run.json").read_text(encoding="utf-8"))
     assert (run["kept"], run["promoted"], run["fingerprint"]) == ("champion", False, first["fingerprint"])
-    assert run["gate"]["champion"]["fingerprint"] == first["fingerprint"]
+    assert run["gate"]["champion"]["against"]["fingerprint"] == first["fingerprint"]
     assert run["gate"]["verdict"]["promoted"] is True
     weights = "open_clip_model.safetensors"
     assert (tmp_path / "next" / weights).read_bytes() == (first_night / "champion" / weights).read_bytes()

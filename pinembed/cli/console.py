@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import dataclasses
-import datetime
 import json
-import math
 import os
 import re
 import signal
@@ -24,6 +20,7 @@ from rich.text import Text
 from pinembed.errors import PinembedError, StoppedError
 from pinembed.nouns.progress import SILENT, Progress, Stop
 from pinembed.settings.places import by_address
+from pinembed.stored import plain
 
 CRON_LINE_EVERY_S = 60.0
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -111,30 +108,6 @@ def json_line(value: Any) -> str:
 def visible(text: str) -> str:
     """A text without the characters by which a file's name could move the cursor or colour the terminal."""
     return CONTROLS.sub(lambda found: repr(found.group())[1:-1], text)
-
-
-def plain(value: Any) -> Any:
-    """Reports to JSON values: dataclasses to objects, NaN to null, moments in ISO 8601, durations in seconds.
-
-    Bytes become Base64, and whatever else JSON does not know its text, as a path or a decimal has one.
-    """
-    if hasattr(value, "to_json"):
-        return plain(value.to_json())
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(key): plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    if isinstance(value, datetime.timedelta):
-        return value.total_seconds()
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 class _Bars:

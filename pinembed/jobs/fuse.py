@@ -16,6 +16,7 @@ from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import MARKER, check_output, check_space, staged_folder
 from pinembed.reports.finetune import FuseReport
 from pinembed.settings.training import FuseSettings
+from pinembed.stored import plain
 from pinembed.training.datasets import fit_texts, load_split, read_splits, sample_of
 from pinembed.training.gate import FusionStep, open_gate, parse_fusion_options
 
@@ -63,6 +64,6 @@ def fuse(settings: FuseSettings, *, progress: Progress = SILENT) -> FuseReport:
             fusion=found,
             seconds=time.monotonic() - started_s,
         )
-        written = json.dumps(report.to_json(), indent=1, ensure_ascii=False)
+        written = json.dumps(plain(report), indent=1, ensure_ascii=False)
         (folder / REPORT_NAME).write_text(written + "\n", encoding="utf-8")
     return report

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pinembed.stored import fields_of
+
 DONE, FAILED, STOPPED, TOO_MANY_FAILURES = "done", "failed", "stopped", "too many failures"
 RUNNING, INTERRUPTED = "running", "interrupted"
 
@@ -94,12 +96,7 @@ class RunRecord:
 
 
 def counts_among_fields(record: Any) -> dict[str, Any]:
-    """Fields of a dataclass by name, with each of the `counts` where these stand: how runs are stored and reported."""
-    shown: dict[str, Any] = {}
-    for field in dataclasses.fields(record):
-        value = getattr(record, field.name)
-        if field.name != "counts":
-            shown[field.name] = value
-        else:
-            shown |= dict.fromkeys(COUNTS) if value is None else dataclasses.asdict(value)
-    return shown
+    """Fields of a dataclass by name, each of its `counts` one of them: how runs are stored and reported."""
+    shown = fields_of(record)
+    counts = shown.pop("counts")
+    return shown | (dict.fromkeys(COUNTS) if counts is None else dataclasses.asdict(counts))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from pinembed.nouns.encoder_spec import Fusion
+from pinembed.stored import fields_of
 
 METRICS = ("recall@1", "recall@5", "recall@10", "mrr", "map")
 DIRECTIONS = ("text_to_image", "image_to_text", "image_to_image")
@@ -115,13 +116,7 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """The figures stand beside the name."""
-        return {
-            "encoder": self.encoder,
-            "fingerprint": self.fingerprint,
-            **{direction: getattr(self.scores, direction) for direction in DIRECTIONS},
-            "knn5": self.scores.knn5,
-            "label_zero_shot": self.scores.label_zero_shot,
-        }
+        return {"encoder": self.encoder, "fingerprint": self.fingerprint, **fields_of(self.scores)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,9 +192,6 @@ class ItemFigures:
     text_to_item: RetrievalScores | None
     image_to_item: RetrievalScores | None
 
-    def to_json(self) -> dict[str, Any]:
-        return {name: (found := getattr(self, name)) and found.to_json() for name in ITEM_DIRECTIONS}
-
 
 @dataclass(frozen=True, kw_only=True)
 class ItemScores:
@@ -224,12 +216,12 @@ class ItemScores:
     def to_json(self) -> dict[str, Any]:
         """The fused items' figures stand at the top level."""
         return {
-            "fusion": asdict(self.fusion),
+            "fusion": self.fusion,
             "items": self.items,
-            "query_fields": list(self.query_fields),
-            **self.fused.to_json(),
-            "image_only": self.image_only.to_json(),
-            "difference": self.difference.to_json(),
+            "query_fields": self.query_fields,
+            **fields_of(self.fused),
+            "image_only": self.image_only,
+            "difference": self.difference,
         }
 
 
@@ -265,14 +257,6 @@ class FusionReport:
     reason: str
     val: ItemScores | None
     test: ItemScores | None
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "fusion": None if self.fusion is None else asdict(self.fusion),
-            "reason": self.reason,
-            "val": None if self.val is None else self.val.to_json(),
-            "test": None if self.test is None else self.test.to_json(),
-        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

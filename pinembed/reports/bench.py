@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
+
+from pinembed.stored import fields_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,8 +94,7 @@ class BenchEncodeReport:
 
     def to_json(self) -> dict[str, Any]:
         """The report's JSON object, with what follows from the price."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return fields | {"costs": self.costs}
+        return fields_of(self) | {"costs": self.costs}
 
     @property
     def share_of_limit(self) -> float:

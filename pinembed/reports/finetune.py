@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pinembed.nouns.scores import Comparison, FusionReport, Scores, Verdict
+from pinembed.stored import fields_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -268,15 +269,4 @@ class FuseReport:
         return self.fusion.fusion is not None
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "out": str(self.out),
-            "encoder": self.encoder,
-            "encoder_fingerprint": self.encoder_fingerprint,
-            "fingerprint": self.fingerprint,
-            "data": self.data,
-            "group": self.group,
-            "text": list(self.text),
-            "promoted": self.promoted,
-            "fusion": self.fusion.to_json(),
-            "seconds": self.seconds,
-        }
+        return fields_of(self) | {"promoted": self.promoted}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import platform
 import shutil
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,9 +19,9 @@ from pinembed.errors import EncoderError, MissingExtraError
 from pinembed.evaluation.plot import draw_comparisons, figure_class
 from pinembed.nouns.encoder_spec import EncoderSpec, Fusion
 from pinembed.nouns.progress import Progress
-from pinembed.nouns.scores import DIRECTIONS, Comparison
 from pinembed.outfolder import MARKER
 from pinembed.reports.finetune import EpochRecord, FinetuneReport, GateReport
+from pinembed.stored import plain
 from pinembed.training.epochs import TrainedRun
 from pinembed.training.recipe import Recipe
 from pinembed.version import __version__
@@ -115,45 +113,17 @@ def write_gate_plot(folder: Path, gate: GateReport | None, progress: Progress) -
 def write_run(
     folder: Path, report: FinetuneReport, recipe: Recipe, spec: EncoderSpec, base: Encoder, losses: tuple[float, ...]
 ) -> None:
-    """Settings, data, figures and versions of the run, as run.json."""
+    """The report, all that made the weights, and the versions of the run, as run.json."""
     try:
         base_fingerprint = base.spec.fingerprint
     except EncoderError:  # random weights have no file
         base_fingerprint = None
     written = {
+        **plain(report),
         "encoder": spec.to_json(),
-        "fingerprint": spec.fingerprint,
         "base_fingerprint": base_fingerprint,
-        "settings": dataclasses.asdict(report.settings),
-        "recipe": dataclasses.asdict(recipe),
-        "counts": {
-            "train_images": report.train_images,
-            "val_images": report.val_images,
-            "texts": report.texts,
-            "broken": list(report.broken),
-            "left_out": dict(report.left_out),
-        },
-        "pixels": dataclasses.asdict(report.pixels),
-        "data": dataclasses.asdict(report.data),
-        "metrics": {
-            "base": dataclasses.asdict(report.base),
-            "heads": report.heads and dataclasses.asdict(report.heads),
-            "chosen": dataclasses.asdict(report.chosen),
-        },
-        "promoted": report.promoted,
-        "kept": report.kept,
-        "reason": report.reason,
-        "best_epoch": report.best_epoch,
-        "alpha": report.alpha,
-        "refit_images": report.refit_images,
-        "gate": None if report.gate is None else _plain(report.gate),
-        "fusion": None if report.fusion is None else report.fusion.to_json(),
-        "stopped": report.stopped,
-        "restarts": report.restarts,
-        "epochs": [dataclasses.asdict(record) for record in report.epochs],
+        "recipe": plain(recipe),
         "step_losses": [round(loss, 5) for loss in losses],
-        "seconds": report.seconds,
-        "images_per_s": report.images_per_s,
         "threads": torch.get_num_threads(),
         "versions": {
             "pinembed": __version__,
@@ -163,35 +133,3 @@ def write_run(
         },
     }
     (folder / RUN_NAME).write_text(json.dumps(written, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _plain(gate: GateReport) -> dict[str, Any]:
-    """The gate as JSON, with retrieval figures by their usual names."""
-    figures = {
-        name: {direction: getattr(scores, direction) for direction in DIRECTIONS}
-        for name, scores in (("base", gate.base), ("tuned", gate.tuned), ("difference", gate.difference))
-    }
-    return {
-        "split": gate.split,
-        "images": gate.images,
-        **{
-            name: {direction: found and found.to_json() for direction, found in directions.items()}
-            for name, directions in figures.items()
-        },
-        "verdict": dataclasses.asdict(gate.verdict),
-        "champion": None if gate.champion is None else _beside(gate.champion),
-        "unflagged": None if gate.unflagged is None else _beside(gate.unflagged),
-    }
-
-
-def _beside(other: Comparison) -> dict[str, Any]:
-    """The comparison with another encoder as JSON."""
-    return {
-        "encoder": other.against.encoder,
-        "fingerprint": other.against.fingerprint,
-        **{
-            name: {direction: (found := getattr(scores, direction)) and found.to_json() for direction in DIRECTIONS}
-            for name, scores in (("scores", other.against.scores), ("difference", other.difference))
-        },
-        "verdict": dataclasses.asdict(other.verdict),
-    }
