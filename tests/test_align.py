@@ -27,9 +27,8 @@ from pinembed.source.writer import write_source
 from pinembed.trimmed.align_evaluator import correct_answers
 from pinembed.trimmed.align_loop import Alignment
 from pinembed.trimmed.model import TrimmedModel
-from pinembed.trimmed.projector import PROJECTOR_NAME, fit_adapter, load_projector, new_projector
+from pinembed.trimmed.projector import PROJECTOR_NAME, calls_right, fit_adapter, load_projector, new_projector
 from pinembed.trimmed.questions import KIND_WEIGHTS, QuestionMaker
-from pinembed.trimmed.run_file import calls_right
 from pinembed.trimmed.tiny import TinyShape, write_tiny_qwen3vl
 from tests.conftest import CliResult, Said
 

@@ -13,13 +13,14 @@ from pinembed.errors import ModelError, StoppedError, UsageError
 from pinembed.jobs import bench_vlm as bench_vlm_run
 from pinembed.jobs.bench_vlm import bench_vlm
 from pinembed.settings.measuring import BenchVlmSettings
-from pinembed.trimmed.costs import VisionShape, prefill_flops
 from pinembed.trimmed.families import FAMILIES
 from pinembed.trimmed.measure import (
     SHAPES,
     Bench,
     Timing,
+    VisionShape,
     free_bytes,
+    prefill_flops,
     random_model,
     shape_config,
 )

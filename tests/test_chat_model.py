@@ -26,7 +26,7 @@ from pinembed.settings.encoding import EncodeSettings
 from pinembed.settings.source import ExportSettings
 from pinembed.source.embedding_source import EmbeddingSource
 from pinembed.trimmed.model import WITHOUT_CALL, TrimmedModel
-from pinembed.trimmed.run_file import calls_right
+from pinembed.trimmed.projector import calls_right
 from tests.assistant_material import Shop, make_table, shop_rows
 from tests.conftest import CliResult, make_encoder
 

@@ -20,9 +20,9 @@ from pinembed.reports.assistant import Turn
 from pinembed.settings.assistant import ChatSettings
 from pinembed.source.embedding_source import EmbeddingSource
 from pinembed.trimmed.chat_server import ChatServer
-from pinembed.trimmed.checked_parts import checked_part
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.served import ServedModel
+from pinembed.trimmed.soft_tokens import checked_part
 from tests.chat_protocol import DONE, Behaviour, answer, event, serving
 from tests.conftest import CliResult
 

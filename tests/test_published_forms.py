@@ -21,11 +21,11 @@ from pinembed.jobs.trim import trim
 from pinembed.reports.trimmed import TrimReport
 from pinembed.settings.measuring import BenchVlmSettings
 from pinembed.settings.model import TrimSettings
-from pinembed.trimmed.checked_parts import from_base64
 from pinembed.trimmed.checkpoint import INDEX_NAME, read_checkpoint
-from pinembed.trimmed.costs import prefill_flops
 from pinembed.trimmed.families import FAMILIES
+from pinembed.trimmed.measure import prefill_flops
 from pinembed.trimmed.model import TrimmedModel, load_parts
+from pinembed.trimmed.soft_tokens import from_base64
 from tests.conftest import CliResult
 from tests.published_forms import (
     FORMS,

@@ -56,7 +56,7 @@ def test_projections_that_are_not_finite_are_left_out(
     shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "pinembed.training.refit.fitted_projections",
+        "pinembed.training.projections.fitted_projections",
         lambda *_, **__: {"text_projection": torch.full((2, 2), torch.nan)},
     )
     report, _ = tuned(shop, tmp_path / "out")

@@ -21,10 +21,10 @@ from pinembed.errors import EncoderMismatchError, ModelError, UnknownItemError, 
 from pinembed.jobs.export import export
 from pinembed.jobs.verify import verify
 from pinembed.settings.source import ExportSettings, VerifySettings
-from pinembed.trimmed.checked_parts import from_base64
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.projector import new_projector, save_projector
 from pinembed.trimmed.serving import sglang_image_data
+from pinembed.trimmed.soft_tokens import from_base64
 from tests.conftest import CliResult
 from tests.published_forms import served_by_vllm
 from tests.source_material import DIM, SPEC, embeddings, item_ids, make_source

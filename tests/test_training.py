@@ -410,7 +410,7 @@ def test_two_processes_train_as_one(cli: Callable[..., CliResult], tiny_encoder:
 def test_training_is_flat_once_the_mean_over_epochs_has_not_risen_for_long(
     measured: list[float], is_flat: bool
 ) -> None:
-    from pinembed.training.patience import has_flattened
+    from pinembed.training.duration import has_flattened
 
     assert has_flattened(measured, patience=4) is is_flat
 
@@ -426,7 +426,7 @@ def test_training_is_flat_once_the_mean_over_epochs_has_not_risen_for_long(
     ],
 )
 def test_training_has_forgotten_where_no_epoch_reached_the_start(measured: list[float], is_forgotten: bool) -> None:
-    from pinembed.training.patience import has_forgotten
+    from pinembed.training.duration import has_forgotten
 
     assert has_forgotten(measured, 0.7, error=0.05) is is_forgotten
 

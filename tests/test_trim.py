@@ -17,9 +17,8 @@ from pinembed.errors import ModelError
 from pinembed.jobs.trim import trim
 from pinembed.settings.model import TrimSettings
 from pinembed.trimmed.checkpoint import INDEX_NAME, read_checkpoint
-from pinembed.trimmed.costs import VisionShape, prefill_flops
 from pinembed.trimmed.families import family_of
-from pinembed.trimmed.measure import LARGE_TOWER, ROPE, SHAPES, shape_config
+from pinembed.trimmed.measure import LARGE_TOWER, ROPE, SHAPES, VisionShape, prefill_flops, shape_config
 from pinembed.trimmed.trim import stub_tensors, trimmed_config
 from tests.conftest import CliResult, make_qwen3vl
 

@@ -1,4 +1,4 @@
-"""`pinembed audit`: what is wrong with the pictures of a table, with evidence."""
+"""`pinembed audit` and `appeal`: what is wrong with the pictures of a table, with evidence, and people's answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from pinembed.cli.console import Console, print_error
 from pinembed.errors import TooManyFailuresError
-from pinembed.settings.quality import AuditSettings
+from pinembed.settings.quality import AppealSettings, AuditSettings
 
 if TYPE_CHECKING:
     from pinembed.reports.quality import AuditReport
@@ -26,6 +26,17 @@ def run(settings: AuditSettings, console: Console) -> None:
     if report.exit_code:
         print_error(_too_many(report), json_output=False)
     raise typer.Exit(report.exit_code)
+
+
+def run_appeal(settings: AppealSettings, console: Console) -> None:
+    """Read the answers to an audit's flags; what is cleared stays so until the check itself changes."""
+    from pinembed.jobs.appeal import appeal
+
+    report = appeal(settings, progress=console.progress)
+    console.say(
+        f"{report.table}: {report.confirmed} flag(s) confirmed, {report.appealed} appealed, {report.cleared} cleared"
+    )
+    console.report(report)
 
 
 def _show(console: Console, report: AuditReport) -> None:

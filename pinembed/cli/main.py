@@ -10,7 +10,6 @@ import typer
 
 from pinembed.cli import (
     align,
-    appeal,
     ask,
     audit,
     bench,
@@ -95,7 +94,7 @@ add_command(app, "encode", EncodeSettings, encode.run, panel=TABLE)
 add_command(app, "inspect", InspectSettings, inspect.run, panel=TABLE)
 add_command(app, "search", SearchSettings, search.run, panel=TABLE)
 add_command(app, "audit", AuditSettings, audit.run, panel=TABLE)
-add_command(app, "appeal", AppealSettings, appeal.run, panel=TABLE)
+add_command(app, "appeal", AppealSettings, audit.run_appeal, panel=TABLE)
 add_command(app, "export", ExportSettings, export.run, panel=SOURCE)
 add_command(app, "verify", VerifySettings, verify.run, panel=SOURCE)
 add_command(app, "trim", TrimSettings, trim.run, panel=MODEL)

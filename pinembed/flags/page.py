@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pinembed.errors import UsageError
 from pinembed.flags.stored import StoredRows
-from pinembed.images.thumbnail import thumbnail
+from pinembed.images.contact_sheet import thumbnail
 from pinembed.nouns.flag import Flag
 from pinembed.outfolder import whole_file
 

@@ -1,7 +1,9 @@
-"""A contact sheet: pictures in a grid, with their titles and scores, to look at."""
+"""Pictures for people: a contact sheet, a grid with titles and scores, and thumbnails inside of a page."""
 
 from __future__ import annotations
 
+import base64
+import io
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -121,3 +123,15 @@ def _write(
     while line and draw.textlength(line, font=font) > width_px:
         line = line.rstrip("…")[:-1].rstrip() + "…" if len(line) > 1 else ""
     draw.text(index, line, font=font, fill=ink)
+
+
+def thumbnail(path: Path, side_px: int) -> str:
+    """A picture as a data address, at most so large; empty where it cannot be read."""
+    try:
+        image = read_image(path, at_least_px=2 * side_px)
+    except ImageError:
+        return ""
+    image.thumbnail((side_px, side_px))
+    written = io.BytesIO()
+    image.convert("RGB").save(written, "WEBP", quality=70)
+    return "data:image/webp;base64," + base64.b64encode(written.getvalue()).decode()

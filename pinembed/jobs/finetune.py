@@ -39,8 +39,8 @@ from pinembed.training.evaluator import (
     epoch_record,
 )
 from pinembed.training.gate import CHAMPION, FusionStep, decide_run, open_gate, parse_fusion_options
+from pinembed.training.projections import refit
 from pinembed.training.recipe import Recipe, make_recipe
-from pinembed.training.refit import refit
 from pinembed.training.world import join_world, refuse_several_processes
 from pinembed.training.write import (
     CURVES_NAME,

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pinembed.errors import DataError
-from pinembed.evaluation.dial_plot import draw_dial
-from pinembed.evaluation.plot import check_plot
+from pinembed.evaluation.plot import check_plot, draw_dial
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.reports.taste import ArmFigures, DialPoint, TasteEvaluateReport
 from pinembed.settings.taste import ARMS, BLEND, TasteEvaluateSettings

@@ -11,7 +11,7 @@ from pinembed.outfolder import check_output, check_space, staged_folder
 from pinembed.reports.trimmed import ParityCheck, TrimReport
 from pinembed.settings.model import TrimSettings
 from pinembed.trimmed.checkpoint import Checkpoint, locate_checkpoint, read_checkpoint
-from pinembed.trimmed.costs import VISION_FORMULA, VisionShape
+from pinembed.trimmed.measure import VISION_FORMULA, VisionShape
 from pinembed.trimmed.trim import compare, trim_checkpoint
 
 IMAGE_PX = 1024

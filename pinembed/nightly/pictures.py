@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pinembed.generation.build import link_or_copy
-from pinembed.images.thumbnail import thumbnail
+from pinembed.images.contact_sheet import thumbnail
 from pinembed.nightly.sample import SampleRow
 
 FOLDER = "pictures"

@@ -18,12 +18,11 @@ from pinembed.metrics.probes import EffectiveRank
 from pinembed.metrics.split_metrics import SplitScores
 from pinembed.nouns.progress import Progress
 from pinembed.reports.finetune import EpochRecord
-from pinembed.training.budget import Budget
 from pinembed.training.checkpoint import Checkpoint, RunState
 from pinembed.training.datasets import SplitDataset
+from pinembed.training.duration import FORGETTING, Budget, has_flattened, has_forgotten
 from pinembed.training.evaluator import BatchNormRecalibration, Evaluator, epoch_record, shown_figures
 from pinembed.training.loader import BatchLoader
-from pinembed.training.patience import FORGETTING, has_flattened, has_forgotten
 from pinembed.training.projections import fitted_projections
 from pinembed.training.recipe import Recipe
 from pinembed.training.trainer import Trainer, choose_bf16

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from pinembed.settings.training import FinetuneSettings
+from pinembed.training.duration import patience_of
 from pinembed.training.low_rank import require_peft
 from pinembed.training.optimiser import FEWEST_FOR_STATISTICS, IMAGE_PREFIX, Rates
-from pinembed.training.patience import patience_of
 
 HIGHEST_RATE, LOWEST_RATE = 1.5e-3, 5e-6
 HIGHEST_RATE_PARAMETERS, RATE_POWER = 2.5e6, 1.4

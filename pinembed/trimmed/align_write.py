@@ -20,6 +20,7 @@ from pinembed.trimmed.align_dataset import AlignDataset, Rows
 from pinembed.trimmed.checkpoint import Checkpoint, read_checkpoint, write_index, write_json
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.projector import (
+    RUN_NAME,
     Projector,
     adapted,
     fit_adapter,
@@ -28,7 +29,6 @@ from pinembed.trimmed.projector import (
     projector_sha256,
     save_projector,
 )
-from pinembed.trimmed.run_file import RUN_NAME
 from pinembed.trimmed.trim import carry_texts
 from pinembed.trimmed.write_back import write_back
 from pinembed.version import __version__

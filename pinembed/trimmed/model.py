@@ -24,10 +24,9 @@ from pinembed.stores.fetch import local_copy
 from pinembed.trimmed.chat_ids import Exchange
 from pinembed.trimmed.checkpoint import import_transformers, read_checkpoint, without_bars
 from pinembed.trimmed.families import Family, family_of
-from pinembed.trimmed.projector import Projector, load_projector, no_projector
+from pinembed.trimmed.projector import Projector, calls_right, load_projector, no_projector
 from pinembed.trimmed.prompts import CALL, PromptBatch, PromptWriter
 from pinembed.trimmed.quantised import SCALE
-from pinembed.trimmed.run_file import calls_right
 
 Embeddings = Tensor | np.ndarray
 WITHOUT_CALL = 32  # tokens, after which a model that was asked for one call will make none

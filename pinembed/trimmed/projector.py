@@ -86,6 +86,7 @@ def mean_cosine(adapter: LinearAdapter, new_ND: Tensor, old_NE: Tensor) -> float
 
 PROJECTOR_NAME = "projector.safetensors"
 CONFIG_NAME = "projector_config.json"
+RUN_NAME = "run.json"
 FORMAT_VERSION = 1
 MIN_STD = 1e-6
 MLP_SCALE = 0.1  # the linear path leads at first: alone, the MLP learns a small catalogue by heart
@@ -305,3 +306,16 @@ def adapted(projector: Projector, adapter: LinearAdapter, *, encoder_fingerprint
     weights = {name: tensor for name, tensor in projector.state_dict().items() if not name.startswith("adapter.")}
     made.load_state_dict({**weights, **adapter.state_dict(prefix="adapter.")})
     return made
+
+
+def calls_right(folder: Path) -> float | None:
+    """Share of the calls that judged a model in `align --calls`; None where none did.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    if not (folder / RUN_NAME).is_file():
+        return None
+    found = read_json(folder / RUN_NAME, wanted="the run of align").get("calls")
+    right = found.get("right") if isinstance(found, dict) else None
+    return float(right) if isinstance(right, int | float) else None

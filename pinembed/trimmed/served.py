@@ -17,9 +17,8 @@ from pinembed.generation.reading import hold
 from pinembed.generation.record import MODEL
 from pinembed.trimmed.chat_server import ChatServer, Served, printable
 from pinembed.trimmed.checkpoint import read_json
-from pinembed.trimmed.projector import Projector
+from pinembed.trimmed.projector import Projector, calls_right
 from pinembed.trimmed.prompts import PromptWriter
-from pinembed.trimmed.run_file import calls_right
 from pinembed.trimmed.serving import chat_body, prompt_writer, vllm_request
 from pinembed.trimmed.soft_tokens import HASH_DIGITS, SoftTokenMaker, vllm_part
 

@@ -18,10 +18,16 @@ import torch
 
 from pinembed.errors import ModelError, UsageError
 from pinembed.source.embedding_source import EmbeddingSource
-from pinembed.trimmed.checked_parts import checked_part, checked_rows
 from pinembed.trimmed.checkpoint import import_transformers, without_bars
 from pinembed.trimmed.prompts import PromptWriter, user_message
-from pinembed.trimmed.soft_tokens import SGLANG_FORMAT, SoftTokenMaker, sglang_line, vllm_part
+from pinembed.trimmed.soft_tokens import (
+    SGLANG_FORMAT,
+    SoftTokenMaker,
+    checked_part,
+    checked_rows,
+    sglang_line,
+    vllm_part,
+)
 
 # SGLang's documented entry puts the embedding under `feature`, which its Qwen3-VL of 0.5.23 hands to the vision tower;
 # what a `processor_output` entry has under `precomputed_embeddings` goes past the tower.

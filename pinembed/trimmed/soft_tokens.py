@@ -1,5 +1,8 @@
 """Stored embeddings to what a server takes in the place of images; the language model is not loaded.
 
+A server would take on trust what it is sent, and one wrong item ends vLLM's engine for everybody: so parts are looked
+at before they go.
+
 Shape legend: I items, D floats of one embedding, m soft tokens of one item, H language-model width, and the width that
 the server takes, W = H x (1 + levels).
 """
@@ -7,8 +10,11 @@ the server takes, W = H x (1 + levels).
 from __future__ import annotations
 
 import base64
+import binascii
 import io
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pinembed.errors import NonFiniteEmbeddingError, UsageError
+from pinembed.errors import ModelError, NonFiniteEmbeddingError, UsageError
 from pinembed.trimmed.checkpoint import read_checkpoint
 from pinembed.trimmed.projector import Projector, load_projector, no_projector, projector_sha256
 from pinembed.trimmed.prompts import grid_thw
@@ -146,3 +152,78 @@ class SoftTokenMaker:
     def uuid(self, item_id: str, fingerprint: str) -> str:
         """A server's cache key: it changes with the item, the encoder, the projector, and the size asked for."""
         return f"{item_id}@{fingerprint}@{self.projector_hash}{size_of(self.tokens, self.width)}"
+
+
+AGAIN = "Export the table again with --format vllm or sglang."
+
+
+def from_base64(text: str) -> NDArray[Any]:
+    """The inverse of `to_base64`.
+
+    Raises:
+        ModelError: not base64 of an .npy file, or one that holds a pickle.
+    """
+    try:
+        array: NDArray[Any] = np.load(io.BytesIO(base64.b64decode(text, validate=True)), allow_pickle=False)
+    except (TypeError, ValueError, EOFError, OSError, binascii.Error) as error:
+        raise ModelError(
+            f"The embedding does not hold base64 of an .npy array: {str(error)[:100]}",
+            remedy=AGAIN,
+        ) from error
+    return array
+
+
+def checked_rows(stored: Any, grid: Any, *, width: int | None) -> NDArray[Any]:
+    """The soft tokens of one item, where a server can take them.
+
+    Args:
+        stored: base64 of an .npy.
+        grid: image_grid_thw of the item.
+        width: W; None where any will do.
+
+    Returns:
+        (m, W) float16.
+
+    Raises:
+        ModelError: no such array, NaN or inf in it, another width, or a grid of another number of tokens.
+    """
+    soft_mW = from_base64(stored)
+    grid_3 = np.asarray(grid)
+    whole = grid_3.shape == (3,) and grid_3.dtype.kind == "i" and bool((grid_3 > 0).all())
+    even = whole and not (grid_3[1:] % 2).any()  # patches merge 2 x 2
+    tokens = math.prod(grid_3.tolist()) // 4 if even else 0
+    if soft_mW.ndim != 2 or soft_mW.dtype != np.float16 or not bool(np.isfinite(soft_mW).all()):
+        raise ModelError(
+            f"An item's soft tokens are {soft_mW.dtype} of shape {soft_mW.shape}, or not finite; "
+            "wanted finite float16 of (m, W).",
+            remedy=AGAIN,
+        )
+    if width is not None and soft_mW.shape[1] != width:
+        raise ModelError(
+            f"An item's soft tokens are {soft_mW.shape[1]} wide, the server takes {width}; it would end for everybody.",
+            remedy="Export the table again with the model and the --deepstack-levels of this server.",
+        )
+    if tokens != len(soft_mW):
+        raise ModelError(
+            f"An item has {len(soft_mW)} soft token(s) and a grid of {tokens} ({grid_3.tolist()}); "
+            "the server would end for everybody.",
+            remedy=AGAIN,
+        )
+    return soft_mW
+
+
+def checked_part(part: Mapping[str, Any], *, width: int | None) -> NDArray[Any]:
+    """The soft tokens of a content part that vLLM can take; arguments, shape and errors as for `checked_rows`.
+
+    Its uuid has to tell its size: vLLM puts what it remembers of a uuid in the place of the rows that came with it.
+    """
+    embeds = part.get("image_embeds") or {}
+    soft_mW = checked_rows(embeds.get("image_embeds", ""), from_base64(embeds.get("image_grid_thw", "")), width=width)
+    size, uuid = size_of(*soft_mW.shape), str(part.get("uuid"))
+    if not uuid.endswith(size):
+        raise ModelError(
+            f"An item's uuid {uuid[-100:]!r} does not end in {size}, the size of its soft tokens; the server "
+            "would take what it remembers of another item.",
+            remedy=AGAIN,
+        )
+    return soft_mW

@@ -19,9 +19,9 @@ from pinembed.jobs.trim import trim
 from pinembed.settings.measuring import BenchVlmSettings
 from pinembed.settings.model import TrimSettings
 from pinembed.source.embedding_source import EmbeddingSource
-from pinembed.trimmed.checked_parts import from_base64
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.serving import ServingRequests
+from pinembed.trimmed.soft_tokens import from_base64
 from tests.published_forms import FORMS, aligned, headers, served_by_vllm, weights, write_form
 from tests.test_align import write_rows, write_shop
 
