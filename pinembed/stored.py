@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 import dataclasses
 import datetime
+import json
 import math
 import types
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from pinembed.errors import DataError
 
 Kind = TypeVar("Kind")
 NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
@@ -105,6 +109,35 @@ def _check(hint: Any, value: Any, what: str) -> None:
         able = (int, float) if kind is float else kind
         if not isinstance(value, able) or (isinstance(value, bool) and kind is not bool):
             raise ValueError(f"{what} is {shown(value)}; wanted {NAMES[kind]}")
+
+
+def lines_of(path: Path) -> list[str]:
+    """The lines of a file of JSON lines.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}", remedy="Give UTF-8 JSON lines.") from error
+
+
+def value_in(line: str, *, origin: str, wanted: str) -> Any:
+    """What a line of JSON holds.
+
+    Args:
+        line: of a file.
+        origin: where it stands, for people.
+        wanted: what it should hold, for people.
+
+    Raises:
+        DataError: it is no JSON, or brackets in brackets without end.
+    """
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{origin} is no JSON: {error}; {wanted}.", remedy="Write one JSON object a line.") from error
 
 
 def fields_of(record: Any) -> dict[str, Any]:

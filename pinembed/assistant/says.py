@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from pinembed.errors import DataError
+from pinembed.stored import value_in
 
 WANTED = 'wanted {"conversation": ..., "turn": ..., "say": ...}'
 
@@ -43,10 +42,7 @@ def read_says(lines: Iterable[str], *, origin: str, conversation: str) -> Iterat
 
 
 def _say(line: str, *, origin: str, conversation: str) -> Say:
-    try:
-        stored: Any = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{origin} is no JSON: {error}; {WANTED}.", remedy="Write one JSON object a line.") from error
+    stored = value_in(line, origin=origin, wanted=WANTED)
     if not isinstance(stored, dict) or not isinstance(stored.get("say"), str):
         raise DataError(f"{origin} says nothing; {WANTED}.", remedy='Give "say": a text.')
     turn, name = stored.get("turn"), stored.get("conversation", conversation)

@@ -17,6 +17,7 @@ from pinembed.assistant.says import Say, read_says
 from pinembed.assistant.vocabulary import Vocabulary
 from pinembed.errors import DataError, OutputError
 from pinembed.outfolder import whole_file
+from pinembed.stored import lines_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +43,7 @@ def read_scripts(path: Path, vocabulary: Vocabulary) -> list[ScriptedTurn]:
     Raises:
         DataError: it cannot be read, or a line is no turn with an act of this table.
     """
-    try:
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}", remedy="Give UTF-8 JSON lines.") from error
+    lines = [line for line in lines_of(path) if line.strip()]
     says = list(read_says(lines, origin=str(path), conversation="1"))
     return [
         _turn(json.loads(line), say, f"{path}: {say.say!r}", vocabulary) for line, say in zip(lines, says, strict=True)

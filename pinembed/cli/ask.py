@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from pinembed.cli.console import Console, json_line
+from pinembed.cli.console import Console, json_line, write_out
 from pinembed.nouns.progress import SILENT
 from pinembed.settings.model import AskSettings
 
@@ -30,7 +30,7 @@ def run(settings: AskSettings, console: Console) -> None:
         questions=questions,
         progress=SILENT if answers_are_watched else console.progress,
         on_answer=functools.partial(_write_answer, form),
-        on_text=_write if form == "stream" else None,
+        on_text=write_out if form == "stream" else None,
     )
     for name in report.unknown:
         typer.echo(f"unknown item: {name}", err=True)
@@ -49,17 +49,12 @@ def _form(json_output: bool, lines: bool, questions: int) -> Form:
     return "stream" if sys.stdout.isatty() else "text"
 
 
-def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
-
-
 def _write_answer(form: Form, answer: Answer) -> None:
     if form == "lines":
-        _write(json_line(answer))
+        write_out(json_line(answer))
     elif form == "table":
-        _write(f"{answer.id}\t{answer.answer or ''}\n")
+        write_out(f"{answer.id}\t{answer.answer or ''}\n")
     elif form == "stream":
-        _write("\n")
+        write_out("\n")
     elif form == "text" and answer.answer is not None:
-        _write(answer.answer + "\n")
+        write_out(answer.answer + "\n")

@@ -9,10 +9,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pinembed.cli.console import Console, json_line
-from pinembed.errors import DataError
+from pinembed.cli.console import Console, json_line, write_out
 from pinembed.nouns.progress import SILENT
 from pinembed.settings.assistant import ChatSettings
+from pinembed.stored import lines_of
 
 if TYPE_CHECKING:
     from pinembed.assistant.says import Say
@@ -65,14 +65,14 @@ class _Talk:
         if self._console.json_output:
             return
         if self._settings.jsonl is not None:
-            _write(json_line(turn))
+            write_out(json_line(turn))
             return
         notes = [f"({note})" for note in turn.notes]
         if self._told:  # a part of the answer stands there already, its notes come behind it
-            _write("\n".join([turn.answer.removeprefix(self._told) if self._fits(turn) else "", *notes]) + "\n")
+            write_out("\n".join([turn.answer.removeprefix(self._told) if self._fits(turn) else "", *notes]) + "\n")
             self._told = ""
             return
-        _write("\n".join([*notes, turn.answer]) + "\n")
+        write_out("\n".join([*notes, turn.answer]) + "\n")
 
     def _fits(self, turn: Turn) -> bool:
         """Whether the pieces are a beginning of the answer; a model that broke off has said more than it has."""
@@ -81,7 +81,7 @@ class _Talk:
     def tell(self, piece: str) -> None:
         """Print a piece of an answer as it comes."""
         self._told += piece
-        _write(piece)
+        write_out(piece)
 
     def _typed(self) -> Iterator[str]:
         """Lines typed on a terminal, with the history of former runs; commands of the terminal are done here."""
@@ -109,22 +109,12 @@ def _input() -> str | None:
     try:
         return input(PROMPT).strip()
     except EOFError:
-        _write("\n")
+        write_out("\n")
         return None
 
 
-def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
-
-
 def _lines(origin: str) -> Iterable[str]:
-    if origin == "-":
-        return sys.stdin
-    try:
-        return Path(origin).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeError) as error:
-        raise DataError(f"{origin} cannot be read: {error}", remedy="Give UTF-8 JSON lines.") from error
+    return sys.stdin if origin == "-" else lines_of(Path(origin))
 
 
 @contextmanager

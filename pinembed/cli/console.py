@@ -85,8 +85,13 @@ class Console:
     def report(self, report: Any) -> None:
         """The JSON object of the run, when --json asks for it."""
         if self.json_output:
-            sys.stdout.write(by_address(json_line(report), self._names))
-            sys.stdout.flush()
+            write_out(by_address(json_line(report), self._names))
+
+
+def write_out(text: str) -> None:
+    """A piece of standard output, seen at once."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def print_error(error: PinembedError, *, json_output: bool) -> None:

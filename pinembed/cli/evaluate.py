@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 import typer
 
 from pinembed.cli.console import Console
-from pinembed.cli.tables import SHOWN_SLICES, interval, say_terms, show_item_comparison, show_items, show_slice_changes
+from pinembed.cli.tables import (
+    SHOWN_SLICES,
+    figure,
+    interval,
+    say_terms,
+    show_item_comparison,
+    show_items,
+    show_slice_changes,
+)
 from pinembed.errors import GateError
 from pinembed.settings.training import EvaluateSettings
 
@@ -104,9 +112,9 @@ def _class_rows(field: str, named: list[tuple[str, Scores, str]]) -> list[list[s
         found: Accuracy | None = getattr(scores, field)
         if found is not None:
             gallery = f"{found.gallery:,} {found.gallery_split + ' images' if found.gallery_split else 'names'}"
-            figure = f"{found.accuracy.value:{sign}.3f}"
+            share = f"{found.accuracy.value:{sign}.3f}"
             heading = CLASS_HEADINGS[field] if index == 0 else ""
-            rows.append([heading, name, f"{found.queries:,}", gallery, figure, interval(found.accuracy, sign)])
+            rows.append([heading, name, f"{found.queries:,}", gallery, share, interval(found.accuracy, sign)])
     return rows
 
 
@@ -123,7 +131,7 @@ def _show_slices(console: Console, report: EvaluateReport) -> None:
 
 def _slice_row(found: SliceScores) -> list[str]:
     figures: list[Estimate | None] = [getattr(found, direction) for direction in HEADINGS]
-    return [found.name, f"{found.images:,}", *("none" if one is None else f"{one.value:.3f}" for one in figures)]
+    return [found.name, f"{found.images:,}", *(figure(one and one.value) for one in figures)]
 
 
 def _show_forms(console: Console, report: EvaluateReport) -> None:
@@ -142,7 +150,7 @@ def _show_forms(console: Console, report: EvaluateReport) -> None:
 
 def _form_row(form: StorageFormat) -> list[str]:
     figures = [
-        f"{estimate.value:.3f}" if estimate else "none"
+        figure(estimate and estimate.value)
         for scores in (form.text_to_image, form.image_to_image)
         for estimate in ((scores.recall_at_10, scores.map) if scores else (None, None))
     ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from pinembed.cli.console import Console
-from pinembed.cli.tables import map_rows, show_fusion, show_slice_changes
+from pinembed.cli.tables import figure, map_rows, show_fusion, show_slice_changes
 from pinembed.errors import GateError
 from pinembed.nouns.scores import DIRECTIONS
 from pinembed.settings.training import FinetuneSettings
@@ -47,9 +47,9 @@ def _show(console: Console, report: FinetuneReport) -> None:
     name += f", blend {report.alpha:.1f}" if 0 < report.alpha < 1 else ""
     measured = [("base", report.base), *([("heads", report.heads)] if report.heads else []), (name, chosen)]
     rows = [
-        ["text > image mAP", *(_figure(record.text_to_image_map) for _, record in measured)],
-        ["image > text mAP", *(_figure(record.image_to_text_map) for _, record in measured)],
-        ["image > image mAP", *(_figure(record.image_to_image_map) for _, record in measured)],
+        ["text > image mAP", *(figure(record.text_to_image_map) for _, record in measured)],
+        ["image > text mAP", *(figure(record.image_to_text_map) for _, record in measured)],
+        ["image > image mAP", *(figure(record.image_to_image_map) for _, record in measured)],
     ]
     console.table(f"Validation split, {report.val_images} images", ["", *(heading for heading, _ in measured)], rows)
     if report.gate is not None:
@@ -83,7 +83,3 @@ def _show_beside(console: Console, beside: Comparison, tuned: Scores, what: str,
     rows = [[heading, *figures] for heading, _, *figures in compared]
     console.table(f"Gate: beside {what}", ["", name, "tuned", "change, 95 %"], rows)
     show_slice_changes(console, beside.verdict, challenger="tuned", champion=name)
-
-
-def _figure(value: float | None) -> str:
-    return "none" if value is None else f"{value:.3f}"

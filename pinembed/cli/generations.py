@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pinembed.cli.console import Console
+from pinembed.cli.tables import minute_of
 from pinembed.settings.home import GenerationsSettings, RollbackSettings, SandboxSettings, SwitchSettings
 
 if TYPE_CHECKING:
@@ -73,12 +74,12 @@ def _cells(line: GenerationLine) -> list[str]:
     if line.problem:
         return [f"{line.number}", line.state, "", "", "", "", "", line.problem]
     sizes = [f"{size / 1e6:.1f}" for size in (line.size_bytes, line.own_bytes)]
-    made = line.created_at[:16].replace("T", " ")
-    return [f"{line.number}", line.state, made, line.fingerprint, f"{line.rows:,}", *sizes, line.why]
+    identity = [f"{line.number}", line.state, minute_of(line.created_at), line.fingerprint]
+    return [*identity, f"{line.rows:,}", *sizes, line.why]
 
 
 def _sandbox_cells(line: SandboxLine) -> list[str]:
     if line.problem:
         return [line.name, "", "", "", "", line.problem]
     sizes = [f"{size / 1e6:.1f}" for size in (line.size_bytes, line.own_bytes)]
-    return [line.name, f"{line.generation}", line.created_at[:16].replace("T", " "), line.by, *sizes]
+    return [line.name, f"{line.generation}", minute_of(line.created_at), line.by, *sizes]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pinembed.cli.console import Console
+from pinembed.cli.tables import minute_of
 from pinembed.settings.encoding import InspectSettings
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def run(settings: InspectSettings, console: Console) -> None:
         console.table("last runs", RUN_COLUMNS, [_run_line(run) for run in report.runs], numeric_from=2)
         for run in report.runs:
             for note in filter(None, (run.message, "--reduced-decode" if run.reduced_decode else "")):
-                console.say(f"{_moment(run)}: {note}")
+                console.say(f"{minute_of(run.started_at)}: {note}")
     console.report(report)
 
 
@@ -58,8 +59,5 @@ def _run_line(run: RunRecord) -> tuple[str, ...]:
     """One run; a killed one has no counts to show."""
     counts = run.counts
     shown = ("", "", "") if counts is None else map(str, (counts.added, counts.updated, counts.failed))
-    return (_moment(run), run.ending or "", *shown, "" if run.seconds is None else f"{run.seconds:.1f}", run.host)
-
-
-def _moment(run: RunRecord) -> str:
-    return run.started_at[:16].replace("T", " ")
+    seconds = "" if run.seconds is None else f"{run.seconds:.1f}"
+    return (minute_of(run.started_at), run.ending or "", *shown, seconds, run.host)

@@ -37,6 +37,16 @@ def show_slice_changes(console: Console, verdict: Verdict, *, challenger: str, c
     console.table(title, ["", "images", challenger, champion, "change", "95 %", ""], rows)
 
 
+def minute_of(moment: str) -> str:
+    """A moment in ISO 8601 to the minute."""
+    return moment[:16].replace("T", " ")
+
+
+def figure(value: float | None) -> str:
+    """Three digits, or that there is none."""
+    return "none" if value is None else f"{value:.3f}"
+
+
 def interval(estimate: Estimate, sign: str) -> str:
     """Where there are signs, without the zero before the point, so that they take no column more."""
     low, high = (f"{end:{sign}.2f}" for end in (estimate.low, estimate.high))

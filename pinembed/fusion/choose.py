@@ -10,7 +10,7 @@ import torch
 
 from pinembed.fusion.eval_set import FusionEvalSet, ItemSearch
 from pinembed.metrics.intervals import retrieval_scores
-from pinembed.metrics.verdict import Change, paired_change
+from pinembed.metrics.verdict import paired_change, shown_change
 from pinembed.nouns.encoder_spec import IMAGE, Fusion, make_fusion
 from pinembed.nouns.scores import ItemFigures, ItemScores
 
@@ -35,12 +35,12 @@ def find_loss(fused: ItemSearch, alone: ItemSearch, *, seed: int, must_gain: boo
     for name, pair in pairs.items():
         change = paired_change([pair], seed=seed)
         if change.estimate.high < 0:
-            return f"{name} worse, mAP {_shown_change(change)}."
+            return f"{name} worse, mAP {shown_change(change.estimate)}."
     if not must_gain:
         return None
     mean = paired_change(list(pairs.values()), seed=seed)
     if mean.estimate.low <= 0:
-        return f"items are found no better with confidence, mean mAP {_shown_change(mean)}."
+        return f"items are found no better with confidence, mean mAP {shown_change(mean.estimate)}."
     return None
 
 
@@ -65,11 +65,6 @@ def item_figures(found: ItemSearch, minus: ItemSearch | None, seed: int) -> Item
         text_to_item=retrieval_scores(found.text, text, seed=seed),
         image_to_item=retrieval_scores(found.image, image, seed=seed),
     )
-
-
-def _shown_change(change: Change) -> str:
-    found = change.estimate
-    return f"{found.value:+.3f} (95 %: {found.low:+.3f} to {found.high:+.3f})"
 
 
 LADDER = (0.0, 0.03, 0.06, 0.12, 0.25, 0.5, 1.0)  # weight of a field's text beside an image of weight 1

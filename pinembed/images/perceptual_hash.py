@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,9 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pinembed.errors import OutputError
 from pinembed.images.decode import decode_image
 from pinembed.images.read import read_file
 from pinembed.machine import cache_folder, mtime_ns_of
+from pinembed.outfolder import whole_file
 
 HASHED_AT_PX = 64
 GRID = 8
@@ -136,15 +137,9 @@ def remember_hashes(root: Path, hashes: Mapping[str, ImageHash]) -> None:
     """
     content = _packed(root, hashes)
     path = _path(root)
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, partial = tempfile.mkstemp(dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(hashlib.sha256(content).digest() + content)
-            Path(partial).replace(path)
-        finally:
-            Path(partial).unlink(missing_ok=True)
+    with suppress(OSError, OutputError):
+        with whole_file(path) as file:
+            file.write_bytes(hashlib.sha256(content).digest() + content)
         _forget_oldest(path)
 
 

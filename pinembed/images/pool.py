@@ -20,7 +20,7 @@ from types import TracebackType
 
 from pinembed.images.loading import LoadedImage, LoadRequest, WorkerSetup
 from pinembed.images.remote import is_remote
-from pinembed.images.staging import Staging
+from pinembed.images.staging import Staging, put_unless
 from pinembed.images.worker import ForkServer
 from pinembed.machine import usable_cores
 from pinembed.nouns.encoder_spec import Preprocessing
@@ -32,7 +32,6 @@ Answer = tuple[int, LoadedImage | Failure]
 WORKER = "pinembed.images.worker"
 ASKED_AT_ONCE = 3  # requests that a worker holds, so that it never waits for the next one
 LOADED_AHEAD = 128  # images; at 224 px they are 20 MB, and what is decoded while the encoder opens
-_POLL_S = 0.2
 
 
 class LoadingPool:
@@ -133,11 +132,11 @@ class LoadingPool:
         """Thread: hand requests to one worker until there are no more."""
         try:
             for answer in worker.answers(self._next_requests(), self._image_limit_s):
-                self._put(answer)
+                put_unless(self._closing, self._answers, answer)
                 if self._closing.is_set():
                     return
         finally:
-            self._put(None)
+            put_unless(self._closing, self._answers, None)
 
     def _next_requests(self) -> Iterator[LoadRequest]:
         """What is left for whoever asks first; the threads share one iterator."""
@@ -147,12 +146,6 @@ class LoadingPool:
             if request is None:
                 return
             yield request
-
-    def _put(self, answer: Answer | None) -> None:
-        while not self._closing.is_set():
-            with suppress(queue.Full):
-                self._answers.put(answer, timeout=_POLL_S)
-                return
 
 
 @functools.cache

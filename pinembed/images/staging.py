@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from pinembed.errors import ImageError
 from pinembed.images.loading import LoadRequest
@@ -28,6 +29,7 @@ AT_ONCE = 32  # loose objects, and values of Parquet columns
 AHEAD = 2  # batches that wait for the workers
 _POLL_S = 0.2
 CLOSE_S = 5.0
+Found = TypeVar("Found")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -115,11 +117,7 @@ class Staging:
         self._put(end)
 
     def _put(self, batch: _Batch | BaseException | None) -> bool:
-        while not self._closing.is_set():
-            with suppress(queue.Full):
-                self._batches.put(batch, timeout=_POLL_S)
-                return True
-        return False
+        return put_unless(self._closing, self._batches, batch)
 
     def _bring(self, requests: Sequence[LoadRequest], threads: ThreadPoolExecutor) -> _Batch:
         images = [request.image for request in requests]
@@ -143,6 +141,15 @@ class Staging:
                     file.write(content[0])
         staged = [replace(request, image=image) for request, image in zip(requests, placed, strict=True)]
         return _Batch(requests=staged, file=path, left=len(staged))
+
+
+def put_unless(closing: threading.Event, waiting: queue.Queue[Found], found: Found) -> bool:
+    """Put into a queue as soon as there is room; False where that is not wanted any more."""
+    while not closing.is_set():
+        with suppress(queue.Full):
+            waiting.put(found, timeout=_POLL_S)
+            return True
+    return False
 
 
 def _placed(image: Locator, path: Path, offset: int, content: tuple[bytes, int] | ImageError) -> Locator:

@@ -240,7 +240,7 @@ def _key(
         dataset.fingerprint,
         [item.id for item in dataset.train.items],
         file_stamps(settings.model),
-        [asdict(dialogue) for dialogue in own],
+        [[asdict(turn) for turn in dialogue] for dialogue in own],
         None if customers is None else customers.digest,
         None if settings.old_source is None else str(settings.old_source.resolve()),
     ]

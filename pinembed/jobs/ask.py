@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,6 +21,7 @@ from pinembed.nouns.progress import SILENT, Progress
 from pinembed.reports.trimmed import Answer, AskReport, Question
 from pinembed.settings.model import AskSettings
 from pinembed.source.embedding_source import EmbeddingSource
+from pinembed.stored import lines_of, value_in
 from pinembed.table.address import parse_address
 from pinembed.taste.user_table import UserTable, find_user
 from pinembed.trimmed.customers import told_interests
@@ -48,10 +47,7 @@ def parse_questions(lines: Iterable[str], *, origin: str, default_text: str | No
 
 
 def _parse(line: str, *, origin: str, number: int, default_text: str | None) -> Question:
-    try:
-        stored: Any = json.loads(line)
-    except ValueError as error:
-        raise DataError(f"{origin} is no JSON: {error}; {WANTED}.", remedy="Write one JSON object a line.") from error
+    stored = value_in(line, origin=origin, wanted=WANTED)
     if not isinstance(stored, dict):
         raise DataError(f"{origin} is no JSON object; {WANTED}.", remedy="Write one JSON object a line.")
     items = stored.get("items", [stored["item"]] if "item" in stored else None)
@@ -76,11 +72,7 @@ def read_questions(settings: AskSettings) -> list[Question]:
     if origin == "-":
         return parse_questions(sys.stdin, origin="standard input", default_text=text)
     if origin is not None:
-        try:
-            lines = Path(origin).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeError) as error:
-            raise DataError(f"{origin} cannot be read: {error}", remedy="Give UTF-8 JSON lines.") from error
-        return parse_questions(lines, origin=origin, default_text=text)
+        return parse_questions(lines_of(Path(origin)), origin=origin, default_text=text)
     if text is None or not text.strip() or not items:
         raise UsageError(
             f"There is {'no item' if text else 'no question'}; wanted a QUESTION and at least one --item, or --jsonl.",

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from pinembed.errors import MissingExtraError, ModelError, StoppedError
-from pinembed.evaluation.plot import save_plot
+from pinembed.errors import ModelError, StoppedError
+from pinembed.evaluation.plot import figure_class, save_plot
 from pinembed.machine import choose_device
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import check_file
@@ -23,20 +23,9 @@ from pinembed.trimmed.model import load_parts
 from pinembed.trimmed.projector import new_projector
 
 
-def check_plot(path: Path) -> None:
-    """Fail before minutes of measuring where the plot cannot be written, or matplotlib is not installed."""
-    check_file(path, option="--plot")
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("--plot", extra="report", package="matplotlib") from error
-
-
 def draw(report: BenchVlmReport, path: Path) -> None:
     """Time to the first token over the number of images, both models, and what the full model spends it on."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = figure_class("--plot")(figsize=(10, 4), layout="constrained")
     axes, share_axes = figure.subplots(1, 2, width_ratios=(2, 1))
     images = [comparison.full.images for comparison in report.comparisons]
     full = [comparison.full for comparison in report.comparisons]
@@ -95,7 +84,8 @@ def bench_vlm(settings: BenchVlmSettings, *, progress: Progress = SILENT) -> Ben
     """
     counts = sorted(set(settings.images or IMAGES))
     if settings.plot is not None:
-        check_plot(settings.plot)
+        check_file(settings.plot, option="--plot")  # before minutes of measuring
+        figure_class("--plot")
     limit_s = 60 * (settings.minutes if settings.minutes is not None else math.inf if settings.images else MINUTES)
     began = time.perf_counter()
     chosen = choose_device(settings.device)

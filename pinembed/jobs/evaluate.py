@@ -160,9 +160,6 @@ def _evaluation(answers: Answers, questions: Questions, *, seed: int) -> Evaluat
 
 
 def _scores(answers: Answers, minus: Answers | None, questions: Questions, *, seed: int) -> Scores:
-    text_to_image, image_to_text, image_to_image = direction_scores(
-        answers.retrieval, minus.retrieval if minus else None, seed=seed
-    )
     group_N = answers.embedded.group_of_N
     cluster_N = group_N[group_N < len(questions.labelled.groups)]  # only images with a group are classified
 
@@ -173,9 +170,7 @@ def _scores(answers: Answers, minus: Answers | None, questions: Questions, *, se
 
     knn5_N, zero_shot_N = (minus.knn5_right_N, minus.zero_shot_right_N) if minus else (None, None)
     return Scores(
-        text_to_image=text_to_image,
-        image_to_text=image_to_text,
-        image_to_image=image_to_image,
+        **direction_scores(answers.retrieval, minus.retrieval if minus else None, seed=seed),
         knn5=share(answers.knn5_right_N, knn5_N, answers.voters, questions.voter_split),
         label_zero_shot=share(answers.zero_shot_right_N, zero_shot_N, len(questions.labelled.groups), None),
     )

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
 from torch.nn import functional as F
 
 from pinembed.metrics.intervals import retrieval_scores
-from pinembed.metrics.retrieval import QueryScores
+from pinembed.metrics.retrieval import QueryScores, Score
 from pinembed.metrics.split_metrics import SplitEmbeddings, measure_image_gallery
 from pinembed.reports.evaluate import StorageFormat
 
 RESCORED = 100
 SCALE_BYTES = 4
 
-Score = Callable[[Tensor], Tensor]
-"""Queries (B, D) to scores (B, G)."""
 
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class StoredScores:
     """One stored form, query by query; the other fields are those of `StorageFormat`."""
 
@@ -50,15 +46,7 @@ def measure_storage_formats(split: SplitEmbeddings) -> tuple[StoredScores, ...]:
     found = []
     for form, options, bytes_per_item, score in forms:
         text_to_image, image_to_image = measure_image_gallery(split, score)
-        found.append(
-            StoredScores(
-                form=form,
-                encode_options=options,
-                bytes_per_item=bytes_per_item,
-                text_to_image=text_to_image,
-                image_to_image=image_to_image,
-            )
-        )
+        found.append(StoredScores(form, options, bytes_per_item, text_to_image, image_to_image))
     return tuple(found)
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from pinembed.metrics.retrieval import DirectionScores, QueryScores
 from pinembed.metrics.split_metrics import MAP, SplitScores
-from pinembed.nouns.scores import Accuracy, Estimate, RetrievalScores
+from pinembed.nouns.scores import DIRECTIONS, Accuracy, Estimate, RetrievalScores
 
 RESAMPLES = 1000
 LEVELS = (0.025, 0.975)
@@ -174,14 +174,11 @@ def retrieval_scores(scores: QueryScores, minus: QueryScores | None = None, *, s
 
 def direction_scores(
     scores: SplitScores, minus: SplitScores | None = None, *, seed: int = 0
-) -> tuple[RetrievalScores | None, RetrievalScores | None, RetrievalScores | None]:
-    """`retrieval_scores` of each direction, in the order of `nouns.scores.DIRECTIONS`."""
-    ours, theirs = scores.directions, minus.directions if minus else (None, None, None)
-    return (
-        retrieval_scores(ours[0], theirs[0], seed=seed),
-        retrieval_scores(ours[1], theirs[1], seed=seed),
-        retrieval_scores(ours[2], theirs[2], seed=seed),
-    )
+) -> dict[str, RetrievalScores | None]:
+    """`retrieval_scores` of each direction by its name."""
+    theirs = (None, None, None) if minus is None else minus.directions
+    pairs = zip(DIRECTIONS, scores.directions, theirs, strict=True)
+    return {name: retrieval_scores(ours, other, seed=seed) for name, ours, other in pairs}
 
 
 def accuracy(

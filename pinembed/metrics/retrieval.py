@@ -20,6 +20,8 @@ from pinembed.metrics.relevance import Relevance
 from pinembed.nouns.scores import METRICS
 
 BLOCK_SCORES = 1 << 23
+Score = Callable[[Tensor], Tensor]
+"""Queries (B, D) to scores (B, G) of a gallery."""
 SCORE_STEP = 1e-6
 """Cosines closer than this are equal: copies of one picture differ in the last bits of a matrix product."""
 
@@ -86,7 +88,7 @@ def score_queries(
     cluster_Q: Tensor,
     *,
     skip_self: bool = False,
-    score: Callable[[Tensor], Tensor] | None = None,
+    score: Score | None = None,
 ) -> QueryScores:
     """Rank the gallery for each query by cosine.
 
@@ -96,7 +98,7 @@ def score_queries(
         relevance: the positives of a block of queries.
         cluster_Q: code of each query's group.
         skip_self: queries and gallery are the same rows; a query does not find itself.
-        score: queries (B, D) to scores (B, G) where the gallery is stored in another form; by default cosines.
+        score: where the gallery is stored in another form; by default cosines.
     """
     gallery = len(gallery_GD)
     block = max(1, BLOCK_SCORES // max(gallery, 1))

@@ -6,7 +6,7 @@ D embedding floats.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +18,7 @@ from pinembed.metrics.relevance import (
     relevant_images_of_texts,
     relevant_texts_of_images,
 )
-from pinembed.metrics.retrieval import BLOCK_SCORES, DirectionScores, QueryScores, score_queries
+from pinembed.metrics.retrieval import BLOCK_SCORES, DirectionScores, QueryScores, Score, score_queries
 from pinembed.nouns.scores import METRICS
 
 NEIGHBOURS = 5
@@ -67,27 +67,18 @@ def measure_split(split: SplitEmbeddings) -> SplitScores:
     return SplitScores(text_to_image=text_to_image, image_to_text=image_to_text, image_to_image=image_to_image)
 
 
-def measure_image_gallery(
-    split: SplitEmbeddings, score: Callable[[Tensor], Tensor] | None = None
-) -> tuple[QueryScores, QueryScores]:
+def measure_image_gallery(split: SplitEmbeddings, score: Score | None = None) -> tuple[QueryScores, QueryScores]:
     """The two directions that search among images: text to image, and image to image.
 
     Args:
         split: the embeddings.
-        score: queries (B, D) to scores of all images (B, N) where they are stored in another form.
+        score: of all images, where they are stored in another form.
     """
-    image_ND, group_N, text_N, texts = split.image_ND, split.group_of_N, split.text_of_N, len(split.text_TD)
-    text_to_image = score_queries(
-        split.text_TD,
-        image_ND,
-        relevant_images_of_texts(group_N, text_N, texts),
-        groups_of_texts(group_N, text_N, texts),
-        score=score,
+    queries = TextQueries(text_TD=split.text_TD, text_of_N=split.text_of_N)
+    return (
+        texts_to_items(queries, split.image_ND, split.group_of_N, score),
+        images_to_items(split.image_ND, split.image_ND, split.group_of_N, split.text_of_N, score),
     )
-    image_to_image = score_queries(
-        image_ND, image_ND, relevant_images_of_images(group_N, text_N), group_N, skip_self=True, score=score
-    )
-    return text_to_image, image_to_image
 
 
 def knn_is_correct(
@@ -146,13 +137,16 @@ class TextQueries:
     text_of_N: Tensor
 
 
-def texts_to_items(queries: TextQueries, item_ND: Tensor, group_of_N: Tensor) -> QueryScores:
+def texts_to_items(
+    queries: TextQueries, item_ND: Tensor, group_of_N: Tensor, score: Score | None = None
+) -> QueryScores:
     """Each text queries all items; those that go by it, and all of their groups, are positives.
 
     Args:
         queries: the texts.
         item_ND: unit rows.
         group_of_N: code of the item's group.
+        score: of all items, where they are stored in another form.
     """
     texts = len(queries.text_TD)
     return score_queries(
@@ -160,10 +154,13 @@ def texts_to_items(queries: TextQueries, item_ND: Tensor, group_of_N: Tensor) ->
         item_ND,
         relevant_images_of_texts(group_of_N, queries.text_of_N, texts),
         groups_of_texts(group_of_N, queries.text_of_N, texts),
+        score=score,
     )
 
 
-def images_to_items(image_QD: Tensor, item_ND: Tensor, group_of_N: Tensor, text_of_N: Tensor) -> QueryScores:
+def images_to_items(
+    image_QD: Tensor, item_ND: Tensor, group_of_N: Tensor, text_of_N: Tensor, score: Score | None = None
+) -> QueryScores:
     """An item's image queries all other items; those of its group, or of equal text, are positives.
 
     Args:
@@ -171,9 +168,11 @@ def images_to_items(image_QD: Tensor, item_ND: Tensor, group_of_N: Tensor, text_
         item_ND: unit rows, the vectors of all items.
         group_of_N: code of the item's group.
         text_of_N: which text an item has; -1 for none.
+        score: of all items, where they are stored in another form.
     """
     relevance = relevant_images_of_images(group_of_N, text_of_N)
-    return score_queries(image_QD, item_ND, relevance, group_of_N[: len(image_QD)], skip_self=True)
+    group_of_Q = group_of_N[: len(image_QD)]
+    return score_queries(image_QD, item_ND, relevance, group_of_Q, skip_self=True, score=score)
 
 
 def pooled(scores: Sequence[QueryScores], gallery: int) -> QueryScores:

@@ -216,9 +216,9 @@ def _judge(
         where = f"the slice {worst.name} ({worst.images:,} images)"
         return False, f"In {where} the mean mAP is lower by {_loss(worst.difference)}."
     if mean.estimate.low <= 0:
-        return False, f"The mean mAP is not higher with confidence: {_gain(mean.estimate)}."
+        return False, f"The mean mAP is not higher with confidence: {shown_change(mean.estimate)}."
     if text_mean is not None and text_mean.estimate.low <= 0:
-        shown = _gain(text_mean.estimate)
+        shown = shown_change(text_mean.estimate)
         return False, f"Images improve, but texts find them no better with confidence: mean mAP {shown}."
     nowhere = (
         "no direction and no large slice is lower" if any(found.large for found in slices) else "no direction is lower"
@@ -226,7 +226,8 @@ def _judge(
     return True, f"The mean mAP is higher by {mean.estimate.value:.3f} ({_interval(mean.estimate)}), and {nowhere}."
 
 
-def _gain(estimate: Estimate) -> str:
+def shown_change(estimate: Estimate) -> str:
+    """A difference and its interval, for people."""
     return f"{estimate.value:+.3f} ({_interval(estimate)})"
 
 

@@ -97,8 +97,8 @@ class Scores:
     text_to_image: RetrievalScores | None
     image_to_text: RetrievalScores | None
     image_to_image: RetrievalScores | None
-    knn5: Accuracy | None
-    label_zero_shot: Accuracy | None
+    knn5: Accuracy | None = None
+    label_zero_shot: Accuracy | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

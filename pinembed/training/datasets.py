@@ -22,7 +22,7 @@ from pinembed.encoder.context import Context
 from pinembed.encoder.encoder import Encoder
 from pinembed.encoder.reload import Sample
 from pinembed.errors import DataError, UsageError
-from pinembed.images.pixel_cache import PixelCache
+from pinembed.images.pixel_cache import PixelCache, refuse_all_broken
 from pinembed.nouns.encoder_spec import Preprocessing
 from pinembed.nouns.item import Item
 from pinembed.nouns.progress import SILENT, Progress
@@ -206,11 +206,7 @@ def load_split(
     progress.finish()
     if split == TRAIN:
         progress.say(str(pixels.report))
-    if not pixels.items:
-        raise DataError(
-            f"None of the {len(items)} images of the split {split} can be decoded; the first is {items[0].path}.",
-            remedy="Check that the files are whole images.",
-        )
+    refuse_all_broken(items, pixels.broken, split)
     return SplitDataset(labelled=label_items(pixels.items, splits.captioner, group=splits.group), pixels=pixels)
 
 

@@ -145,14 +145,7 @@ class Gate:
         )
 
     def _scores(self, scores: SplitScores, minus: SplitScores | None = None) -> Scores:
-        text_to_image, image_to_text, image_to_image = direction_scores(scores, minus, seed=self.seed)
-        return Scores(
-            text_to_image=text_to_image,
-            image_to_text=image_to_text,
-            image_to_image=image_to_image,
-            knn5=None,
-            label_zero_shot=None,
-        )
+        return Scores(**direction_scores(scores, minus, seed=self.seed))
 
 
 def open_gate(

@@ -7,7 +7,6 @@ items come with the first question; a user's message with `items` of its own bri
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from pinembed.errors import DataError
 from pinembed.nouns.item import Item
+from pinembed.stored import lines_of, value_in
 from pinembed.trimmed.questions import Dialogue, Turn
 
 WANTED = 'wanted {"items": [...], "question": ..., "answer": ...}'
@@ -30,11 +30,8 @@ class OwnTurn:
     answer: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OwnDialogue:
-    """One line of the file."""
-
-    turns: tuple[OwnTurn, ...]
+OwnDialogue = tuple[OwnTurn, ...]
+"""One line of the file."""
 
 
 def read_dialogues(path: Path) -> list[OwnDialogue]:
@@ -43,11 +40,8 @@ def read_dialogues(path: Path) -> list[OwnDialogue]:
     Raises:
         DataError: not readable, or a line is not what is wanted; names it.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}", remedy="Give UTF-8 JSON lines.") from error
-    return [_parse(line, index=f"{path}, line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
+    lines = enumerate(lines_of(path), start=1)
+    return [_parse(line, index=f"{path}, line {number}") for number, line in lines if line.strip()]
 
 
 def about(dialogues: Sequence[OwnDialogue], items: Sequence[Item]) -> list[Dialogue]:
@@ -57,11 +51,11 @@ def about(dialogues: Sequence[OwnDialogue], items: Sequence[Item]) -> list[Dialo
         _dialogue(
             [
                 Turn(rows=tuple(row_of[item] for item in turn.items), question=turn.question, answer=turn.answer)
-                for turn in dialogue.turns
+                for turn in dialogue
             ]
         )
         for dialogue in dialogues
-        if all(item in row_of for turn in dialogue.turns for item in turn.items)
+        if all(item in row_of for turn in dialogue for item in turn.items)
     ]
 
 
@@ -77,10 +71,7 @@ def _dialogue(turns: Sequence[Turn]) -> Dialogue:
 
 
 def _parse(line: str, *, index: str) -> OwnDialogue:
-    try:
-        stored: Any = json.loads(line)
-    except ValueError as error:
-        raise DataError(f"{index} is no JSON: {error}; {WANTED}.", remedy="Write one JSON object a line.") from error
+    stored = value_in(line, origin=index, wanted=WANTED)
     items = _items(stored, index) if isinstance(stored, dict) else ()
     if isinstance(stored, dict) and "messages" in stored:
         turns = _turns(stored["messages"], items, index)
@@ -88,7 +79,7 @@ def _parse(line: str, *, index: str) -> OwnDialogue:
         turns = [_turn(items, stored.get("question"), stored.get("answer"), index)] if items else []
     if not turns or not turns[0].items:
         raise _no_items(index)
-    return OwnDialogue(turns=tuple(turns))
+    return tuple(turns)
 
 
 def _items(stored: dict[str, Any], index: str) -> tuple[str, ...]:

@@ -26,32 +26,7 @@ SPECIAL_TOKENS = (
 TOOL_TOKENS = ("<tool_call>", "</tool_call>")
 HALVES = (0.5, 0.5, 0.5)
 MIN_PIXELS = 32 * 32
-CHAT_TEMPLATE = (
-    "{%- if tools -%}<|im_start|>{{ 'system\\n' }}"
-    "{%- if messages[0].role == 'system' -%}{{ messages[0].content + '\\n\\n' }}{%- endif -%}"
-    "{{ '# Tools\\n\\nYou may call one or more functions to assist with the user query.\\n\\nYou are provided with "
-    "function signatures within <tools></tools> XML tags:\\n<tools>' }}"
-    "{%- for tool in tools -%}{{ '\\n' }}{{ tool | tojson }}{%- endfor -%}"
-    "{{ '\\n</tools>\\n\\nFor each function call, return a json object with function name and arguments within "
-    '<tool_call></tool_call> XML tags:\\n<tool_call>\\n{"name": <function-name>, "arguments": '
-    "<args-json-object>}\\n</tool_call><|im_end|>\\n' }}{%- endif -%}"
-    "{%- set first = 1 if tools and messages[0].role == 'system' else 0 -%}{%- for message in messages[first:] -%}"
-    "<|im_start|>{{ message.role + '\\n' }}"
-    "{%- if message.content is string -%}{{ message.content }}"
-    "{%- elif message.content -%}{%- for part in message.content -%}"
-    "{%- if part.type == 'image' -%}<|vision_start|><|image_pad|><|vision_end|>"
-    "{%- elif part.type == 'text' -%}{{ part.text }}{%- endif -%}"
-    "{%- endfor -%}{%- endif -%}"
-    "{%- for call in message.tool_calls or [] -%}"
-    "{%- if message.content or not loop.first -%}{{ '\\n' }}{%- endif -%}"
-    "{%- set call = call.function or call -%}"
-    '{{ \'<tool_call>\\n{"name": "\' + call.name + \'", "arguments": \' }}'
-    "{{ call.arguments if call.arguments is string else call.arguments | tojson }}{{ '}\\n</tool_call>' }}"
-    "{%- endfor -%}"
-    "<|im_end|>{{ '\\n' }}"
-    "{%- endfor -%}"
-    "{%- if add_generation_prompt -%}<|im_start|>{{ 'assistant\\n' }}{%- endif -%}"
-)
+CHAT_TEMPLATE = (Path(__file__).parent / "tiny_chat_template.jinja").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
