@@ -18,7 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pinembed.jobs.align import align
-from pinembed.settings.model import AlignSettings
+from pinembed.jobs.trim import trim
+from pinembed.reports.trimmed import TrimReport
+from pinembed.settings.model import AlignSettings, TrimSettings
 from pinembed.trimmed.families import FAMILIES
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.tiny import SPECIAL_TOKENS, train_tokenizer
@@ -354,3 +356,24 @@ def served_by_vllm(body: dict[str, Any], model: TrimmedModel) -> str:
         **body.get("chat_template_kwargs", {}),
     )
     return written.replace("<|image_pad|>", "")
+
+
+Made = Callable[[str], tuple[Path, Path, TrimReport]]
+
+
+def forms_in(folder: Path) -> Made:
+    """A form's checkpoint, the trimmed one, and the report of a verified trim; each is made once."""
+    kept: dict[str, tuple[Path, Path, TrimReport]] = {}
+
+    def make(name: str) -> tuple[Path, Path, TrimReport]:
+        if name not in kept:
+            full, out = write_form(folder / name, FORMS[name]), folder / f"{name}-trimmed"
+            kept[name] = full, out, trim(TrimSettings(model=str(full), out=out, verify=True))
+        return kept[name]
+
+    return make
+
+
+def trim_of(full: Path, tmp_path: Path) -> Path:
+    trim(TrimSettings(model=str(full), out=tmp_path / "trimmed"))
+    return tmp_path / "trimmed"
