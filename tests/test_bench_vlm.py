@@ -206,7 +206,7 @@ def test_bench_command_gives_one_object(cli: Callable[..., CliResult], tiny_qwen
     [
         (["--images", "1,two"], "--images 1,two is no list of numbers"),
         (["--images", "0"], "must be at least 1"),
-        (["--dtype", "int3"], "--dtype int3 is not bfloat16"),
+        (["--dtype", "int3"], "--dtype int3 is unknown; wanted bfloat16"),
         (["--shape", "2B"], "Both a MODEL and a --shape came"),
     ],
 )

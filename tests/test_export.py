@@ -165,7 +165,7 @@ def test_export_replaces_its_own_folder_with_overwrite(table: str, tmp_path: Pat
 def test_export_refuses_an_unknown_format_and_a_missing_table(cli: Cli, table: str, tmp_path: Path) -> None:
     unknown = cli("export", "--table", table, "--out", tmp_path / "out", "--format", "pickle")
     assert unknown.exit_code == 2
-    assert "--format 'pickle' is unknown; wanted one of source, parquet, npy, vllm, sglang" in unknown.words
+    assert "--format pickle is unknown; wanted source, parquet, npy, vllm or sglang" in unknown.words
     missing = cli("export", "--table", f"{tmp_path}/catalog/other", "--out", tmp_path / "out")
     assert missing.exit_code == 1
     assert "There is no table" in missing.words

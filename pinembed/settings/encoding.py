@@ -25,6 +25,7 @@ from pinembed.settings.option import (
     ReadTableOption,
     TableOption,
     described,
+    refuse_no_share,
     refuse_unknown,
 )
 
@@ -212,11 +213,8 @@ class EncodeSettings:
             refuse_unknown("--dtype", self.dtype, get_args(StoredDtype))
         refuse_unknown("--backend", self.backend, BACKENDS)
         refuse_unknown("--engine", self.engine, get_args(EngineName))
-        if not 0 <= self.max_failure_rate <= 1:
-            raise UsageError(
-                f"--max-failure-rate {self.max_failure_rate} is no share; wanted a number from 0 to 1.",
-                remedy="0.05 ends the run with exit code 3 when more than 5 % of the images failed.",
-            )
+        remedy = "0.05 ends the run with exit code 3 when more than 5 % of the images failed."
+        refuse_no_share("--max-failure-rate", self.max_failure_rate, remedy)
         _ = self.column_types
         self._check_engine()
 

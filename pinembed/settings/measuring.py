@@ -18,6 +18,7 @@ from pinembed.settings.option import (
     OverwriteOption,
     PythonOnly,
     described,
+    refuse_unknown,
 )
 
 SMALLEST_PX = 64
@@ -104,8 +105,7 @@ class BenchVlmSettings:
                 "the price not below 0.",
                 remedy="For example: --images 1,2,4,8 --image-px 1024",
             )
-        if self.dtype not in {"bfloat16", "float16", "float32"}:
-            raise UsageError(f"--dtype {self.dtype} is not bfloat16, float16 or float32.", remedy="Give one of these.")
+        refuse_unknown("--dtype", self.dtype, ("bfloat16", "float16", "float32"))
 
 
 @described

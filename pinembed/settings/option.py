@@ -91,6 +91,16 @@ def refuse_unknown(flag: str, value: str, known: Sequence[str]) -> None:
         )
 
 
+def refuse_no_share(flag: str, value: float, remedy: str) -> None:
+    """Let only a number from 0 to 1 pass.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not 0 <= value <= 1:
+        raise UsageError(f"{flag} {value} is no share; wanted a number from 0 to 1.", remedy=remedy)
+
+
 def described(settings: type[Settings]) -> type[Settings]:
     """A settings class whose docstring tells its fields with their help texts, for `help()` and editors."""
     hints = get_type_hints(settings, include_extras=True)

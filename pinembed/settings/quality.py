@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pinembed.errors import UsageError
-from pinembed.settings.option import PUT, Argument, Option, TableOption, described
+from pinembed.settings.option import PUT, Argument, Option, TableOption, described, refuse_no_share
 
 ALL_CHECKS = (
     *("made_by_ai", "unread_metadata", "placeholder", "blurry", "dark", "light", "low_information", "tiny"),
@@ -92,11 +92,8 @@ class AuditSettings:
         if self.check != ("all",):
             check_names(self.check, "--check")
         check_names(self.confirm, "--confirm")
-        if not 0 <= self.max_share <= 1:
-            raise UsageError(
-                f"--max-share {self.max_share} is no share; wanted a number from 0 to 1.",
-                remedy="0.05 ends with exit code 3 when more than 5 % of the rows are flagged.",
-            )
+        remedy = "0.05 ends with exit code 3 when more than 5 % of the rows are flagged."
+        refuse_no_share("--max-share", self.max_share, remedy)
 
     @property
     def checks(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from pinembed.settings.option import (
     PythonOnly,
     ReadTableOption,
     described,
+    refuse_unknown,
 )
 from pinembed.settings.quality import check_names
 
@@ -77,10 +78,7 @@ class ExportSettings:
     def __post_init__(self) -> None:
         check_names(self.hide, "--hide")
         known = (*PLAIN_FORMATS, *SERVING_FORMATS)
-        if self.format not in known:
-            raise UsageError(
-                f"--format {self.format!r} is unknown; wanted one of {', '.join(known)}.", remedy="Give one of them."
-            )
+        refuse_unknown("--format", self.format, known)
         if self.format in SERVING_FORMATS and self.model is None:
             raise UsageError(
                 f"--format {self.format} needs the projector of a model folder, and there is no --model.",

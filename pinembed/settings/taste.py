@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Annotated
 
 from pinembed.errors import UsageError
-from pinembed.settings.option import PUT, Argument, Option, SeedOption, TableOption, described
+from pinembed.settings.option import (
+    PUT,
+    Argument,
+    Option,
+    SeedOption,
+    TableOption,
+    described,
+    refuse_no_share,
+    refuse_unknown,
+)
 from pinembed.settings.quality import check_names
 
 UsersOption = Annotated[
@@ -55,11 +64,8 @@ class TasteUpdateSettings:
     force: Annotated[bool, Option("Let --prune remove more than a fifth of the events.")] = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.max_failure_rate <= 1:
-            raise UsageError(
-                f"--max-failure-rate {self.max_failure_rate} is no share; wanted a number from 0 to 1.",
-                remedy="0.05 ends the run with exit code 3 when more than 5 % of the rows are no events.",
-            )
+        remedy = "0.05 ends the run with exit code 3 when more than 5 % of the rows are no events."
+        refuse_no_share("--max-failure-rate", self.max_failure_rate, remedy)
 
 
 UserOption = Annotated[str | None, Option("Name of the user, as the events give it.")]
@@ -73,10 +79,7 @@ BLEND, GRAPH, CONTENT, INTERESTS, POPULAR = ARMS = ("blend", "graph", "content",
 
 def _check_shares(**shares: float) -> None:
     for name, share in shares.items():
-        if not 0 <= share <= 1:
-            raise UsageError(
-                f"--{name} {share} is no share; wanted a number from 0 to 1.", remedy=f"Give --{name} 0.2."
-            )
+        refuse_no_share(f"--{name}", share, f"Give --{name} 0.2.")
     if shares.get("fresh", 0) + shares.get("explore", 0) > 1:
         raise UsageError(
             f"--fresh {shares['fresh']} and --explore {shares['explore']} are more than the whole list.",
@@ -144,10 +147,8 @@ class TasteRecommendSettings:
         _check_shares(fresh=self.fresh, explore=self.explore)
         _check_shares(diversity=self.diversity)
         check_names(self.demoted, "--demote")
-        if self.arm is not None and self.arm not in ARMS:
-            raise UsageError(
-                f"--arm {self.arm} is unknown; wanted one of {', '.join(ARMS)}.", remedy="Give one of them."
-            )
+        if self.arm is not None:
+            refuse_unknown("--arm", self.arm, ARMS)
         if self.everyone == (self.user is not None or bool(self.like)):
             raise UsageError(
                 "taste recommend needs one of --user, --like and --all.",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pinembed.errors import UsageError
 from pinembed.reports.trimmed import RunSettings
 from pinembed.settings.model import AlignSettings
+from pinembed.settings.option import refuse_no_share
 from pinembed.trimmed.checkpoint import Checkpoint
 
 SMALL_PARAMETERS = 50_000_000  # the smallest published Qwen3-VL has a language model of 1.7 billion
@@ -84,8 +85,7 @@ def settle(
             remedy="Leave the option out for its default.",
         )
     for option, share in (("--talks", decided.talks), ("--calls", decided.calls)):
-        if not 0 <= share <= 1:
-            raise UsageError(f"{option} {share} is no share; wanted 0 to 1.", remedy="Leave it out for its default.")
+        refuse_no_share(option, share, "Leave it out for its default.")
     if decided.calls and not decided.talks:
         raise UsageError("--calls is a share of the turns of --talks.", remedy="Give --talks too, such as 0.2.")
     return decided
