@@ -118,7 +118,7 @@ def lines_of(path: Path) -> list[str]:
         DataError: it cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8").split("\n")  # a text may hold other ends of lines, such as U+2028
     except (OSError, UnicodeError) as error:
         raise DataError(f"{path} cannot be read: {error}", remedy="Give UTF-8 JSON lines.") from error
 

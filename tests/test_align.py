@@ -663,6 +663,7 @@ def test_align_learns_the_users_own_dialogues(shop: Path, source: Path, model: P
     ("line", "told"),
     [
         ("{", "line 1 is no JSON"),
+        ("[" * 100_000, "line 1 is no JSON"),
         ('{"question": "a", "answer": "b"}', "line 1 names no items"),
         ('["a"]', "line 1 names no items"),
         ('{"items": ["i0"], "question": "a"}', "line 1 lacks a question or an answer"),

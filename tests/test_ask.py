@@ -167,6 +167,7 @@ def test_ask_jsonl_reads_standard_input(cli: Run, model: Path, source: Path, mon
     ("line", "told"),
     [
         ("{", "line 1 is no JSON"),
+        ("[" * 100_000, "line 1 is no JSON"),
         ("[1]", "line 1 is no JSON object"),
         ('{"question": "What?"}', "line 1 names no items"),
         ('{"question": "What?", "items": []}', "line 1 names no items"),

@@ -21,6 +21,7 @@ from pinembed.generation.record import Generation, read_record
 from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing, make_fusion
 from pinembed.nouns.manifest import Hidden, Manifest, ManifestFile
 from pinembed.source.manifest_file import parse_manifest
+from pinembed.stored import lines_of
 from pinembed.trimmed.projector import ProjectorConfig, load_projector
 
 PYTHONS_WORDS = re.compile(
@@ -135,3 +136,9 @@ def test_an_index_as_one_object_as_older_sources_had_it_is_told(tmp_path: Path) 
     stored["index"] = stored["index"][0]
     with pytest.raises(PinembedError, match=r"manifest\.json cannot be used: index is .*; wanted a list"):
         read_manifest_of(tmp_path, stored)
+
+
+def test_json_lines_end_at_line_feeds_alone(tmp_path: Path) -> None:
+    lines = [json.dumps({"question": f"a{end}b"}, ensure_ascii=False) for end in "\u2028\u2029\x85"]
+    (tmp_path / "q.jsonl").write_bytes("\r\n".join([*lines, ""]).encode())
+    assert lines_of(tmp_path / "q.jsonl") == [*lines, ""]

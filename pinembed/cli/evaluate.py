@@ -131,7 +131,7 @@ def _show_slices(console: Console, report: EvaluateReport) -> None:
 
 def _slice_row(found: SliceScores) -> list[str]:
     figures: list[Estimate | None] = [getattr(found, direction) for direction in HEADINGS]
-    return [found.name, f"{found.images:,}", *(figure(one and one.value) for one in figures)]
+    return [found.name, f"{found.images:,}", *map(figure, figures)]
 
 
 def _show_forms(console: Console, report: EvaluateReport) -> None:
@@ -150,7 +150,7 @@ def _show_forms(console: Console, report: EvaluateReport) -> None:
 
 def _form_row(form: StorageFormat) -> list[str]:
     figures = [
-        figure(estimate and estimate.value)
+        figure(estimate)
         for scores in (form.text_to_image, form.image_to_image)
         for estimate in ((scores.recall_at_10, scores.map) if scores else (None, None))
     ]

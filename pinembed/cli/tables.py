@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pinembed.cli.console import Console
-from pinembed.nouns.scores import ITEM_DIRECTIONS
+from pinembed.nouns.scores import ITEM_DIRECTIONS, Estimate
 
 if TYPE_CHECKING:
     from pinembed.nouns.scores import (
-        Estimate,
         FusionReport,
         ItemComparison,
         ItemFigures,
@@ -42,8 +41,9 @@ def minute_of(moment: str) -> str:
     return moment[:16].replace("T", " ")
 
 
-def figure(value: float | None) -> str:
+def figure(found: Estimate | float | None) -> str:
     """Three digits, or that there is none."""
+    value = found.value if isinstance(found, Estimate) else found
     return "none" if value is None else f"{value:.3f}"
 
 

@@ -169,8 +169,8 @@ def _scores(answers: Answers, minus: Answers | None, questions: Questions, *, se
         return accuracy(right_N, minus_N, cluster_N=cluster_N, gallery=gallery, gallery_split=split, seed=seed)
 
     knn5_N, zero_shot_N = (minus.knn5_right_N, minus.zero_shot_right_N) if minus else (None, None)
-    return Scores(
-        **direction_scores(answers.retrieval, minus.retrieval if minus else None, seed=seed),
+    return dataclasses.replace(
+        direction_scores(answers.retrieval, minus.retrieval if minus else None, seed=seed),
         knn5=share(answers.knn5_right_N, knn5_N, answers.voters, questions.voter_split),
         label_zero_shot=share(answers.zero_shot_right_N, zero_shot_N, len(questions.labelled.groups), None),
     )

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from pinembed.metrics.retrieval import DirectionScores, QueryScores
 from pinembed.metrics.split_metrics import MAP, SplitScores
-from pinembed.nouns.scores import DIRECTIONS, Accuracy, Estimate, RetrievalScores
+from pinembed.nouns.scores import Accuracy, Estimate, RetrievalScores, Scores
 
 RESAMPLES = 1000
 LEVELS = (0.025, 0.975)
@@ -172,13 +172,12 @@ def retrieval_scores(scores: QueryScores, minus: QueryScores | None = None, *, s
     )
 
 
-def direction_scores(
-    scores: SplitScores, minus: SplitScores | None = None, *, seed: int = 0
-) -> dict[str, RetrievalScores | None]:
-    """`retrieval_scores` of each direction by its name."""
+def direction_scores(scores: SplitScores, minus: SplitScores | None = None, *, seed: int = 0) -> Scores:
+    """`retrieval_scores` of each direction."""
     theirs = (None, None, None) if minus is None else minus.directions
-    pairs = zip(DIRECTIONS, scores.directions, theirs, strict=True)
-    return {name: retrieval_scores(ours, other, seed=seed) for name, ours, other in pairs}
+    pairs = zip(scores.directions, theirs, strict=True)
+    by_text, by_image, by_likeness = (retrieval_scores(ours, other, seed=seed) for ours, other in pairs)
+    return Scores(text_to_image=by_text, image_to_text=by_image, image_to_image=by_likeness)
 
 
 def accuracy(

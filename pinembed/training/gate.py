@@ -145,7 +145,7 @@ class Gate:
         )
 
     def _scores(self, scores: SplitScores, minus: SplitScores | None = None) -> Scores:
-        return Scores(**direction_scores(scores, minus, seed=self.seed))
+        return direction_scores(scores, minus, seed=self.seed)
 
 
 def open_gate(
