@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
-from pinembed.nouns.progress import Silent
+from pinembed.nouns.progress import Silent, Stop
 from pinembed.settings.model import TrimSettings
 from pinembed.stores.options import use_storage_options
 from tests.object_store import S3Server, serving, weed
@@ -223,6 +224,18 @@ class Said(Silent):
 
     def say(self, text: str) -> None:
         self.lines.append(text)
+
+
+class StopAfter(Silent):
+    """Asks for a stop after some steps, as Ctrl-C or `kill` would."""
+
+    def __init__(self, stop: Stop, steps: int, signum: int = signal.SIGINT) -> None:
+        self.stop, self.left, self.signum = stop, steps, signum
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        self.left -= n
+        if self.left <= 0:
+            self.stop.signum = self.signum
 
 
 @pytest.fixture(scope="session")

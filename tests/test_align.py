@@ -20,7 +20,7 @@ from pinembed.jobs.align import align
 from pinembed.jobs.trim import trim
 from pinembed.nouns.encoder_spec import EncoderSpec, Fusion, Preprocessing, make_fusion
 from pinembed.nouns.item import Item
-from pinembed.nouns.progress import Silent, Stop
+from pinembed.nouns.progress import Stop
 from pinembed.reports.trimmed import AlignReport
 from pinembed.settings.model import AlignSettings, TrimSettings
 from pinembed.source.writer import write_source
@@ -30,7 +30,7 @@ from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.projector import PROJECTOR_NAME, calls_right, fit_adapter, load_projector, new_projector
 from pinembed.trimmed.questions import KIND_WEIGHTS, QuestionMaker
 from pinembed.trimmed.tiny import TinyShape, write_tiny_qwen3vl
-from tests.conftest import CliResult, Said
+from tests.conftest import CliResult, Said, StopAfter
 
 D = 16
 COLOURS, SHAPES = ("red", "green", "blue"), ("circle", "square")
@@ -238,18 +238,6 @@ def test_align_goes_on_with_the_projector_of_an_earlier_align(
     )
     assert report.settings.tokens == 2
     assert report.epochs[0].loss < aligned.epochs[2].loss
-
-
-class StopAfter(Silent):
-    """Asks for a stop after some steps, as Ctrl-C would."""
-
-    def __init__(self, stop: Stop, steps: int) -> None:
-        self.stop, self.left = stop, steps
-
-    def advance(self, n: int = 1, note: str = "") -> None:
-        self.left -= n
-        if self.left == 0:
-            self.stop.signum = 2
 
 
 def test_align_that_was_stopped_goes_on_to_the_same_weights(

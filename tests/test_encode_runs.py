@@ -11,12 +11,12 @@ import lance
 import pytest
 
 from pinembed.errors import DataError, EncoderMismatchError, StoppedError, TableLockedError
-from pinembed.nouns.progress import Silent, Stop
+from pinembed.nouns.progress import Stop
 from pinembed.reports.encode import EncodeReport
 from pinembed.table.address import parse_address
 from pinembed.table.lock import run_lock
 from pinembed.table.side_tables import RunTable
-from tests.conftest import CliResult, draw_item
+from tests.conftest import CliResult, StopAfter, draw_item
 from tests.encoding import counts, rows_of
 
 pytest_plugins = ("tests.encoding_fixtures",)
@@ -60,16 +60,8 @@ def test_lock_is_free_after_the_run(run: Callable[..., EncodeReport], table: str
 def test_stop_commits_what_is_encoded_and_the_next_run_goes_on(run: Callable[..., EncodeReport], table: str) -> None:
     stop = Stop()
 
-    class StopAfterThree(Silent):
-        done = 0
-
-        def advance(self, n: int = 1, note: str = "") -> None:
-            self.done += n
-            if self.done == 3:
-                stop.signum = signal.SIGTERM
-
     with pytest.raises(StoppedError) as caught:
-        run(stop=stop, progress=StopAfterThree(), batch_size=1)
+        run(stop=stop, progress=StopAfter(stop, 3, signal.SIGTERM), batch_size=1)
 
     assert caught.value.exit_code == 143
     assert len(rows_of(table)) == 3

@@ -27,8 +27,8 @@ from pinembed.catalogue.folder import read_catalogue
 from pinembed.catalogue.inputs import find_inputs
 from pinembed.errors import DataError
 from pinembed.jobs.encode import encode
-from pinembed.nouns.progress import Silent
 from pinembed.settings.encoding import EncodeSettings
+from tests.conftest import Said
 from tests.encoding import failures_of, rows_of
 from tests.metadata_oracle import rows_in, stands_for
 
@@ -148,16 +148,6 @@ WRITERS: dict[str, Callable[[np.random.Generator], bytes]] = {
 }
 
 
-class Listener(Silent):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.words = ""
-
-    def say(self, text: str) -> None:
-        self.words += text + "\n"
-
-
 @pytest.mark.parametrize("kind", WRITERS)
 def test_every_value_of_a_metadata_file_is_stored_or_told(kind: str, tmp_path: Path, tiny_encoder: Path) -> None:
     folder = tmp_path / "x"
@@ -186,9 +176,9 @@ def test_every_value_of_a_metadata_file_is_stored_or_told(kind: str, tmp_path: P
 
 def losses_of(asked: EncodeSettings, content: bytes, kind: str) -> list[str] | None:
     """What a run has lost of a metadata file without a word; None where it has refused the file with a sentence."""
-    listener = Listener()
+    said = Said()
     try:
-        report = encode(asked, progress=listener)
+        report = encode(asked, progress=said)
     except DataError:
         return None
     stored = {row["file_name"]: row for row in rows_of(asked.table).values()}
@@ -211,7 +201,7 @@ def losses_of(asked: EncodeSettings, content: bytes, kind: str) -> list[str] | N
             if not stands_for(found, value):
                 lost[column] += 1
                 changed.append(f"{column} of {name} is {value!r} in the file and {found!r} in the table")
-    told = Counter({column: int(count) for count, column in TOLD.findall(listener.words)})
+    told = Counter({column: int(count) for count, column in TOLD.findall("\n".join(said.lines))})
     is_all_told = lost <= told <= lost + nothing
     return losses + ([] if is_all_told else [f"left out are {dict(lost)}, told are {dict(told)}", *changed])
 

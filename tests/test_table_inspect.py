@@ -15,13 +15,13 @@ import pytest
 from pinembed.errors import DataError, EncoderMismatchError, StoppedError
 from pinembed.jobs.encode import encode
 from pinembed.jobs.inspect import inspect
-from pinembed.nouns.progress import SILENT, Progress, Silent, Stop
+from pinembed.nouns.progress import SILENT, Progress, Stop
 from pinembed.settings.encoding import EncodeSettings, InspectSettings
 from pinembed.table.address import parse_address
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.lock import run_lock
 from pinembed.table.side_tables import RunTable
-from tests.conftest import CliResult, draw_item
+from tests.conftest import CliResult, StopAfter, draw_item
 
 Cli = Callable[..., CliResult]
 
@@ -107,12 +107,8 @@ def test_inspect_tells_why_a_run_failed_was_stopped_or_had_too_many_failures(
     draw_item("red", "circle", 7).save(catalogue_folder / "images/new.png")
     stop = Stop()
 
-    class StopAfterOne(Silent):
-        def advance(self, n: int = 1, note: str = "") -> None:
-            stop.signum = signal.SIGTERM
-
     with pytest.raises(StoppedError):
-        run(stop=stop, progress=StopAfterOne())
+        run(stop=stop, progress=StopAfter(stop, 1, signal.SIGTERM))
     catalogue_folder.rename(catalogue_folder.with_name("unmounted"))
     with pytest.raises(DataError):
         run()
