@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import tarfile
+import tracemalloc
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pinembed.catalogue.shards import Shard
+from pinembed.catalogue.tar_shards import scan_tars
 from pinembed.errors import DataError, UsageError
 from pinembed.images.decode import read_image
 from pinembed.reports.encode import EncodeReport
@@ -168,6 +171,44 @@ def test_tars_become_rows_with_their_metadata(run: Run, shards: Path, table: str
     )
     assert row["size_bytes"] == len(picture("green", "square"))
     assert row["mtime_ns"] == (shards / "001.tar").stat().st_mtime_ns
+
+
+def test_images_of_a_tar_take_few_bytes_each_while_they_are_listed(tmp_path: Path) -> None:
+    small, large = (
+        write_tar(tmp_path / f"{count}.tar", {f"{number:08}.jpg": b"" for number in range(count)})
+        for count in (10, 3000)
+    )
+    scan_tars([Shard(path=small, file_name=small.name)])  # imports what it needs
+    tracemalloc.start()
+
+    scan = scan_tars([Shard(path=large, file_name=large.name)])
+    held, _ = tracemalloc.get_traced_memory()
+
+    tracemalloc.stop()
+    assert len(scan.candidates) == 3000
+    assert held < 3000 * 150
+
+
+def test_column_of_many_tars_has_the_type_of_all_its_values(
+    run: Run, table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pinembed.catalogue.json_rows.ROWS_AT_ONCE", 2)
+    prices: tuple[Any, ...] = (1, 2.5, 3, None, 4, "5 or 6", True)
+    for number, price in enumerate(prices):
+        fields = {"price": price, "size": price if number < 3 else number, "stock": number} | (
+            {"late": number} if number > 3 else {}
+        )
+        members = {f"{number}.png": picture(COLORS[number % 3], view=number), f"{number}.json": fields}
+        write_tar(tmp_path / f"tars/{number}.tar", members)
+
+    run(tmp_path / "tars")
+
+    rows = rows_of(table)
+    stored = {name: [rows[str(number)][name] for number in range(len(prices))] for name in rows["0"]}
+    assert stored["price"] == ["1", "2.5", "3", None, "4", "5 or 6", "true"]
+    assert stored["size"] == [1.0, 2.5, 3.0, 3.0, 4.0, 5.0, 6.0]
+    assert stored["stock"] == list(range(len(prices)))
+    assert stored["late"] == [None, None, None, None, 4, 5, 6]
 
 
 @pytest.mark.parametrize("kind", ["tar", "parquet"])

@@ -7,7 +7,6 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
@@ -15,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pinembed.catalogue.packed import PackedImages
 from pinembed.nouns.failure import Failure
-from pinembed.nouns.item import Candidate, Locator, Unread
+from pinembed.nouns.item import Candidate, Locator
 from pinembed.stores.address import Address, Place
 
 Indices = NDArray[np.int64]
@@ -96,7 +96,7 @@ class Candidates(Sequence[Candidate]):
         size_bytes: UNKNOWN_SIZE where only reading tells.
         mtime_ns: nanoseconds since 1970.
         fields: a row of metadata for each candidate; None where there is no metadata.
-        images: a folder or prefix that all names lead from, or the indices of images inside of other files.
+        images: a folder or prefix that all names lead from, or where they lie inside of other files.
     """
 
     names: pa.LargeStringArray
@@ -104,7 +104,7 @@ class Candidates(Sequence[Candidate]):
     size_bytes: NDArray[np.int64]
     mtime_ns: NDArray[np.int64]
     fields: pa.Table | None
-    images: Place | Sequence[Locator]
+    images: Place | PackedImages
 
     def __len__(self) -> int:
         return len(self.names)
@@ -167,31 +167,21 @@ class Candidates(Sequence[Candidate]):
             size_bytes=self.size_bytes[kept],
             mtime_ns=self.mtime_ns[kept],
             fields=None if self.fields is None else self.fields.take(kept),
-            images=self.images
-            if isinstance(self.images, Path | Address)
-            else [self.images[index] for index in kept.tolist()],
+            images=self.images.take(kept) if isinstance(self.images, PackedImages) else self.images,
         )
 
     def with_absolute_paths(self) -> Candidates:
         """The same, for a process that works in another folder."""
-        if isinstance(self.images, Sequence):
-            return replace(self, images=[_absolute(image) for image in self.images])
-        return replace(self, images=self.images.absolute() if isinstance(self.images, Path) else self.images)
+        return self if isinstance(self.images, Address) else replace(self, images=self.images.absolute())
 
     def _image(self, index: int, name: str) -> Locator:
-        return self.images / name if isinstance(self.images, Path | Address) else self.images[index]
+        if isinstance(self.images, PackedImages):
+            return self.images.at(index, name, int(self.size_bytes[index]))
+        return self.images / name
 
     @cached_property
     def _index(self) -> IdIndex:
         return IdIndex(self.ids)
-
-
-def _absolute(image: Locator) -> Locator:
-    if isinstance(image, Path):
-        return image.absolute()
-    if isinstance(image, Address | Unread) or isinstance(image.path, Address):
-        return image
-    return replace(image, path=image.path.absolute())
 
 
 class TextColumn:

@@ -29,10 +29,9 @@ from pinembed.catalogue.shards import (
     PARQUET,
     TAR,
     Shard,
-    in_columns,
+    fit_metadata,
     packed_below,
     refuse_nothing,
-    rename_reserved_columns,
     shard_kind,
     shards_of_folder,
 )
@@ -271,20 +270,19 @@ def _from_shards(
     for shard in (shard for shard in shards if shard not in whole):
         scan.give_up(shard, "changed_while_read", "changed since this run first looked at it; it belongs to the next")
     refuse_nothing(scan, parse_place(settings.images), shards)
-    notes = [*scan.notes, *rename_reserved_columns(scan)]
+    notes = [*scan.notes, *fit_metadata(scan)]
     if ignored := [name for name in METADATA_NAMES if _holds(folder, name, listing)]:
         notes.append(f"{', '.join(ignored)} in {folder}: not read; {what} bring their own metadata.")
     if packed := packed_below(settings.images) if listing is None else listing.packed():
         notes.append(f"{as_text(shown(packed))} in {folder}: packed, and not read; unpack it to a .tar.")
-    found, unnamed = in_columns(scan.candidates, scan.schema)
-    candidates, repeated = drop_duplicate_ids(_with_prefix(settings, found))
+    candidates, repeated = drop_duplicate_ids(_with_prefix(settings, scan.candidates))
     return Inputs(
         folder=folder,
         disk=_disk(folder),
         folders=_folders(settings, folder),
         candidates=candidates,
         schema=scan.schema,
-        failures=_stored(folder, [*scan.failures, *unnamed, *repeated]),
+        failures=_stored(folder, [*scan.failures, *scan.unnamed, *repeated]),
         notes=tuple(notes),
         seen=seen,
         unsure=tuple(f"{name}/" for name in scan.damaged),

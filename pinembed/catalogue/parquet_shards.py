@@ -7,7 +7,8 @@ Convention: https://huggingface.co/docs/datasets/image_dataset#parquet
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate, repeat
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,13 @@ from pinembed.catalogue.class_labels import with_class_names
 from pinembed.catalogue.column_types import concatenated, is_bytes, plain_columns
 from pinembed.catalogue.csv_rows import refuse_repeated
 from pinembed.catalogue.metadata import with_item_columns_as_text
-from pinembed.catalogue.shards import PARQUET, TAR, Shard, ShardScan
+from pinembed.catalogue.packed import PackedFile
+from pinembed.catalogue.shards import PARQUET, TAR, FoundImages, Shard, ShardScan
 from pinembed.errors import DataError, MissingObjectError, ObjectChangedError
 from pinembed.images.shard_file import opened_parquet
-from pinembed.nouns.item import Candidate, ParquetCell
 
 BEST_NAME = "image"
 USUAL_NAMES = (BEST_NAME, "img", "picture", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes")
-BATCH_ROWS = 4096
 ROW = "\0row"
 
 
@@ -56,7 +56,7 @@ def scan_parquets(shards: Sequence[Shard], image_column: str | None) -> ShardSca
     Raises:
         DataError: several columns could be the images, or the files' columns do not go together.
     """
-    scan = ShardScan()
+    scan, found = ShardScan(), FoundImages()
     scanned = [_scan_one(shard, image_column, scan) for shard in shards]
     try:
         rows = concatenated([table for _, table in scanned])
@@ -65,62 +65,52 @@ def scan_parquets(shards: Sequence[Shard], image_column: str | None) -> ShardSca
             f"The Parquet files hold columns of one name and different types: {str(error).splitlines()[0]}",
             remedy="Make the types alike, or encode the files into different tables.",
         ) from error
-    scan.schema = pa.schema([field for field in rows.schema if field.name not in {ROW, "id"}])
-    items = ((shard, cell) for (cells, _), shard in zip(scanned, shards, strict=True) for cell in cells)
-    for (shard, cell), fields in zip(items, _as_dicts(rows), strict=True):
-        given_id = fields.pop("id", None)
-        scan.candidates.append(
-            Candidate(
-                id=f"{shard.file_name}/{cell.number}" if given_id is None else given_id,
-                file_name=f"{shard.file_name}/{cell.column}/{cell.number}",
-                image=cell,
-                size_bytes=None,
-                mtime_ns=cell.mtime_ns,
-                fields=fields,
+    ids = _values(rows["id"]) if "id" in rows.column_names else repeat(None)
+    kept = []
+    for file, table in scanned:
+        found.add_file(file)
+        for number, given_id in zip(range(len(table)), ids, strict=False):
+            kept.append(
+                found.add(
+                    item_id=f"{file.file_name}/{number}" if given_id is None else given_id,
+                    file_name=f"{file.file_name}/{file.column}/{number}",
+                    place=number,
+                )
             )
-        )
+    fields = rows.select([name for name in rows.column_names if name not in {ROW, "id"}])
+    scan.candidates = found.candidates(fields.filter(pa.array(kept, pa.bool_())))
+    scan.unnamed = found.unnamed
     return scan
 
 
-def _as_dicts(rows: pa.Table) -> Iterator[dict[str, Any]]:
-    for batch in rows.to_batches(max_chunksize=BATCH_ROWS):
-        yield from batch.drop_columns([ROW]).to_pylist() if batch.num_columns > 1 else ({} for _ in range(len(batch)))
+def _values(column: pa.ChunkedArray) -> Iterator[Any]:
+    for part in column.chunks:
+        yield from part.to_pylist()
 
 
-def _scan_one(shard: Shard, image_column: str | None, scan: ShardScan) -> tuple[list[ParquetCell], pa.Table]:
-    """The images of one file, as far as it can be read, and a row of metadata for each, with its number as ROW."""
-    cells: list[ParquetCell] = []
+def _scan_one(shard: Shard, image_column: str | None, scan: ShardScan) -> tuple[PackedFile, pa.Table]:
+    """One file, and a row of metadata for each image as far as it can be read, with its number as ROW."""
+    file = PackedFile(path=shard.path, file_name=shard.file_name, mtime_ns=0)
     groups: list[pa.Table] = []
     try:
         opened, mtime_ns, e_tag = opened_parquet(shard.path, shard.found)
-        with pa.parquet.ParquetFile(opened) as file:
-            refuse_repeated(file.schema_arrow.names)
-            layout = _layout(shard, file.schema_arrow, image_column)
+        with pa.parquet.ParquetFile(opened) as parquet:
+            refuse_repeated(parquet.schema_arrow.names)
+            layout = _layout(shard, parquet.schema_arrow, image_column)
             if layout is None:
-                columns = ", ".join(file.schema_arrow.names) or "none"
+                columns = ", ".join(parquet.schema_arrow.names) or "none"
                 scan.give_up(shard, "no_image_column", f"has no column of image bytes; its columns are {columns}")
-                return [], _numbered(pa.table({}), 0)
+                return file, _numbered(pa.table({}), 0)
             if layout.left_out:
                 scan.notes.append(f"{shard.path}: {', '.join(layout.left_out)}: bytes too, and left out of the table.")
-            for row_group in range(file.num_row_groups):
-                groups.append(_fields(file, row_group, layout))
-                cells += [
-                    ParquetCell(
-                        path=shard.path,
-                        column=layout.image,
-                        number=len(cells) + row,
-                        row_group=row_group,
-                        row=row,
-                        mtime_ns=mtime_ns,
-                        e_tag=e_tag,
-                    )
-                    for row in range(len(groups[-1]))
-                ]
+            file = replace(file, mtime_ns=mtime_ns, e_tag=e_tag, column=layout.image)
+            groups.extend(_fields(parquet, row_group, layout) for row_group in range(parquet.num_row_groups))
     except (MissingObjectError, ObjectChangedError) as error:
         scan.give_up(shard, "unreadable", f"cannot be read: {error.message.removesuffix('.')}")
     except (pa.ArrowException, OSError, ValueError) as error:  # a damaged column of text may be no UTF-8
         scan.give_up(shard, "broken_shard", f"cannot be read as Parquet: {str(error).splitlines()[0]}")
-    return cells, concatenated(groups) if groups else _numbered(pa.table({}), 0)
+    ends = tuple(accumulate(map(len, groups)))
+    return replace(file, group_ends=ends), concatenated(groups) if groups else _numbered(pa.table({}), 0)
 
 
 def _fields(file: Any, row_group: int, layout: _Layout) -> pa.Table:

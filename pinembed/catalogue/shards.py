@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,15 +15,15 @@ from pinembed.catalogue.candidates import UNKNOWN_SIZE, Candidates, TextColumn, 
 from pinembed.catalogue.files import unlisted
 from pinembed.catalogue.metadata import METADATA_NAMES, SPLIT
 from pinembed.catalogue.names import PACKED
+from pinembed.catalogue.packed import PackedFile, PackedImages
 from pinembed.catalogue.split_words import split_named
 from pinembed.errors import DataError
 from pinembed.machine import mtime_ns_of
 from pinembed.nouns.failure import Failure
-from pinembed.nouns.item import Candidate
 from pinembed.stores.address import Place
 from pinembed.stores.objects import StoredObject
 from pinembed.stores.stamp import stamp_of
-from pinembed.table.schema import column_of, metadata_fields, name_obstacle
+from pinembed.table.schema import name_obstacle
 
 TAKEN_PREFIX = "source_"
 TAR, PARQUET = ".tar", ".parquet"
@@ -50,23 +51,78 @@ class Shard:
         return (self.found.size_bytes, stamp_of(self.found.e_tag)) if self.found else (0, 0)
 
 
+class FoundImages:
+    """Collects the images of tars and Parquet files in columns, in their order.
+
+    Attributes:
+        unnamed: what cannot be an item, because its name or id is no text.
+    """
+
+    def __init__(self) -> None:
+        self.unnamed: list[Failure] = []
+        self._files: list[PackedFile] = []
+        self._names, self._ids = TextColumn(), TextColumn()
+        self._of = array("i")
+        self._places, self._sizes, self._mtimes = array("q"), array("q"), array("q")
+
+    def add_file(self, file: PackedFile) -> None:
+        """The file of all images that follow."""
+        self._files.append(file)
+
+    def add(self, *, item_id: str, file_name: str, place: int, size_bytes: int = UNKNOWN_SIZE) -> bool:
+        """An image of that file; whether it can be an item."""
+        file = self._files[-1]
+        if not (is_text(file_name) and is_text(item_id)):
+            self.unnamed.append(name_failure(file_name, max(0, size_bytes), file.mtime_ns))
+            return False
+        self._names.append(file_name)
+        self._ids.append(item_id)
+        self._of.append(len(self._files) - 1)
+        self._places.append(place)
+        self._sizes.append(size_bytes)
+        self._mtimes.append(file.mtime_ns)
+        return True
+
+    def candidates(self, fields: pa.Table | None) -> Candidates:
+        """All of them.
+
+        Args:
+            fields: a row of metadata for each; one without columns counts as none.
+        """
+        of_N, places_N = np.array(self._of, np.int32), np.array(self._places, np.int64)
+        return Candidates(
+            names=self._names.to_arrow(),
+            ids=self._ids.to_arrow(),
+            size_bytes=np.array(self._sizes, np.int64),
+            mtime_ns=np.array(self._mtimes, np.int64),
+            fields=fields.combine_chunks() if fields is not None and fields.num_columns else None,
+            images=PackedImages(files=tuple(self._files), of_N=of_N, places_N=places_N),
+        )
+
+
 @dataclass(kw_only=True)
 class ShardScan:
     """What tar or Parquet files hold.
 
     Attributes:
         candidates: in the order of the files, and in each in the order in which the images lie there.
-        schema: Arrow types of the metadata columns.
         failures: what cannot be an item.
+        unnamed: what cannot be one because its name or id is no text.
         damaged: names of the files that were not read to their end, so that nobody knows what else they held.
         notes: for a person, such as columns that were left out.
     """
 
-    candidates: list[Candidate] = field(default_factory=list)
-    schema: pa.Schema = field(default_factory=lambda: pa.schema([]))
+    candidates: Candidates = field(default_factory=lambda: FoundImages().candidates(None))
     failures: list[Failure] = field(default_factory=list)
+    unnamed: list[Failure] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Arrow types of the metadata columns."""
+        fields = self.candidates.fields
+        return pa.schema([]) if fields is None else fields.schema
 
     def give_up(self, shard: Shard, reason: str, words: str) -> None:
         """Note that a file could not be read, or only as far as its candidates go."""
@@ -131,7 +187,7 @@ def refuse_nothing(scan: ShardScan, images: Place, shards: Sequence[Shard]) -> N
     Raises:
         DataError: there is no candidate.
     """
-    if scan.candidates:
+    if len(scan.candidates) or scan.unnamed:
         return
     reason = f" {scan.failures[0].message}" if scan.failures else ""
     raise DataError(
@@ -141,62 +197,33 @@ def refuse_nothing(scan: ShardScan, images: Place, shards: Sequence[Shard]) -> N
     )
 
 
-def rename_reserved_columns(scan: ShardScan) -> Iterable[str]:
-    """Rename metadata columns whose names the table cannot give away; img2dataset's tars have a sha256, for one."""
+def fit_metadata(scan: ShardScan) -> Iterable[str]:
+    """Name the metadata columns as the table can have them, and splits as everywhere.
+
+    img2dataset's tars have a sha256, for one, which the table's own column is called.
+
+    Returns:
+        a sentence about each column that has another name.
+    """
+    fields = scan.candidates.fields
+    if fields is None:
+        return
     names: dict[str, str] = {}
-    for name in scan.schema.names:
+    for name in fields.column_names:
         free = name.replace(".", "_") or "column"
         while name_obstacle(free) or free in names.values():
             free = f"{TAKEN_PREFIX}{free}"
         names[name] = free
-    renamed = {old: new for old, new in names.items() if old != new}
-    if not renamed:
-        return
-    scan.schema = pa.schema([field.with_name(names[field.name]) for field in scan.schema])
-    scan.candidates = [
-        replace(candidate, fields={names[name]: value for name, value in candidate.fields.items()})
-        for candidate in scan.candidates
-    ]
-    for old, new in renamed.items():
-        yield f"The metadata's {old!r} is stored as {new}; the table cannot have a metadata column of that name."
+        if free != name:
+            yield f"The metadata's {name!r} is stored as {free}; the table cannot have a metadata column of that name."
+    fields = fields.rename_columns(list(names.values()))
+    if SPLIT in fields.column_names and pa.types.is_string(fields.schema.field(SPLIT).type):
+        given = (part.to_pylist() for part in fields[SPLIT].chunks)
+        splits = [pa.array(map(_split, words), pa.string()) for words in given]
+        at = fields.column_names.index(SPLIT)
+        fields = fields.set_column(at, SPLIT, pa.chunked_array(splits))
+    scan.candidates = replace(scan.candidates, fields=fields)
 
 
-def in_columns(found: Iterable[Candidate], schema: pa.Schema) -> tuple[Candidates, list[Failure]]:
-    """What tars and Parquet files hold, in columns; names that are no text are failures.
-
-    Args:
-        found: in their order.
-        schema: of their metadata.
-
-    Raises:
-        DataError: a value is not of its column's type.
-    """
-    names, ids = TextColumn(), TextColumn()
-    kept: list[Candidate] = []
-    failures = []
-    for candidate in found:
-        if is_text(candidate.file_name) and is_text(candidate.id):
-            names.append(candidate.file_name)
-            ids.append(candidate.id)
-            kept.append(candidate)
-        else:
-            failures.append(name_failure(candidate.file_name, candidate.size_bytes or 0, candidate.mtime_ns))
-    sizes = [UNKNOWN_SIZE if candidate.size_bytes is None else candidate.size_bytes for candidate in kept]
-    candidates = Candidates(
-        names=names.to_arrow(),
-        ids=ids.to_arrow(),
-        size_bytes=np.array(sizes, dtype=np.int64),
-        mtime_ns=np.array([candidate.mtime_ns for candidate in kept], dtype=np.int64),
-        fields=pa.table([_column(kept, field) for field in metadata_fields(schema)], names=schema.names)
-        if schema.names
-        else None,
-        images=[candidate.image for candidate in kept],
-    )
-    return candidates, failures
-
-
-def _column(candidates: Sequence[Candidate], field: pa.Field) -> pa.Array:
-    values = [candidate.fields.get(field.name) for candidate in candidates]
-    if field.name == SPLIT:
-        values = [split_named(value) if isinstance(value, str) else value for value in values]
-    return column_of(values, field)
+def _split(word: str | None) -> str | None:
+    return None if word is None else split_named(word)

@@ -11,20 +11,31 @@ import tarfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from pinembed.catalogue.beside import Kind, pictures_not_read
-from pinembed.catalogue.json_rows import float_or_text, with_one_type_each
+from pinembed.catalogue.json_rows import JsonColumns, float_or_text
 from pinembed.catalogue.names import IMAGE_SUFFIXES, is_other_picture, shown
-from pinembed.catalogue.shards import Shard, ShardScan
+from pinembed.catalogue.packed import PackedFile
+from pinembed.catalogue.shards import FoundImages, Shard, ShardScan
 from pinembed.errors import MissingObjectError, ObjectChangedError
 from pinembed.images.shard_file import opened_tar
 from pinembed.nouns.failure import Failure
-from pinembed.nouns.item import Candidate, FileRange, tar_name
+from pinembed.nouns.item import tar_name
 
 MAX_SIDECAR_BYTES = 1 << 20
 TEXT_COLUMN = "text"
 BLOCK_BYTES = 512
+
+
+class _Picture(NamedTuple):
+    """What is kept of a picture's header: tarfile's own takes 2 KB, and a tar may hold a million."""
+
+    key: str
+    name: str
+    offset: int
+    size_bytes: int
+    is_regular: bool
 
 
 @dataclass(kw_only=True, slots=True)
@@ -34,7 +45,7 @@ class _Members:
     Attributes:
         mtime_ns: last change of the tar, or the stamp of the object.
         e_tag: of the object in a store.
-        pictures: their headers, in the order of the tar; equal keys with other suffixes are apart.
+        pictures: in the order of the tar; equal keys with other suffixes are apart.
         fields: metadata by key.
         unusable: what is wrong with the metadata of a key.
         used: keys of the metadata that belong to a picture.
@@ -45,7 +56,7 @@ class _Members:
 
     mtime_ns: int = 0
     e_tag: str = ""
-    pictures: list[tuple[str, tarfile.TarInfo]] = field(default_factory=list)
+    pictures: list[_Picture] = field(default_factory=list)
     fields: dict[str, dict[str, Any]] = field(default_factory=dict)
     unusable: dict[str, str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
@@ -57,7 +68,9 @@ class _Members:
         """Sort a member."""
         key, suffix = _key_and_suffix(member)
         if suffix in IMAGE_SUFFIXES:
-            self.pictures.append((key, member))
+            is_regular = member.isreg() and not member.issparse()
+            name = tar_name(member.name)
+            self.pictures.append(_Picture(key, name, member.offset_data, member.size, is_regular))
         elif suffix in {"json", "txt"} and member.isreg():
             try:
                 self._describe(key, _sidecar(tar, member, suffix), member)
@@ -82,7 +95,7 @@ def scan_tars(shards: Sequence[Shard]) -> ShardScan:
 
     A tar that is cut or damaged gives the items before that place, and a failure.
     """
-    scan = ShardScan()
+    scan, found, columns = ShardScan(), FoundImages(), JsonColumns()
     for shard in shards:
         try:
             members = _members(shard, scan)
@@ -92,14 +105,25 @@ def scan_tars(shards: Sequence[Shard]) -> ShardScan:
         except (MissingObjectError, ObjectChangedError) as error:
             scan.give_up(shard, "unreadable", f"cannot be read: {error.message.removesuffix('.')}")
             continue
-        for key, picture in members.pictures:
-            found = _item(shard, key, picture, members)
-            if isinstance(found, Failure):
-                scan.failures.append(found)
-            else:
-                scan.candidates.append(found)
+        found.add_file(
+            PackedFile(path=shard.path, file_name=shard.file_name, mtime_ns=members.mtime_ns, e_tag=members.e_tag)
+        )
+        for picture in members.pictures:
+            fields = _fields(shard, picture, members)
+            if isinstance(fields, Failure):
+                scan.failures.append(fields)
+                continue
+            given_id = fields.pop("id", None)
+            if found.add(
+                item_id=picture.key if given_id in (None, "") else str(given_id),
+                file_name=f"{shard.file_name}/{picture.name}",
+                place=picture.offset,
+                size_bytes=picture.size_bytes,
+            ):
+                columns.append(fields)
         scan.notes += [f"{shard.path}: {sentence}" for sentence in _left_out(members)]
-    scan.schema = with_one_type_each(candidate.fields for candidate in scan.candidates)
+    scan.candidates = found.candidates(columns.to_arrow())
+    scan.unnamed = found.unnamed
     return scan
 
 
@@ -122,41 +146,31 @@ def _left_out(members: _Members) -> Iterator[str]:
         yield f"not read are {shown(counts)}; wanted metadata as .json and .txt."
 
 
-def _item(shard: Shard, key: str, picture: tarfile.TarInfo, members: _Members) -> Candidate | Failure:
-    name, mtime_ns = tar_name(picture.name), members.mtime_ns
-    file_name, size_bytes = f"{shard.file_name}/{name}", picture.size
-    if not picture.isreg() or picture.issparse():
+def _fields(shard: Shard, picture: _Picture, members: _Members) -> dict[str, Any] | Failure:
+    """The metadata of a picture, with the id that they give it; or why it cannot be an item."""
+    file_name, mtime_ns = f"{shard.file_name}/{picture.name}", members.mtime_ns
+    if not picture.is_regular:
         message = f"{file_name} is a link or another special member of its tar; wanted a regular file."
         return Failure(file_name=file_name, reason="not_a_file", message=message, mtime_ns=mtime_ns)
-    keys = [known for known in (_first_part(key), key) if known in members.unusable or known in members.fields]
+    keys = [
+        known
+        for known in (_first_part(picture.key), picture.key)
+        if known in members.unusable or known in members.fields
+    ]
     members.used.update(keys)
     if unusable := [members.unusable[known] for known in keys if known in members.unusable]:
         return Failure(
             file_name=file_name,
             reason="broken_metadata",
             message=f"{file_name} has metadata that cannot be used: {unusable[0]}.",
-            size_bytes=size_bytes,
+            size_bytes=picture.size_bytes,
             mtime_ns=mtime_ns,
         )
     fields: dict[str, Any] = {}
     for known in keys:  # an id is of the picture of the very same name; other pictures of the key would share it
-        fields |= {name: value for name, value in members.fields[known].items() if known == key or name != "id"}
-    given_id = fields.pop("id", None)
-    return Candidate(
-        id=key if given_id in (None, "") else str(given_id),
-        file_name=file_name,
-        image=FileRange(
-            path=shard.path,
-            name=name,
-            offset=picture.offset_data,
-            size_bytes=size_bytes,
-            mtime_ns=mtime_ns,
-            e_tag=members.e_tag,
-        ),
-        size_bytes=size_bytes,
-        mtime_ns=mtime_ns,
-        fields=fields,
-    )
+        of_key = members.fields[known].items()
+        fields |= {name: value for name, value in of_key if known == picture.key or name != "id"}
+    return fields
 
 
 def _members(shard: Shard, scan: ShardScan) -> _Members:

@@ -1,18 +1,21 @@
 """Time and peak memory of the plan of a large catalogue, listed synthetically: the driver's part of a run in shards.
 
-    python tests/benchmarks/plan_memory.py [--items 10000000] [--stored 0] [--work WORK]
+    python tests/benchmarks/plan_memory.py [--items 10000000] [--per-tar 10000] [--stored 0] [--work WORK]
 
 The names go through the scan, the sort, the comparison with the table and the cutting of shards as those of a real
-folder do; only the listing is made up, and no image exists. With --stored as many rows of a table of 16 floats are
-there already, so that the comparison has them all to read. The last line is JSON.
+folder do; only the listing is made up, and no image exists. With --per-tar they are images of tars, whose headers are
+made up. With --stored as many rows of a table of 16 floats are there already, so that the comparison has them all to
+read. The last line is JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import sys
+import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,6 +25,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pinembed.catalogue import tar_shards
 from pinembed.catalogue.files import ScannedFile
 from pinembed.catalogue.inputs import find_inputs
 from pinembed.catalogue.listing import FolderListing
@@ -37,8 +41,15 @@ ROWS_AT_ONCE = 1 << 17
 MTIME_NS = 1_700_000_000 * 10**9
 
 
-def name_of(number: int) -> str:
-    return f"{number // 1000:06}/{number:012}.jpg"
+PER_FOLDER = 1000
+
+
+def name_of(number: int, per_tar: int = 0) -> str:
+    return f"{number // (per_tar or PER_FOLDER):06}{'.tar' if per_tar else ''}/{number:012}.jpg"
+
+
+def id_of(number: int, per_tar: int) -> str:
+    return f"{number:012}" if per_tar else name_of(number)
 
 
 def size_of(number: int) -> int:
@@ -50,7 +61,24 @@ def listing(root: str, items: int) -> Iterator[ScannedFile]:
         yield ScannedFile(root=root, file_name=name_of(number), size_bytes=size_of(number), mtime_ns=MTIME_NS)
 
 
-def stored_table(work: Path, images: Path, rows: int) -> EmbeddingTable | None:
+def make_tars(images: Path, items: int, per_tar: int) -> None:
+    """Empty tars, whose headers are made up when they are read."""
+
+    def headers(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+        first = int(Path(str(tar.name)).stem) * per_tar
+        for number in range(first, min(items, first + per_tar)):
+            made = tarfile.TarInfo(f"{number:012}.jpg")
+            made.size, made.offset_data = size_of(number), (number - first) * 200_000
+            yield made
+
+    tar_shards._headers = headers
+    for number in range(-(-items // per_tar)):
+        path = images / f"{number:06}.tar"
+        tarfile.open(path, "w").close()
+        os.utime(path, ns=(MTIME_NS, MTIME_NS))
+
+
+def stored_table(work: Path, images: Path, rows: int, per_tar: int) -> EmbeddingTable | None:
     """A table that has the first `rows` items as they are."""
     if not rows:
         return None
@@ -65,9 +93,9 @@ def stored_table(work: Path, images: Path, rows: int) -> EmbeddingTable | None:
     for start in range(0, rows, ROWS_AT_ONCE):
         numbers = range(start, min(rows, start + ROWS_AT_ONCE))
         values: dict[str, Any] = {
-            "id": [name_of(number) for number in numbers],
+            "id": [id_of(number, per_tar) for number in numbers],
             "folder": [str(images)] * len(numbers),
-            "file_name": [name_of(number) for number in numbers],
+            "file_name": [name_of(number, per_tar) for number in numbers],
             "sha256": [f"{number:064x}" for number in numbers],
             "size_bytes": [size_of(number) for number in numbers],
             "mtime_ns": [MTIME_NS] * len(numbers),
@@ -87,6 +115,7 @@ def peak_mb() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, default=10_000_000)
+    parser.add_argument("--per-tar", type=int, default=0, help="images; 0 for files in folders")
     parser.add_argument("--stored", type=int, default=0)
     parser.add_argument("--work", type=Path)
     given = parser.parse_args()
@@ -94,7 +123,9 @@ def main() -> None:
         work = Path(made)
         images = work / "images"
         images.mkdir()
-        table = stored_table(work, images, given.stored)
+        table = stored_table(work, images, given.stored, given.per_tar)
+        if given.per_tar:
+            make_tars(images, given.items, given.per_tar)
         before_mb = peak_mb()
         FolderListing.files = lambda found, beside: listing(str(found.root), given.items)  # type: ignore[method-assign]
         started_s = time.perf_counter()
@@ -109,6 +140,7 @@ def main() -> None:
         cut_s = time.perf_counter() - started_s
         report = {
             "items": given.items,
+            "per_tar": given.per_tar,
             "stored": given.stored,
             "to_load": len(plan.load),
             "shards": shards,
