@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from pinembed.encoding import folders
 from pinembed.errors import DataError, StoreError
 from pinembed.images import remote
 from pinembed.images.loading import load_pixels
+from pinembed.images.read import read_members
 from pinembed.jobs import encode as encode_job
 from pinembed.nouns.encoder_spec import Preprocessing
+from pinembed.nouns.item import FileRange
 from pinembed.reports.encode import EncodeReport
 from pinembed.stores import ranged
 from pinembed.stores.address import Address
@@ -388,3 +391,21 @@ def test_prefix_of_which_many_names_are_asked_for_is_listed(prefix: Address, mon
     names = ("a.jpg", "000.tar/b.jpg", "gone.jpg", "001.tar/b.jpg")
     for _ in range(2):
         assert [held.may_hold(str(prefix), name) for name in names] == [True, True, False, False]
+
+
+def test_members_of_a_range_are_cut_out_without_copying_what_follows_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    content, size_bytes = bytes(4 << 20), 1000
+    monkeypatch.setattr("pinembed.images.read.read_remote", lambda image: (content, 7))
+    tar = Address("s3", BUCKET, "a.tar")
+    members = [
+        FileRange(path=tar, name=f"{place}.jpg", offset=place * size_bytes, size_bytes=size_bytes, mtime_ns=7)
+        for place in range(1000)
+    ]
+    tracemalloc.start()
+
+    found = [answer for answer in read_members(members) if isinstance(answer, tuple)]
+    _, peak_bytes = tracemalloc.get_traced_memory()
+
+    tracemalloc.stop()
+    assert [len(part) for part, _ in found] == [size_bytes] * 1000
+    assert peak_bytes < 2 << 20

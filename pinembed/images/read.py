@@ -62,7 +62,8 @@ def read_members(members: Sequence[FileRange]) -> Iterator[tuple[bytes, int] | I
         yield from (image_error(member, error) for member in members)
         return
     for member in members:
-        part = content[member.offset - head.offset :][: member.size_bytes]
+        start = member.offset - head.offset
+        part = content[start : start + member.size_bytes]
         try:
             _check_size(member, member.size_bytes)
         except ImageError as error:
