@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 KEY, SECRET = "test-key", "test-secret"
-BUCKET, PUBLIC = "shop", "public"
-"""Which only who has the key may use, and which all may read."""
+BUCKET, PUBLIC, OPEN = "shop", "public", "open"
+"""Which only who has the key may use, which all may read, and which all may write."""
 IDENTITIES = {
     "identities": [
         {
@@ -25,7 +25,10 @@ IDENTITIES = {
             "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         },
-        {"name": "anonymous", "actions": [f"Read:{PUBLIC}", f"List:{PUBLIC}"]},
+        {
+            "name": "anonymous",
+            "actions": [f"Read:{PUBLIC}", f"List:{PUBLIC}", f"Read:{OPEN}", f"List:{OPEN}", f"Write:{OPEN}"],
+        },
     ]
 }
 START_LIMIT_S = 60.0
@@ -138,7 +141,7 @@ def _wait_for(server: S3Server, process: subprocess.Popen[bytes]) -> None:
     while time.monotonic() - begun_s < START_LIMIT_S and process.poll() is None:
         with suppress(OSError, BaseError):
             urllib.request.urlopen(f"{server.endpoint}/status", timeout=1).close()
-            for bucket in (BUCKET, PUBLIC):
+            for bucket in (BUCKET, PUBLIC, OPEN):
                 S3Store(
                     bucket, config=server.options, client_options={"allow_http": True}, retry_config={"max_retries": 0}
                 ).put(".begun", b"")

@@ -16,11 +16,13 @@ from pinembed.errors import LeaseLostError, StoreError, TableError, TableLockedE
 from pinembed.stores import lease as lease_module
 from pinembed.stores.address import Address
 from pinembed.stores.lease import EXPIRES_S, TRUSTED_S, Lease, LeaseCard, holder_of_lease, store_age_s
-from pinembed.stores.objects import put_object, read_object, remove_object
+from pinembed.stores.objects import Mark, put_object, read_object, remove_object
+from pinembed.stores.options import use_storage_options
 from pinembed.table.address import TableAddress, parse_address
 from pinembed.table.embedding_table import writing
 from pinembed.table.lock import fence, lease_place, run_lock, table_lease
-from tests.object_store import BUCKET, S3Server
+from tests.google_front import google_front
+from tests.object_store import BUCKET, OPEN, S3Server
 
 
 @dataclasses.dataclass
@@ -77,6 +79,31 @@ def test_lease_is_renewed_with_another_etag_each_time(place: Address) -> None:
     assert len(e_tags) == 3
 
 
+def test_lease_in_google_cloud_storage_goes_by_generations(at_s3: S3Server) -> None:
+    with google_front(at_s3.endpoint) as options:
+        use_storage_options(options)
+        place = Address("gs", OPEN, "lease/one")
+        first, second = Lease(place), Lease(place)
+        assert first.take() is None
+        first.renew()
+        first.renew()
+
+        holder = second.take()
+        first.give_back()
+
+        assert first.trouble() == ""
+        assert holder is not None
+        assert holder.renewals == 2
+        assert second.take() is None
+
+
+def test_lease_in_google_cloud_storage_wants_conditions_to_hold(at_s3: S3Server) -> None:
+    with google_front(at_s3.endpoint, ignores_conditions=True) as options:
+        use_storage_options(options)
+        with pytest.raises(StoreError, match="although the condition of the request does not hold"):
+            Lease(Address("gs", OPEN, "lease/two")).take()
+
+
 def test_lease_that_is_young_is_not_taken_over(place: Address) -> None:
     time = Time(age_s=EXPIRES_S - 1)
     holder = time.lease(place)
@@ -129,8 +156,8 @@ def test_renewal_whose_answer_was_lost_is_known_as_our_own(place: Address, monke
     assert lease.take() is None
     real = lease_module.replace_object
 
-    def written_but_refused(address: Address, content: bytes, e_tag: str) -> str | None:
-        real(address, content, e_tag)
+    def written_but_refused(address: Address, content: bytes, mark: Mark) -> Mark | None:
+        real(address, content, mark)
         return None  # a retry inside of the client found the ETag of its first try
 
     monkeypatch.setattr(lease_module, "replace_object", written_but_refused)

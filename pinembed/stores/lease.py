@@ -1,8 +1,9 @@
 """A lease: an object that says who may write beside it, renewed while its holder lives.
 
-It is made where none is (If-None-Match), renewed by who knows its ETag (If-Match), and may be taken over when it was
-not renewed for EXPIRES_S. Its age is read off the store's own clock, so that those of the machines need not agree.
-Given back, it stays as an object that says so: a store removes objects without asking for their ETag.
+It is made where none is (If-None-Match), renewed by who knows its mark (If-Match, or the generation of GCS), and may be
+taken over when it was not renewed for EXPIRES_S. Its age is read off the store's own clock, so that those of the
+machines need not agree. Given back, it stays as an object that says so: a store removes objects without asking for
+their mark.
 """
 
 from __future__ import annotations
@@ -23,14 +24,22 @@ from typing import Any
 
 from pinembed.errors import MissingObjectError, PinembedError, StoreError
 from pinembed.stores.address import Address
-from pinembed.stores.objects import create_object, modified_s, put_object, read_object, remove_object, replace_object
+from pinembed.stores.objects import (
+    Mark,
+    create_object,
+    modified_s,
+    put_object,
+    read_object,
+    remove_object,
+    replace_object,
+)
 
 RENEW_S = 20.0
 EXPIRES_S = 90.0
 TRUSTED_S = 70.0
 """So long after the last renewal its holder still writes; what it has begun then ends before the lease does."""
 OWN_PROGRAMS = ("pinembed", "__main__.py")
-NO_ETAG = '"pinembed-never-had-this"'
+NO_MARK = Mark('"pinembed-never-had-this"', "1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +52,7 @@ class LeaseCard:
         since: when it was taken, ISO 8601.
         command: what the process does.
         token: of this one taking, so that no two are alike.
-        renewals: how often it was renewed, so that each has an ETag of its own.
+        renewals: how often it was renewed, so that each has a mark of its own.
         is_free: it was given back.
     """
 
@@ -149,7 +158,7 @@ class Lease:
         self._age_s = age_s
         self._clock_s = clock_s
         self._card = LeaseCard.of_this_process()
-        self._e_tag = ""
+        self._mark = Mark("")
         self._renewed_s = 0.0
         self._lost_to = ""
         self._lock = threading.Lock()
@@ -171,14 +180,14 @@ class Lease:
             found = _read(self.place)
             if found is None:  # it went a moment ago; whoever makes the next one first has it
                 return self.take()
-            holder, e_tag = found
+            holder, mark = found
             if not holder.is_free and self._age_s(self.place) < EXPIRES_S:
                 return holder
-            taken = replace_object(self.place, self._card.to_bytes(), e_tag)
+            taken = replace_object(self.place, self._card.to_bytes(), mark)
             if taken is None:  # another one was faster
                 return self._present_holder()
             self.is_taken_over = not holder.is_free
-        self._e_tag = taken or self._look_for_e_tag()
+        self._mark = taken if taken.e_tag else self._look_for_mark()
         self._refuse_unconditional()
         return None
 
@@ -193,13 +202,13 @@ class Lease:
             begun_s = self._clock_s()
             card = dataclasses.replace(self._card, renewals=self._card.renewals + 1)
             try:
-                e_tag = replace_object(self.place, card.to_bytes(), self._e_tag)
+                mark = replace_object(self.place, card.to_bytes(), self._mark)
             except PinembedError:  # the store is away; the next try may reach it, while the lease lasts
                 return
-            if e_tag is None and not self._is_ours():
+            if mark is None and not self._is_ours():
                 return
-            if e_tag is not None:
-                self._card, self._e_tag = card, e_tag
+            if mark is not None:
+                self._card, self._mark = card, mark
             self._renewed_s = begun_s
 
     def trouble(self) -> str:
@@ -219,7 +228,7 @@ class Lease:
         if self._thread is not None:
             self._thread.join()
         if not self._lost_to:
-            replace_object(self.place, dataclasses.replace(self._card, is_free=True).to_bytes(), self._e_tag)
+            replace_object(self.place, dataclasses.replace(self._card, is_free=True).to_bytes(), self._mark)
 
     def _keep(self) -> None:
         while not self._ending.wait(RENEW_S) and not self._lost_to:
@@ -232,7 +241,7 @@ class Lease:
         except StoreError:
             return False
         if found is not None and found[0].token == self._card.token:
-            self._card, self._e_tag = found
+            self._card, self._mark = found
             return True
         self._lost_to = "nobody, its object is gone" if found is None else str(found[0])
         return False
@@ -241,14 +250,14 @@ class Lease:
         found = _read(self.place)
         return self._card if found is None else found[0]
 
-    def _look_for_e_tag(self) -> str:
+    def _look_for_mark(self) -> Mark:
         found = _read(self.place)
-        return "" if found is None else found[1]
+        return Mark("") if found is None else found[1]
 
     def _refuse_unconditional(self) -> None:
         """Let no store pass that writes whatever the condition is: two runs would both have its lease."""
         content = self._card.to_bytes()
-        if create_object(self.place, content) is None and replace_object(self.place, content, NO_ETAG) is None:
+        if create_object(self.place, content) is None and replace_object(self.place, content, NO_MARK) is None:
             return
         raise StoreError(
             f"The store of {self.place} writes objects although the condition of the request does not hold.",
@@ -257,9 +266,9 @@ class Lease:
         )
 
 
-def _read(place: Address) -> tuple[LeaseCard, str] | None:
+def _read(place: Address) -> tuple[LeaseCard, Mark] | None:
     try:
         content, found = read_object(place)
     except MissingObjectError:
         return None
-    return LeaseCard.from_bytes(content), found.e_tag
+    return LeaseCard.from_bytes(content), found.mark

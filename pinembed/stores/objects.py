@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pinembed.errors import MissingObjectError
 from pinembed.stores.address import Address
@@ -19,6 +19,18 @@ LOOKED_THROUGH = 50
 DEEPEST = 4
 
 
+class Mark(NamedTuple):
+    """What tells one writing of an object from all others, for who wants to replace that one alone.
+
+    Attributes:
+        e_tag: by which S3 and Azure know it.
+        version: the generation by which GCS does; empty where the store has none.
+    """
+
+    e_tag: str
+    version: str = ""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredObject:
     """What a store tells of an object without its bytes.
@@ -26,12 +38,17 @@ class StoredObject:
     Attributes:
         address: of it.
         size_bytes: of it.
-        e_tag: another one where the bytes are others; as the store writes it, empty where it has none.
+        mark: of this writing.
     """
 
     address: Address
     size_bytes: int
-    e_tag: str
+    mark: Mark
+
+    @property
+    def e_tag(self) -> str:
+        """Another one where the bytes are others; as the store writes it, empty where it has none."""
+        return self.mark.e_tag
 
 
 def look_at(address: Address) -> StoredObject | None:
@@ -114,29 +131,26 @@ def read_range(address: Address, offset: int, size_bytes: int, *, e_tag: str = "
             return b""  # it ends before the first of them
 
 
-def put_object(address: Address, content: bytes | Path) -> str:
+def put_object(address: Address, content: bytes | Path) -> Mark:
     """Write an object, in the place of one that is there; whole or not at all.
 
     Args:
         address: of it.
         content: bytes, or the file that has them.
 
-    Returns:
-        its ETag.
-
     Raises:
         StoreError: it cannot be written.
     """
     store = open_store(address)
     with telling(address):
-        return store.put(address.key, content)["e_tag"] or ""
+        return _mark(store.put(address.key, content))
 
 
-def create_object(address: Address, content: bytes) -> str | None:
+def create_object(address: Address, content: bytes) -> Mark | None:
     """Write an object where none is.
 
     Returns:
-        its ETag; None where one is there, which is left alone.
+        its mark; None where one is there, which is left alone.
 
     Raises:
         StoreError: it cannot be written, or the store has no conditional PUT.
@@ -146,30 +160,35 @@ def create_object(address: Address, content: bytes) -> str | None:
     return _put_if(address, content, "create", AlreadyExistsError)
 
 
-def replace_object(address: Address, content: bytes, e_tag: str) -> str | None:
-    """Write an object in the place of the one that has this ETag.
+def replace_object(address: Address, content: bytes, mark: Mark) -> Mark | None:
+    """Write an object in the place of the one that has this mark.
 
     Returns:
-        its new ETag, another one as long as the bytes are others; None where it is gone or has another ETag by now.
+        its new mark, another one as long as the bytes are others; None where it is gone or has another mark by now.
 
     Raises:
         StoreError: it cannot be written, or the store has no conditional PUT.
     """
     from obstore.exceptions import PreconditionError
 
-    return _put_if(address, content, {"e_tag": e_tag}, PreconditionError)
+    known = {name: value for name, value in mark._asdict().items() if value}
+    return _put_if(address, content, known, PreconditionError)
 
 
-def _put_if(address: Address, content: bytes, mode: Any, refusal: type[Exception]) -> str | None:
+def _put_if(address: Address, content: bytes, mode: Any, refusal: type[Exception]) -> Mark | None:
     store = open_store(address)
     try:
         with telling(address):
             try:
-                return store.put(address.key, content, mode=mode)["e_tag"] or ""
+                return _mark(store.put(address.key, content, mode=mode))
             except refusal:
                 return None
     except MissingObjectError:  # where one was to be replaced
         return None
+
+
+def _mark(told: Mapping[str, Any]) -> Mark:
+    return Mark(told["e_tag"] or "", told["version"] or "")
 
 
 def remove_object(address: Address) -> None:
@@ -234,4 +253,4 @@ def _stands_for_a_folder(meta: Mapping[str, Any]) -> bool:
 
 
 def _stored(address: Address, meta: Mapping[str, Any]) -> StoredObject:
-    return StoredObject(address=address, size_bytes=meta["size"], e_tag=meta["e_tag"] or "")
+    return StoredObject(address=address, size_bytes=meta["size"], mark=_mark(meta))
