@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import pinembed
 from pinembed.encoder.locate import locate_encoder
-from pinembed.errors import MissingObjectError, ObjectChangedError, OutputExistsError, StoreError, UsageError
+from pinembed.errors import (
+    MissingObjectError,
+    ObjectChangedError,
+    OutputError,
+    OutputExistsError,
+    StoreError,
+    UsageError,
+)
 from pinembed.settings.home import GenerationsSettings
 from pinembed.settings.places import local_places
 from pinembed.settings.source import VerifySettings
@@ -69,6 +79,52 @@ def test_copy_is_fetched_once_and_anew_where_the_store_has_another(
     second = local_copy(Path(str(prefix)))
     assert (second / "two.txt").read_text() == "3"
     assert (first / "two.txt").read_text() == "2"  # a run that began with it goes on
+
+
+def test_new_copy_brings_only_what_is_new_and_says_what_it_is(prefix: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(fetch, "_tell", [told.append])
+    for name, content in (("a/one.txt", b"1"), ("two.txt", b"22")):
+        put_object(prefix / name, content)
+    first = local_copy(prefix)
+    put_object(prefix / "two.txt", b"333")
+    put_object(prefix / "three.txt", b"4")
+
+    second = local_copy(prefix)
+
+    assert [sentence.split(" MB")[0] for sentence in told] == [
+        f"{prefix}: 2 of 2 object(s), 0.0",
+        f"{prefix}: 2 of 3 object(s), 0.0",
+    ]
+    assert (second / "a/one.txt").samefile(first / "a/one.txt")
+    assert {path.read_bytes() for path in second.rglob("*.txt")} == {b"1", b"333", b"4"}
+    assert {path.read_bytes() for path in first.rglob("*.txt")} == {b"1", b"22"}
+
+
+def test_what_does_not_fit_into_the_cache_folder_is_not_fetched(
+    prefix: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_object(prefix / "large.bin", bytes(3_000_000))
+    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=2_000_000))
+
+    with pytest.raises(OutputError, match=r"needs 3 MB in the cache folder .*, which has 2 free") as raised:
+        local_copy(prefix)
+    assert "PINEMBED_CACHE" in raised.value.remedy
+
+
+def test_copies_that_no_run_has_used_for_long_go_when_another_is_fetched(prefix: Address) -> None:
+    copies = []
+    for name in ("a", "b"):
+        put_object(prefix / name / "one.txt", b"1")
+        copies.append(local_copy(prefix / name))
+    for copy, days in zip(copies, (31, 29), strict=True):
+        then_s = time.time() - days * 24 * 3600
+        os.utime(copy.parent, (then_s, then_s))
+    put_object(prefix / "c.txt", b"1")
+
+    local_copy(prefix / "c.txt")
+
+    assert [copy.exists() for copy in copies] == [False, True]
 
 
 def test_single_object_is_a_file(prefix: Address) -> None:

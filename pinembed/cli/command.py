@@ -16,6 +16,7 @@ from pinembed.cli.console import Console, stop_on_signals
 from pinembed.errors import UsageError
 from pinembed.settings.option import Argument, Option, StorageOptions
 from pinembed.settings.places import local_places
+from pinembed.stores.fetch import tell_fetches
 from pinembed.stores.options import parse_storage_options, use_storage_options
 
 Settings = TypeVar("Settings")
@@ -64,6 +65,7 @@ def add_command(
             use_storage_options(parse_storage_options(stores.value(given[stores.name])))
         asked = settings(**{field.name: field.value(given[field.name]) for field in fields})
         stop = stop_on_signals()
+        tell_fetches(Console(quiet=quiet).progress.say)
         with local_places(asked) as local:
             run(local.settings, Console(json_output=json_output, quiet=quiet, stop=stop, names=local.names))
 
