@@ -31,7 +31,8 @@ from pinembed.stores.options import use_storage_options
 from pinembed.table.embedding_table import EmbeddingTable
 from tests.conftest import CliResult, draw_item
 from tests.encoding import counts, failures_of, rows_of, version_of
-from tests.object_store import BUCKET, PUBLIC, S3Server, flags
+from tests.google_front import google_front
+from tests.object_store import BUCKET, OPEN, PUBLIC, S3Server, flags
 
 pytest_plugins = ("tests.encoding_fixtures",)
 Cli = Callable[..., CliResult]
@@ -125,6 +126,21 @@ def test_prefix_gives_the_rows_of_the_folder_that_was_put_up(
     assert all(row["mtime_ns"] < 0 for row in rows.values())
     assert sorted(asked) == sorted(f"{prefix}/{path.relative_to(folder)}" for path in folder.rglob("*.*g"))
     assert report.notes == local.notes
+
+
+def test_images_and_table_by_the_address_of_google_cloud_storage_give_the_rows_of_the_folder(
+    run: Run, folder: Path, tmp_path: Path, at_s3: S3Server
+) -> None:
+    with google_front(at_s3.endpoint) as options:
+        use_storage_options(options)
+        prefix = Address("gs", OPEN, tmp_path.name)
+        images, table = put_up(folder, prefix / "images"), f"{prefix}/db/pins"
+
+        report, again = run(images, table=table), run(images, table=table)
+        local = run()
+
+        assert (counts(report), counts(again)) == (counts(local), {"unchanged": 6})
+        assert comparable(rows_of(table)) == comparable(rows_of(local.table))
 
 
 def test_object_that_stands_for_a_folder_is_no_image(run: Run, folder: Path, prefix: Address) -> None:

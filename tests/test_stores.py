@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import json
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -165,6 +166,15 @@ def test_store_that_is_away_is_told_within_seconds(said: Callable[..., None]) ->
     said(aws_endpoint="http://127.0.0.1:1", aws_access_key_id="k", aws_secret_access_key="s")
     with pytest.raises(StoreError, match="The store of s3://shop/a does not answer"):
         read_object(Address("s3", "shop", "a"))
+
+
+def test_google_store_that_is_away_is_told_without_words_about_amazon(said: Callable[..., None]) -> None:
+    pytest.importorskip("obstore", reason="the extra cloud is not installed")
+    account = {"gcs_base_url": "http://127.0.0.1:1", "disable_oauth": True, "client_email": "", "private_key": ""}
+    said(google_service_account_key=json.dumps(account | {"private_key_id": ""}), allow_http="true")
+    with pytest.raises(StoreError, match="The store of gs://shop/a does not answer") as raised:
+        read_object(Address("gs", "shop", "a"))
+    assert raised.value.remedy == "Check the network, then run the same command again."
 
 
 def test_unknown_storage_option_is_told(said: Callable[..., None]) -> None:

@@ -57,12 +57,12 @@ def local_places(settings: Settings) -> Iterator[LocalSettings[Settings]]:
     outputs: dict[Path, Address] = {}
     outgoing = cache_folder() / OUTGOING / secrets.token_hex(8)
     for name, given, record in _addressed(settings):
-        if record.at_address == REFUSED:
-            raise UsageError(
-                f"{given} lies in an object store; {name} has to be on this machine.", remedy="Give a path."
-            )
         address = parse_place(given)
         assert isinstance(address, Address)
+        if record.at_address == REFUSED:
+            raise UsageError(
+                f"{address} lies in an object store; {name} has to be on this machine.", remedy="Give a path."
+            )
         if record.at_address == PUT:
             changes[name] = outgoing / (address.name or address.container)
             outputs[changes[name]] = address

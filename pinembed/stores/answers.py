@@ -28,7 +28,6 @@ CREDENTIALS = {
         "azure_storage_account_name=... and azure_storage_account_key=...; skip_signature=true reads what is public."
     ),
 }
-ENDPOINT = "Check the network and --storage-option aws_endpoint=URL or AWS_ENDPOINT, then run the same command again."
 _SENTENCES: tuple[tuple[str, str, str], ...] = (
     (
         r"NoSuchBucket|ContainerNotFound|InvalidBucketName|bucket does not exist",
@@ -71,7 +70,7 @@ _SENTENCES: tuple[tuple[str, str, str], ...] = (
     (
         r"error sending request|Connect|connection|timed? ?out|dns error|lookup address|50[0234] ",
         "The store of {place} does not answer: {words}",
-        ENDPOINT,
+        "{look_at_network}",
     ),
 )
 
@@ -114,7 +113,7 @@ def store_error(place: Address, answer: str) -> StoreError:
     if known is not None:
         return known
     words = " ".join(answer.split("Debug source")[0].split())[:200].rstrip(".")
-    return StoreError(f"{place} cannot be used: {words}.", remedy=ENDPOINT)
+    return StoreError(f"{place} cannot be used: {words}.", remedy=_look_at_network(place))
 
 
 def store_answer(place: Address, answer: str) -> StoreError | None:
@@ -127,6 +126,7 @@ def store_answer(place: Address, answer: str) -> StoreError | None:
         "container": place.container,
         "where": place.root,
         "credentials": CREDENTIALS.get(place.scheme, CREDENTIALS["az"]),
+        "look_at_network": _look_at_network(place),
         "code": code[1] if code else said[:60],
         "region": f", {region[1]}" if region else "",
         "words": " ".join(re.sub(r"<[^>]*>", " ", said).split())[:200].rstrip("."),
@@ -137,3 +137,8 @@ def store_answer(place: Address, answer: str) -> StoreError | None:
         if re.search(pattern, said, re.IGNORECASE):
             return StoreError(f"{message.format(**known)}.", remedy=remedy.format(**known))
     return None
+
+
+def _look_at_network(place: Address) -> str:
+    endpoint = " and --storage-option aws_endpoint=URL or AWS_ENDPOINT" if place.scheme == "s3" else ""
+    return f"Check the network{endpoint}, then run the same command again."
