@@ -25,7 +25,6 @@ from pinembed.errors import DataError, PinembedError
 from pinembed.nouns.failure import Failure
 from pinembed.stores.address import Address, Place, is_address
 from pinembed.stores.objects import StoredObject, list_objects, look_at, read_object
-from pinembed.stores.stamp import stamp_of
 
 LOOKED_AT_ONCE = 32
 
@@ -106,7 +105,7 @@ class StoreListing:
                 continue
             self._names.append(name)
             self._sizes.append(found.size_bytes)
-            self._stamps.append(stamp_of(found.e_tag))
+            self._stamps.append(found.stamp)
             if name.lower().endswith((TAR, PARQUET)):
                 self._kept[name] = found
         if is_empty:

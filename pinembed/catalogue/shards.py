@@ -22,7 +22,6 @@ from pinembed.machine import mtime_ns_of
 from pinembed.nouns.failure import Failure
 from pinembed.stores.address import Place
 from pinembed.stores.objects import StoredObject
-from pinembed.stores.stamp import stamp_of
 from pinembed.table.schema import name_obstacle
 
 TAKEN_PREFIX = "source_"
@@ -48,7 +47,7 @@ class Shard:
         if isinstance(self.path, Path):
             status = self.path.stat() if self.path.exists() else None
             return (status.st_size, mtime_ns_of(status)) if status else (0, 0)
-        return (self.found.size_bytes, stamp_of(self.found.e_tag)) if self.found else (0, 0)
+        return (self.found.size_bytes, self.found.stamp) if self.found else (0, 0)
 
 
 class FoundImages:

@@ -6,7 +6,6 @@ from pinembed.errors import ImageError, MissingObjectError, ObjectChangedError, 
 from pinembed.nouns.item import FileRange, Locator, ParquetCell
 from pinembed.stores.address import Address
 from pinembed.stores.objects import read_object, read_range
-from pinembed.stores.stamp import stamp_of
 
 
 def is_remote(image: Locator) -> bool:
@@ -24,7 +23,7 @@ def read_remote(image: Address | FileRange) -> tuple[bytes, int]:
     """
     if isinstance(image, Address):
         content, found = read_object(image)
-        return content, stamp_of(found.e_tag)
+        return content, found.stamp
     assert isinstance(image.path, Address)
     return read_range(image.path, image.offset, image.size_bytes, e_tag=image.e_tag), image.mtime_ns
 

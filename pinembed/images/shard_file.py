@@ -12,7 +12,6 @@ from pinembed.machine import mtime_ns_of
 from pinembed.stores.address import Address, Place
 from pinembed.stores.objects import StoredObject, look_at
 from pinembed.stores.ranged import RangedFile, open_tar
-from pinembed.stores.stamp import stamp_of
 
 PARQUET_BLOCK_BYTES = 8 << 20
 
@@ -39,7 +38,7 @@ def opened_tar(shard: Place, found: StoredObject | None = None) -> Iterator[tupl
     with open_tar(found) as file:
         try:
             with tarfile.open(fileobj=file, mode="r:") as tar:
-                yield tar, stamp_of(found.e_tag), found.e_tag
+                yield tar, found.stamp, found.e_tag
         finally:
             file.keep()
 
@@ -54,7 +53,7 @@ def opened_parquet(shard: Place, found: StoredObject | None = None) -> tuple[Pat
     if isinstance(shard, Path):
         return shard, mtime_ns_of(shard.stat()), ""
     found = found or _present(shard)
-    return RangedFile(found, block_bytes=PARQUET_BLOCK_BYTES), stamp_of(found.e_tag), found.e_tag
+    return RangedFile(found, block_bytes=PARQUET_BLOCK_BYTES), found.stamp, found.e_tag
 
 
 def _present(shard: Address) -> StoredObject:
