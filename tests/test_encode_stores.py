@@ -31,8 +31,8 @@ from pinembed.stores.options import use_storage_options
 from pinembed.table.embedding_table import EmbeddingTable
 from tests.conftest import CliResult, draw_item
 from tests.encoding import counts, failures_of, rows_of, version_of
-from tests.google_front import google_front
 from tests.object_store import BUCKET, OPEN, PUBLIC, S3Server, flags
+from tests.store_fronts import FRONTS
 
 pytest_plugins = ("tests.encoding_fixtures",)
 Cli = Callable[..., CliResult]
@@ -128,12 +128,13 @@ def test_prefix_gives_the_rows_of_the_folder_that_was_put_up(
     assert report.notes == local.notes
 
 
-def test_images_and_table_by_the_address_of_google_cloud_storage_give_the_rows_of_the_folder(
-    run: Run, folder: Path, tmp_path: Path, at_s3: S3Server
+@pytest.mark.parametrize("scheme", FRONTS)
+def test_images_and_table_in_other_stores_give_the_rows_of_the_folder(
+    run: Run, folder: Path, tmp_path: Path, at_s3: S3Server, scheme: str
 ) -> None:
-    with google_front(at_s3.endpoint) as options:
+    with FRONTS[scheme](at_s3.endpoint) as options:
         use_storage_options(options)
-        prefix = Address("gs", OPEN, tmp_path.name)
+        prefix = Address(scheme, OPEN, tmp_path.name)
         images, table = put_up(folder, prefix / "images"), f"{prefix}/db/pins"
 
         report, again = run(images, table=table), run(images, table=table)

@@ -21,8 +21,8 @@ from pinembed.stores.options import use_storage_options
 from pinembed.table.address import TableAddress, parse_address
 from pinembed.table.embedding_table import writing
 from pinembed.table.lock import fence, lease_place, run_lock, table_lease
-from tests.google_front import google_front
 from tests.object_store import BUCKET, OPEN, S3Server
+from tests.store_fronts import FRONTS
 
 
 @dataclasses.dataclass
@@ -79,10 +79,11 @@ def test_lease_is_renewed_with_another_etag_each_time(place: Address) -> None:
     assert len(e_tags) == 3
 
 
-def test_lease_in_google_cloud_storage_goes_by_generations(at_s3: S3Server) -> None:
-    with google_front(at_s3.endpoint) as options:
+@pytest.mark.parametrize("scheme", FRONTS)
+def test_lease_in_other_stores_is_renewed_and_given_back(at_s3: S3Server, scheme: str) -> None:
+    with FRONTS[scheme](at_s3.endpoint) as options:
         use_storage_options(options)
-        place = Address("gs", OPEN, "lease/one")
+        place = Address(scheme, OPEN, f"lease-{scheme}/one")
         first, second = Lease(place), Lease(place)
         assert first.take() is None
         first.renew()
@@ -97,11 +98,12 @@ def test_lease_in_google_cloud_storage_goes_by_generations(at_s3: S3Server) -> N
         assert second.take() is None
 
 
-def test_lease_in_google_cloud_storage_wants_conditions_to_hold(at_s3: S3Server) -> None:
-    with google_front(at_s3.endpoint, ignores_conditions=True) as options:
+@pytest.mark.parametrize("scheme", FRONTS)
+def test_lease_in_other_stores_wants_conditions_to_hold(at_s3: S3Server, scheme: str) -> None:
+    with FRONTS[scheme](at_s3.endpoint, ignores_conditions=True) as options:
         use_storage_options(options)
         with pytest.raises(StoreError, match="although the condition of the request does not hold"):
-            Lease(Address("gs", OPEN, "lease/two")).take()
+            Lease(Address(scheme, OPEN, f"lease-{scheme}/two")).take()
 
 
 def test_lease_that_is_young_is_not_taken_over(place: Address) -> None:
