@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import threading
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pinembed.catalogue.listing import expand_braces, has_braces
+from pinembed.catalogue.shards import Shard
+from pinembed.catalogue.tar_shards import scan_tars
 from pinembed.encoding import folders
 from pinembed.errors import DataError, StoreError
 from pinembed.images import remote
@@ -408,6 +412,28 @@ def test_prefix_of_which_many_names_are_asked_for_is_listed(prefix: Address, mon
     names = ("a.jpg", "000.tar/b.jpg", "gone.jpg", "001.tar/b.jpg")
     for _ in range(2):
         assert [held.may_hold(str(prefix), name) for name in names] == [True, True, False, False]
+
+
+def test_headers_of_several_tars_in_a_store_are_read_at_the_same_time(
+    tars: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = threading.Barrier(2, timeout=20)  # which one reader alone does not pass
+
+    @contextmanager
+    def read_by_two(place: Any, found: Any) -> Iterator[tuple[tarfile.TarFile, int, str]]:
+        if place.name != "002.tar":
+            both.wait()
+        with tarfile.open(tars / place.name) as tar:
+            yield tar, 1, "tag"
+
+    monkeypatch.setattr("pinembed.catalogue.tar_shards.opened_tar", read_by_two)
+    shards = [Shard(path=Address("s3", BUCKET, name), file_name=name) for name in ("000.tar", "001.tar", "002.tar")]
+
+    scan = scan_tars(shards)
+
+    assert [name.partition("/")[0] for name in scan.candidates.names.to_pylist()] == [
+        shard.file_name for shard in shards for _ in COLORS
+    ]
 
 
 def test_members_of_a_range_are_cut_out_without_copying_what_follows_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,9 @@ import json
 import tarfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pinembed.catalogue.beside import Kind, pictures_not_read
@@ -26,6 +28,7 @@ from pinembed.nouns.item import tar_name
 MAX_SIDECAR_BYTES = 1 << 20
 TEXT_COLUMN = "text"
 BLOCK_BYTES = 512
+AT_ONCE = 4  # tars of a store, each with up to 64 MB of its blocks in memory
 
 
 class _Picture(NamedTuple):
@@ -52,6 +55,7 @@ class _Members:
         other_pictures: of formats that are not read.
         others: what is neither picture nor metadata, by suffix.
         said_twice: metadata that say something else of what metadata before them said.
+        trouble: why the tar could not be read to its end: a reason, and words.
     """
 
     mtime_ns: int = 0
@@ -63,6 +67,7 @@ class _Members:
     other_pictures: Kind = field(default_factory=Kind)
     others: Counter[str] = field(default_factory=Counter)
     said_twice: Kind = field(default_factory=Kind)
+    trouble: tuple[str, str] | None = None
 
     def take(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         """Sort a member."""
@@ -96,15 +101,9 @@ def scan_tars(shards: Sequence[Shard]) -> ShardScan:
     A tar that is cut or damaged gives the items before that place, and a failure.
     """
     scan, found, columns = ShardScan(), FoundImages(), JsonColumns()
-    for shard in shards:
-        try:
-            members = _members(shard, scan)
-        except OSError as error:
-            scan.give_up(shard, "unreadable", f"cannot be read: {error.strerror or error}")
-            continue
-        except (MissingObjectError, ObjectChangedError) as error:
-            scan.give_up(shard, "unreadable", f"cannot be read: {error.message.removesuffix('.')}")
-            continue
+    for shard, members in zip(shards, _read(shards), strict=True):
+        if members.trouble is not None:
+            scan.give_up(shard, *members.trouble)
         found.add_file(
             PackedFile(path=shard.path, file_name=shard.file_name, mtime_ns=members.mtime_ns, e_tag=members.e_tag)
         )
@@ -173,14 +172,28 @@ def _fields(shard: Shard, picture: _Picture, members: _Members) -> dict[str, Any
     return fields
 
 
-def _members(shard: Shard, scan: ShardScan) -> _Members:
+def _read(shards: Sequence[Shard]) -> Iterator[_Members]:
+    """What each tar holds; several are on their way from a store at the same time, as one stream is slower than it."""
+    if all(isinstance(shard.path, Path) for shard in shards):
+        yield from map(_members, shards)
+        return
+    with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="pinembed-headers") as threads:
+        yield from threads.map(_members, shards)
+
+
+def _members(shard: Shard) -> _Members:
+    """What one tar holds, as far as it can be read."""
     found = _Members()
     try:
         with opened_tar(shard.path, shard.found) as (tar, found.mtime_ns, found.e_tag):
             for member in _headers(tar):
                 found.take(tar, member)
     except tarfile.TarError as error:
-        scan.give_up(shard, "broken_shard", f"is cut or damaged ({error}); the images before that place are used")
+        found.trouble = "broken_shard", f"is cut or damaged ({error}); the images before that place are used"
+    except OSError as error:
+        return _Members(trouble=("unreadable", f"cannot be read: {error.strerror or error}"))
+    except (MissingObjectError, ObjectChangedError) as error:
+        return _Members(trouble=("unreadable", f"cannot be read: {error.message.removesuffix('.')}"))
     return found
 
 
