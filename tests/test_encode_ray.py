@@ -157,17 +157,27 @@ def test_cluster_without_room_for_a_worker_is_told(photos: Path, table: str, tin
 def test_cluster_that_dies_ends_the_run_and_the_next_one_goes_on(
     photos: Path, table: str, tmp_path: Path, tiny_encoder: Path
 ) -> None:
+    workers: list[psutil.Process] = []
+
     def kill_the_head() -> bool:
+        workers.extend(ray_processes("ray::RayWorker"))
+        for worker in workers:  # whom the driver reaches without the head, so that they may end the run all the same
+            worker.suspend()
         heads = ray_processes("gcs_server") + ray_processes("raylet/raylet")
         for process in heads:
             process.kill()
-        return bool(heads)
+        return bool(heads and workers)
 
     watcher = Watcher(table, kill_the_head)
     watcher.start()
-
-    with pytest.raises(PinembedError):
-        on_ray(photos, table, tiny_encoder)
+    try:
+        with pytest.raises(PinembedError):
+            on_ray(photos, table, tiny_encoder)
+    finally:
+        for worker in workers:
+            with suppress(psutil.NoSuchProcess):
+                worker.kill()
+    assert watcher.acted
 
     on_ray(photos, table, tiny_encoder)
     assert rows_of(table) == ordinary_rows(photos, tmp_path, tiny_encoder)
