@@ -95,8 +95,8 @@ class Derivation:
 
     def _tables(self, users: set[str] | None) -> Iterator[pa.Table]:
         """Rows of these users, or of all, some thousands at a time."""
-        for condition in self._conditions(users):
-            told = self._events.read(HISTORY, where=condition)
+        for conditions in self._conditions(users):
+            told = pa.concat_tables(self._events.read(HISTORY, where=condition) for condition in conditions)
             if users is not None:
                 told = told.filter(pc.is_in(told["user"], pa.array(sorted(users), pa.string())))
             histories = histories_of(told.select(TOLD_SCHEMA.names).cast(TOLD_SCHEMA), self._kinds)
@@ -110,10 +110,13 @@ class Derivation:
                 self._progress.advance(len(table))
                 yield table
 
-    def _conditions(self, users: set[str] | None) -> list[str]:
-        """Conditions on events that together reach these users, each of them in one alone."""
+    def _conditions(self, users: set[str] | None) -> list[list[str]]:
+        """Conditions on events that together reach these users; those of a list are read at once, for one merge.
+
+        A merge looks through the names of all users, however few are merged.
+        """
         if users is not None and len(users) <= FEW_USERS:
-            return id_conditions(sorted(users), "user")
+            return [id_conditions(sorted(users), "user")]
         events = max(self._events.count(), 1)
         parts_at_once = max(1, min(PARTS, PARTS * EVENTS_AT_ONCE // events))
-        return [f"part >= {first} AND part < {first + parts_at_once}" for first in range(0, PARTS, parts_at_once)]
+        return [[f"part >= {first} AND part < {first + parts_at_once}"] for first in range(0, PARTS, parts_at_once)]
