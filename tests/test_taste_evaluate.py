@@ -120,6 +120,23 @@ def test_evaluation_needs_both_sides_of_the_cut(log: Path, table: str) -> None:
         taste_evaluate(TasteEvaluateSettings(events=log, at="soon", table=table))
 
 
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ("ann,g1-01,5,{time}", "Most rows are no events: log.csv:2: kind '5' is none of"),
+        ("ann,g1-01.png,save,{time}", "None of its items is in the table, not g1-01.png"),
+        ("ann,g1-01,view,{time}", "No event is a choice"),
+        ("ann,g1-01,save,{time}", "It goes from 2023-11-14"),
+    ],
+)
+def test_what_a_log_lacks_is_told(table: str, tmp_path: Path, row: str, told: str) -> None:
+    log = tmp_path / "log.csv"
+    rows = [row.format(time=time_s) for time_s in (1_700_000_000, 1_700_100_000)]
+    log.write_text("\n".join(["user,item,kind,time", *rows, ""]))
+    with pytest.raises(DataError, match=told):
+        taste_evaluate(TasteEvaluateSettings(events=log, at="1700050000", table=table))
+
+
 def test_plot_of_the_dial_is_written(log: Path, table: str, tmp_path: Path) -> None:
     settings = TasteEvaluateSettings(events=log, at=str(CUT_US), table=table, plot=tmp_path / "dial.png")
     assert taste_evaluate(settings).plot is not None

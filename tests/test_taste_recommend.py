@@ -157,6 +157,8 @@ def test_half_of_the_fresh_slots_are_certain_and_the_others_have_to_promise_more
     rich = share_slots(known, [(20 + row, 0.9) for row in range(4)], [], slots)
     assert [sum(slot == FRESH for _, slot in found) for found in (poor, rich)] == [2, 4]
     assert [row for row, slot in rich if slot == KNOWN] == [0, 1, 2, 3, 4, 5]
+    young = share_slots(known[:3], [(20 + row, 0.01) for row in range(10)], [], slots)
+    assert [row for row, slot in young if slot == FRESH] == list(range(20, 27)), "what the graph leaves empty is filled"
 
 
 def test_a_condition_narrows_the_list(store: Store) -> None:

@@ -16,7 +16,7 @@ from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.taste.event import DAY_US, KINDS, Event
 from pinembed.taste.recommender import Recommender
 from pinembed.taste.shoppers import START_US, write_events
-from pinembed.taste.time_split import learn_now, measurement, split_at
+from pinembed.taste.time_split import learn, measurement, split_at
 from pinembed.taste.trend import YEAR_US, count_popularity, drift_of, forecast, seasonal
 from tests.taste_material import GROUPS, make_table, update
 
@@ -105,14 +105,16 @@ def drifting_events() -> list[Event]:
 
 def test_what_is_chosen_now_is_as_loud_as_it_foretells(table: str, tmp_path: Path) -> None:
     opened, events = EmbeddingTable.open(table), drifting_events()
-    assert (learn_now(opened, events, KINDS, k=5) or 0) > 0
+    learned = learn(opened, events, KINDS, k=5)
+    assert learned is not None
+    assert learned.now > 0
     rng = np.random.default_rng(2)
     still = [event._replace(time_us=START_US + int(rng.integers(360)) * DAY_US) for event in events]
     still = [event for event in still if event.item not in NEW]
-    steady = learn_now(opened, still, KINDS, k=5)
+    steady = learn(opened, still, KINDS, k=5)
     assert steady is not None
-    assert steady <= 0.2
-    assert learn_now(opened, [], KINDS, k=5) is None
+    assert steady.now <= 0.2
+    assert learn(opened, [], KINDS, k=5) is None
     log, users = tmp_path / "log.csv", f"{tmp_path}/users"
     write_events(events, log)
     update(log, table, users, tmp_path)
@@ -124,6 +126,41 @@ def test_what_is_chosen_now_is_as_loud_as_it_foretells(table: str, tmp_path: Pat
     assert Recommender(opened, parse_address(users)).now == report.now
     update([*events, Event("u1", OLD[0], "save", START_US)], table, users, tmp_path, "more.csv")
     assert Recommender(opened, parse_address(users)).now == report.now, "an update keeps what was learned"
+
+
+def arriving_events(*, by_group: bool) -> list[Event]:
+    """Each week a new item of every group comes, and users take what is new of one group, or of any."""
+    rng = np.random.default_rng(3)
+    groups = list(GROUPS.values())
+    return [
+        Event(
+            f"u{number}", groups[number % 10 if by_group else int(rng.integers(10))][week], "save", START_US + time_us
+        )
+        for number in range(60)
+        for week in range(16)
+        if rng.random() < 0.6
+        for time_us in [(7 * week + int(rng.integers(7))) * DAY_US]
+    ]
+
+
+def test_new_items_get_as_many_slots_as_they_are_worth(table: str, tmp_path: Path) -> None:
+    opened = EmbeddingTable.open(table)
+    alike = learn(opened, arriving_events(by_group=True), KINDS, k=10)
+    assert alike is not None
+    assert alike.fresh >= 0.3
+    still = [event._replace(time_us=START_US + index * DAY_US) for index, event in enumerate(drifting_events())]
+    old = learn(opened, [event for event in still if event.item not in NEW], KINDS, k=10)
+    assert old is not None
+    assert old.fresh == 0
+    log, users = tmp_path / "log.csv", f"{tmp_path}/users"
+    write_events(arriving_events(by_group=True), log)
+    update(log, table, users, tmp_path)
+    at = str(START_US + 90 * DAY_US)
+    report = taste_evaluate(TasteEvaluateSettings(events=log, at=at, table=table, users=users, k=10))
+    assert report.fresh >= 0.3
+    assert Recommender(opened, parse_address(users)).fresh == report.fresh
+    given = taste_evaluate(TasteEvaluateSettings(events=log, at=at, table=table, k=10, fresh=0.1))
+    assert given.fresh == 0.1
 
 
 def test_users_who_were_cut_at_moments_of_their_own_have_no_now(table: str) -> None:

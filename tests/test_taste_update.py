@@ -248,6 +248,36 @@ def test_an_item_that_encode_adds_later_comes_alive(tmp_path: Path) -> None:
     assert found.interests[0].item in late
 
 
+def test_a_log_that_names_items_otherwise_is_told(cli: Callable[..., CliResult], table: str, tmp_path: Path) -> None:
+    log, users = tmp_path / "log.csv", tmp_path / "users"
+    write_events([Event("ann", "images/g1-01.png", "save", START_US)], log)
+    told = "no item of the events is in the table: they name images/g1-01.png, ids of the table are written like g0-00"
+    assert told in cli("taste", "update", log, "--table", table, "--users", users).words
+    write_events([Event("ann", "g1-01", "save", START_US)], log)
+    assert told not in cli("taste", "update", log, "--table", table, "--users", users).words
+
+
+def test_rows_that_were_refused_are_read_again_once_their_kinds_are_known(
+    cli: Callable[..., CliResult], table: str, tmp_path: Path
+) -> None:
+    (tmp_path / "kinds.json").write_text('{"5": 1.5}')
+    log = tmp_path / "log.csv"
+    log.write_text("user,item,kind,time\nann,g1-01,5,1700000000\nann,g1-02,save,1700000001\nann,g1-03,5,1700000002\n")
+    args = ("taste", "update", log, "--table", table, "--users", tmp_path / "users", "--json")
+    first = cli(*args)
+    assert (first.exit_code, first.json["bad"]) == (3, {"kind": 2})
+    again = cli(*args, "--kinds", tmp_path / "kinds.json").json
+    assert (again["added"], again["known"], again["bad"]) == (2, 1, {})
+    assert (cli(*args).json["added"], cli(*args).json["known"]) == (0, 0)
+
+
+def test_whole_numbers_with_a_point_are_ids(table: str, tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"user": 7.0, "item": "g1-01", "kind": "save", "time": 1700000000.0}\n')
+    report = update(tmp_path / "log.jsonl", table, f"{tmp_path}/users", tmp_path)
+    assert report.added == 1
+    assert UserTable(parse_address(f"{tmp_path}/users")).find("7") is not None
+
+
 def test_prune_takes_out_events_of_items_that_are_gone(
     cli: Callable[..., CliResult], table: str, tmp_path: Path
 ) -> None:

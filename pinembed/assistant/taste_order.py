@@ -9,8 +9,6 @@ from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.taste.blend import Slots
 from pinembed.taste.recommender import Recommender
 
-FRESH = 0.2
-
 
 class TasteOrder:
     """Orders a few results by a taste store.
@@ -35,7 +33,7 @@ class TasteOrder:
             return ids
         allowed_N = np.zeros(len(self._recommender.items.ids), bool)
         allowed_N[self._recommender.items.rows(ids)] = True
-        picks = self._recommender.recommend(known, Slots(k=len(ids), fresh=FRESH), allowed_N)
+        picks = self._recommender.recommend(known, Slots(k=len(ids), fresh=self._recommender.fresh), allowed_N)
         liked = [pick.id for pick in picks]
         return [*liked, *(item for item in ids if item not in set(liked))]
 

@@ -52,6 +52,8 @@ def run_update(settings: TasteUpdateSettings, console: Console) -> None:
 def _say_troubles(console: Console, report: TasteUpdateReport) -> None:
     if report.unknown_items:
         console.say(f"{report.unknown_items:,} items of events are not in the table; they wait until encode adds them.")
+    if report.warning:
+        console.say(report.warning, style="yellow")
     if report.bots:
         named = ", ".join(report.bots[:SHOWN])
         console.say(f"more than 1,000 events in an hour, the rest of which do not count: {named}", style="yellow")
@@ -78,6 +80,8 @@ def run_recommend(settings: TasteRecommendSettings, console: Console) -> None:
         if report.user is not None and not report.known_user:
             console.say(f"No event names {report.user}; the list is that of somebody new.")
         console.say(f"{len(report.results)} items in {report.seconds * 1000:.0f} ms")
+        if not report.results:
+            console.say("No user has chosen an item that may stand in the list, and the user has none to go by.")
     if report.demoted:
         console.say(f"{report.demoted} flagged item(s) come last ({', '.join(report.demoted_checks)}).")
     if report.sheet is not None:
@@ -177,7 +181,10 @@ def run_evaluate(settings: TasteEvaluateSettings, console: Console) -> None:
         f"blend minus {report.best_arm}: {change.value:+.4f} (95 %: {change.low:+.4f} to {change.high:+.4f}); "
         f"default: {report.default}{', kept in the store' if report.stored else ''}"
     )
-    console.say(f"what is chosen now has {report.now:.0%} of a known score, as lists before the cut taught")
+    console.say(
+        f"what is chosen now has {report.now:.0%} of a known score, and items with under five users {report.fresh:.0%} "
+        "of the blend's slots, as lists before the cut taught"
+    )
     if report.warning:
         console.say(report.warning, style="yellow")
     console.report(report)

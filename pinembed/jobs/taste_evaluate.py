@@ -17,12 +17,12 @@ from pinembed.table.address import parse_address
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.lock import run_lock
 from pinembed.taste.blend import Slots
-from pinembed.taste.event import read_kinds, shown_time
+from pinembed.taste.event import ENGAGED, KINDS, Event, Kinds, read_kinds, shown_time
 from pinembed.taste.log_file import LogReader, log_files
 from pinembed.taste.measure import Lists, Measurement
-from pinembed.taste.store import DEFAULT_ARM, NOW_SHARE
-from pinembed.taste.time_split import cut_us, learn_now, measurement, split_at
-from pinembed.taste.update import TasteStore
+from pinembed.taste.store import DEFAULT_ARM, FRESH_SHARE, NOW_SHARE, State
+from pinembed.taste.time_split import cut_us, learn, measurement, split_at
+from pinembed.taste.update import KINDS_FACT, TasteStore
 
 DIAL = (0.0, 0.1, 0.2, 0.3, 0.5)
 
@@ -41,7 +41,7 @@ def taste_evaluate(settings: TasteEvaluateSettings, *, progress: Progress = SILE
     if settings.plot is not None:
         check_plot(settings.plot, has_something=True)
     at_us = cut_us(settings.at)
-    reader = LogReader(kinds=read_kinds(settings.kinds))
+    reader = LogReader(kinds=_kinds(settings))
     progress.start("events", unit="event")
     logs = log_files(settings.events)
     events = [event for path in logs for batch in reader.batches(path, []) for event in batch.events]
@@ -50,16 +50,13 @@ def taste_evaluate(settings: TasteEvaluateSettings, *, progress: Progress = SILE
     progress.start("users and graph")
     found = measurement(table, before, after, reader.kinds, k=settings.k, seed=settings.seed)
     if not before or not found.trials:
-        raise DataError(
-            f"{settings.events} has {len(before)} events before {settings.at}, and {len(found.trials)} users who chose "
-            "something new of the table after it; wanted some of each.",
-            remedy="Give another --at, inside of the log's time.",
-        )
-    progress.start("what is chosen now")
-    learned = learn_now(table, before, reader.kinds, k=settings.k, seed=settings.seed)
+        raise _nothing_to_judge(settings, before, after, found, reader)
+    progress.start("shares of the blend")
+    learned = learn(table, before, reader.kinds, k=settings.k, seed=settings.seed)
     if learned is not None:
-        found.recommender.now = learned
-    arms = found.arms(Slots(k=settings.k, fresh=settings.fresh, explore=settings.explore), progress)
+        found.recommender.now, found.recommender.fresh = learned.now, learned.fresh
+    slots = found.recommender.slots(settings.k, fresh=settings.fresh, explore=settings.explore)
+    arms = found.arms(slots, progress)
     single = {name: lists for name, lists in arms.items() if name != BLEND}
     best_arm = max(single, key=lambda name: float(single[name].recall_U.mean()))
     difference = found.mean(arms[BLEND].recall_U - arms[best_arm].recall_U)
@@ -68,7 +65,8 @@ def taste_evaluate(settings: TasteEvaluateSettings, *, progress: Progress = SILE
     servable = max((name for name in single if name in ARMS), key=lambda name: single[name].recall_U.mean())
     default = BLEND if difference.low > 0 else servable
     if settings.users is not None:
-        _keep(settings.users, {DEFAULT_ARM: default, NOW_SHARE: found.recommender.now})
+        shares = {NOW_SHARE: found.recommender.now, FRESH_SHARE: slots.fresh}
+        _keep(settings.users, {DEFAULT_ARM: default, **shares})
     dial = _dial(found, settings, progress)
     progress.finish()
     if settings.plot is not None:
@@ -84,6 +82,7 @@ def taste_evaluate(settings: TasteEvaluateSettings, *, progress: Progress = SILE
         best_arm=best_arm,
         difference=difference,
         now=found.recommender.now,
+        fresh=slots.fresh,
         default=default,
         stored=settings.users is not None,
         dial=dial,
@@ -92,6 +91,40 @@ def taste_evaluate(settings: TasteEvaluateSettings, *, progress: Progress = SILE
         plot=settings.plot,
         seconds=time.perf_counter() - started_s,
     )
+
+
+def _kinds(settings: TasteEvaluateSettings) -> Kinds:
+    """Those of the file, else of the store that the default is for."""
+    if settings.kinds is not None or settings.users is None:
+        return read_kinds(settings.kinds)
+    kinds: Kinds = State(parse_address(settings.users)).read().get(KINDS_FACT, KINDS)
+    return kinds
+
+
+def _nothing_to_judge(
+    settings: TasteEvaluateSettings, before: list[Event], after: list[Event], found: Measurement, reader: LogReader
+) -> DataError:
+    """What the log lacks: rows that are events, items of the table, or time on both sides of the cut."""
+    events, row_of = [*before, *after], found.recommender.items.row_of
+    told = (
+        f"{settings.events} has {len(before)} events before {settings.at}, and {len(found.trials)} users who chose "
+        "something new of the table after it; wanted some of each."
+    )
+    if reader.bad.named and len(events) < sum(reader.bad.reasons.values()):
+        return DataError(
+            f"{told} Most rows are no events: {reader.bad.named[0]}.",
+            remedy="Mend the log, or name its kinds with --kinds.",
+        )
+    if events and not any(event.item in row_of for event in events):
+        return DataError(f"{told} None of its items is in the table, not {events[0].item}.", remedy="Check --table.")
+    if events and not any(reader.kinds.get(event.kind, 0.0) >= ENGAGED for event in events):
+        return DataError(
+            f"{told} No event is a choice: none has a kind of weight {ENGAGED} or more.",
+            remedy="Give the kind that says a user wants an item such a weight with --kinds.",
+        )
+    moments = sorted(event.time_us for event in events)
+    span = f" It goes from {shown_time(moments[0])} to {shown_time(moments[-1])}." if moments else ""
+    return DataError(f"{told}{span}", remedy="Give another --at, inside of the log's time.")
 
 
 def _figures(found: Measurement, arm: str, lists: Lists) -> ArmFigures:

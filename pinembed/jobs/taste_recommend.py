@@ -19,7 +19,6 @@ from pinembed.reports.taste import Recommendation, TasteRecommendReport
 from pinembed.settings.taste import TasteRecommendSettings
 from pinembed.table.address import parse_address
 from pinembed.table.embedding_table import EmbeddingTable
-from pinembed.taste.blend import Slots
 from pinembed.taste.recommender import Pick, Recommender
 from pinembed.taste.words import Labels
 
@@ -40,7 +39,8 @@ def taste_recommend(settings: TasteRecommendSettings, *, progress: Progress = SI
         check_file(settings.sheet, option="--sheet", makes_folder=True)
     progress.start("open the store")
     recommender = Recommender(EmbeddingTable.open(settings.table), parse_address(settings.users))
-    recommender.open_arms(fresh=settings.fresh > 0)
+    slots = recommender.slots(settings.k, fresh=settings.fresh, explore=settings.explore, diversity=settings.diversity)
+    recommender.open_arms(fresh=slots.fresh > 0)
     allowed_N = recommender.allowed(settings.where)
     demoted = hidden_rows(recommender.table, settings.demoted).ids
     last_N = None
@@ -48,7 +48,6 @@ def taste_recommend(settings: TasteRecommendSettings, *, progress: Progress = SI
         last_N = np.zeros(len(allowed_N), bool)
         last_N[recommender.items.rows(demoted)] = True
     arm = settings.arm or recommender.default_arm
-    slots = Slots(k=settings.k, fresh=settings.fresh, explore=settings.explore, diversity=settings.diversity)
     if settings.out is not None:
         progress.start("lists", unit="user")
         lines = (

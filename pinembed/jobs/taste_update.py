@@ -14,7 +14,7 @@ from pinembed.table.lock import run_lock
 from pinembed.taste.event import read_kinds
 from pinembed.taste.item_vectors import ItemVectors
 from pinembed.taste.log_file import LogReader, log_files
-from pinembed.taste.update import TasteStore, unknown_items
+from pinembed.taste.update import TasteStore, UnknownItems
 from pinembed.taste.user_source import write_user_source
 
 
@@ -49,6 +49,7 @@ def taste_update(
         if settings.serve is not None:
             progress.start("serve")
             write_user_source(settings.serve, store.users)
+        unknown = UnknownItems.of(store.edges, items)
         progress.finish()
         return TasteUpdateReport(
             store=str(address),
@@ -65,7 +66,8 @@ def taste_update(
             touched=derived.users,
             capped=derived.capped,
             bots=derived.bots,
-            unknown_items=unknown_items(store.edges, items),
+            unknown_items=unknown.count,
+            warning=unknown.words,
             seconds=time.perf_counter() - started_s,
             max_failure_rate=settings.max_failure_rate,
         )

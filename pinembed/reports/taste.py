@@ -29,6 +29,7 @@ class TasteUpdateReport:
         capped: events of touched users beyond 1,000 in an hour, which do not count.
         bots: users who have such events.
         unknown_items: items of events that the table does not hold yet.
+        warning: that these are all that the events name, and how ids are written on both sides; else empty.
         max_failure_rate: share of bad rows above which the run counts as failed.
     """
 
@@ -47,6 +48,7 @@ class TasteUpdateReport:
     capped: int
     bots: tuple[str, ...]
     unknown_items: int
+    warning: str
     seconds: float
     max_failure_rate: float
 
@@ -276,6 +278,7 @@ class TasteEvaluateReport:
         best_arm: single arm of the greatest recall.
         difference: of the blend to it, paired by user.
         now: share of what is chosen now in the blend's known scores, learned of the events before the cut.
+        fresh: share of the blend's slots for items with under five users, learned likewise where none was given.
         default: what `taste recommend` is to use: `blend`, or the best arm where the blend does not beat it.
         stored: the default was written to the store.
         dial: the blend over --fresh.
@@ -294,6 +297,7 @@ class TasteEvaluateReport:
     best_arm: str
     difference: Estimate
     now: float
+    fresh: float
     default: str
     stored: bool
     dial: tuple[DialPoint, ...]

@@ -68,8 +68,8 @@ class TasteUpdateSettings:
         refuse_no_share("--max-failure-rate", self.max_failure_rate, remedy)
 
 
-UserOption = Annotated[str | None, Option("Name of the user, as the events give it.")]
 KindsOption = Annotated[Path | None, Option("JSON of kinds and weights, as for `taste update`.")]
+UserOption = Annotated[str | None, Option("Name of the user, as the events give it.")]
 FRESH, EXPLORE = 0.2, 0.1
 DEMOTED = ("placeholder", "cut")
 """Pictures that nobody wants to be shown; copies and machine-made pictures may be what a shop sells."""
@@ -110,12 +110,13 @@ class TasteRecommendSettings:
     out: Annotated[Path | None, Option("File of the lists of --all, JSON Lines, a user a line.", at_address=PUT)] = None
     k: Annotated[int, Option("Length of the list.", flags=("-k",), min=1)] = 20
     fresh: Annotated[
-        float,
+        float | None,
         Option(
             "Share of the slots for items with under five users, by likeness; half of them for certain, the others "
-            "where the item promises more than the last one that the graph knows."
+            "where the item promises more than the last one that the graph knows.",
+            shown_default=f"what `taste evaluate --users` learned, else {FRESH}",
         ),
-    ] = FRESH
+    ] = None
     explore: Annotated[
         float, Option("Share of the slots for items to the side: a step or two away over boards, not more of the same.")
     ] = EXPLORE
@@ -144,7 +145,7 @@ class TasteRecommendSettings:
     )
 
     def __post_init__(self) -> None:
-        _check_shares(fresh=self.fresh, explore=self.explore)
+        _check_shares(fresh=self.fresh or 0.0, explore=self.explore)
         _check_shares(diversity=self.diversity)
         check_names(self.demoted, "--demote")
         if self.arm is not None:
@@ -212,7 +213,13 @@ class TasteEvaluateSettings:
     ] = None
     kinds: KindsOption = None
     k: Annotated[int, Option("Length of the lists.", flags=("-k",), min=1)] = 20
-    fresh: Annotated[float, Option("Share of the blend's slots for items with under five users.")] = FRESH
+    fresh: Annotated[
+        float | None,
+        Option(
+            "Share of the blend's slots for items with under five users.",
+            shown_default=f"what the log before the cut teaches, else {FRESH}",
+        ),
+    ] = None
     explore: Annotated[
         float,
         Option("Share of the blend's slots for items to the side; they cost recall, which is not what they are for."),
@@ -221,7 +228,7 @@ class TasteEvaluateSettings:
     seed: SeedOption = 0
 
     def __post_init__(self) -> None:
-        _check_shares(fresh=self.fresh, explore=self.explore)
+        _check_shares(fresh=self.fresh or 0.0, explore=self.explore)
 
 
 @described

@@ -75,7 +75,7 @@ def diverse(rows: Ints, scores_N: Floats, vectors_ND: Floats, slots: Slots) -> I
 def share_slots(
     known: Sequence[tuple[int, float]], fresh: Sequence[tuple[int, float]], lateral: Sequence[int], slots: Slots
 ) -> list[tuple[int, str]]:
-    """Rows with the slot that each takes, in the order of the list.
+    """Rows with the slot that each takes, in the order of the list; what the graph leaves empty is filled by the head.
 
     Args:
         known: rows and scores by the graph, best first.
@@ -85,7 +85,7 @@ def share_slots(
     """
     aside = list(lateral[: round(slots.explore * slots.k)])
     most = min(round(slots.fresh * slots.k), len(fresh))
-    taken = max(min(math.ceil(most / 2), len(fresh)), min(len(fresh), slots.k - len(aside) - len(known), most))
+    taken = max(min(math.ceil(most / 2), len(fresh)), min(len(fresh), slots.k - len(aside) - len(known)))
     while taken < most and fresh[taken][1] > _last(known, slots.k - len(aside) - taken):
         taken += 1
     main = [row for row, _ in known[: slots.k - len(aside) - taken]]

@@ -6,6 +6,7 @@ import json
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -40,6 +41,22 @@ def part_of(user: str) -> int:
     return zlib.crc32(user.encode()) % PARTS
 
 
+class LogCounts(NamedTuple):
+    """What became of the events of some rows.
+
+    Attributes:
+        added: stored.
+        known: stored before.
+        forgotten: of users who were forgotten; not stored.
+        late: of the stored, those older than one that was stored before them.
+    """
+
+    added: int
+    known: int
+    forgotten: int
+    late: int
+
+
 class EventTable(StoreTable):
     """The events of one store.
 
@@ -59,15 +76,21 @@ class EventTable(StoreTable):
         told = json.loads(self.latest_property(CURSORS) or "[]")
         return [Cursor(int(size_bytes), str(sha256)) for size_bytes, sha256 in told]
 
-    def read_log(self, path: Path, reader: LogReader, marks: Marks) -> Iterator[LogCounts]:
+    def read_log(self, path: Path, reader: LogReader, marks: Marks, *, from_start: bool = False) -> Iterator[LogCounts]:
         """Store what a log holds and no log held before, commit by commit; yields after each.
+
+        Args:
+            path: of the log.
+            reader: of its rows.
+            marks: of users whose events are not stored.
+            from_start: look again at rows that were read before.
 
         Raises:
             DataError: the log cannot be read.
             TableError: the table cannot be written.
         """
         known = self.cursors()
-        for batch in reader.batches(path, known):
+        for batch in reader.batches(path, [] if from_start else known):
             kept = [event for event in batch.events if not marks.has(event.user)] if marks else batch.events
             new, key_N, late = self._unknown(kept)
             others = [cursor for cursor in known if cursor != batch.cursor]
@@ -127,20 +150,6 @@ class EventTable(StoreTable):
         self._keys.append(np.sort(key_N))
         while len(self._keys) > 1 and len(self._keys[-2]) <= 2 * len(self._keys[-1]):
             self._keys[-2:] = [np.sort(np.concatenate(self._keys[-2:]))]
-
-
-class LogCounts:
-    """What became of the events of one batch.
-
-    Attributes:
-        added: stored.
-        known: stored before.
-        forgotten: of users who were forgotten; not stored.
-        late: of the stored, those older than one that was stored before them.
-    """
-
-    def __init__(self, *, added: int = 0, known: int = 0, forgotten: int = 0, late: int = 0) -> None:
-        self.added, self.known, self.forgotten, self.late = added, known, forgotten, late
 
 
 def _arrow(events: Sequence[Event], key_N: Ints, arrived: int) -> pa.Table:

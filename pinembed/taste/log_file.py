@@ -330,9 +330,11 @@ def _is_json(line: bytes) -> bool:
 
 
 def _text(value: Any, name: str, *, may_be_empty: bool = False) -> str:
-    """A user, item or kind as text; numbers are written out, as catalogues do with ids."""
+    """A user, item or kind as text; whole numbers are written out, as catalogues do with ids."""
     if type(value) is str and value.isascii() and (text := value.strip()):  # nearly all of them
         return text
+    if isinstance(value, float) and value.is_integer():  # as a column of numbers with a gap holds them
+        value = int(value)
     if isinstance(value, bool | float | dict | list | Unreadable):
         raise RowError(name, f"{name} {value!r} is no text and no whole number")
     if isinstance(value, bytes):

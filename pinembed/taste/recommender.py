@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pinembed.errors import DataError, UnknownItemError
 from pinembed.settings.taste import BLEND, CONTENT, GRAPH, POPULAR
+from pinembed.settings.taste import FRESH as FRESH_DEFAULT
 from pinembed.table.address import TableAddress
 from pinembed.table.embedding_table import EmbeddingTable, reading
 from pinembed.taste.arms import Edges, Head, Voices, choose_anchors, is_thin, voices_of
@@ -27,7 +28,7 @@ from pinembed.taste.features import Floats, ItemFeatures
 from pinembed.taste.history import History, Touched
 from pinembed.taste.interests import find_interests
 from pinembed.taste.item_vectors import ItemVectors
-from pinembed.taste.store import DEFAULT_ARM, NOW_SHARE, State
+from pinembed.taste.store import DEFAULT_ARM, FRESH_SHARE, NOW_SHARE, State
 from pinembed.taste.trend import drift_of, forecast
 from pinembed.taste.user_table import User, UserTable
 
@@ -68,6 +69,7 @@ class Recommender:
     Attributes:
         now: share of a known score that what is chosen now has: learned by `taste evaluate`, else by how far the log
             has drifted.
+        fresh: share of the slots for items that no graph knows, where none is given: learned, else a fifth.
 
     Args:
         table: the catalogue.
@@ -79,6 +81,7 @@ class Recommender:
     """
 
     now: float
+    fresh = FRESH_DEFAULT
 
     def __init__(self, table: EmbeddingTable, store: TableAddress) -> None:
         self.table, self.store = table, store
@@ -93,6 +96,7 @@ class Recommender:
         self._arm(edges.read())
         facts = State(store).read()
         self.now = facts.get(NOW_SHARE, self.now)
+        self.fresh = facts.get(FRESH_SHARE, self.fresh)
         self.default_arm = facts.get(DEFAULT_ARM, BLEND)
 
     @classmethod
@@ -127,6 +131,11 @@ class Recommender:
     @cached_property
     def head(self) -> Head:
         return Head(self.features, choose_anchors(self.users_N))
+
+    def slots(self, k: int, *, fresh: float | None, explore: float, diversity: float = 0.0) -> Slots:
+        """The make of a list; None for as many fresh slots as the log of the store asks for."""
+        share = min(self.fresh, 1 - explore) if fresh is None else fresh
+        return Slots(k=k, fresh=share, explore=explore, diversity=diversity)
 
     def open_arms(self, *, fresh: bool) -> None:
         """Make the head now, where lists have fresh slots, instead of in the first list."""

@@ -28,7 +28,7 @@ from pinembed.table.embedding_table import new_dataset, reading, writing
 from pinembed.table.side_tables import SideTable
 from pinembed.table.whole import committing
 
-DEFAULT_ARM, NOW_SHARE = "arm", "now"
+DEFAULT_ARM, NOW_SHARE, FRESH_SHARE = "arm", "now", "fresh"
 """Facts of a store: what `taste evaluate` found best."""
 NAMES = ("", EVENTS, EDGES, STATE, FORGOTTEN)
 
@@ -67,17 +67,6 @@ class StoreTable(SideTable):
         dataset = self._begun()
         with committing(self.address, dataset):
             dataset.insert(rows, **given)
-
-    def upsert_rows(self, rows: pa.Table) -> None:
-        """As of every side table; the first rows make the table's folder too.
-
-        Raises:
-            TableError: the table cannot be written.
-        """
-        if self.dataset is None:
-            self.append(rows)
-        else:
-            super().upsert_rows(rows)
 
     def replace(self, batches: Iterable[pa.RecordBatch], *, purge: bool = False) -> None:
         """Put these rows in the place of all.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pinembed.errors import UsageError
+from pinembed.settings.taste import FRESH
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.taste.blend import Slots
 from pinembed.taste.edge_table import CountEdges, edges_of
@@ -29,6 +30,20 @@ RIVALS: Mapping[str, CountEdges] = {
 }
 
 NOW_SHARES = (0.0, 0.2, 1 / 3, 0.5, 2 / 3, 0.8)
+FRESH_SHARES = (FRESH, 0.0, 0.1, 0.3, 0.5, 0.75, 1.0)  # of equals the first is taken
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Learned:
+    """How loud the parts of a blend have to be.
+
+    Attributes:
+        now: share of a known score for what is chosen now.
+        fresh: share of the slots for items that no graph knows.
+    """
+
+    now: float
+    fresh: float
 
 
 def cut_us(at: str) -> int:
@@ -92,29 +107,34 @@ def measurement(
     return Measurement(graph, others, trials, k=k, seed=seed)
 
 
-def learn_now(table: EmbeddingTable, events: Sequence[Event], kinds: Kinds, *, k: int, seed: int = 0) -> float | None:
-    """How loud what is chosen now has to be beside the graph, by what lists foretold in the last two months of a log.
+def learn(table: EmbeddingTable, events: Sequence[Event], kinds: Kinds, *, k: int, seed: int = 0) -> Learned | None:
+    """The shares of the blend by what lists foretold in the last two months of a log.
 
     The log is cut twice, 30 and 60 days before its end, and lists are judged by the 30 days after each cut; a user
-    without a history has no say. None where nobody has one.
+    without a history has no say. None where nobody has one. How loud what is chosen now has to be is learned of lists
+    without fresh slots, and how many of these there have to be beside it.
 
     Raises:
         TableError: the table cannot be read.
     """
     end_us = max((event.time_us for event in events), default=0)
-    recalls: list[NDArray[np.float64]] = []
+    cuts = []
     for windows in (1, 2):
         before, after = split_at(events, end_us - windows * WINDOW_US)
         after = [event for event in after if event.time_us < end_us - (windows - 1) * WINDOW_US]
         found = measurement(table, before, after, kinds, k=k, seed=seed, rivals={})
-        has_history_U = np.array([bool(trial.user.history.touched) for trial in found.trials], bool)
-        of_shares = []
-        for share in NOW_SHARES:
-            found.recommender.now = share
-            of_shares.append(found.lists(Slots(k=k)).recall_U[has_history_U])
-        recalls.append(np.stack(of_shares))
-    recall_SU = np.concatenate(recalls, axis=1)
-    return NOW_SHARES[int(np.argmax(recall_SU.mean(axis=1)))] if recall_SU.size else None
+        found.trials = [trial for trial in found.trials if trial.user.history.touched]
+        cuts.append(found)
+    if not any(found.trials for found in cuts):
+        return None
+
+    def recall(now: float, fresh: float) -> float:
+        for found in cuts:
+            found.recommender.now = now
+        return float(np.concatenate([found.lists(Slots(k=k, fresh=fresh)).recall_U for found in cuts]).mean())
+
+    now = max(NOW_SHARES, key=lambda share: recall(share, 0.0))
+    return Learned(now=now, fresh=max(FRESH_SHARES, key=lambda share: recall(now, share)))
 
 
 def _wanted(events: Iterable[Event], kinds: Kinds) -> Mapping[str, set[str]]:

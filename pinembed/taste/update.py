@@ -16,7 +16,7 @@ from pinembed.table.embedding_table import id_conditions, writing
 from pinembed.taste.derive import Derivation, Derived
 from pinembed.taste.edge_table import EdgeTable
 from pinembed.taste.event import KINDS, Kinds
-from pinembed.taste.event_table import EventTable
+from pinembed.taste.event_table import EventTable, LogCounts
 from pinembed.taste.item_vectors import ItemVectors
 from pinembed.taste.log_file import LogReader
 from pinembed.taste.store import Marks, State
@@ -25,16 +25,6 @@ from pinembed.taste.user_table import UserTable
 PRUNED_SHARE = 0.2
 ARRIVED, KINDS_FACT, FINGERPRINT, ITEMS = "arrived", "kinds", "fingerprint", "items"
 USERS_VERSION = "graph of users' version"
-
-
-@dataclass(kw_only=True, slots=True)
-class LogTotals:
-    """What became of the rows of all logs; see `LogCounts`."""
-
-    added: int = 0
-    known: int = 0
-    forgotten: int = 0
-    late: int = 0
 
 
 class TasteStore:
@@ -52,7 +42,7 @@ class TasteStore:
         self.facts = self._state.read()
         self.kinds: Kinds = kinds if kinds is not None else self.facts.get(KINDS_FACT, KINDS)
 
-    def read_logs(self, logs: Sequence[Path], reader: LogReader, progress: Progress, stop: Stop) -> LogTotals:
+    def read_logs(self, logs: Sequence[Path], reader: LogReader, progress: Progress, stop: Stop) -> LogCounts:
         """Store the events that no run has stored.
 
         Raises:
@@ -60,19 +50,17 @@ class TasteStore:
             TableError: the table cannot be written.
             StoppedError: a stop was asked for; what was committed is whole.
         """
-        marks, totals = Marks(self.address), LogTotals()
+        marks, found = Marks(self.address), [LogCounts(0, 0, 0, 0)]
+        have_new_kinds = not self.kinds.keys() <= self.facts.get(KINDS_FACT, KINDS).keys()  # which were refused before
         progress.start("events", unit="event")
         for path in logs:
-            for counts in self.events.read_log(path, reader, marks):
-                totals.added += counts.added
-                totals.known += counts.known
-                totals.forgotten += counts.forgotten
-                totals.late += counts.late
+            for counts in self.events.read_log(path, reader, marks, from_start=have_new_kinds):
+                found.append(counts)
                 progress.advance(counts.added + counts.known)
                 stop.check()
         self.events.tidy()
         self.events.index("user")
-        return totals
+        return LogCounts(*map(sum, zip(*found, strict=True)))
 
     def prune(self, items: ItemVectors, *, force: bool) -> int:
         """Take out the events of items that are not in the catalogue; how many.
@@ -141,7 +129,26 @@ class TasteStore:
         self._state.write(self.facts)
 
 
-def unknown_items(edges: EdgeTable, items: ItemVectors) -> int:
-    """Items of events that the catalogue does not hold; they come alive when `encode` adds them."""
-    named = edges.read(["item"])["item"]
-    return int(len(named) - (pc.sum(pc.is_in(named, pa.array(items.ids, pa.string()))).as_py() or 0))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnknownItems:
+    """Items of events that the catalogue does not hold; they come alive when `encode` adds them.
+
+    Attributes:
+        count: how many.
+        words: where these are all that the events name, how ids are written on both sides; else empty.
+    """
+
+    count: int
+    words: str
+
+    @classmethod
+    def of(cls, edges: EdgeTable, items: ItemVectors) -> UnknownItems:
+        """Those of a store."""
+        named = edges.read(["item"])["item"]
+        count = int(len(named) - (pc.sum(pc.is_in(named, pa.array(items.ids, pa.string()))).as_py() or 0))
+        return cls(count=count, words=_told_apart(named[0].as_py(), items) if count and count == len(named) else "")
+
+
+def _told_apart(named: str, items: ItemVectors) -> str:
+    held = f"ids of the table are written like {items.ids[0]}" if items.ids else "the table is empty"
+    return f"no item of the events is in the table: they name {named}, {held}."

@@ -3,8 +3,8 @@
 python -m tests.benchmarks.taste_drawn --users 1500 --cuts 3
 
 Each of the three can be missing, and a log without any has to cost the blend nothing. The log is cut several times, the
-share of what is chosen now is learned of what came before, and the next 40 days are judged: recall@20 of all users, and
-the blend minus the best other arm, paired by user.
+shares of what is chosen now and of new items are learned of what came before, and the next 40 days are judged:
+recall@20 of all users, and the blend minus each other arm, paired by user.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.taste.blend import Slots
 from pinembed.taste.event import DAY_US, KINDS, Event
 from pinembed.taste.shoppers import START_US
-from pinembed.taste.time_split import learn_now, measurement, split_at
+from pinembed.taste.time_split import learn, measurement, split_at
 from tests.taste_material import make_table
 
 DAYS, ASKED_DAYS, GROUPS, GROUP_ITEMS, K = 730, 40, 60, 15, 20
@@ -90,19 +90,20 @@ def judge(table: EmbeddingTable, events: list[Event], at_us: int) -> str:
     before, after = split_at(events, at_us)
     after = [event for event in after if event.time_us < at_us + ASKED_DAYS * DAY_US]
     found = measurement(table, before, after, KINDS, k=K, rivals={})
-    drift, learned = found.recommender.now, learn_now(table, before, KINDS, k=K)
+    drift, learned = found.recommender.now, learn(table, before, KINDS, k=K)
     by_drift = found.lists(Slots(k=K, fresh=0.2))
     if learned is not None:
-        found.recommender.now = learned
+        found.recommender.now, found.recommender.fresh = learned.now, learned.fresh
     lists = {arm: found.lists(Slots(k=K), arm=arm) for arm in (GRAPH, POPULAR)}
     lists |= {f"{BLEND} {fresh:g}": found.lists(Slots(k=K, fresh=fresh)) for fresh in (0, 0.2)}
     lists[f"{BLEND} 0.2 without learning"] = by_drift
+    lists[f"{BLEND} learned"] = found.lists(Slots(k=K, fresh=found.recommender.fresh))
     told = [f"{name} {one.recall_U.mean():.4f}" for name, one in lists.items()]
     for rival in (GRAPH, POPULAR):
-        change = found.mean(lists[f"{BLEND} 0.2"].recall_U - lists[rival].recall_U)
+        change = found.mean(lists[f"{BLEND} learned"].recall_U - lists[rival].recall_U)
         assert change is not None
         told.append(f"minus {rival} {change.value:+.4f} ({change.low:+.4f} to {change.high:+.4f})")
-    made = f"drift {drift:.2f}, now {found.recommender.now:.2f}"
+    made = f"drift {drift:.2f}, now {found.recommender.now:.2f}, fresh {found.recommender.fresh:g}"
     return f"{len(found.trials)} users, {made}: " + ", ".join(told)
 
 
