@@ -81,7 +81,7 @@ def run_recommend(settings: TasteRecommendSettings, console: Console) -> None:
             console.say(f"No event names {report.user}; the list is that of somebody new.")
         console.say(f"{len(report.results)} items in {report.seconds * 1000:.0f} ms")
         if not report.results:
-            console.say("No user has chosen an item that may stand in the list, and the user has none to go by.")
+            console.say("Nothing is left: the user touched it all, --where picks none, or nobody chose anything yet.")
     if report.demoted:
         console.say(f"{report.demoted} flagged item(s) come last ({', '.join(report.demoted_checks)}).")
     if report.sheet is not None:

@@ -31,6 +31,8 @@ RIVALS: Mapping[str, CountEdges] = {
 
 NOW_SHARES = (0.0, 0.2, 1 / 3, 0.5, 2 / 3, 0.8)
 FRESH_SHARES = (FRESH, 0.0, 0.1, 0.3, 0.5, 0.75, 1.0)  # of equals the first is taken
+MOST_TAUGHT = 2000
+"""Users of a cut whose lists teach the shares: recall is then known to a hundredth or two."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,8 +113,8 @@ def learn(table: EmbeddingTable, events: Sequence[Event], kinds: Kinds, *, k: in
     """The shares of the blend by what lists foretold in the last two months of a log.
 
     The log is cut twice, 30 and 60 days before its end, and lists are judged by the 30 days after each cut; a user
-    without a history has no say. None where nobody has one. How loud what is chosen now has to be is learned of lists
-    without fresh slots, and how many of these there have to be beside it.
+    without a history has no say, and of very many others some are drawn. None where nobody has one. How loud what is
+    chosen now has to be is learned of lists without fresh slots, and how many of these there have to be beside it.
 
     Raises:
         TableError: the table cannot be read.
@@ -123,7 +125,9 @@ def learn(table: EmbeddingTable, events: Sequence[Event], kinds: Kinds, *, k: in
         before, after = split_at(events, end_us - windows * WINDOW_US)
         after = [event for event in after if event.time_us < end_us - (windows - 1) * WINDOW_US]
         found = measurement(table, before, after, kinds, k=k, seed=seed, rivals={})
-        found.trials = [trial for trial in found.trials if trial.user.history.touched]
+        told = [trial for trial in found.trials if trial.user.history.touched]
+        drawn = np.random.default_rng(seed).permutation(len(told))[:MOST_TAUGHT]
+        found.trials = [told[place] for place in drawn.tolist()]
         cuts.append(found)
     if not any(found.trials for found in cuts):
         return None
