@@ -21,13 +21,14 @@ TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "nin
 CARDINALS = {word: number for number, word in enumerate(ONES)} | {
     word: 10 * number for number, word in enumerate(TENS, start=2)
 }
-SCALES = {"hundred": 100, "thousand": 1000, "k": 1000}
+SCALES = {"fiver": 5, "tenner": 10, "hundred": 100, "thousand": 1000, "k": 1000}
 WORD = "|".join(sorted((*CARDINALS, *SCALES), key=len, reverse=True))
 PARTS = {"half": 0.5, "a": 1, "an": 1}
 AND_A_HALF = " and a half"
 NUMBER_WORDS = frozenset((*CARDINALS, *SCALES))
 NUMBER = (
-    rf"(?:(?:(?:a (?=hundred|thousand))?(?:\d[\d.,]*|(?:{WORD})\b)(?: (?:and )?(?:{WORD})\b)*(?:{AND_A_HALF})?)|"
+    rf"(?:(?:(?:a (?={'|'.join(SCALES)}))?"
+    rf"(?:\d[\d.,]*|(?:{WORD})\b)(?: (?:and )?(?:{WORD})\b)*(?:{AND_A_HALF})?)|"
     rf"(?:half )?an?(?= (?:{UNIT_WORDS})(?!\w)))"
 )
 CURRENCY = "|".join(
@@ -36,7 +37,8 @@ CURRENCY = "|".join(
 AMOUNT = rf"(?<!\w)(?:(?:{CURRENCY}) )?{NUMBER}(?: (?:{CURRENCY}|{UNIT_WORDS})(?!\w))?"
 OPERATORS = {
     AT_MOST: (
-        r"at most|(?:my |a |the )?(?:budget|limit|ceiling|cap)|spend(?:ing)?|pay(?:ing)?|"
+        r"at most|(?:my |our |a |the )?(?:budget|limit|ceiling|cap)(?: (?:stops?|ends?|(?:tops|maxes|caps) out))?|"
+        r"(?:spend|pay|afford)(?:ing)?|"
         r"up to|max(?:imum)?|within|until|<=|≤"
     ),
     AT_LEAST: r"at least|from|min(?:imum)?|starting (?:at|from)|upwards of|>=|≥",
@@ -52,16 +54,18 @@ OPERATORS = {
 DENIED = {LESS: AT_LEAST, MORE: AT_MOST}
 """What not less and not more are."""
 _SPENDING = (
-    "wants? to go going pay paying spend spending costs? costing be being weighs? weighing anything any that is are"
+    "wants? to go going pay paying spend spending carry carrying have having costs? costing be being weighs? weighing "
+    "anything any that is are"
 )
-A_DENIAL = rf"(?:{'|'.join(sorted(NEGATIONS))}|can't|cannot|won't)(?: (?:{_SPENDING.replace(' ', '|')}))*"
+A_DENIAL = rf"(?:{'|'.join(sorted(NEGATIONS))}|can't|cannot|won't|wouldn't)(?: (?:{_SPENDING.replace(' ', '|')}))*"
 """What turns an operator round: nothing over, don't want to spend more than."""
 _IS_TOO = "(?:is|are|was|would be)(?: just| way| far| a bit)? too"
 _OR_LESS = "less|cheaper|under|below|lower|fewer|smaller|lighter|shorter|narrower"
 _OR_MORE = "more|up|over|above|higher|larger|bigger|better|heavier|longer|wider|taller"
 OR_SO = f"{_OR_LESS}|{_OR_MORE}"
 BEHIND = {
-    AT_MOST: rf"(?:or|and) (?:{_OR_LESS})|at most|max(?:imum)?|tops|to spend(?: on)?",
+    AT_MOST: rf"(?:or|and) (?:{_OR_LESS})|at most|max(?:imum)?|tops|to spend(?: on)?|"
+    r"(?:is|would be) (?:my|our|the) (?:\w+ )?(?:limit|max(?:imum)?|budget|ceiling)",
     LESS: rf"{_IS_TOO} (?:much|expensive|dear|pricey|high|heavy|big|large|long|wide)",
     MORE: rf"{_IS_TOO} (?:little|cheap|low|light|small|short|narrow)",
     AT_LEAST: rf"(?:or|and) (?:{_OR_MORE})|at least|min(?:imum)?|upwards?|[+]",
@@ -70,7 +74,7 @@ AROUND = r"around|(?<!what )(?<!how )about|roughly|approximately|approx|circa|ca
 ABOUT = r"ish|or so|or thereabouts"
 NEAR = 0.2
 """Share of a number that lies around it."""
-OF = r"(?: of| is| at| to| price of)?"
+OF = r"(?: of| is| at| to| price of)?(?: an?(?= \d))?"
 PATTERNS = (
     ("between", rf"\bbetween ({AMOUNT}) (?:and|to|-) ({AMOUNT})"),
     ("between", rf"(?:\bfrom )?({AMOUNT}) (?:to|-) ({AMOUNT})"),

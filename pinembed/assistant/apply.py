@@ -18,10 +18,9 @@ from pinembed.assistant.act import (
     Act,
     Relative,
 )
-from pinembed.assistant.condition import COMPARISONS, IN, NOT_IN, UPPER, Condition, merged, number_in
+from pinembed.assistant.condition import COMPARISONS, IN, NOT_IN, UPPER, Condition, merged, number_in, same_as
 from pinembed.assistant.state import Search, State
 from pinembed.assistant.vocabulary import Vocabulary
-from pinembed.nouns.item import is_missing
 from pinembed.reports.table import SearchResult
 
 
@@ -138,7 +137,7 @@ def _wanted(search: Search) -> Wanted:
 def _filter(act: Act, state: State, shown: Sequence[SearchResult], vocabulary: Vocabulary) -> Outcome:
     search = state.now.search or Search()
     kept = [condition for condition in search.filters if condition.column not in act.drop]
-    new = (*act.filters, *(_limit(one, state, shown) for one in act.relative))
+    new = (*act.filters, *(limit_of(one, state, shown) for one in act.relative))
     changes = [condition for condition in search.changes if condition.column not in act.drop]
     return _wanted(
         dataclasses.replace(
@@ -157,9 +156,21 @@ def _joined(old: str, new: str) -> str:
     return " ".join(filter(None, (old, new)))
 
 
-def _limit(relative: Relative, state: State, shown: Sequence[SearchResult]) -> Condition:
-    """A comparison with items as one with a number: cheaper than all of several is cheaper than the cheapest."""
-    items = picked(relative.items, state, shown) or tuple(shown)
+def limit_of(
+    relative: Relative, state: State, shown: Sequence[SearchResult], places: tuple[int, ...] = ()
+) -> Condition:
+    """A comparison with items as one with a number: cheaper than all of several is cheaper than the cheapest.
+
+    Args:
+        relative: the comparison.
+        state: of the conversation.
+        shown: its list.
+        places: what it is with where it names no items: like the second but cheaper.
+
+    Raises:
+        UnclearError: no such place on the list, or no number of what is meant.
+    """
+    items = picked(relative.items or places, state, shown) or tuple(shown)
     known = [number for one in items if (number := number_in(one.fields, relative.column)) is not None]
     if not known or relative.op not in COMPARISONS:
         raise UnclearError(f"No {relative.column} is known of what is shown.")
@@ -169,13 +180,12 @@ def _limit(relative: Relative, state: State, shown: Sequence[SearchResult]) -> C
 
 def _modify(act: Act, state: State, shown: Sequence[SearchResult], vocabulary: Vocabulary) -> Outcome:
     item = _one(act.items, state, shown)
-    changes = (*act.filters, *(_limit(_than(one, act.items), state, shown) for one in act.relative))
+    changes = (*act.filters, *(limit_of(one, state, shown, act.items) for one in act.relative))
     old = state.now.search or Search()
-    alike = tuple(_kind_of(item, vocabulary))
     search = Search(
         text=act.text,
         avoid=_joined(old.avoid, act.avoid),
-        filters=merged(merged(old.filters, alike), changes),
+        filters=merged(merged(old.filters, same_as(item.fields, vocabulary.kind)), changes),
         like=item.id,
         changes=changes,
         count=act.count or old.count,
@@ -183,22 +193,11 @@ def _modify(act: Act, state: State, shown: Sequence[SearchResult], vocabulary: V
     return _wanted(search)
 
 
-def _than(relative: Relative, items: tuple[int, ...]) -> Relative:
-    """`Like the second but cheaper` is cheaper than the second."""
-    return relative if relative.items else dataclasses.replace(relative, items=items)
-
-
-def _kind_of(item: SearchResult, vocabulary: Vocabulary) -> list[Condition]:
-    """The condition that a result is of the item's kind."""
-    value = item.fields.get(vocabulary.kind) if vocabulary.kind else None
-    values = tuple(value) if isinstance(value, list | tuple) else () if is_missing(value) else (value,)
-    return [Condition(column=vocabulary.kind, op=IN, values=values)] if values else []
-
-
 def _goes_with(act: Act, state: State, shown: Sequence[SearchResult], vocabulary: Vocabulary) -> Outcome:
     item = _one(act.items, state, shown)
     named = any(condition.column == vocabulary.kind and condition.op == IN for condition in act.filters)
-    others = [] if named else [dataclasses.replace(one, op=NOT_IN) for one in _kind_of(item, vocabulary)]
+    kinds = () if named else same_as(item.fields, vocabulary.kind)
+    others = [dataclasses.replace(one, op=NOT_IN) for one in kinds]
     return _wanted(Search(filters=merged(others, act.filters), beside=item.id, count=act.count))
 
 

@@ -13,7 +13,7 @@ from pinembed.assistant.act import ABOUT, COMPARE
 from pinembed.assistant.answer import title_line
 from pinembed.assistant.script_maker import scripts_of
 from pinembed.assistant.scripts import ScriptedTurn
-from pinembed.assistant.tools import frame_of, tools_of
+from pinembed.assistant.tools import frame_of, wish_text
 from pinembed.assistant.vocabulary import Vocabulary
 from pinembed.assistant.words import plain
 from pinembed.nouns.item import Item
@@ -46,9 +46,9 @@ class CallMaker:
         self._vocabulary = Vocabulary.read(ItemColumns(every))
         self._rows = [dict(item.fields) for item in items]
         self._titles = [title_line(title_in(item.fields, item.id)) for item in items]
-        self._tools = tools_of(self._vocabulary)
         self._writer, self._held_out = writer, held_out
         self._specials = writer.tokenizer.all_special_tokens
+        self._frame = frame_of(self._vocabulary, self._specials)
 
     def draw(self, seed: str, count: int) -> list[Dialogue]:
         """So many of them; none where no column says what could be asked for."""
@@ -75,9 +75,9 @@ class CallMaker:
         titles = [] if is_first else rng.sample(self._titles, min(SHOWN, len(self._titles)))
         return Dialogue(
             rows=(),
-            question=plain(turn.say.say, self._specials),
+            question=wish_text(plain(turn.say.say, self._specials), [plain(one, self._specials) for one in titles]),
             answer=written_call(self._writer, act.to_json()),
-            frame=frame_of([plain(title, self._specials) for title in titles], self._tools),
+            frame=self._frame,
         )
 
 

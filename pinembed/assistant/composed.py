@@ -10,12 +10,12 @@ import dataclasses
 import random
 from collections.abc import Mapping, Sequence
 
-from pinembed.assistant.condition import IN, Condition, sql_of
+from pinembed.assistant.condition import IN, Condition, same_as, sql_of
 from pinembed.assistant.retrieval import Retriever
 from pinembed.assistant.state import Search
 from pinembed.assistant.targets import EmbedTexts
 from pinembed.assistant.vocabulary import Vocabulary
-from pinembed.nouns.item import FieldValue, is_missing, text_of_value
+from pinembed.nouns.item import FieldValue, text_of_value
 from pinembed.reports.assistant import ComposedFigures
 from pinembed.table.embedding_table import EmbeddingTable, reading, sql_text
 
@@ -58,7 +58,7 @@ def measure_composed(
     for row, value in asked:
         right = _right(table, row, column, value, same)
         change = Condition(column=column, op=IN, values=(value,))
-        alike = tuple(_is(vocabulary.kind, row)) if vocabulary.kind else ()
+        alike = same_as(row, vocabulary.kind)
         searches = {
             "column": (with_column, Search(like=row["id"], filters=(*alike, change), changes=(change,))),
             "hidden": (without, Search(like=row["id"], filters=alike, text=text_of_value(value))),
@@ -87,10 +87,6 @@ def average_precision(is_right: Sequence[bool], relevant: int) -> float:
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else float("nan")
-
-
-def _is(name: str, row: Mapping[str, FieldValue]) -> list[Condition]:
-    return [] if is_missing(row[name]) else [Condition(column=name, op=IN, values=(row[name],))]
 
 
 def _draw(
@@ -122,7 +118,10 @@ def _draw(
 def _right(
     table: EmbeddingTable, row: Mapping[str, FieldValue], column: str, value: str, same: Sequence[str]
 ) -> set[str]:
-    conditions = [Condition(column=column, op=IN, values=(value,)), *(c for name in same for c in _is(name, row))]
+    conditions = [
+        Condition(column=column, op=IN, values=(value,)),
+        *(one for name in same for one in same_as(row, name)),
+    ]
     with reading(table.address):
         found = table.dataset.to_table(columns=["id"], filter=sql_of(conditions))
     return set(found["id"].to_pylist())

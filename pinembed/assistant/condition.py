@@ -56,6 +56,13 @@ class Condition:
         return f"{self.column} {'not ' if self.op == NOT_IN else self.op + ' ' if self.op != IN else ''}{shown}"
 
 
+def same_as(fields: Mapping[str, FieldValue], column: str) -> tuple[Condition, ...]:
+    """The condition that another item shares a value of a column with this one; none where this one has no value."""
+    value = fields.get(column)
+    values = tuple(value) if isinstance(value, list | tuple) else () if is_missing(value) else (value,)
+    return (Condition(column=column, op=IN, values=values),) if values else ()
+
+
 def number_in(fields: Mapping[str, FieldValue], column: str) -> float | None:
     """An item's number; None where it is missing."""
     value = fields.get(column)

@@ -23,7 +23,8 @@ _STOPS = (
     "zoom check tap click press arrange organise organize combine wear team coordinate style beat reduce lower "
     "bring down wallet money spend spending afford willing budget even too still either neither again already quite "
     "rather ever after said mean means meant says + has having getting gets since though although because raise "
-    "hm hmm um uh oh ah wow cool perfect lovely sth looks looked seems . increase extend sort few made making myself "
+    "among amongst stuff can't cannot hm hmm um uh oh ah wow cool perfect lovely sth looks looked seems . increase "
+    "extend sort few made making myself "
     "somewhere must alright acceptable works someone somebody anyone everyone his hers theirs mine yours ours"
 )
 STOP_WORDS = frozenset(_STOPS.split())
@@ -31,8 +32,8 @@ STOP_WORDS = frozenset(_STOPS.split())
 _NAMES = "down case wallet check press tap display load wear bit page list style time detail team beat step fancy"
 NAMES_TOO = frozenset(_NAMES.split())
 """Stop words that may be values of a table."""
-_BEFORE = ", ; - + a an the some any no not without only or and of in with from but for"
-_BEHIND = ", ; ? - + or and not but under over below above between for with in from up please"
+_BEFORE = ", ; - + to a an the some any no not without only or and of in with from but for"
+_BEHIND = ", ; ? - + or and not but under over below above between for with in from up please filling"
 LEADS_TO_NAMES, FOLLOWS_NAMES = frozenset(_BEFORE.split()), frozenset(_BEHIND.split())
 """What stands before and behind such a word where it is one."""
 _CUES = (
@@ -47,7 +48,7 @@ CUE_WORDS = frozenset(_CUES.split())
 POLITE = (
     r"(?:please|thanks|thank you|ok|okay|hi|hello|hey|yes|well|can you|could you|would you|can i|could i|may i|"
     r"i'd like(?: you)? to|i want to|i would like to|let me|let's|now|then|actually|no(?= (?:,|wait|thanks|sorry))|"
-    r"wait|hold on|hang on|sorry|oops|,|;|[.])"
+    r"h+m+|u+m+|oh|ah|alright|on second thoughts?|wait|hold on|hang on|sorry|oops|,|;|[.])"
 )
 UNDO_CUES = (
     r"\b(?:undo|back|previous|before|earlier|return|revert|scrap|cancel|never ?mind|forget (?:that|it|about it)|"
@@ -65,24 +66,30 @@ MORE_CUES = (
 )
 """Where nothing else is said: the next page."""
 NARROWS = (
-    r"\b(?:narrow|(?<!my )(?<!the )(?<!a )(?<!no )limit(?! is\b)|restrict|refine|filter|cut)"
+    r"\b(?:narrow|(?<!my )(?<!the )(?<!a )(?<!no )limit(?! is\b|$)|restrict|refine|filter|cut)"
     r"(?: (?:it|this|that|them|these|those|the list))?(?: down)?"
     r"(?: to| by)?\b"
 )
 OFFERED_IN = (
-    r"[\uec00-\uefff].*\b(?:available|comes?|exists?|sold|offered|made|produced|obtainable|also|too)\b"
-    r".*\b(?:in|as) (?:an? )?[\ue000-\ue7ff]"
+    r"[\uec00-\uefff].*\b(?:available|looks?|comes?|exists?|sold|offered|made|produced|obtainable|also|too)\b"
+    r".*\b(?:in|as|with) (?:an? )?[\ue000-\ue7ff]"
 )
 """A question whether an item is there with another value."""
 COMPARE_CUES = (
     r"\bpros and cons\b|\bwhich (?:one )?is better\b|"
     r"\bcompar(?:e|es|ed|ing|ison)\b|\bdifferen(?:t|ce|ces)\b|\bdiffer\b|\bdistinguish\w*\b|"
     r"[\uec00-\uefff] (?:next to|beside|alongside) (?:the )?[\uec00-\uefff]|\bapart from (?:the )?[\uec00-\uefff]|"
-    r"\bversus\b|\bvs\b|\bside by side\b|\bhave in common\b|\bcontrast\b"
+    r"\bversus\b|\bvs\b|\bside by side\b|\b(?:next to|beside|against) (?:each |one an)other\b|"
+    r"\bhave in common\b|\bcontrast\b"
 )
 EARLIER_LIST = r"\b(?:the )?(?:last|first|earlier|old) (?:list|results|page|search)\b"
-CHEAP_TO_DEAR = r"\b(?:from )?(?:the )?cheap(?:est)? to (?:the )?(?:most )?(?:expensive|dear)(?:est)?\b"
-DEAR_TO_CHEAP = r"\b(?:from )?(?:the )?(?:most )?expensive to (?:the )?cheap(?:est)?\b"
+CHEAP_TO_DEAR = (
+    r"\b(?:from )?least to most expensive\b|"
+    r"\b(?:from )?(?:the )?cheap(?:est)? to (?:the )?(?:most )?(?:expensive|dear)(?:est)?\b"
+)
+DEAR_TO_CHEAP = (
+    r"\b(?:from )?most to least expensive\b|\b(?:from )?(?:the )?(?:most )?expensive to (?:the )?cheap(?:est)?\b"
+)
 GOES_CUES = (
     r"\b(?:combine|pair|match|wear|team|style|coordinate)\b.* (?:with|to)\b|\baccessor(?:y|ies) (?:for|to)\b|"
     r"\b(?:fitting|suitable|right|nice) (?:to|for|with|beside|next to) (?:the )?[\uec00-\uefff]|"
@@ -90,7 +97,7 @@ GOES_CUES = (
     r"\bgo(?:es)? together with\b|\bfits?\b(?= (?:to|with|the|it|[\ue000-\uf8ff]))|"
     r"\b(?:buy|wear|get|take|order|put|use|need|have)\b.* with [\uec00-\uefff]|"
     r"\bsuits?\b|\bcompletes?\b|\b(?:next to|beside|alongside|together with) (?:the )?[\uec00-\uefff]|"
-    r"\blooks? good with\b|\bwork(?:s)? with\b"
+    r"\blooks? (?:\w+ )?with\b|\bwork(?:s)? with\b"
 )
 ALIKE_CUES = (
     r"\b(?:same|similar|(?<!i )(?<!we )(?<!would )like|alike|resembl\w+|in the style of|as|closest to|identical)\b"
@@ -106,6 +113,18 @@ QUESTION_CUES = (
 TELLS = r"\b(?:tell|about|info\w*|details?|describe)\b"
 CHANGES = r"[\uec00-\uefff].*\b(?:but|in|with|instead|only|made)\b|^(?:but|in|with|only|made|instead)\b|\bversion\b"
 """Behind an item, or first of all, before a word that no column knows: the item with this, not a remark on it."""
+REMARK = (
+    r"^(?:(?:that's|that is|it's|these are|those are|they're) )?(?:(?:a bit|way|just|far) )?too "
+    r"(?:strict|tight|few|many|limiting|narrow|(?:little|low|much|high)(?= ,? ?\d)) (?:, )?"
+)
+"""Before what is wanted instead: too strict, 3.5."""
+IF_ANY = (
+    r"(?<!tell me)(?<!know)(?<!see)(?<!check)(?<!ask)(?<!wonder)(?<!wondering) if "
+    r"(?:[^\d\ue000-\uf8ff]+|(?:there's|there is|there are|you have|you've got) no [\ue000-\uebff])$"
+)
+"""A condition at the end that names nothing: if you have it, if there is no orange."""
+WHAT_IF = r"^what if (?:we|i|you) (?:went|go|took|take|tried|try|said|say|had|made|make)\b"
+"""A suggestion, and no question about items."""
 IT_SHOULD_BE = r"\bit (?:should|must|can|could|may|has to|needs to|ought to|would have to) be\b"
 CAN_IT_BE = (
     r"^(?:can|could|may|might) (?:it|they|these|those|that) be (?=(?:any |a bit )?(?:cheap|less|more|low|dear|pric))"
@@ -125,17 +144,22 @@ EVERYTHING = (
 )
 MAKE_IT = r"\bmake (?:it|that|them|this|those)\b"
 _NEGATING = (
-    "not no without except excluding exclude non never isn't aren't don't doesn't nothing avoid nor minus neither"
+    "not no without except excluding exclude non never isn't aren't don't doesn't shouldn't mustn't nothing avoid nor "
+    "minus neither"
 )
 NEGATIONS = frozenset(_NEGATING.split())
 NEGATION_PHRASES = (
     r"\b(?:(?:all|any|anything|everything) but|other than|instead of|rather than|apart from|aside from|free of|"
     r"(?:leave|take|filter|rule|cut|throw|sort) (?:out|off|away)|besides|"
-    r"(?:hide|skip|remove|drop|omit|exclude|ditch|lose|ban|eliminate|discard)(?: everything| all| any)?|"
-    r"get rid of|not a fan of|not (?:fond|keen) (?:of|on)|not (?:into|interested in)|"
+    r"(?:hide|skip|remove|drop|omit|exclude|ditch|lose|ban|eliminate|discard|strike|scratch|dump)"
+    r"(?: everything| all| any)?|"
+    r"get rid of|not (?:really |exactly )?(?:a|the) (?:big |huge |great )?(?:fan|friend|lover) of|"
+    r"not (?:very |so |too |really )?(?:fond|keen) (?:of|on)|not (?:into|interested in)|"
+    r"(?:can't|cannot|couldn't|won't|wouldn't) (?:do|have|take|use|wear|stand|bear|abide|want|like|go for)|"
+    r"(?:don't|doesn't|do not|does not) (?:really |much )?care (?:much )?for|"
     r"tired of|sick of|bored of|enough of|allergic to|"
     r"forget(?: about)?(?= (?:the )?[\ue000-\ue7ff])|"
-    r"(?:hate|dislike|detest|loathe)[sd]?|can't stand|cannot stand|can't bear|no longer(?: want)?)\b"
+    r"(?:hate|dislike|detest|loathe)[sd]?|no longer(?: want)?)\b"
 )
 NEGATION = "without"
 PUTS = r"(?:take|leave|throw|filter|put|sort|cut|rule|keep|cross|send|weed)"
@@ -150,18 +174,47 @@ DROP = (
     r"(?: the| a| any| of| what| which| about| on| to)*"
 )
 NOT_NEEDED = r"(?:isn't|is not|aren't|are not|not) (?:necessary|needed|required|essential|important|a must)\b"
+NOT_MY = r"(?:isn't|is not|aren't|are not) (?:(?:really|quite|exactly) )?(?:for (?:me|us)|(?:my|our|his|her|their) \S+)"
 DISLIKED = (
-    r"(?:out|not for me|no good|not my (?:thing|style|taste)|(?:so |too |just )?(?:awful|ugly|horrible|hideous|boring))"
+    r"(?:out|not for me|no good|not my (?:thing|style|taste)|(?:so |too |just )?(?:awful|ugly|horrible|hideous|boring)|"
+    r"(?:a bit |just |far |way )?too (?!cheap|expensive|pricey|dear|costly)\w+)"
+)
+CORRECTS = r"^.+ (?:(?:no|oh) wait|wait no|i mean|i meant|scratch that|correction)\b(?: ,)? (?=\S)"
+"""Before what is meant instead of all that was said so far."""
+NONE_OF_THEM = r"(?: (?![\ue000-\uf8ff])\S+){0,5} (?:none of|not|without) (?:those|them|these)$"
+KEEPS_TO = (
+    r"\b(?:keep|cap|limit|hold) (?:it|this|that|them|things|(?:the |my )?(?:price|costs?|budget)) "
+    r"(?:down )?(?:to|at) (?=\D{0,2}\d)"
+)
+AVOIDS = (
+    r"(?: (?:is|are)(?: an?)?(?: \S+)?)? (?:that |which )?i (?:(?:always|really|usually|rather) )?"
+    r"(?:avoid|hate|dislike|can't stand|(?:don't|do not) (?:like|want|need|trust|buy|wear|use))$"
+)
+CLASHES = (
+    r"(?: ones| things)? (?:don't|doesn't|do not|does not|won't|wouldn't) (?:really )?(?:go|fit|match|work|suit)"
+    r"(?: well)?(?: in| into| with| to)? (?:my|our|the|his|her|their) \S+"
+)
+MAY_GO = r"(?: ones)? (?:can|may|must|should|has to|have to) (?:go|leave|disappear|be (?:dropped|removed|left out))\b"
+"""Behind a value that is not wanted: tarn is a brand i avoid, everything by tarn can go."""
+SUITS = (
+    r"(?:(?:would|will|might|could|should|may) )?(?:suits?|fits?|works?|do(?:es)?) "
+    r"(?:for )?(?:me|us|him|her|them|my \S+|our \S+)(?: (?:best|better|well|fine|too|as well))?(?= |$)"
+)
+"""Behind a value that is welcome: plain would suit us."""
+WELCOME = (
+    r"(?: (?:all|both|also|would|will|could|might|can|is|are|be|just|totally|perfectly))+ "
+    r"(?:works?|do|fine|ok(?:ay)?|good|great|acceptable|possible|welcome)\b"
 )
 SAID_OF = (
     r"\b(?:(?:forget|ignore|scrap|drop) what (?:i|we) (?:said|told you|asked)(?: for)?(?: about| on)?(?: the)?|"
-    r"(?:don't|doesn't|do not|does not) (?:have|need) to be|not necessarily)"
+    r"(?:don't|doesn't|do not|does not) (?:have|need) to be|no need for (?:it|them|that) to be|"
+    r"not necessarily|not (?:just|only))(?: for| in| made of)?"
 )
 """Before a value whose column no longer matters."""
 A_LIMIT_WORD = r"(?: (?:limit|filter|condition|range))?"
 MATTERS_NOT = (
     r"(?:(?:doesn't|does not|don't|do not|isn't|is not) (?:matter|important)|"
-    r"is (?:fine|ok(?:ay)?|open|irrelevant|up to you))"
+    r"(?:is )?no (?:object|issue|problem|concern)|(?:is|are) (?:fine|ok(?:ay)?|open|irrelevant|up to you))"
 )
 OF_THEM = r"(?: (?:want|like|need|see|show|to|me))* (?:those|them|these|that|it)(?= |$)"
 """Behind a negation, where what is meant was said just before: stripes? I don't want those."""
@@ -171,7 +224,8 @@ _DEAR = "(?:expensive|pricey|dear|costly)"
 _NOT = "(?:not|nothing|isn't|aren't|never)"
 TOO_DEAR = (
     rf"(?<!not )(?<!nothing )(?<!isn't )(?<!aren't )too (?:{_DEAR}|much)|"
-    r"(?:over|above|out of|beyond) (?:my |the |our )?budget"
+    r"(?:over|above|out of|beyond) (?:my |the |our )?budget|over ?priced|"
+    r"(?:prices?|costs?) (?:(?:is|are|seems?|looks?) )?(?:just |a bit |way |far |all )?too (?:high|steep)"
 )
 CHEAPER = (
     rf"{TOO_DEAR}|"
@@ -189,9 +243,13 @@ DEARER = (
     r"more expensive|pricier|dearer|higher priced?|more costly|more premium|"
     r"(?:pay|spend|costs?|costing|priced|for) more|too cheap"
 )
-CHEAPEST = r"cheapest|least expensive|lowest priced?|most affordable|least costly"
-DEAREST = r"most expensive|priciest|dearest|highest priced?|most costly"
-CHEAP = rf"(?:cheap|inexpensive|affordable|low cost|budget|{_NOT} (?:too |so |very |that |overly )?{_DEAR})"
+CHEAPEST = r"cheapest|least expensive|lowest priced?|most affordable|least costly|costs? (?:the )?least"
+DEAREST = r"most expensive|priciest|dearest|highest priced?|most costly|costs? (?:the )?most"
+CHEAP = (
+    rf"(?:cheap|inexpensive|affordable|low cost|{_NOT} (?:too |so |very |that |overly )?{_DEAR}|"
+    r"(?<!my )(?<!our )(?<!the )(?<!a )budget|"
+    r"(?:doesn't|don't|won't|not|without) (?:cost(?:ing)?|break(?:ing)?) (?:a fortune|the (?:earth|bank)|a bomb))"
+)
 COMPARATIVES: tuple[tuple[str, str, str], ...] = (
     *(("price", LESS, CHEAPER), ("price", MORE, DEARER), ("size", MORE, "bigger|larger"), ("size", LESS, "smaller")),
     *(("width", MORE, "wider|broader"), ("width", LESS, "narrower"), ("height", MORE, "taller|higher")),
@@ -202,11 +260,15 @@ COMPARATIVES: tuple[tuple[str, str, str], ...] = (
     *(("year", LESS, "older"), ("rating", MORE, "better rated|higher rated"), ("rating", LESS, "lower rated")),
 )
 """Word in a column's name, operator, and the comparatives that mean it."""
+GREATEST, LEAST = "highest|best|greatest|largest|biggest|most|top", "lowest|smallest|least|fewest|shortest"
+"""Before the name of any quantity; only the best price is the lowest."""
 SUPERLATIVES: tuple[tuple[str, bool, str], ...] = (
     *(("price", False, CHEAPEST), ("price", True, DEAREST), ("size", True, "biggest|largest")),
     *(("size", False, "smallest"), ("width", True, "widest|broadest"), ("width", False, "narrowest")),
     *(("height", True, "tallest|highest"), ("height", False, "shortest|lowest"), ("length", True, "longest")),
-    *(("length", False, "shortest"), ("weight", True, "heaviest"), ("weight", False, "lightest")),
+    *(("length", False, "shortest"), ("weight", True, "heaviest|weighs? (?:the )?most")),
+    ("weight", False, "lightest|weighs? (?:the )?least"),
+    *(("capacity", True, "biggest|largest|roomiest"), ("capacity", False, "smallest")),
     *(
         ("year", True, "newest|latest"),
         ("year", False, "oldest"),
@@ -218,7 +280,7 @@ MEASURES = {
     **dict.fromkeys(("wide", "broad"), "width"),
     **dict.fromkeys(("tall", "high"), "height"),
     **dict.fromkeys(("heavy", "weigh", "weighs", "weighing"), "weight"),
-    **dict.fromkeys(("rated", "rating", "score", "scored"), "rating"),
+    **dict.fromkeys(("rated", "rating", "score", "scored", "review", "reviews"), "rating"),
     **dict.fromkeys(("holds", "holding"), "capacity"),
     "long": "length",
     "deep": "depth",

@@ -23,11 +23,28 @@ VALUE, KIND, LIMIT, REFERENCE = (chr(0xE000 + 0x400 * index) for index in range(
 MOST_MARKS = 0x400
 LONGEST_SPLIT, SHORTEST_JOINED = 2, 5
 """Words that one word may be written as, with a hyphen or without, and the letters that it then has at least."""
+LEAST_CUT = 3
+"""Letters that are left out of a word that is shortened."""
 ANY_VALUE = f"[{VALUE}-{chr(ord(LIMIT) - 1)}]"
 A_KIND = f"[{KIND}-{chr(ord(LIMIT) - 1)}]"
 A_REFERENCE = f"[{REFERENCE}-{chr(ord(REFERENCE) + MOST_MARKS - 1)}]"
 
 
+SYNONYMS = {
+    "xs": ("extra small",),
+    "s": ("small",),
+    "m": ("medium",),
+    "l": ("large",),
+    "xl": ("extra large",),
+    **dict.fromkeys(
+        ("plain", "solid"),
+        ("without pattern", "without a pattern", "without any pattern", "unpatterned", "in one colour"),
+    ),
+    **dict.fromkeys(("women", "woman"), ("lady", "female")),
+    **dict.fromkeys(("men", "man"), ("gents", "gentlemen", "male", "guys")),
+    **dict.fromkeys(("kids", "kid", "children", "child"), ("kids", "children", "child", "youth")),
+}
+"""What people call values of sizes, and whom a thing is for, beside what catalogues write."""
 FIGURE = re.compile(r"\d+(?:[.,]\d+)?")
 
 
@@ -63,10 +80,13 @@ class Lexicon:
         self._joined: dict[str, tuple[str, ...]] = {}
         for choice in vocabulary.choices.values():
             self._add(choice)
+        self._add_synonyms()
         self._names = {
             name: tuple(dict.fromkeys((" ".join(tokens_of(spoken(name))), plain_name(name))))
             for name in (*vocabulary.choices, *vocabulary.quantities)
         }
+        if vocabulary.price:
+            self._names[vocabulary.price] = tuple(dict.fromkeys((*self._names[vocabulary.price], "price", "cost")))
         phrases = {stems_of(phrase): name for name, said in self._names.items() for phrase in reversed(said)}
         self.columns = {phrase: name for phrase, name in phrases.items() if phrase}
         self._longest = LONGEST_SPLIT * max(map(len, (*self._meant, *self.columns)), default=1)
@@ -84,6 +104,13 @@ class Lexicon:
                 self._meant.setdefault(stems, []).append((phrase, Found(column=choice.name, values=values)))
                 if joined := _joined(tokens_of(phrase)):
                     self._joined.setdefault(joined, stems)
+
+    def _add_synonyms(self) -> None:
+        """Other words for values, where they are no value themselves."""
+        for phrases in list(self._meant.values()):
+            for phrase, found in phrases:
+                for said in SYNONYMS.get(phrase.casefold(), ()):
+                    self._meant.setdefault(stems_of(said), [(phrase, found)])
 
     def quantity(self, word: str) -> str:
         """The column of numbers whose name has this word; empty where there is none."""
@@ -130,7 +157,7 @@ class Lexicon:
     def _spelled(self, token: str, notes: list[str]) -> str:
         if stem(token) in self._known:
             return token
-        meant = spelled_like(token, (*self._words, *CUE_WORDS))
+        meant = spelled_like(token, (*self._words, *CUE_WORDS)) or _shortened(token, self._words)
         if meant:
             notes.append(f"{token} was read as {meant}.")
         return meant or token
@@ -168,7 +195,9 @@ class Lexicon:
             return True
         before, after = tokens[place - 1] if place else ",", (*tokens[place + 1 : place + 2], ",")[0]
         return (
-            word in NAMES_TOO and before in LEADS_TO_NAMES and (after in FOLLOWS_NAMES or (stem(after),) in self._meant)
+            word in NAMES_TOO
+            and (before in LEADS_TO_NAMES or (stem(before),) in self._meant)
+            and (after in FOLLOWS_NAMES or (stem(after),) in self._meant)
         )
 
     def _column_called(self, word: str) -> str:
@@ -198,6 +227,12 @@ class Lexicon:
     def _items(self, column: str, found: Iterable[tuple[bool, Found]]) -> int:
         counts = self.vocabulary.choices[column].counts
         return sum(counts[value] for _, one in found for value in one.values)
+
+
+def _shortened(token: str, words: Iterable[str]) -> str:
+    """The one word that begins so and goes on, as scandinavian does for scandi; empty where there is none."""
+    begun = [word for word in words if word.startswith(token) and len(word) >= len(token) + LEAST_CUT]
+    return begun[0] if len(begun) == 1 and len(token) >= SHORTEST_JOINED else ""
 
 
 def _joined(words: Sequence[str]) -> str:

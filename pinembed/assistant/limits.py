@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pinembed.assistant import cues
 from pinembed.assistant.amounts import AMOUNT, Amount, amounts, currency_of, number_of, unit_in
-from pinembed.assistant.condition import COMPARISONS, IN, UPPER, Condition, Value
+from pinembed.assistant.condition import AT_MOST, COMPARISONS, IN, UPPER, Condition, Value
 from pinembed.assistant.lexicon import LIMIT, Lexicon
 from pinembed.assistant.units import column_unit, unit_of
 from pinembed.trimmed.questions import spoken
@@ -19,6 +19,8 @@ WINDOW_BEFORE, WINDOW_AFTER = 3, 2
 """Words around a limit among which the name of its column is looked for."""
 ENDS_CLAUSE = frozenset([",", ";", "and", "but", "with", LIMIT])
 """Behind these another part of the wish begins, with columns of its own."""
+MOVED_AT_MOST = 2
+"""How many times as much a limit may become by a bare number, where there are several limits."""
 OF_ANY_NUMBER = frozenset(["higher", "lower"])
 """Comparatives that are said of any number."""
 
@@ -62,6 +64,9 @@ def take_limits(text: str, lexicon: Lexicon) -> Limits:
 def moved_limit(text: str, limits: Sequence[Condition], lexicon: Lexicon) -> Condition | None:
     """One of several limits at a new number, the upper one first; None where a text is no number, or not of one alone.
 
+    Of several that the number could be of, it is the one that it is near to; a sum of money is a limit of the price
+    where there is none yet.
+
     Args:
         text: nothing but an amount.
         limits: conditions, some of them limits.
@@ -71,12 +76,24 @@ def moved_limit(text: str, limits: Sequence[Condition], lexicon: Lexicon) -> Con
         return None
     amount = Amount(start=0, end=0, limits=(("", number_of(text)),), currency=currency_of(text), unit=unit_in(text))
     known = [one for one in limits if one.op in COMPARISONS]
-    fitting = [one for one in known if _may_measure(one.column, amount, lexicon.vocabulary.price)]
+    price = lexicon.vocabulary.price
+    fitting = [one for one in known if _may_measure(one.column, amount, price)]
+    if not fitting and amount.currency and price:
+        return Condition(column=price, op=AT_MOST, values=(number_of(text),))
     fitting = [one for one in fitting if one.op in UPPER] or fitting
-    if len(fitting) != 1:
-        return None
-    factor, _ = _factor(amount.unit, fitting[0].column)
-    return dataclasses.replace(fitting[0], values=(round(number_of(text) * factor, 6),))
+    moved = [
+        dataclasses.replace(one, values=(round(number_of(text) * _factor(amount.unit, one.column)[0], 6),))
+        for one in fitting
+    ]
+    if len(moved) > 1:  # 320 is a price beside the 280 that there is, and no weight beside the 2,500
+        moved = [new for old, new in zip(fitting, moved, strict=True) if _is_near(old, new)]
+    return moved[0] if len(moved) == 1 else None
+
+
+def _is_near(old: Condition, new: Condition) -> bool:
+    """Whether a limit is less than doubled or halved."""
+    least, most = sorted(float(one.values[0]) for one in (old, new))
+    return 0 < most < MOVED_AT_MOST * least
 
 
 def _conditions(amount: Amount, column: str, lexicon: Lexicon) -> tuple[list[Condition], tuple[str, ...]]:

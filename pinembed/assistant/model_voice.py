@@ -9,7 +9,7 @@ import numpy as np
 from pinembed.assistant.answer import title_of
 from pinembed.assistant.rules import Plan
 from pinembed.assistant.state import State
-from pinembed.assistant.tools import frame_of, read_call, tools_of
+from pinembed.assistant.tools import frame_of, read_call, wish_text
 from pinembed.assistant.vocabulary import Vocabulary
 from pinembed.assistant.words import clean, plain
 from pinembed.reports.table import SearchResult
@@ -47,7 +47,7 @@ class ModelVoice:
         model.require_projector().check_source(source.spec.fingerprint, origin=str(source.folder))
         self._model, self._source, self._vocabulary = model, source, vocabulary
         self._max_new_tokens = max_new_tokens
-        self._tools = tools_of(vocabulary)
+        self._frame = frame_of(vocabulary, model.writer.tokenizer.all_special_tokens)
         self._form = call_form(model.writer)
         self._asked, self._has_called = 0, False
 
@@ -66,9 +66,9 @@ class ModelVoice:
             return None
         if self._asked >= TRIED_TURNS and not self._has_called:
             return None
-        frame = frame_of([self._plain(title_of(item)) for item in shown], self._tools)
-        messages = [*frame.messages, {"role": "user", "content": self._plain(say) or "?"}]
-        written = self._model.say(messages, tools=self._tools, max_new_tokens=MOST_CALL_TOKENS)
+        wish = wish_text(self._plain(say), [self._plain(title_of(item)) for item in shown])
+        messages = [*self._frame.messages, {"role": "user", "content": wish}]
+        written = self._model.say(messages, tools=self._frame.tools, max_new_tokens=MOST_CALL_TOKENS)
         self._asked, self._has_called = self._asked + 1, self._has_called or CALL in written
         act = read_call(written, self._vocabulary, self._form)
         return None if act is None else Plan(act=act, planner="model")

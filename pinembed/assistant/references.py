@@ -82,7 +82,8 @@ PATTERNS: tuple[tuple[str, Made], ...] = (
         _from_the_end,
     ),
     (
-        rf"(?:\b(?:the )?(?:number|no|nr|item|option|result|product) (?P<number>{COUNT})\b|(?:the )?(?P<sign>#\d+))",
+        rf"(?:\b(?:the )?(?:no|nr|(?:number|item|option|result|product)s?) (?P<number>{COUNT})\b|"
+        r"(?:the )?(?P<sign>#\d+))",
         lambda match: _numbered(match) if match["number"] else Reference(items=(int(match["sign"][1:]),)),
     ),
     (
@@ -119,7 +120,8 @@ def take_references(text: str, *, counted: bool = False) -> tuple[str, list[Refe
     """
     patterns = list(PATTERNS)
     if counted:
-        patterns.append((rf"(?<!\w)(?!one\b)(?P<number>{COUNT})(?!\w)", _numbered))
+        joined = rf"one(?= (?:and|or|with|to|against|versus|vs|,) (?:number )?{COUNT}(?!\w))"
+        patterns.append((rf"(?<!\w)(?P<number>{joined}|(?!one\b){COUNT})(?!\w)", _numbered))
     found: list[Reference] = []
     for pattern, make in patterns:
 

@@ -23,20 +23,20 @@ from pinembed.assistant.act import (
     Act,
     Sort,
 )
-from pinembed.assistant.condition import IN, Condition, Value, number_in
-from pinembed.assistant.lexicon import A_REFERENCE, Lexicon
+from pinembed.assistant.condition import IN, Condition, number_in, same_as
+from pinembed.assistant.lexicon import A_REFERENCE, ANY_VALUE, Lexicon
 from pinembed.assistant.limits import moved_limit
 from pinembed.assistant.state import State
 from pinembed.assistant.wishes import Wish, read_wish
 from pinembed.assistant.words import clean
-from pinembed.nouns.item import FieldValue, is_missing
 from pinembed.reports.table import SearchResult
 
 REFINES_KIND = r"^(?:but|or|and|also|what about|how about|only|just|instead|make)\b|\binstead\b"
 CHANGES_FOCUS = r"^(?:but|in|and|what about|how about|with|the same|same|make|i(?:'d)? prefer|rather)\b"
 WHAT_ABOUT = r"^(?:what|how) about\b"
 WHICH_ONES = r"^(?:which (?:ones?|of \S+)|(?:are|is) (?:some|any|one|there any) of \S+)(?= |$)"
-ADDS = r"^(?:or|also|and also|plus|as well)\b|\b(?:as well|too|in addition)$"
+ADDS = r"^(?:or|plus|as well)\b|\balso\b|\b(?:as well|too|in addition)$"
+A_VALUE_ONE = rf"\bthe (?:{ANY_VALUE} ?)+one\b"
 FOR_USER = r"\b(?:customer|recommend\w*|would (?:he|she|they|\w+) like|suggest\w*)\b"
 
 
@@ -114,15 +114,31 @@ class _Asked:
         is_change = wish.has(cues.CHANGES) and not wish.has(cues.TELLS)
         return bool(wish.filters or wish.relative or ((wish.rest or wish.avoid) and is_change))
 
+    @property
+    def changes_pointed(self) -> bool:
+        """Whether an item that is named by its values is wanted with another one: the floral one in teal."""
+        wish = self.wish
+        others = [one for one in wish.wanted if not any(one in pointed for pointed in wish.pointed)]
+        return bool(others) and wish.has(A_VALUE_ONE)
+
     def items(self) -> tuple[int, ...]:
         """Positions that the words point at: by place, at the head of an order, or by what is shown of them."""
         wish = self.wish
-        found = [position for reference in wish.references for position in reference.items]
+        found = [position for reference in wish.references for position in reference.items] or self._beside()
         if not found and wish.superlative is not None:
             found = self._best(wish.superlative.sort, wish.superlative.count)
         if not found and not wish.references:
             found = [position for conditions in wish.pointed for position in self._which(conditions)]
         return tuple(dict.fromkeys(found))
+
+    def _beside(self) -> list[int]:
+        """The one after that, the one before it."""
+        side, focus = re.search(rf"\bone (after|before) {A_REFERENCE}", self.wish.left), self.state.now.focus
+        places = [place for place, one in enumerate(self.shown, start=1) if one.id in focus]
+        if side is None or len(places) != 1:
+            return []
+        place = places[0] + (1 if side[1] == "after" else -1)
+        return [place] if 1 <= place <= len(self.shown) else []
 
     def _best(self, sort: Sort, count: int) -> list[int]:
         known = [
@@ -158,14 +174,16 @@ def _says_only(wish: Wish, cue: str, known: Sequence[Condition] = ()) -> bool:
 
 
 def _undo(asked: _Asked) -> Act | None:
-    return Act(name=UNDO) if _says_only(asked.wish, cues.UNDO_CUES) else None
+    before = [moment.search for moment in asked.state.before[-1:] if moment.search is not None]
+    known = [condition for search in before for condition in search.filters]
+    return Act(name=UNDO) if _says_only(asked.wish, cues.UNDO_CUES, known) else None
 
 
 def _more(asked: _Asked) -> Act | None:
     wish, search = asked.wish, asked.state.now.search
     if search is None or not _says_only(wish, cues.MORE_CUES, search.filters):
         return None
-    if re.search(cues.TELLS, wish.plain) or wish.has(cues.ALIKE_CUES):
+    if re.search(cues.TELLS, wish.plain) or wish.has(cues.ALIKE_CUES) or (wish.references and wish.has(cues.GOES_CUES)):
         return None
     return Act(name=MORE_OF, count=wish.count)
 
@@ -195,6 +213,7 @@ def _about(asked: _Asked) -> Act | None:
         return None
     items = asked.items()
     is_question = wish.has(cues.QUESTION_CUES) and not wish.has(cues.OFFERED_IN)
+    is_question = is_question and not (wish.limits and not wish.references)  # what costs under 20?
     points = bool(wish.references or items) and (wish.superlative is None or wish.superlative.points or is_question)
     if wish.relative and all(reference.several or reference in wish.than for reference in wish.references):
         return None  # do these come cheaper? what costs less than the first?
@@ -207,7 +226,8 @@ def _about(asked: _Asked) -> Act | None:
         return Act(name=ABOUT, items=items, question=asked.say)
     is_bare = not (wish.limits or wish.relative or wish.excluded or wish.drop or wish.has(cues.ALIKE_CUES))
     is_bare = is_bare and (not wish.rest or not asked.changes_an_item)
-    if points and is_bare and (not wish.wanted or (wish.pointed and not wish.references)):
+    is_named = bool(wish.pointed) and not wish.references and not asked.changes_pointed
+    if points and is_bare and (not wish.wanted or is_named):
         several = any(reference.several and not reference.items for reference in wish.references)
         every = tuple(range(1, len(asked.shown) + 1)) if several and not items else items
         return Act(name=ABOUT, items=every, question=asked.say)
@@ -226,7 +246,8 @@ def _modify(asked: _Asked) -> Act | None:
     points = bool(single) and (asked.changes_an_item or is_alike)
     changes_focus = len(focus) == 1 and not wish.references and asked.has_changes
     changes_focus = changes_focus and (is_alike or (wish.has(CHANGES_FOCUS) and bool(wish.wanted or wish.rest)))
-    pointed = is_alike and bool(wish.pointed) and not wish.references and bool(asked.items())
+    changes_focus = changes_focus and not wish.has(r"\b(?:any|some)$|\bones\b")
+    pointed = bool(wish.pointed) and (is_alike or asked.changes_pointed) and not wish.references and bool(asked.items())
     if not (points or changes_focus or pointed):
         return None
     items = single[0].items if single else asked.items() if pointed else ()
@@ -247,7 +268,8 @@ def _filter(asked: _Asked) -> Act | None:
     wish = asked.wish
     if wish.relative and not asked.shown:
         return Act(name=UNCLEAR, reason="There is no list yet to compare with. What are you looking for?")
-    if not asked.has_search:
+    search = asked.state.now.search
+    if search is None:
         return None
     begins_anew = asked.names_kind and not wish.has(REFINES_KIND) and not wish.relative
     sort = wish.sort or (wish.superlative.sort if wish.superlative else None)
@@ -256,6 +278,7 @@ def _filter(asked: _Asked) -> Act | None:
     )
     narrows = narrows or (bool(wish.filters or sort or wish.avoid or wish.count) and not wish.rest)
     narrows = narrows or bool(asked.state.user and wish.has(FOR_USER))
+    narrows = narrows or bool(wish.filters and any(one.column == asked.kind for one in search.filters))
     if begins_anew or not narrows:
         return None
     said = asked.has_changes or wish.drop or sort or wish.count or asked.state.user
@@ -292,19 +315,12 @@ def _shared(asked: _Asked) -> Act | None:
     items = pointed or [one for one in asked.shown if one.id in focus]
     if not wish.shared or len(items) != 1 or wish.has(cues.QUESTION_CUES):
         return None
-    shared = (Condition(column=name, op=IN, values=_values(items[0].fields.get(name))) for name in wish.shared)
-    filters = (*wish.filters, *(condition for condition in shared if condition.values))
+    filters = (*wish.filters, *(one for name in wish.shared for one in same_as(items[0].fields, name)))
     made = Act(name=SEARCH, text=wish.rest, avoid=wish.avoid, filters=filters, sort=wish.sort, count=wish.count)
     if asked.names_kind:
         return made
     relative = (one if one.items else dataclasses.replace(one, items=asked.items()[:1]) for one in wish.relative)
     return dataclasses.replace(made, name=FILTER, relative=tuple(relative), drop=wish.drop)
-
-
-def _values(stored: FieldValue) -> tuple[Value, ...]:
-    if isinstance(stored, list | tuple):
-        return tuple(stored)
-    return () if is_missing(stored) else (stored,)
 
 
 def _added(asked: _Asked) -> tuple[Condition, ...]:

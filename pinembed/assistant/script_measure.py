@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from pinembed.assistant.act import ABOUT, COMPARE, FILTER, GOES_WITH, MODIFY, SEARCH, Act
-from pinembed.assistant.apply import picked
-from pinembed.assistant.condition import UPPER, Condition, number_in
+from pinembed.assistant.apply import UnclearError, limit_of, picked
+from pinembed.assistant.condition import Condition
 from pinembed.assistant.conversation import Assistant
 from pinembed.assistant.scripts import ScriptedTurn, by_conversation
 from pinembed.assistant.state import State
@@ -119,13 +120,8 @@ def _holds(expect: Act, turn: Turn, state: State, shown: Sequence[SearchResult])
 def _limits(expect: Act, state: State, shown: Sequence[SearchResult]) -> Iterator[Condition]:
     """The comparisons with items as the items stand on the list."""
     for relative in expect.relative:
-        if any(not 1 <= abs(place) <= len(shown) for place in relative.items):
-            continue
-        items = picked(relative.items, state, shown) or tuple(shown)
-        known = [number for one in items if (number := number_in(one.fields, relative.column)) is not None]
-        if known:
-            end = min(known) if relative.op in UPPER else max(known)
-            yield Condition(column=relative.column, op=relative.op, values=(end,))
+        with suppress(UnclearError):
+            yield limit_of(relative, state, shown, expect.items)
 
 
 def _share(answers: Iterable[bool | None]) -> Share:

@@ -90,7 +90,7 @@ class ShopTools:
         vocabulary = self._retriever.vocabulary
         lines = [f"A catalogue of {vocabulary.rows:,} items. Columns for attributes and where:"]
         for name, choice in vocabulary.choices.items():
-            values = sorted(choice.counts, key=lambda value: (-choice.counts[value], str(value)))[:12]
+            values = choice.most_frequent(12)
             more = ", ..." if len(choice.counts) > len(values) else ""
             lines.append(f"{name}: {', '.join(clean(str(value)) for value in values)}{more}")
         lines += [f"{one.name}: {one.low:g} to {one.high:g}" for one in vocabulary.quantities.values()]

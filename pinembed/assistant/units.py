@@ -83,6 +83,12 @@ def column_unit(name: str) -> Unit | None:
     return None if measured is None else Unit(measures=measured, size=1 if measured == RATING else 0)
 
 
+def is_rating(column: str) -> bool:
+    """Whether a column's numbers are what people gave, of which more is better."""
+    unit = column_unit(column)
+    return unit is not None and unit.measures == RATING
+
+
 def plain_name(name: str) -> str:
     """A column's name as people say it, without the unit behind: the weight of `weight_g`, the price of `price_eur`."""
     *words, last = tokens_of(spoken(name)) or [""]

@@ -87,6 +87,10 @@ class Choice:
     is_list: bool = False
     phrases: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
 
+    def most_frequent(self, count: int) -> list[Value]:
+        """So many of its values, those of the most items first."""
+        return sorted(self.counts, key=lambda value: (-self.counts[value], str(value)))[:count]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Quantity:

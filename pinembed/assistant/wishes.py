@@ -8,36 +8,15 @@ from dataclasses import dataclass
 
 from pinembed.assistant import cues
 from pinembed.assistant.act import LONGEST_LIST, Relative, Sort
-from pinembed.assistant.amounts import AMOUNT, OR_SO, number_of
+from pinembed.assistant.amounts import number_of
 from pinembed.assistant.condition import IN, LESS, MORE, NOT_IN, Condition, merged
-from pinembed.assistant.lexicon import A_KIND, A_REFERENCE, ANY_VALUE, REFERENCE, Found, Lexicon
+from pinembed.assistant.lexicon import A_KIND, A_REFERENCE, ANY_VALUE, LIMIT, REFERENCE, Found, Lexicon
 from pinembed.assistant.limits import take_limits
 from pinembed.assistant.references import COUNT, Reference, in_order, take_references
-from pinembed.assistant.units import UNIT_WORDS
+from pinembed.assistant.rewordings import reworded
+from pinembed.assistant.units import is_rating
 from pinembed.assistant.walk import Walk
 
-VALUES = rf"(?:{ANY_VALUE} (?:(?:and|or) )?)*{ANY_VALUE}"
-REWRITTEN = (
-    (cues.NARROWS, "only"),
-    (cues.IT_SHOULD_BE, "but"),
-    (cues.THEY_SHOULD_BE, "only"),
-    (cues.CAN_IT_BE, ""),
-    (cues.DECIDES, "take "),
-    (cues.UNDO_PHRASES, "undo"),
-    (cues.EARLIER_LIST, "previous list"),
-    (
-        rf"({VALUES})((?: (?!{ANY_VALUE})\S+){{0,4}}) {cues.PUTS} (?:it|them|those|that|these) {cues.AWAY}",
-        rf"{cues.NEGATION} \1\2",
-    ),
-    (rf"({ANY_VALUE}) (?:is|are) {cues.DISLIKED}\b", rf"{cues.NEGATION} \1"),
-    (rf"\b{cues.PUTS} (?:the )?((?:{ANY_VALUE} ?)+)(?:ones? )?{cues.AWAY}", rf"{cues.NEGATION} \1"),
-    (cues.NEGATION_PHRASES, cues.NEGATION),
-    (cues.A_LITTLE, ""),
-    (rf" [+] ({UNIT_WORDS})(?!\w)", r" \1 +"),
-    (rf"({AMOUNT}) ({A_KIND}) ((?:or|and) (?:{OR_SO}))(?!\w)", r"\1 \3 \2"),
-    (rf"({VALUES})(?: [,;?])? (?:i )?(?:{'|'.join(cues.NEGATIONS)}){cues.OF_THEM}", rf"{cues.NEGATION} \1"),
-)
-"""Turns of phrase, and the plain words that they stand for."""
 DOWN = r"descending|desc|(?:from )?high(?:est)? to low(?:est)?|downwards|(?:best|highest|largest|biggest|most) first"
 UP = r"ascending|asc|(?:from )?low(?:est)? to high(?:est)?|upwards|(?:lowest|smallest|least) first"
 SORTING = (
@@ -51,10 +30,15 @@ COUNTS = (
     r"(?<!first )(?<!last )(?<!final )(?<!bottom )(?<!these )(?<!those )(?<!the )(?<!number )(?<!item )(?<!than )"
     rf"(?<!\w)(?P<said>(?:top |best )?(?P<count>{SOME}))"
     rf"(?= (?:\S+ ){{0,2}}?(?:{NOUN}|more|others?|of (?:them|these|those))(?!\w))",
-    r"\b(?:another|next|best|top|(?:show|give|list)(?: me| us)?(?: only| just)?(?: the)?(?: best| top)?|^only|^just) "
-    rf"(?P<said>(?P<count>{SOME}))$",
+    r"(?:\b(?:another|next|(?:show|give|list)(?: me| us)?(?: only| just)?(?: the)?|^only|^just) |^(?=best|top))"
+    rf"(?P<said>(?:best |top )?(?P<count>{SOME}))$",
 )
 IS_TOO_DEAR = rf"({A_REFERENCE}) (?:is|was|are|costs?|seems?) (?:just |far |way |a bit )?(?:{cues.TOO_DEAR})"
+A_LIFTED_VALUE = (
+    rf"{cues.SAID_OF} ({ANY_VALUE})|({ANY_VALUE}) {cues.NOT_NEEDED}|"
+    rf"\b(?:put|bring|add|let|take) ({ANY_VALUE})(?: ones)? back(?: in)?(?!\w)"
+)
+OF_A_RANGE = rf"{LIMIT} (?:range|bracket|region|mark|ballpark)\b"
 BUYS = r"\b(?:need|want|buy|order|for|with)(?: to)?(?: buy| order)?(?: the| a)? ?$"
 """Before a number of things that somebody wants to have, which says nothing of a list."""
 OF_WHAT = r"(?: (?:the price of|for|what))?"
@@ -139,10 +123,7 @@ class _Reader:
         self._notes = list(reading.notes)
         self._obstacle = ""
         self._than: list[Reference] = []
-        text = re.sub(cues.MAKE_IT, "make", _without_courtesies(reading.text))
-        for phrase, plain in REWRITTEN:
-            text = re.sub(phrase, plain, text)
-        self._text = text
+        self._text = reworded(reading.text)
 
     def wish(self) -> Wish:
         plain = self._text
@@ -162,6 +143,7 @@ class _Reader:
         relative = self._take_relatives(references)
         sort = sort or self._take_cheap()
         wanted, excluded, avoid, rest = self._walk()
+        wanted = [one for one in wanted if one not in excluded]  # cream gets dirty, so no cream
         return Wish(
             plain=plain,
             left=left,
@@ -194,8 +176,8 @@ class _Reader:
         """The columns of which no condition is wanted any more."""
         vocabulary = self._lexicon.vocabulary
         dropped = []
-        while (said := self._take(rf"{cues.SAID_OF} ({ANY_VALUE})|({ANY_VALUE}) {cues.NOT_NEEDED}")) is not None:
-            dropped.append(self._values[said[1] or said[2]].column)
+        while (said := self._take(A_LIFTED_VALUE)) is not None:
+            dropped.append(self._values[next(filter(None, said.groups()))].column)
         for name in (*vocabulary.choices, *vocabulary.quantities):
             word = self._lexicon.said_of(name)
             no_longer = rf"{cues.DROP} {word}{cues.A_LIMIT_WORD}(?!\w)"
@@ -214,26 +196,44 @@ class _Reader:
 
     def _take_limits(self) -> tuple[Condition, ...]:
         found = take_limits(self._text, self._lexicon)
-        self._text, self._obstacle = found.text, found.obstacle
+        self._text, self._obstacle = re.sub(OF_A_RANGE, LIMIT, found.text), found.obstacle
         self._notes += found.notes
         return found.conditions
 
-    def _take_superlative(self) -> tuple[Superlative | None, Sort | None]:
+    def _superlatives(self) -> Iterator[tuple[str, bool, str]]:
+        """Columns, whether their greatest come first, and the words for it."""
+        price = self._lexicon.vocabulary.price
         for word, descending, words in cues.SUPERLATIVES:
-            column = self._column_by(word)
-            if not column:
-                continue
+            if column := self._column_by(word):
+                yield column, descending, words
+        for name in self._lexicon.vocabulary.quantities:
+            said = self._lexicon.said_of(name)
+            yield name, name != price, rf"best {said}"
+            yield name, True, rf"(?:{cues.GREATEST}) {said}"
+            yield name, False, rf"(?:{cues.LEAST}) {said}"
+
+    def _take_superlative(self) -> tuple[Superlative | None, Sort | None]:
+        price = self._lexicon.vocabulary.price
+        for pattern, is_dear in ((cues.CHEAP_TO_DEAR, False), (cues.DEAR_TO_CHEAP, True)):
+            if price and self._take(rf"(?:\b{SORTING} )?(?:{pattern})"):
+                return None, Sort(column=price, descending=is_dear)
+        for column, descending, words in self._superlatives():
             found = self._take(
-                rf"\b(?:the )?(?:(?P<before>{SOME}) )?(?:{words})(?: (?P<behind>{SOME})(?! euros?\b))?"
-                r"(?P<points> (?:ones?|items?|of (?:them|these|those|all)))?"
-                r"(?P<first> (?:first|(?:at|on)(?: the)? top|up front))?(?!\w)"
+                rf"\b(?:the )?(?:(?<!first )(?<!last )(?P<before>{SOME}) )?(?:{words})"
+                rf"(?: (?P<behind>{SOME})(?! euros?\b))?(?P<points> (?:ones?|items?|of (?:them|these|those|all)))?"
+                r"(?:(?P<first> (?:first|(?:at|on)(?: the)? top|up front))|"
+                r"(?P<last> (?:last|at the (?:end|bottom))))?(?!\w)"
             )
             if found is not None:
-                sort = Sort(column=column, descending=descending)
+                sort = Sort(column=column, descending=descending != bool(found["last"]))
                 count = int(number_of(found["before"] or found["behind"] or "one"))
                 points = bool(found["points"]) and (count == 1 or " of " in found["points"])
                 points = points or re.search(cues.COMPARE_CUES, self._text) is not None
-                return (None, sort) if found["first"] else (Superlative(sort=sort, points=points, count=count), None)
+                return (
+                    (None, sort)
+                    if found["first"] or found["last"]
+                    else (Superlative(sort=sort, points=points, count=count), None)
+                )
         return None, self._take_order()
 
     def _take_count(self) -> int:
@@ -248,11 +248,12 @@ class _Reader:
         return 0
 
     def _take_order(self) -> Sort | None:
-        """Sort by price, descending; from cheap to expensive."""
-        price = self._lexicon.vocabulary.price
-        for pattern, descending in ((cues.CHEAP_TO_DEAR, False), (cues.DEAR_TO_CHEAP, True)):
-            if price and self._take(rf"(?:\b{SORTING} )?{pattern}"):
-                return Sort(column=price, descending=descending)
+        """Sort by price, descending; the lighter the better."""
+        for word, op, words in cues.COMPARATIVES:
+            column = self._column_by(word)
+            better = rf"\bthe (?:{words})(?: (?:they|it) (?:are|is))? (?:, )?the better\b"
+            if column and self._take(rf"{better}|(?:\bthe )?\b(?:{words})(?: ones)? (?:first|at the top|on top)\b"):
+                return Sort(column=column, descending=op == MORE)
         for name in self._lexicon.vocabulary.quantities:
             word = self._lexicon.said_of(name)
             found = self._take(
@@ -260,7 +261,8 @@ class _Reader:
                 rf"(?:(?: ,)? (?:(?P<down>{DOWN})|{UP}))?(?!\w)"
             )
             if found is not None:
-                return Sort(column=name, descending=bool(found["down"] or found["down_before"]))
+                best_first = is_rating(name) and not re.search(rf"\b(?:{UP})", found.group())
+                return Sort(column=name, descending=best_first or bool(found["down"] or found["down_before"]))
         return None
 
     def _column_by(self, word: str) -> str:
@@ -304,7 +306,9 @@ class _Reader:
 
     def _pointed(self) -> tuple[tuple[Condition, ...], ...]:
         """The values of each `the blue one` and `the plum mug`."""
-        phrases = re.findall(rf"\bthe ((?:{ANY_VALUE} ?)+)(?! ?ones)", self._text)
+        phrases = re.findall(
+            rf"\bthe ((?:{ANY_VALUE} ?)+)(?!(?: ?(?:and|or|,) (?:the )?{ANY_VALUE})* ?ones)", self._text
+        )
         return tuple(
             self._conditions([self._values[mark] for mark in phrase.split()], IN)
             for phrase in phrases
@@ -335,14 +339,3 @@ class _Reader:
 def _cheaper_than(mark: str, references: Sequence[Reference]) -> str:
     """What is wanted where an item is too expensive."""
     return f"cheaper than {mark}" if references[ord(mark) - ord(REFERENCE)].items else "cheaper"
-
-
-BEHIND = r"(?:please|thanks|thank you|then|now|,|;|[?]|[.])"
-
-
-def _without_courtesies(text: str) -> str:
-    while True:
-        shorter = re.sub(rf"^{cues.POLITE}(?: |$)|(?:^| ){BEHIND}$", "", text).strip()
-        if shorter == text:
-            return text
-        text = shorter

@@ -1,0 +1,67 @@
+"""Rewordings: courtesies taken out of a wish, and turns of phrase put into the plain words that they stand for."""
+
+from __future__ import annotations
+
+import re
+
+from pinembed.assistant import cues
+from pinembed.assistant.amounts import AMOUNT, CURRENCY, NUMBER, OR_SO
+from pinembed.assistant.lexicon import A_KIND, ANY_VALUE
+from pinembed.assistant.units import UNIT_WORDS
+
+VALUES = rf"(?:{ANY_VALUE} (?:(?:and|or) )?)*{ANY_VALUE}"
+REWRITTEN = (
+    (cues.NARROWS, "only"),
+    (cues.IT_SHOULD_BE, "but"),
+    (cues.THEY_SHOULD_BE, "only"),
+    (cues.CAN_IT_BE, ""),
+    (cues.WHAT_IF, "what about"),
+    (cues.CORRECTS, ""),
+    (cues.KEEPS_TO, "at most "),
+    (rf"({NUMBER}) (?:- )?ish ({CURRENCY}|{UNIT_WORDS})(?!\w)", r"\1 \2 or so"),
+    (rf"({VALUES}){cues.NONE_OF_THEM}", rf"{cues.NEGATION} \1"),
+    (cues.REMARK, ""),
+    (cues.IF_ANY, ""),
+    (rf"({VALUES}){cues.CLASHES}", rf"{cues.NEGATION} \1"),
+    (rf"({VALUES}) {cues.NOT_MY}", rf"{cues.NEGATION} \1"),
+    (r"\bstar (?=ratings?\b)", ""),
+    (rf"\b(?:an?|one) ({UNIT_WORDS}) and a half\b", r"1.5 \1"),
+    (rf"({AMOUNT})( {UNIT_WORDS}) and a half\b", r"\1 and a half\2"),
+    (rf"({VALUES}) {cues.SUITS}", r"\1 only"),
+    (rf"({VALUES}){cues.WELCOME}(?: too| as well| also)?", r"\1 too"),
+    (rf"({VALUES}){cues.AVOIDS}", rf"{cues.NEGATION} \1"),
+    (rf"({VALUES}){cues.MAY_GO}", rf"{cues.NEGATION} \1"),
+    (cues.DECIDES, "take "),
+    (cues.UNDO_PHRASES, "undo"),
+    (cues.EARLIER_LIST, "previous list"),
+    (
+        rf"({VALUES})((?: (?!{ANY_VALUE})\S+){{0,4}}) {cues.PUTS} (?:it|them|those|that|these) {cues.AWAY}",
+        rf"{cues.NEGATION} \1\2",
+    ),
+    (rf"({ANY_VALUE}) (?:is|are|would be) {cues.DISLIKED}(?!\w)", rf"{cues.NEGATION} \1"),
+    (rf"\bso (?:is|are|would|do|does) ({ANY_VALUE})", r"or \1"),
+    (rf"\b{cues.PUTS} (?:the )?((?:{ANY_VALUE} ?)+)(?:ones? )?{cues.AWAY}", rf"{cues.NEGATION} \1"),
+    (cues.NEGATION_PHRASES, cues.NEGATION),
+    (cues.A_LITTLE, ""),
+    (rf" [+] ({UNIT_WORDS})(?!\w)", r" \1 +"),
+    (rf"({AMOUNT}) ({A_KIND}) ((?:or|and) (?:{OR_SO}))(?!\w)", r"\1 \3 \2"),
+    (rf"({VALUES})(?: [,;?])? (?:i )?(?:{'|'.join(cues.NEGATIONS)}){cues.OF_THEM}", rf"{cues.NEGATION} \1"),
+)
+"""Turns of phrase, and the plain words that they stand for."""
+BEHIND = r"(?:please|thanks|thank you|then|now|,|;|[?]|[.])"
+
+
+def reworded(text: str) -> str:
+    """A wish of words and marks in plain words."""
+    text = re.sub(cues.MAKE_IT, "make", _without_courtesies(text))
+    for phrase, plain in REWRITTEN:
+        text = re.sub(phrase, plain, text)
+    return text
+
+
+def _without_courtesies(text: str) -> str:
+    while True:
+        shorter = re.sub(rf"^{cues.POLITE}(?: |$)|(?:^| ){BEHIND}$", "", text).strip()
+        if shorter == text:
+            return text
+        text = shorter
