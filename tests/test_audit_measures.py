@@ -66,6 +66,22 @@ def test_both_decoders_measure_alike_whatever_the_size(size: tuple[int, int]) ->
     assert (fast.sharpness, fast.entropy, fast.ground) == (slow.sharpness, slow.entropy, slow.ground)
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_measures_are_those_of_their_definitions(seed: int) -> None:
+    image = scene((256, 256), seed)
+    found = measured(image)
+    small_HWC = np.asarray(image.resize((32, 32), Image.Resampling.BILINEAR)).astype(int)
+    luma_HW = small_HWC @ np.array([77, 150, 29]) // 256
+    assert found.luma == luma_HW.astype(np.uint8).tobytes()
+    halves = [(small_HWC[..., channel] - luma_HW).reshape(8, 4, 8, 4).mean(axis=(1, 3)) / 2 for channel in (2, 0)]
+    assert found.chroma == np.clip(np.rint(128 + np.stack(halves)), 0, 255).astype(np.uint8).tobytes()
+    green_LW = np.asarray(image)[np.linspace(0, 255, 48).astype(int), :, 1]
+    counts = np.bincount(green_LW.ravel(), minlength=256)
+    shares = counts[counts > 0] / counts.sum()
+    assert found.entropy == pytest.approx(-(shares * np.log2(shares)).sum(), abs=1e-9)
+    assert found.ground == counts.reshape(16, 16).sum(axis=1).max() / counts.sum()
+
+
 def test_one_colour_has_no_entropy_and_is_all_ground() -> None:
     found = measured(Image.new("RGB", (200, 100), (70, 70, 70)))
     assert (found.entropy, found.ground, found.cut) == (0.0, 1.0, 0.0)

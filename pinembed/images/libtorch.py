@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import math
 import sys
 from ctypes import POINTER, byref, c_char_p, c_int32, c_int64, c_size_t, c_uint8, c_uint64, c_void_p
 from pathlib import Path
@@ -114,9 +115,9 @@ class Libtorch:
         self._check(self._lib.aoti_torch_get_strides(tensor, byref(strides)))
         shape, steps = (tuple(values[: dims.value]) for values in (sizes, strides))
         assert data.value is not None
-        memory = (c_uint8 * int(np.prod(shape))).from_address(data.value)
+        memory = (c_uint8 * math.prod(shape)).from_address(data.value)
         memory.owner = _Owner(self._lib, tensor)  # type: ignore[attr-defined]
-        return np.lib.stride_tricks.as_strided(np.frombuffer(memoryview(memory), dtype=np.uint8), shape, steps)
+        return np.ndarray(shape, np.uint8, buffer=memory, strides=steps)
 
     @staticmethod
     def _check(code: int) -> None:

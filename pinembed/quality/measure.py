@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import struct
 
-import numpy as np
-
 from pinembed.nouns.measures import ImageMeasures, PictureMeasures
 from pinembed.quality.blocks import TABLES, UNREAD, Block, metadata_blocks
 from pinembed.quality.provenance import made_by_ai
@@ -39,4 +37,4 @@ def _jpeg_quality(blocks: list[Block]) -> int:
     total = sum(struct.unpack_from(f">{VALUES}{'H' if size_bytes == 2 else 'B'}", tables, 1))
     scale = 100.0 * total / SUM_AT_50
     quality = 5000.0 / scale if scale > 100 else (200.0 - scale) / 2
-    return int(np.clip(round(quality), 1, 100))
+    return min(max(round(quality), 1), 100)

@@ -8,6 +8,8 @@ Shape legend: C channels (red, green, blue), H height, W width, L lines that wer
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -26,22 +28,23 @@ FAR = 4
 FLAT = 0.01  # squared difference that rounding alone makes
 LEVEL_BITS = 4
 MISSING_GREY, GREY_SPAN = 128, 3
-LUMA_OF_RGB = np.array([77, 150, 29], dtype=np.uint16)
+LUMA_OF_RGB = np.array([77, 150, 29], dtype=np.float32) / 256
+CELLS = np.kron(np.eye(CHROMA_PX, dtype=np.float32), np.ones((LUMA_PX // CHROMA_PX, 1), np.float32))  # sums of cells
+# half the mean of blue less luma and of red less luma, from sums of red, luma and blue
+CHROMA_OF_SUMS = np.array([[0, -1, 1], [1, -1, 0]], dtype=np.float32) * (0.5 * (CHROMA_PX / LUMA_PX) ** 2)
 
 
 def measure_picture(picture_CHW: Pixels, resize: Resize) -> PictureMeasures:
     """Measure an upright RGB picture of any size."""
-    luma_HW, chroma_2HW = _thumbnail(picture_CHW, resize)
+    luma_HW, chroma_2X = _thumbnail(picture_CHW, resize)
     rows_LW, columns_LH = _lines(picture_CHW[1]), _lines(picture_CHW[1].T)
-    counts = np.bincount(rows_LW.astype(np.uint8).ravel(), minlength=256)
-    shares = counts[counts > 0] / counts.sum()
-    level_shares = counts.reshape(1 << LEVEL_BITS, -1).sum(axis=1) / counts.sum()
+    counts = np.bincount(rows_LW.astype(np.uint8).ravel(), minlength=256).astype(np.float64)
     return PictureMeasures(
         luma=luma_HW.tobytes(),
-        chroma=chroma_2HW.tobytes(),
+        chroma=chroma_2X.tobytes(),
         sharpness=_sharpness(rows_LW, columns_LH),
-        entropy=float(-(shares * np.log2(shares)).sum()) + 0.0,
-        ground=float(level_shares.max()),
+        entropy=_entropy(counts, rows_LW.size),
+        ground=float(counts.reshape(1 << LEVEL_BITS, -1).sum(axis=1).max()) / rows_LW.size,
         cut=_cut(picture_CHW),
     )
 
@@ -58,14 +61,20 @@ def resize_by_pillow(pixels_CHW: Pixels, size: tuple[int, int], interpolation: s
 
 
 def _thumbnail(picture_CHW: Pixels, resize: Resize) -> tuple[Pixels, Pixels]:
-    """Luma (32, 32) and chroma (2, 8, 8); large pictures are sampled first, some 64 pixels for each of these."""
+    """Luma (32, 32) and chroma (2, 8 x 8); large pictures are sampled first, some 64 pixels for each of these."""
     step = max(1, min(picture_CHW.shape[1:]) // SEEN_PX)
-    small_CHW = resize(picture_CHW[:, ::step, ::step], (LUMA_PX, LUMA_PX), "bilinear").astype(np.uint16)
-    luma_HW = (np.tensordot(LUMA_OF_RGB, small_CHW, 1) >> 8).astype(np.int16)
-    cell = LUMA_PX // CHROMA_PX
-    sums = np.stack([small_CHW[2], small_CHW[0]]).astype(np.int16) - luma_HW
-    means = sums.reshape(2, CHROMA_PX, cell, CHROMA_PX, cell).mean(axis=(2, 4)) / 2
-    return luma_HW.astype(np.uint8), np.clip(np.rint(128 + means), 0, 255).astype(np.uint8)
+    small_CHW = resize(picture_CHW[:, ::step, ::step], (LUMA_PX, LUMA_PX), "bilinear").astype(np.float32)
+    # whole numbers below 2**24 are exact, also as parts of 256, and so are their sums
+    luma_HW = (LUMA_OF_RGB @ small_CHW.reshape(3, -1)).astype(np.uint8).reshape(LUMA_PX, LUMA_PX)
+    small_CHW[1] = luma_HW
+    chroma_2X = CHROMA_OF_SUMS @ (CELLS.T @ small_CHW @ CELLS).reshape(3, -1)
+    return luma_HW, np.minimum(np.rint(128 + chroma_2X), 255).astype(np.uint8)
+
+
+@functools.lru_cache(maxsize=64)
+def _evenly(count: int, among: int) -> NDArray[np.int64]:
+    """(count,) indices, the first and the last among them; most pictures of a catalogue have one of a few sizes."""
+    return np.linspace(0, among - 1, count).astype(np.int64)
 
 
 def _lines(plane_HW: Pixels) -> NDArray[np.float32]:
@@ -75,13 +84,19 @@ def _lines(plane_HW: Pixels) -> NDArray[np.float32]:
         step = 1
     height, width = (side // step for side in plane_HW.shape)
     lines = min(max(FEWEST_LINES, LINES // step), height)
-    at = np.linspace(0, height - 1, lines).astype(np.int64)
+    at = _evenly(lines, height)
     if step == 1:
         return plane_HW[at].astype(np.float32)
-    rows = plane_HW[(at[:, None] * step + np.arange(step)).ravel()]
-    sums = rows.reshape(lines, step, -1).sum(axis=1, dtype=np.uint32)[:, : width * step]
-    means: NDArray[np.float32] = sums.reshape(lines, width, step).sum(axis=2).astype(np.float32) / (step * step)
+    rows = plane_HW[(at[:, None] * step + np.arange(step)).ravel(), : width * step].astype(np.float32)
+    sums = rows.reshape(lines, step, width * step).sum(axis=1)  # whole numbers, and so exact
+    means: NDArray[np.float32] = sums.reshape(lines, width, step) @ np.ones(step, np.float32) / np.float32(step * step)
     return means
+
+
+def _entropy(counts: NDArray[np.float64], total: int) -> float:
+    """Bits of one of these values."""
+    bits = float(np.vdot(counts, np.log2(np.maximum(counts, 1))))
+    return max(0.0, math.log2(total) - bits / total)
 
 
 def _sharpness(*directions: NDArray[np.float32]) -> float:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pyarrow as pa
 
 from pinembed.nouns.flag import Flag
-from pinembed.nouns.measures import MEASURES_VERSION, ImageMeasures
+from pinembed.nouns.measures import MEASURES_VERSION, ImageMeasures, PictureMeasures
 from pinembed.table.address import TableAddress
 from pinembed.table.schema import PRIMARY_KEY
 from pinembed.table.side_tables import SideTable
 
 COMPARED = "compared"
+OF_PICTURE = {field.name for field in dataclasses.fields(PictureMeasures)}
 MEASURES_SCHEMA = pa.schema(
     [
         pa.field("sha256", pa.string(), nullable=False, metadata=PRIMARY_KEY),
@@ -72,12 +74,12 @@ class MeasureTable(SideTable):
 
 def measured_rows(measures: Mapping[str, ImageMeasures]) -> pa.Table:
     """Measures by content as the measures table stores them."""
-    return pa.Table.from_pylist([_record(*of_content) for of_content in measures.items()], schema=MEASURES_SCHEMA)
-
-
-def _record(sha256: str, measures: ImageMeasures) -> dict[str, object]:
-    fields = dataclasses.asdict(measures)
-    return {"sha256": sha256, "version": MEASURES_VERSION, COMPARED: 0, **fields.pop("picture"), **fields}
+    found, count = measures.values(), len(measures)
+    columns: dict[str, list[Any]] = {"sha256": list(measures)}
+    columns |= {"version": [MEASURES_VERSION] * count, COMPARED: [0] * count}
+    for name in MEASURES_SCHEMA.names[len(columns) :]:
+        columns[name] = [getattr(one.picture if name in OF_PICTURE else one, name) for one in found]
+    return pa.Table.from_pydict(columns, schema=MEASURES_SCHEMA)
 
 
 FLAGS_SCHEMA = pa.schema(
