@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from pinembed.errors import UsageError
 from pinembed.flags.learned import choose_cut, find_learned
-from pinembed.flags.vectors import find_mismatches, find_outliers
+from pinembed.flags.vectors import VectorChecks, find_mismatches, find_outliers, read_texts, read_vectors
 from pinembed.jobs.audit import audit
 from pinembed.jobs.encode import encode
 from pinembed.settings.encoding import EncodeSettings
 from pinembed.settings.quality import ALL_CHECKS, AuditSettings
 from pinembed.table.address import parse_address
+from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.quality_tables import FlagTable
 from tests.conftest import CliResult, write_catalogue
 
@@ -71,6 +72,33 @@ def test_items_of_another_category_are_found_and_right_ones_are_not(drawn: tuple
     flagged = {one.sha256 for one in find_outliers(drawn[0], categories, CONTENTS)}
     assert flagged <= wrong
     assert len(flagged) >= 10
+
+
+def test_an_encoder_that_does_not_know_the_captions_flags_nothing_and_that_is_told(
+    drawn: tuple[Floats, Floats],
+) -> None:
+    captions, _ = planted(40)
+    strangers = unit(np.random.default_rng(3).standard_normal((KINDS, DIM)))
+    told: list[str] = []
+
+    def embed(texts: Sequence[str]) -> Floats:
+        return strangers[[NAMES.index(text) for text in texts]]
+
+    assert not list(find_mismatches(drawn[0], captions, CONTENTS, embed, tell=told.append))
+    assert told[0].startswith("has values that this encoder hardly tells apart: for half of the rows, ")
+
+
+def test_as_long_as_most_captions_are_right_many_wrong_ones_do_not_hide_one_another(
+    drawn: tuple[Floats, Floats],
+) -> None:
+    captions, wrong = planted(len(CONTENTS) * 2 // 5)
+
+    def embed(texts: Sequence[str]) -> Floats:
+        return drawn[1][[NAMES.index(text) for text in texts]]
+
+    flagged = {one.sha256 for one in find_mismatches(drawn[0], captions, CONTENTS, embed)}
+    assert flagged <= wrong
+    assert len(flagged) >= len(wrong) // 4
 
 
 def test_rows_without_a_value_and_catalogues_with_few_values_say_nothing(drawn: tuple[Floats, Floats]) -> None:
@@ -148,19 +176,71 @@ def shop(tmp_path: Path, tiny_encoder: Path) -> str:
     return table
 
 
+@pytest.fixture
+def swapped(shop: str, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Contents of the two pictures that have each other's caption, by a text tower that knows all captions."""
+    table = EmbeddingTable.open(shop)
+    vector_ND = read_vectors(table)
+    titles, sha256 = read_texts(table, "title"), read_texts(table, "sha256")
+    centred_ND = unit((vector_ND - vector_ND.mean(axis=0)).astype(np.float64))
+    one, other = np.unravel_index(np.argmin(centred_ND @ centred_ND.T), (len(titles), len(titles)))
+    row_of = {title: row for row, title in enumerate(titles)}
+    row_of[titles[one]], row_of[titles[other]] = int(other), int(one)
+    known = [row_of[title] for title in sorted(titles)]
+    monkeypatch.setattr(VectorChecks, "_embed", lambda _, texts: vector_ND[known])
+    return {sha256[one], sha256[other]}
+
+
 def test_the_checks_of_vectors_are_done_where_they_are_asked_for_and_need_no_pictures(
-    shop: str, tmp_path: Path, cli: Callable[..., CliResult]
+    shop: str, swapped: set[str], tmp_path: Path, cli: Callable[..., CliResult]
 ) -> None:
     (tmp_path / "data" / "images").rename(tmp_path / "elsewhere")
     names = {found.check for found in audit(AuditSettings(table=shop)).checks}
     assert not names & {"caption_mismatch", "outlier"}
     found = cli("audit", "--table", shop, "--check", "caption_mismatch,outlier", "--category", "product", "--json")
     counts = {one["check"]: one["flagged"] for one in found.json["checks"]}
-    flags = FlagTable(parse_address(shop)).known().values()
-    assert counts["caption_mismatch"] == sum(flag.check == "caption_mismatch" for flag in flags) > 0
+    flags = [flag for flag in FlagTable(parse_address(shop)).known().values() if flag.check == "caption_mismatch"]
+    assert {flag.sha256 for flag in flags} == swapped
+    assert counts["caption_mismatch"] == len(flags) == 2
     assert {one.check for one in audit(AuditSettings(table=shop, check=("all",))).checks} == set(ALL_CHECKS)
     again = audit(AuditSettings(table=shop, check=("caption_mismatch",)))
     assert [(one.new, one.resolved) for one in again.checks] == [(0, 0)]
+
+
+def test_a_check_that_can_say_nothing_says_why(shop: str, cli: Callable[..., CliResult]) -> None:
+    asked = ("--check", "caption_mismatch,outlier", "--caption", "color", "--category", "title")
+    reasons = {
+        "caption_mismatch": "column color has 4 different captions; 20 are wanted",
+        "outlier": "column title has 0 categories of 5 items and more; 5 are wanted",
+    }
+    assert cli("audit", "--table", shop, *asked, "--json").json["silent"] == reasons
+    told = cli("audit", "--table", shop, *asked)
+    assert told.exit_code == 0
+    for check, reason in reasons.items():
+        assert f"{check} says nothing: {reason}" in told.words
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (["true"] * 3 + ["false"] * 2 + ["banana"], "says true of 3 rows and false of 2; 40 of either are wanted"),
+        ([""] * 6, "says true of 0 rows and false of 0; 40 of either are wanted"),
+        (["1.0", "0.0"] * 60, "cannot be learned: from no score on are 90% of labels that were not seen right"),
+    ],
+)
+def test_labels_that_say_too_little_are_told(values: list[str], reason: str) -> None:
+    vector_ND = unit(np.random.default_rng(4).standard_normal((len(values), DIM)))
+    told: list[str] = []
+    assert not list(find_learned(vector_ND, values, ROW_CONTENTS[: len(values)], tell=told.append))
+    assert told[0].startswith(reason)
+
+
+def test_a_column_of_other_words_is_refused_as_labels(shop: str, cli: Callable[..., CliResult]) -> None:
+    found = cli("audit", "--table", shop, "--check", "learned", "--labels", "color")
+    said = found.words
+    assert found.exit_code == 2
+    assert "--labels color: none of its 24 values says true or false; the commonest are '" in said
+    assert "Name a column that says true for items that are not wanted, false for others and nothing for most" in said
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,8 @@ def _show(console: Console, report: AuditReport) -> None:
                 f"{found.check}: {found.reopened} flag(s) had been cleared under another version of the check",
                 style="yellow",
             )
+    for check, reason in report.silent.items():
+        console.say(f"{check} says nothing: {reason}", style="yellow")
     for what, path in (("contact sheet", report.sheet), ("page", report.html), ("to be answered", report.appeals)):
         if path is not None:
             console.say(f"{what}: {path}")

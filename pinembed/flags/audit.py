@@ -49,6 +49,7 @@ class Audit:
         measured: contents that were read and measured.
         unmeasured: contents without measures.
         compared: contents that were compared with all others.
+        silent: by check, why it could say nothing.
         flags: the flags of the table's contents after the audit, by key.
     """
 
@@ -65,6 +66,7 @@ class Audit:
         self.measured = 0
         self.unmeasured = 0
         self.compared = 0
+        self.silent: dict[str, str] = {}
         self.flags: dict[str, Flag] = {}
         self._rows = rows
         self._checks = frozenset(checks)
@@ -173,7 +175,7 @@ class Audit:
         measured, there = set(sha256), self._rows.of_content.keys()
         looked_at: dict[str, Collection[str]] = dict.fromkeys(self._checks - COPY_VERSIONS.keys(), measured)
         looked_at |= dict.fromkeys(self._vectors.names, there)
-        findings += self._vectors.find(self._rows.columns["sha256"].to_pylist(), self._progress)
+        findings += self._vectors.find(self._rows.columns["sha256"].to_pylist(), self._progress, self.silent)
         if DUPLICATE in self._checks:
             findings += find_duplicates(self._rows)
             looked_at[DUPLICATE] = there

@@ -90,17 +90,17 @@ class Check:
 
     Attributes:
         name: as flags have it.
-        version: of the rule.
         score: of N contents; more is worse.
         threshold: the least score that is flagged.
         evidence: of the content with this index and this score, a sentence.
+        version: of the rule.
     """
 
     name: str
-    version: int
     score: Callable[[Contents], Scores]
     threshold: float
     evidence: Callable[[Contents, int, float], str]
+    version: int = 1
 
 
 def _quantile(luma_NHW: NDArray[np.uint8], share: float) -> Scores:
@@ -155,14 +155,12 @@ def _says_ai(contents: Contents) -> Scores:
 CHECKS = (
     Check(
         name=MADE_BY_AI,
-        version=1,
         score=_says_ai,
         threshold=1.0,
         evidence=lambda contents, index, _: str(contents.measures["made_by_ai"][index]),
     ),
     Check(
         name="unread_metadata",
-        version=1,
         score=lambda contents: contents.column("has_unread"),
         threshold=1.0,
         evidence=lambda _, __, ___: (
@@ -172,14 +170,12 @@ CHECKS = (
     ),
     Check(
         name=PLACEHOLDER,
-        version=1,
         score=_placeholder,
         threshold=0.8,
         evidence=lambda _, __, score: f"Grey throughout, {score:.0%} of it one ground.",
     ),
     Check(
         name="blurry",
-        version=1,
         score=_blur,
         threshold=0.965,
         evidence=lambda contents, index, _: (
@@ -189,21 +185,18 @@ CHECKS = (
     ),
     Check(
         name="dark",
-        version=1,
         score=_dark,
         threshold=0.75,
         evidence=lambda _, __, score: f"The brightest parts reach {1 - score:.0%} of white.",
     ),
     Check(
         name="light",
-        version=1,
         score=_light,
         threshold=0.79,
         evidence=lambda _, __, score: f"The whole and the darkest parts of its middle have {score:.0%} of white.",
     ),
     Check(
         name="low_information",
-        version=1,
         score=lambda contents: np.float32(1) - contents.column("entropy") / 8,
         threshold=0.65,
         evidence=lambda contents, index, _: (
@@ -212,14 +205,12 @@ CHECKS = (
     ),
     Check(
         name="tiny",
-        version=1,
         score=_tiny,
         threshold=1 / 64,
         evidence=lambda contents, index, _: f"{contents.width_px[index]} x {contents.height_px[index]} pixels.",
     ),
     Check(
         name="odd_shape",
-        version=1,
         score=_odd_shape,
         threshold=3.0,
         evidence=lambda contents, index, score: (
@@ -228,19 +219,17 @@ CHECKS = (
     ),
     Check(
         name="compressed",
-        version=1,
         score=_compression,
         threshold=0.75,
         evidence=lambda _, __, score: f"A JPEG of quality {100 * (1 - score):.0f}.",
     ),
     Check(
         name="cut",
-        version=1,
         score=lambda contents: contents.column("cut"),
         threshold=0.02,
         evidence=lambda _, __, score: f"The lowest {score:.0%} are the grey of a file that was cut off.",
     ),
 )
 COPY_VERSIONS = {DUPLICATE: 1, NEAR_DUPLICATE: 1, FLOOD: 1}
-VECTOR_VERSIONS = {CAPTION_MISMATCH: 1, OUTLIER: 1, LEARNED: 1}
+VECTOR_VERSIONS = {CAPTION_MISMATCH: 2, OUTLIER: 2, LEARNED: 1}
 VERSIONS = {check.name: check.version for check in CHECKS} | COPY_VERSIONS | VECTOR_VERSIONS

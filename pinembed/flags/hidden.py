@@ -15,13 +15,12 @@ from pinembed.errors import ImageError
 from pinembed.flags.checks import DUPLICATE, NEAR_DUPLICATE, PLACEHOLDER, VERSIONS
 from pinembed.images.perceptual_hash import ImageHash, recall_hashes
 from pinembed.images.read import read_file
-from pinembed.nouns.flag import CONFIRMED, FLAGGED, Flag
+from pinembed.nouns.flag import CONFIRMED, OPEN_STATES, Flag
 from pinembed.nouns.item import Item
 from pinembed.nouns.manifest import Hidden
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.quality_tables import FlagTable
 
-OPEN_STATES = (FLAGGED, CONFIRMED)
 LEFT_OUT_OF_TRAINING = (PLACEHOLDER, DUPLICATE, NEAR_DUPLICATE)
 
 

@@ -6,7 +6,7 @@ Shape legend: N rows, L labelled rows, D floats of one embedding.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ FEWEST = 40  # of either label
 FOLDS, CUTS = 5, 10
 PRECISION, ERROR = 0.9, 0.05
 RIDGE = 0.01
-WANTED, UNWANTED = {"false", "no", "0"}, {"true", "yes", "1"}
+WANTED, UNWANTED = {"false", "no", "0", "0.0"}, {"true", "yes", "1", "1.0"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,20 +45,25 @@ def label_of(text: str) -> float:
     return 1.0 if word in UNWANTED else -1.0 if word in WANTED else 0.0
 
 
-def find_learned(vector_ND: Floats, labels: Sequence[str], sha256: Sequence[str]) -> Iterator[Finding]:
+def find_learned(
+    vector_ND: Floats, labels: Sequence[str], sha256: Sequence[str], *, tell: Callable[[str], None] = lambda _: None
+) -> Iterator[Finding]:
     """Rows without a label that the classifier takes for unwanted; none where it is not sure enough.
 
     Args:
         vector_ND: of norm 1.
         labels: true for what is unwanted, false for what is wanted, anything else for none.
         sha256: contents of the rows; one content is never on both sides of a test.
+        tell: is told why nothing can be said.
     """
     label_N = np.array([label_of(label) for label in labels], np.float32)
     known_L = np.flatnonzero(label_N)
     fold_L = np.array(
         [int(hashlib.sha256(sha256[row].encode()).hexdigest()[:8], 16) % FOLDS for row in known_L.tolist()]
     )
-    if min(int((label_N > 0).sum()), int((label_N < 0).sum())) < FEWEST:
+    unwanted, wanted = int((label_N > 0).sum()), int((label_N < 0).sum())
+    if min(unwanted, wanted) < FEWEST:
+        tell(f"says true of {unwanted} rows and false of {wanted}; {FEWEST} of either are wanted")
         return
     held_L = np.zeros(len(known_L), np.float32)
     for fold in range(FOLDS):
@@ -66,6 +71,7 @@ def find_learned(vector_ND: Floats, labels: Sequence[str], sha256: Sequence[str]
         held_L[is_out_L] = _scores(vector_ND, label_N, known_L[~is_out_L], known_L[is_out_L])
     cut = choose_cut(held_L, label_N[known_L] > 0)
     if cut is None:
+        tell(f"cannot be learned: from no score on are {PRECISION:.0%} of labels that were not seen right for certain")
         return
     others = np.flatnonzero(label_N == 0)
     score_O = _scores(vector_ND, label_N, known_L, others)

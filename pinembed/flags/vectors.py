@@ -1,7 +1,10 @@
 """What stored vectors say of a row: whether its caption fits its picture, and its category its neighbours.
 
 Both are ranks, so that no encoder's scale of similarities matters. A score is the share of the others that fit better
-than a row's own: 0 where nothing does, about .5 where its own fits as any would.
+than a row's own: 0 where nothing does, about .5 where its own fits as any would. What is flagged has at least that
+score, and is far out among the scores of the catalogue. Under an encoder that hardly tells its captions apart every
+score is common, so that nothing is flagged; and as long as less than half of the values are wrong, they do not make
+one another look common.
 
 Shape legend: N rows, T captions, C categories, D floats of one embedding.
 """
@@ -11,6 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -19,14 +23,15 @@ from numpy.typing import NDArray
 from pinembed.errors import UsageError
 from pinembed.flags.checks import CAPTION_MISMATCH, LEARNED, OUTLIER
 from pinembed.flags.findings import Finding
-from pinembed.flags.learned import find_learned
+from pinembed.flags.learned import find_learned, label_of
 from pinembed.nouns.item import text_of_value
 from pinembed.nouns.progress import Progress
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.queries import query_encoder
 from pinembed.table.schema import IMAGE_VECTOR, OWN_COLUMNS, VECTOR
 
-CAPTION_SHARE, OUTLIER_SHARE = 0.5, 0.5
+LEAST_SHARE = 0.5
+FAR_OUT = 3 * 1.4826  # median absolute deviations from the median; 3 standard deviations where these are normal
 MOST_CAPTIONS = 4000  # that a picture is compared with, drawn from all
 FEWEST_CAPTIONS, FEWEST_CATEGORIES, FEWEST_OF_CATEGORY = 20, 5, 5
 USUAL_COLUMNS = {
@@ -36,9 +41,15 @@ USUAL_COLUMNS = {
 }
 OPTIONS = {CAPTION_MISMATCH: "--caption", OUTLIER: "--category", LEARNED: "--labels"}
 ROWS_AT_ONCE = 4096
+SHOWN_WORDS, SHOWN_CHARS = 3, 40
 Floats = NDArray[np.float32]
 EmbedTexts = Callable[[Sequence[str]], Floats]
 """Texts to (T, D) vectors of norm 1."""
+Tell = Callable[[str], None]
+"""Is told why a column lets a check say nothing."""
+
+
+def _keep_silent(_: str) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +68,13 @@ class VectorChecks:
         """Of the checks."""
         return tuple(self.columns)
 
-    def find(self, sha256: Sequence[str], progress: Progress) -> list[Finding]:
+    def find(self, sha256: Sequence[str], progress: Progress, silent: dict[str, str]) -> list[Finding]:
         """What they find, one finding for a content and check.
 
         Args:
             sha256: contents of the rows in storage order.
             progress: is told what happens.
+            silent: gets the reason, by check, of those that can say nothing.
 
         Raises:
             EncoderError, UsageError: the text tower cannot be loaded.
@@ -72,14 +84,17 @@ class VectorChecks:
             return []
         progress.start("comparing vectors")
         vector_ND = read_vectors(self.table)
-        texts = {check: read_texts(self.table, column) for check, column in self.columns.items()}
+        finders: dict[str, Callable[..., Iterator[Finding]]] = {
+            CAPTION_MISMATCH: partial(find_mismatches, embed=self._embed),
+            OUTLIER: find_outliers,
+            LEARNED: find_learned,
+        }
         found: list[Finding] = []
-        if CAPTION_MISMATCH in texts:
-            found += find_mismatches(vector_ND, texts[CAPTION_MISMATCH], sha256, self._embed)
-        if OUTLIER in texts:
-            found += find_outliers(vector_ND, texts[OUTLIER], sha256)
-        if LEARNED in texts:
-            found += find_learned(vector_ND, texts[LEARNED], sha256)
+        for check, column in self.columns.items():
+            reasons: list[str] = []
+            found += finders[check](vector_ND, read_texts(self.table, column), sha256, tell=reasons.append)
+            if reasons:
+                silent[check] = f"column {column} {reasons[0]}"
         progress.finish()
         return found
 
@@ -100,7 +115,7 @@ def vector_checks(
         takes_all: a check for which there is no column is left out.
 
     Raises:
-        UsageError: a column that is not there, or none of a usual name.
+        UsageError: a column that is not there, none of a usual name, or labels that are none.
     """
     found = {}
     for check, usual in USUAL_COLUMNS.items():
@@ -108,6 +123,8 @@ def vector_checks(
         is_there = given is not None or any(name in table.schema.names for name in usual)
         if check in checks and (is_there or not takes_all):
             found[check] = _column(table, check, given, usual)
+    if LEARNED in found:
+        _check_labels(read_texts(table, found[LEARNED]), found[LEARNED])
     return VectorChecks(table=table, columns=found)
 
 
@@ -121,6 +138,18 @@ def _column(table: EmbeddingTable, check: str, given: str | None, usual: Sequenc
             remedy=f"Name one with {OPTIONS[check]}, or leave the check out.",
         )
     return found
+
+
+def _check_labels(labels: Sequence[str], column: str) -> None:
+    """Labels may be few, or not there yet; but where there are only other words, this is another column."""
+    words = Counter(label for label in labels if label)
+    if words and not any(map(label_of, words)):
+        shown = ", ".join(repr(word[:SHOWN_CHARS]) for word, _ in words.most_common(SHOWN_WORDS))
+        raise UsageError(
+            f"--labels {column}: none of its {words.total()} values says true or false; the commonest are {shown}.",
+            remedy="Name a column that says true for items that are not wanted, false for others and nothing for "
+            "most, or leave --check learned out.",
+        )
 
 
 def read_vectors(table: EmbeddingTable) -> Floats:
@@ -141,18 +170,20 @@ def read_texts(table: EmbeddingTable, column: str) -> list[str]:
 
 
 def find_mismatches(
-    vector_ND: Floats, captions: Sequence[str], sha256: Sequence[str], embed: EmbedTexts
+    vector_ND: Floats, captions: Sequence[str], sha256: Sequence[str], embed: EmbedTexts, *, tell: Tell = _keep_silent
 ) -> Iterator[Finding]:
-    """Pictures that at least half of the other captions fit better than their own.
+    """Pictures that far more of the other captions fit better than their own than is common in the catalogue.
 
     Args:
         vector_ND: of the pictures.
         captions: of the rows; empty for none.
         sha256: contents of the rows.
         embed: the text tower.
+        tell: is told why nothing can be said.
     """
     distinct = sorted({caption for caption in captions if caption})
     if len(distinct) < FEWEST_CAPTIONS:
+        tell(f"has {len(distinct)} different captions; {FEWEST_CAPTIONS} are wanted")
         return
     text_TD = embed(distinct)
     place = {caption: index for index, caption in enumerate(distinct)}
@@ -161,7 +192,7 @@ def find_mismatches(
     # a caption that fits every picture, as a broad one does, must not count against all: each is seen beside its mean
     centred_TD = text_TD - text_TD.mean(axis=0)
     scores_N = better_shares(vector_ND - vector_ND.mean(axis=0), centred_TD, own_N, drawn_T)
-    for index in _worst_of_content(scores_N, sha256, CAPTION_SHARE):
+    for index in _far_out(scores_N, sha256, tell):
         yield Finding(
             sha256=sha256[index],
             check=CAPTION_MISMATCH,
@@ -170,24 +201,28 @@ def find_mismatches(
         )
 
 
-def find_outliers(vector_ND: Floats, categories: Sequence[str], sha256: Sequence[str]) -> Iterator[Finding]:
-    """Pictures that at least half of the other categories fit better than their own.
+def find_outliers(
+    vector_ND: Floats, categories: Sequence[str], sha256: Sequence[str], *, tell: Tell = _keep_silent
+) -> Iterator[Finding]:
+    """Pictures that far more of the other categories fit better than their own than is common in the catalogue.
 
     Args:
         vector_ND: of the pictures.
         categories: of the rows; empty for none.
         sha256: contents of the rows.
+        tell: is told why nothing can be said.
     """
     counts = Counter(category for category in categories if category)
     names = sorted(name for name, count in counts.items() if count >= FEWEST_OF_CATEGORY)
     if len(names) < FEWEST_CATEGORIES:
+        tell(f"has {len(names)} categories of {FEWEST_OF_CATEGORY} items and more; {FEWEST_CATEGORIES} are wanted")
         return
     place = {name: index for index, name in enumerate(names)}
     own_N = np.array([place.get(name, -1) for name in categories])
     sums_CD = np.zeros((len(names), vector_ND.shape[1]), np.float32)
     np.add.at(sums_CD, own_N[own_N >= 0], vector_ND[own_N >= 0])
     scores_N = better_shares(vector_ND, sums_CD, own_N, np.arange(len(names)), leaves_itself_out=True)
-    for index in _worst_of_content(scores_N, sha256, OUTLIER_SHARE):
+    for index in _far_out(scores_N, sha256, tell):
         yield Finding(
             sha256=sha256[index],
             check=OUTLIER,
@@ -229,8 +264,19 @@ def better_shares(
     return shares_N
 
 
-def _worst_of_content(scores_N: Floats, sha256: Sequence[str], least: float) -> Iterator[int]:
-    """Of the rows that are flagged, the worst one of each content."""
+def _far_out(scores_N: Floats, sha256: Sequence[str], tell: Tell) -> Iterator[int]:
+    """Of the rows whose score is far out, the worst one of each content; -1 is no score.
+
+    Source: the median rule of Leys et al. 2013, doi:10.1016/j.jesp.2013.03.013.
+    """
+    known = scores_N[scores_N >= 0]
+    median = float(np.median(known))
+    least = max(LEAST_SHARE, median + FAR_OUT * float(np.median(np.abs(known - median))))
+    if least > 1:
+        tell(
+            f"has values that this encoder hardly tells apart: for half of the rows, {median:.0%} and more of the "
+            "others fit better than their own; tune it on the catalogue first"
+        )
     worst: dict[str, int] = {}
     for index in np.argsort(-scores_N, kind="stable").tolist():
         if scores_N[index] < least:

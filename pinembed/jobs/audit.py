@@ -12,7 +12,7 @@ from pinembed.flags.stored import StoredRows, read_rows
 from pinembed.flags.vectors import vector_checks
 from pinembed.images.contact_sheet import SheetCell, draw_sheet
 from pinembed.machine import user_name
-from pinembed.nouns.flag import CONFIRMED, FLAGGED, Flag
+from pinembed.nouns.flag import OPEN_STATES, Flag
 from pinembed.nouns.progress import SILENT, Progress, Stop
 from pinembed.outfolder import check_file
 from pinembed.reports.quality import AuditReport
@@ -29,7 +29,7 @@ def audit(settings: AuditSettings, *, progress: Progress = SILENT, stop: Stop | 
     Raises:
         TableError: no such table, or one that cannot be read or written.
         TableLockedError: another run holds it.
-        UsageError: a check of vectors lacks its column.
+        UsageError: a check of vectors lacks its column, or its labels are none.
         EncoderError: captions are to be compared, and the table's encoder is gone.
         UsageError, OutputError, OutputExistsError: the sheet, the page or the file for answers cannot be written.
         DataError: the answers cannot be read, or one of them is none; nothing was changed.
@@ -58,7 +58,7 @@ def audit(settings: AuditSettings, *, progress: Progress = SILENT, stop: Stop | 
             (flag for flag in run.flags.values() if flag.check in checks),
             key=lambda flag: (checks.index(flag.check), -flag.score, flag.sha256),
         )
-        open_flags = [flag for flag in flags if flag.state in {FLAGGED, CONFIRMED}]
+        open_flags = [flag for flag in flags if flag.state in OPEN_STATES]
         if settings.appeals is not None:
             write_answer_file(settings.appeals, flags, rows)
     if settings.sheet is not None:
@@ -75,6 +75,7 @@ def audit(settings: AuditSettings, *, progress: Progress = SILENT, stop: Stop | 
         compared=run.compared,
         answered=answered,
         checks=run.counts(),
+        silent=run.silent,
         flagged_rows=flagged_rows,
         share=flagged_rows / len(rows) if len(rows) else 0.0,
         max_share=settings.max_share,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 FLAGGED, CONFIRMED, APPEALED, CLEARED = "flagged", "confirmed", "appealed", "cleared"
+OPEN_STATES = (FLAGGED, CONFIRMED)
 AUDIT = "audit"
 
 

@@ -36,6 +36,7 @@ _A1111_CHARS = 400  # between the two, at most
 _COMFY = re.compile(r'"class_type"\s{0,8}:|"last_node_id"\s{0,8}:')
 _INVOKE_KEYWORDS = {"invokeai_metadata", "invokeai_graph", "invokeai_workflow", "sd-metadata", "Dream"}
 _FOOOCUS = re.compile(r'"?Fooocus(?: v|\b)', re.IGNORECASE)
+NOVEL_AI = "NovelAI"
 _SHOWN = 80
 
 
@@ -60,7 +61,7 @@ def _marks(block: Block, signature: Callable[[], str]) -> Iterator[str]:
                 yield f"EXIF holds a generator's parameters: {_shortly(text)}."
             elif _COMFY.search(text):
                 yield "EXIF holds a workflow of ComfyUI."
-            elif _is_novel_ai(text):
+            elif NOVEL_AI in text:
                 yield "EXIF names NovelAI."
 
 
@@ -82,12 +83,8 @@ def _of_text(keyword: str, text: str) -> Iterator[str]:
         yield "The PNG's text holds a workflow of ComfyUI."
     elif keyword in _INVOKE_KEYWORDS:
         yield f"The PNG's text {keyword} is InvokeAI's."
-    elif keyword in {"Software", "Source", "Title"} and _is_novel_ai(text):
+    elif keyword in {"Software", "Source", "Title"} and NOVEL_AI in text:
         yield "The PNG's text names NovelAI."
-
-
-def _is_novel_ai(text: str) -> bool:
-    return "NovelAI" in text or text.startswith("NovelAI generated image")
 
 
 def _texts_in_exif(exif: bytes) -> Iterator[str]:

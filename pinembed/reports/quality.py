@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,7 @@ class AuditReport:
         compared: contents that were compared with all others for the first time.
         answered: flags whose state the file of answers changed.
         checks: those that were done.
+        silent: those of them that could say nothing, and why.
         flagged_rows: rows whose content has a flag, confirmed or without an answer.
         share: of these among all rows.
         max_share: above which the exit code is 3.
@@ -61,6 +63,7 @@ class AuditReport:
     compared: int
     answered: int
     checks: tuple[CheckCounts, ...]
+    silent: Mapping[str, str]
     flagged_rows: int
     share: float
     max_share: float
