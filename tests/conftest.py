@@ -137,13 +137,17 @@ def encoded_shop(root: Path) -> Path:
     return root
 
 
-def make_encoder(folder: Path, *, seed: int = 0, vision_cfg: dict[str, Any] | None = None) -> Path:
-    """A seeded random encoder folder: 32 px, D = 16, with another image tower where one is given."""
+def make_encoder(folder: Path, *, seed: int = 0, vision_cfg: dict[str, Any] | None = None, dim: int = 16) -> Path:
+    """A seeded random encoder folder: 32 px, with another image tower where one is given."""
     from pinembed.encoder.encoder import build_encoder
     from pinembed.encoder.locate import EncoderFiles
     from pinembed.encoder.save import save_encoder
 
-    model_cfg = {**TINY_ARCHITECTURE["model_cfg"], **({"vision_cfg": vision_cfg} if vision_cfg else {})}
+    model_cfg = {
+        **TINY_ARCHITECTURE["model_cfg"],
+        "embed_dim": dim,
+        **({"vision_cfg": vision_cfg} if vision_cfg else {}),
+    }
     architecture = {**TINY_ARCHITECTURE, "model_cfg": model_cfg}
     files = EncoderFiles(reference="tiny", architecture="tiny", weights=None, folder=None, **architecture)
     folder.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ PINEMBED_KILLS=200 python -m pytest tests/test_refresh_killed.py -s    # for the
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import random
@@ -21,10 +22,11 @@ from typing import Any
 import pytest
 
 from pinembed.errors import PinembedError
-from tests.conftest import COLORS, draw_item, write_catalogue
+from tests.conftest import COLORS, draw_item, make_encoder, write_catalogue
 
 KILLS = int(os.environ.get("PINEMBED_KILLS", "6"))
 READERS = 8 if KILLS > 20 else 3
+WIDE_DIM = 256  # of vectors whose file in the table is a file of the source too
 SURPRISES = (PinembedError, OSError, RuntimeError, ValueError, LookupError, AssertionError)
 NEAR_THE_SWITCH = 4  # one kill in so many comes within 5 ms of it
 CONFIG = """home = "home"
@@ -50,8 +52,6 @@ def run_refresh(config: Path) -> None:
 
 def read_once(home: Path, way: str) -> None:
     """Read one generation by one way, and compare all that it says of itself."""
-    import json
-
     import lancedb
 
     from pinembed.generation.reading import hold
@@ -149,12 +149,12 @@ def add_item(data: Path, name: str, color: str) -> None:
 
 
 @pytest.mark.timeout(60 + 60 * KILLS)
-def test_kills_at_any_moment_show_readers_whole_generations_only(tmp_path: Path, tiny_encoder: Path) -> None:
+def test_kills_at_any_moment_show_readers_whole_generations_only(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "open_clip", "pyarrow", "scipy.stats"])  # lance must not be forked
     data, home, rng = write_catalogue(tmp_path / "data"), tmp_path / "home", random.Random(0)
     config = tmp_path / "CONFIG.toml"
-    config.write_text(CONFIG.format(encoder=tiny_encoder))
+    config.write_text(CONFIG.format(encoder=make_encoder(tmp_path / "encoder", dim=WIDE_DIM)))
 
     def start() -> Any:
         process = context.Process(target=run_refresh, args=(config,))
@@ -179,6 +179,7 @@ def test_kills_at_any_moment_show_readers_whole_generations_only(tmp_path: Path,
     assert ends["near the switch"] > 0
     found = vectors_of(home)
     assert len(found) == 25 + KILLS
+    assert json.loads((home / "current" / "source" / "manifest.json").read_text())["version"] == 2  # links the table's
     (tmp_path / "again").mkdir()
     again = tmp_path / "again" / "CONFIG.toml"
     again.write_text(config.read_text().replace('"data"', f'"{data}"'))
