@@ -215,6 +215,7 @@ def read_page(generation: Generation, folder: Path, history: History) -> Page:
         ) from error
     rows = [row for row in history.metrics() if row.generation <= generation.number]
     now = [row for row in rows if row.generation == generation.number]
+    counted = {row.name: row for row in now if row.value or row.name == "rows"}
     pictures, atlas = Pictures(report), read_atlas(report)
 
     def picture(told: Mapping[str, str]) -> Picture:
@@ -226,7 +227,7 @@ def read_page(generation: Generation, folder: Path, history: History) -> Page:
 
     return Page(
         generation=generation,
-        changes={row.name: row for row in now if row.name in CHANGES and (row.value or row.name == "rows")},
+        changes={name: counted[name] for name in CHANGES if name in counted},
         figures=_figures(rows, now),
         charts=_charts(rows, now),
         better=tuple(map(changed, stored["better"])),
