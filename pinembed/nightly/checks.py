@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def run_checks(folder: Path, wanted: Checks, *, last: Generation | None) -> tupl
     return tuple(results)
 
 
-def metrics_of(results: tuple[CheckResult, ...]) -> Mapping[str, float]:
+def metrics_of(results: tuple[CheckResult, ...]) -> dict[str, float]:
     """The measured figures by name."""
     return {result.name: result.found for result in results}
 

@@ -21,7 +21,7 @@ from pinembed.nightly.challenge import put_encoder, take, tune
 from pinembed.nightly.checks import metrics_of, run_checks
 from pinembed.nightly.config import RefreshConfig, Retrain
 from pinembed.nightly.history import Figure, plain_figures, retrieval_figures
-from pinembed.nightly.model_step import ModelStep
+from pinembed.nightly.model_step import MODEL_FIGURES, ModelStep
 from pinembed.nightly.plan import NightPlan
 from pinembed.nightly.steps import StepBook, StepRecord
 from pinembed.nouns.progress import Progress, Stop
@@ -264,10 +264,10 @@ class Night:
         row_bytes = 2 * EmbeddingTable.open(self._table).spec.dim
         return max(1, min(256, rows * row_bytes // SHARDS // MIB))
 
-    def make_model(self) -> float | None:
-        """Give the generation its model; returns the share of right answers, None without a model."""
+    def make_model(self) -> None:
+        """Give the generation its model, where CONFIG names one."""
         if self._config.model is None:
-            return None
+            return
         place, last = self._folder / MODEL, self.plan.base
         has_model = self._base is not None and (self._base / MODEL).is_dir() and "model" not in self.plan.edited
         step = ModelStep(
@@ -275,8 +275,7 @@ class Night:
             config=self._config,
             folder=self._folder,
             base=self._base if has_model else None,
-            answers_before=None if last is None else last.metrics.get("answers"),
-            probe_before=None if last is None else last.metrics.get("probe"),
+            last={} if last is None else last.metrics,
             progress=self._progress,
         )
         encoder = self._book.done["encoder"].key
@@ -286,7 +285,6 @@ class Night:
             "model", why, inputs, lambda: step.make(keeps_encoder=self.keeps_encoder), outputs=(place,)
         ).result
         self._progress.say(f"model: {found['how']}")
-        return None if found["answers"] is None else float(found["answers"])
 
     def evaluate(self) -> None:
         """Measure the encoder where CONFIG asks for it: on today's split, and on a yardstick that stays the same."""
@@ -306,7 +304,7 @@ class Night:
             inputs = [options, encoder, yardstick]
             self._step("yardstick", f"on {yardstick.name}", inputs, lambda: measured(yardstick, yardstick.name))
 
-    def check(self, answers: float | None) -> None:
+    def check(self) -> None:
         """Measure what must hold before this generation serves.
 
         Raises:
@@ -327,8 +325,8 @@ class Night:
                     remedy=f"Look into it{where}, or change [checks]; then run the same command again. The generation "
                     "in use goes on serving.",
                 )
-            of_model = {"answers": answers, "probe": self.result_of("model").get("probe")}
-            return {**metrics_of(self.checks), **{name: value for name, value in of_model.items() if value is not None}}
+            of_model = self.result_of("model")
+            return metrics_of(self.checks) | {name: of_model[name] for name in MODEL_FIGURES if name in of_model}
 
         encoded, exported = self._book.done["encode"], self._book.done["export"]
         self._step("checks", "before it serves", [encoded.key, exported.key, time.time_ns()], work)
