@@ -37,7 +37,7 @@ class ImageCount(Silent):
 @pytest.fixture
 def made_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[MadeUpRay]:
     ray = MadeUpRay(cpus=2)
-    monkeypatch.setattr(ray_engine, "_import_ray", lambda: ray)
+    monkeypatch.setattr(ray_engine, "import_ray", lambda: ray)
     monkeypatch.setattr(ray_engine, "POLL_S", 0.02)
     yield ray
     assert not ray.is_up

@@ -209,7 +209,7 @@ def _disk(folder: str) -> int:
 
 def _from_folder(settings: EncodeSettings, texts: Collection[str], listing: Listing) -> Inputs:
     """The items of a folder of image files; where they are frozen, as the first scan found them."""
-    asked = dataclasses.replace(settings, table="any/table", encoder="any", dry_run=False)
+    asked = dataclasses.replace(settings, table="any/table", encoder="any", dry_run=False, measure=False)
     key = (repr(asked), frozenset(texts))
     found = found_once(settings.images, key, lambda: _scanned(settings, texts, listing))
     # a file that was missing at the first look and has come since is the next run's

@@ -80,7 +80,8 @@ def refresh(settings: RefreshSettings, *, progress: Progress = SILENT, stop: Sto
         read_golden(config.checks.golden)  # what is wrong with it is told now, and not behind hours of work
     run = _Run(settings, config, progress, stop or Stop())
     if settings.dry_run:
-        return run.foresee()
+        with frozen_files(config.images):
+            return run.foresee()
     run.begin()
     lock = file_lock(config.home / LOCK, of=f"home {config.home}", is_held=HomeLockedError)
     with lock, full_disk_as_sentence(config.home), frozen_files(config.images):
@@ -115,6 +116,7 @@ class _Run:
         home = self.home
         ledger = Ledger() if home is None else read_ledger(home)
         plan = self._plan(home, ledger)
+        self._vet(plan)
         need = disk_need(self._config, plan, self._base_folder(plan))
         last_s = {} if home is None else History(home.folder).last_seconds()
         steps = () if plan.is_idle else plan.steps(self._config, need, last_s)
@@ -159,6 +161,7 @@ class _Run:
             remove_tree(home.next_folder)
             history.note(self._ended(record, plan, NOTHING))
             return self._report(plan)
+        self._vet(plan)
         need = disk_need(self._config, plan, self._base_folder(plan))
         check_disk(home.folder, need, free_gib=self._config.limits.free_gib)
         history.note(record)
@@ -264,6 +267,13 @@ class _Run:
         table, encoder = str(folder / TABLE / TABLE_NAME), str(folder / ENCODER)
         report = self._jobs.encode(EncodeSettings(table=table, encoder=encoder, dry_run=True, **options))
         return report.counts, report.not_retried
+
+    def _vet(self, plan: NightPlan) -> None:
+        """Refuse what a step would refuse behind hours of work."""
+        from pinembed.nightly.vetting import vet
+
+        place = str(self._settings.config)
+        vet(self._config, plan, place=place, base=self._base_folder(plan), progress=self._progress)
 
     def _base_folder(self, plan: NightPlan) -> Path | None:
         return None if plan.base is None or self.home is None else self.home.folder_of(plan.base.number)

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pinembed.errors import ConfigError, UsageError
+from pinembed.generation.home import GENERATIONS
 from pinembed.outfolder import refuse_unknown_home
 from pinembed.settings.encoding import EncodeSettings
 from pinembed.settings.model import AlignSettings
-from pinembed.settings.option import Option, PythonOnly
+from pinembed.settings.option import DEVICES, Option, PythonOnly, refuse_unknown
 from pinembed.settings.quality import AuditSettings
 from pinembed.settings.source import ExportSettings
 from pinembed.settings.training import EvaluateSettings, FinetuneSettings
@@ -179,9 +180,28 @@ def read_config(path: Path) -> RefreshConfig:
         raise ConfigError(f"{path} is no TOML: {error}.", remedy="See docs/refresh.md for an example.") from error
     folder = path.absolute().parent
     found = _section(RefreshConfig, stored, place=str(path), folder=folder)
+    _refuse_overlap(found.home, found.images, place=str(path))
     model = None if found.model is None else _beside(folder, found.model)
     model = str(local_copy(model)) if model is not None and is_address(model) else model
     return dataclasses.replace(found, encoder=_beside(folder, found.encoder), model=model)
+
+
+def _refuse_overlap(home: Path, images: Path, *, place: str) -> None:
+    """Keep what a home holds out of the catalogue, and the catalogue out of a home.
+
+    Raises:
+        ConfigError: one lies in the other, or the home in another home, links followed.
+    """
+    real_home, real_images = home.resolve(), images.resolve()
+    if real_home.is_relative_to(real_images):
+        why = f"home {home} lies in images {images}, so that its own pictures would be items"
+    elif real_images.is_relative_to(real_home):
+        why = f"images {images} lie in home {home}, which holds generations alone"
+    elif any((parent / GENERATIONS).is_dir() for parent in real_home.parents):
+        why = f"home {home} lies in another home"
+    else:
+        return
+    raise ConfigError(f"{place}: {why}.", remedy="Give two folders of which none lies in the other.")
 
 
 def _beside(folder: Path, reference: str) -> str:
@@ -274,6 +294,7 @@ def _try(settings: type, options: Options, place: str) -> None:
     required = [field.name for field in dataclasses.fields(settings) if _is_required(field)]
     try:
         settings(**{**dict.fromkeys(required, Path("database/name")), **options})
+        refuse_unknown("--device", options.get("device", "auto").partition(":")[0], DEVICES)
     except UsageError as error:
         raise ConfigError(f"{place}: {error.message}", remedy=error.remedy) from error
 

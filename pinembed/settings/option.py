@@ -21,6 +21,8 @@ RUN, TRAINING, SPEED, ENGINE = "The run", "Training", "Speed", "Engine"
 """Headings under which the help of a command with many options sets them."""
 FETCHED, PUT, STREAMED, REFUSED = "fetched", "put up", "read where it lies", "on this machine alone"
 """What becomes of a path that is an address in an object store."""
+LARGEST_SEED = 2**32 - 1  # that every generator of random numbers takes
+DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 @dataclass(frozen=True)
@@ -181,4 +183,4 @@ StorageOptions = Annotated[
     ),
 ]
 """Of every command that takes a table, an encoder, a file or a folder."""
-SeedOption = Annotated[int, Option("Seed of everything random.", panel=RUN)]
+SeedOption = Annotated[int, Option("Seed of everything random.", min=0, max=LARGEST_SEED, panel=RUN)]

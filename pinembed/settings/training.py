@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pinembed.errors import UsageError
 from pinembed.settings.option import (
+    LARGEST_SEED,
     PUT,
     RUN,
     SPEED,
@@ -228,4 +229,4 @@ class EvaluateSettings:
         ),
     ] = None
     device: DeviceOption = "auto"
-    seed: Annotated[int, Option("Seed of the bootstrap intervals.", panel=RUN)] = 0
+    seed: Annotated[int, Option("Seed of the bootstrap intervals.", min=0, max=LARGEST_SEED, panel=RUN)] = 0

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pinembed.errors import UsageError
 from pinembed.reports.trimmed import RunSettings
 from pinembed.settings.model import AlignSettings
-from pinembed.settings.option import refuse_no_share
 from pinembed.trimmed.checkpoint import Checkpoint
 
 SMALL_PARAMETERS = 50_000_000  # the smallest published Qwen3-VL has a language model of 1.7 billion
@@ -54,14 +52,10 @@ def trains_language_model(settings: AlignSettings, recipe: Recipe) -> bool:
 def settle(
     settings: AlignSettings, recipe: Recipe, *, fields: Sequence[str], tokens: int, dialogues: int
 ) -> RunSettings:
-    """Everything that decides the run, in which an epoch has so many dialogues.
-
-    Raises:
-        UsageError: numbers that cannot be meant.
-    """
+    """Everything that decides the run, in which an epoch has so many dialogues."""
     language_lr = _language_rate(settings, recipe)
     adapts = settings.old_source is not None  # a linear map takes the place of the training
-    decided = RunSettings(
+    return RunSettings(
         fields=tuple(fields),
         epochs=_epochs(settings.epochs, dialogues, adapts=adapts),
         batch_size=settings.batch_size,
@@ -76,19 +70,6 @@ def settle(
         talks=settings.talks,
         calls=settings.calls,
     )
-    enough = decided.epochs >= (0 if adapts else 1) and min(decided.batch_size, decided.tokens) >= 1
-    if not enough or decided.lr <= 0 or decided.language_lr < 0 or decided.lora_rank < 0 or decided.noise < 0:
-        raise UsageError(
-            "Epochs, batch size, tokens and rates must be positive, noise at least 0; "
-            f"found {decided.epochs}, {decided.batch_size}, {decided.tokens}, {decided.lr}, "
-            f"{decided.language_lr} and {decided.noise}.",
-            remedy="Leave the option out for its default.",
-        )
-    for option, share in (("--talks", decided.talks), ("--calls", decided.calls)):
-        refuse_no_share(option, share, "Leave it out for its default.")
-    if decided.calls and not decided.talks:
-        raise UsageError("--calls is a share of the turns of --talks.", remedy="Give --talks too, such as 0.2.")
-    return decided
 
 
 def _epochs(wanted: int | None, dialogues: int, *, adapts: bool) -> int:

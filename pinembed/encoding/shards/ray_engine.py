@@ -164,7 +164,7 @@ class RayEngine:
     """
 
     def __init__(self, work: ShardWork, *, address: str | None, workers: int | None) -> None:
-        self._ray = _import_ray()
+        self._ray = import_ray()
         self._work = work
         self._deaths: dict[int, int] = {}
         self._running: dict[Any, Hired] = {}
@@ -314,7 +314,12 @@ class RayEngine:
             return hired.images
 
 
-def _import_ray() -> Any:
+def import_ray() -> Any:
+    """Ray, or a sentence that says how to get it.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a run calls nobody
     try:
         import ray
