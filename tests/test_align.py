@@ -589,7 +589,7 @@ def test_align_teaches_calls_of_tools_and_judges_them(
 ) -> None:
     monkeypatch.setattr("pinembed.jobs.align.JUDGED_CALLS", 3)
     tool = {"type": "function", "function": {"name": "search"}}  # the whole of them is long for a byte-level vocabulary
-    monkeypatch.setattr("pinembed.assistant.call_talks.tools_of", lambda vocabulary: [tool])
+    monkeypatch.setattr("pinembed.assistant.tools.tools_of", lambda vocabulary: [tool])
     taught: list[Any] = []
     step = Alignment.step
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ from pinembed.assistant.tools import read_call, tools_of
 from pinembed.assistant.vocabulary import Vocabulary
 from pinembed.errors import DataError, ModelError
 from pinembed.nouns.item import Item
-from pinembed.reports.trimmed import CallScore
-from pinembed.trimmed.align_evaluator import answer_logits, call_score
+from pinembed.reports.trimmed import CallScore, RunSettings
+from pinembed.trimmed.align_evaluator import FEWEST_SHARED, answer_logits, call_score
+from pinembed.trimmed.align_loop import Alignment
 from pinembed.trimmed.chat_ids import IGNORED, Exchange, Frame
 from pinembed.trimmed.model import TrimmedModel, load_parts
 from pinembed.trimmed.own_dialogues import about, read_dialogues, turn_by_turn
@@ -37,6 +40,9 @@ ITEMS = [
     )
     for n in range(12)
 ]
+VALUES_SAID = "|".join((*COLOURS, *SHAPES))
+A_SINGLE_OF_SEVERAL = rf"(?P<value>{VALUES_SAID}): (?P<verdict>yes|no)|.*; .*"
+"""Answers of single questions that confirm a value, or name all of them."""
 QUESTIONS = QuestionMaker(ITEMS, ["color", "shape"])
 
 
@@ -53,6 +59,14 @@ def test_answers_of_conversations_follow_from_the_fields_of_the_items_so_far() -
         rows: list[int] = []
         for turn in talk.turns:
             rows += turn.rows
+            if turn is talk.turns[0] and (single := re.fullmatch(A_SINGLE_OF_SEVERAL, turn.answer)):
+                told = dict(ITEMS[rows[0]].fields)
+                if single["verdict"]:
+                    named = turn.question.removesuffix("?").rpartition(" ")[2]
+                    assert single["verdict"] == ("yes" if named == single["value"] else "no")
+                assert set(re.findall(VALUES_SAID, turn.answer)) <= set(told.values())
+                seen_forms.add("single")
+                continue
             field = "color" if "color" in turn.question or "color" in turn.question.lower() else "shape"
             shown = [[ITEMS[row].fields[name] for row in rows] for name in ("color", "shape")]
             if "which" in turn.question.lower():
@@ -71,7 +85,8 @@ def test_answers_of_conversations_follow_from_the_fields_of_the_items_so_far() -
                 place = next((ORDINALS.index(word) for word in ORDINALS if word in turn.question), len(rows) - 1)
                 assert turn.answer == ITEMS[rows[place]].fields[field]
                 seen_forms.add("back" if any(word in turn.question for word in ORDINALS) else "plain")
-    assert seen_forms == {"which", "both", "back", "plain"}
+    assert seen_forms == {"single", "which", "both", "back", "plain"}
+    assert {len(talk.all_rows) for talk in talks()} == {1, 2, 3}
     assert any(turn.rows for talk in talks() for turn in talk.turns[1:])  # items enter in later turns too
 
 
@@ -140,7 +155,8 @@ def test_calls_follow_from_the_fields_and_are_in_the_grammar_of_chat(tiny_qwen3v
     known, judging = (CallMaker(PRICED, PRICED, writer, held_out=held_out) for held_out in (False, True))
     drawn = known.draw("0", 60)
     assert drawn == known.draw("0", 60) != known.draw("1", 60)
-    assert not {one.question for one in drawn} & {one.question for one in judging.draw("0", 60)}
+    said, judged = ({one.question.rpartition("\n")[2] for one in each.draw("0", 60)} for each in (known, judging))
+    assert not said & judged
     vocabulary = Vocabulary.read(ItemColumns(PRICED))
     acts = [read_call(one.answer, vocabulary) for one in drawn]
     assert {act.name for act in acts if act is not None} >= {"search", "filter", "about", "modify", "compare"}
@@ -148,7 +164,8 @@ def test_calls_follow_from_the_fields_and_are_in_the_grammar_of_chat(tiny_qwen3v
     for one in drawn:
         assert one.frame is not None
         assert one.frame.tools == tuple(tools_of(vocabulary))
-        assert "Shown:\n" in one.frame.system
+        assert "Columns:\ncolor: " in one.frame.system
+        assert one.question.startswith(("1. ", "Nothing is shown yet."))
 
 
 def test_prompt_of_a_call_is_that_of_chat_and_its_tokens_alone_are_learned(tiny_qwen3vl: Path) -> None:
@@ -289,3 +306,49 @@ def test_calls_are_read_by_the_parser_of_transformers_in_both_forms(form: Any, w
     assert calls_in(written * 2, form, tools=tools) == [{"name": "more", "arguments": {"count": 3}}] * 2
     assert calls_in("no call", form) == []
     assert calls_in("<tool_call>{</tool_call>", JSON_CALLS) == []
+
+
+def test_what_all_calls_begin_with_is_computed_once_and_changes_no_logit(
+    model: TrimmedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = CallMaker(PRICED, PRICED, model.writer).draw("0", 3)
+    inner, tokens = model.model.model, list[int]()
+    forward = inner.forward
+
+    def counted(**given: Any) -> Any:
+        tokens.append(given["input_ids"].numel())
+        return forward(**given)
+
+    monkeypatch.setattr(inner, "forward", counted)
+    found = []
+    for fewest in (FEWEST_SHARED, 10**9):
+        monkeypatch.setattr("pinembed.trimmed.align_evaluator.FEWEST_SHARED", fewest)
+        found.append(answer_logits(model, made, torch.empty(0, 8), 1))
+    (labels_BT, logits_AV), (whole_BT, whole_AV) = found
+    assert torch.equal(labels_BT, whole_BT)
+    assert torch.allclose(logits_AV, whole_AV, atol=1e-4)
+    *shared, whole = tokens
+    assert sum(shared) < 0.5 * whole
+
+
+def test_batches_hold_every_dialogue_once_and_those_of_about_one_length_together(model: TrimmedModel) -> None:
+    settings = RunSettings(
+        fields=("color", "shape"), epochs=1, batch_size=16, lr=1e-3, language_lr=0.0, projector_first=0.0, lora_rank=0,
+        noise=0.0, tokens=1, seed=0, minutes=None, talks=0.3, calls=0.0,
+    )  # fmt: skip
+    maker = TalkMaker(QUESTIONS)
+    questions = QuestionMaker(ITEMS, ["color", "shape"], more=lambda epoch: maker.epoch(f"{epoch}", 200), kept=0.7)
+    batches = Alignment(model, torch.zeros(12, 8), questions, settings).batches()
+    drawn = questions.epoch(0)
+    assert sorted(map(str, drawn)) == sorted(str(one) for batch in batches for one in batch)
+    assert all(len({bool(one.earlier) for one in batch}) == 1 for batch in batches)
+
+    def padded(some: Sequence[Any], size: int) -> int:
+        lengths = [sum(len(turn.question + turn.answer) for turn in one.turns) for one in some]
+        cut = [lengths[start : start + size] for start in range(0, len(lengths), size)]
+        return sum(max(some) * len(some) for some in cut)
+
+    talks_of = [batch for batch in batches if batch[0].earlier]
+    size = max(map(len, talks_of))
+    sorted_out = sum(padded(batch, size) for batch in talks_of)
+    assert sorted_out < 0.9 * padded([one for one in drawn if one.earlier], size)

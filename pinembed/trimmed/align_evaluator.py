@@ -1,7 +1,7 @@
 """Accuracy of an aligned model on held-out items, with a linear probe and shuffled rows for comparison.
 
 Shape legend: I items of a batch's questions in order, D floats of one embedding, T tokens, A tokens of all answers,
-B questions, V vocabulary.
+B questions, V vocabulary, P tokens with which all chats of a batch begin.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pinembed.trimmed.customer_log import CustomerDataset
 from pinembed.trimmed.customers import likeness_figures
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.own_dialogues import turn_by_turn
+from pinembed.trimmed.prompts import PromptBatch
 from pinembed.trimmed.questions import Dialogue, QuestionMaker, thinned
 from pinembed.trimmed.talks import TalkMaker
 
@@ -33,8 +34,10 @@ SELECTING = "selecting"
 MOST_QUESTIONS = 5000
 COMPARISONS = 200
 TALKS, TALK_TURNS = 100, 3
-CALLS_TOGETHER = 4
-"""Calls in a batch: the tools that stand before each are some thousand tokens."""
+CALLS_TOGETHER = 16
+"""Calls in a batch: the tools that stand before each are a thousand tokens or more."""
+FEWEST_SHARED = 64
+"""Tokens with which all chats of a batch begin that are worth a pass of their own."""
 
 
 def answer_logits(
@@ -64,11 +67,43 @@ def answer_logits(
     ).to(model.device)
     soft_ImH = model.soft_tokens(embeddings_ID, tokens=tokens)
     with without_bars(import_transformers("Aligning")):
-        hidden_BTH = model.model.model(**model.inputs(batch, soft_ImH), use_cache=False).last_hidden_state
+        hidden_BTH = _hidden(model, batch, soft_ImH)
     assert batch.labels_BT is not None
     labels_BT = batch.labels_BT[:, 1:]
     logits_AV: Tensor = model.model.lm_head(hidden_BTH[:, :-1][labels_BT != IGNORED])
     return labels_BT, logits_AV.float()
+
+
+def _hidden(model: TrimmedModel, batch: PromptBatch, soft_ImH: Tensor) -> Tensor:
+    """(B, T, H) of a batch; what all chats begin with, such as the tools before calls, is computed once for all."""
+    shared = 0 if len(soft_ImH) else _shared_tokens(model, batch)
+    if shared < FEWEST_SHARED:
+        hidden_BTH: Tensor = model.model.model(**model.inputs(batch, soft_ImH), use_cache=False).last_hidden_state
+        return hidden_BTH
+    ids_BT = batch.input_ids_BT
+    begun = model.model.model(input_ids=ids_BT[:1, :shared], use_cache=True)
+    begun.past_key_values.batch_repeat_interleave(len(ids_BT))
+    places_T = torch.arange(shared, ids_BT.shape[1], device=ids_BT.device)
+    ended = model.model.model(
+        input_ids=ids_BT[:, shared:],
+        attention_mask=batch.attention_mask_BT,
+        position_ids=places_T.expand(3, len(ids_BT), -1),
+        past_key_values=begun.past_key_values,
+        use_cache=True,
+    )
+    begun_BPH = begun.last_hidden_state.expand(len(ids_BT), -1, -1)
+    return torch.cat([begun_BPH, ended.last_hidden_state], dim=1)
+
+
+def _shared_tokens(model: TrimmedModel, batch: PromptBatch) -> int:
+    """P, without answers; 0 where layers keep more of the past than keys and values, or of a chat alone."""
+    kinds = getattr(model.model.config.text_config, "layer_types", None) or ()
+    assert batch.labels_BT is not None
+    ids_BT = batch.input_ids_BT
+    if len(ids_BT) < 2 or set(kinds) - {"full_attention"}:
+        return 0
+    is_same_T = (ids_BT == ids_BT[:1]).all(dim=0) & (batch.labels_BT == IGNORED).all(dim=0)
+    return int(is_same_T.long().cumprod(dim=0).sum())
 
 
 def _behind(dialogue: Dialogue) -> list[Exchange]:

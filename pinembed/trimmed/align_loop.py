@@ -32,6 +32,10 @@ from pinembed.trimmed.chat_ids import IGNORED
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.questions import Dialogue, QuestionMaker
 
+SORTED_TOGETHER = 8
+"""Batches among which conversations are sorted by length; two fifths of what is computed would be padding."""
+TURN_CHARACTERS, ITEM_CHARACTERS = 32, 24
+"""How long the marks around a turn and the soft tokens of an item are, as characters of text."""
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
@@ -182,11 +186,10 @@ class Alignment:
         calls = [one for one in drawn if one.frame is not None]
         asked = [one for one in drawn if one.frame is None]
         single, talks = ([one for one in asked if bool(one.earlier) == talked] for talked in (False, True))
-        cut = [single[start : start + size] for start in range(0, len(single), size)]
-        per_batch = max(1, size * len(talks) // max(1, sum(len(talk.turns) for talk in talks)))
-        cut += [talks[start : start + per_batch] for start in range(0, len(talks), per_batch)]
-        cut += [calls[start : start + CALLS_TOGETHER] for start in range(0, len(calls), CALLS_TOGETHER)]
+        talks_of_a_batch = max(1, size * len(talks) // max(1, sum(len(talk.turns) for talk in talks)))
+        cut = _batches(single, size)
         if talks or calls:
+            cut += [*_batches(_by_length(talks, talks_of_a_batch), talks_of_a_batch), *_batches(calls, CALLS_TOGETHER)]
             random.Random(f"{self.settings.seed} {epoch}").shuffle(cut)
         return cut
 
@@ -268,6 +271,21 @@ class Alignment:
         labels_BT, logits_AV = answer_logits(self.model, dialogues, embeddings_ID, tokens, every_turn=True)
         loss: Tensor = F.cross_entropy(logits_AV, labels_BT[labels_BT != IGNORED])
         return loss
+
+
+def _batches(drawn: Sequence[Dialogue], size: int) -> list[list[Dialogue]]:
+    return [list(drawn[start : start + size]) for start in range(0, len(drawn), size)]
+
+
+def _by_length(talks: Sequence[Dialogue], size: int) -> list[Dialogue]:
+    """Conversations in an order in which those of a batch are about as long."""
+    return [one for some in _batches(talks, size * SORTED_TOGETHER) for one in sorted(some, key=_length)]
+
+
+def _length(dialogue: Dialogue) -> int:
+    """About how long it is, in characters."""
+    said = sum(len(turn.question) + len(turn.answer) for turn in dialogue.turns)
+    return said + TURN_CHARACTERS * len(dialogue.turns) + ITEM_CHARACTERS * len(dialogue.all_rows)
 
 
 def _parameters_of(groups: Sequence[dict[str, Any]]) -> list[nn.Parameter]:

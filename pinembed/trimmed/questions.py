@@ -142,8 +142,7 @@ class QuestionMaker:
         drawn = list[Dialogue]()
         for row in range(len(self.items)):
             for field in (*self.fields, rng.choice(self.fields)):
-                kind = rng.choices(list(KIND_WEIGHTS), weights=list(KIND_WEIGHTS.values()))[0]
-                dialogue = self._draw(rng, kind, row, field)
+                dialogue = self.draw(rng, row, field)
                 if dialogue is not None:
                     drawn.append(dialogue)
         if self._kept < 1:
@@ -170,7 +169,9 @@ class QuestionMaker:
                 drawn.append(dialogue)
         return drawn
 
-    def _draw(self, rng: random.Random, kind: str, row: int, field: str) -> Dialogue | None:
+    def draw(self, rng: random.Random, row: int, field: str) -> Dialogue | None:
+        """A single question about an item, of any kind; None where its values allow none."""
+        kind = rng.choices(list(KIND_WEIGHTS), weights=list(KIND_WEIGHTS.values()))[0]
         present = [name for name in self.fields if self.values_of[name][row]]
         if kind == "describe" and present:
             values = [f"{spoken(name)}: {self.values_of[name][row]}" for name in present]

@@ -70,7 +70,7 @@ class TalkMaker:
     """
 
     def __init__(self, questions: QuestionMaker, *, held_out: bool = False) -> None:
-        self._values_of, self._fields = questions.values_of, questions.fields
+        self._questions, self._values_of, self._fields = questions, questions.values_of, questions.fields
         self._held_out = held_out
         rows = range(len(questions.items))
         self._complete = [row for row in rows if all(self._values_of[field][row] for field in self._fields)]
@@ -124,16 +124,24 @@ class TalkMaker:
         return Turn(rows=(row,) if is_new else (), question=question, answer=self._values_of[field][row])
 
     def _one_by_one(self, rng: random.Random) -> tuple[Turn, ...]:
-        """An item, then another question about it or another item, then also what they share."""
-        rows = rng.sample(self._complete, 2)
-        turns = [self._turn(rng, rng.choice(ASK), rows[0], is_new=True)]
+        """A single question about an item, then one about it or another item, then also about an earlier one or both.
+
+        The single question is of any kind, so that a conversation teaches no less than the questions whose place it
+        takes.
+        """
+        rows = rng.sample(self._complete, MOST_LISTED)
+        single = self._questions.draw(rng, rows[0], rng.choice(self._fields))
+        if single is None or len(single.rows) > 1:
+            turns = [self._turn(rng, rng.choice(ASK), rows[0], is_new=True)]
+        else:
+            turns = [Turn(rows=single.rows, question=single.question, answer=single.answer)]
         shown = rows[:1]
-        for _ in range(rng.choice((1, 2))):
-            form = rng.choice((NEXT, NEW) if len(shown) == 1 else (NEXT, BACK, BACK, BOTH))
+        for _ in range(rng.choice((1, 2, 2))):
+            form = rng.choice((NEXT, NEW) if len(shown) == 1 else (NEXT, NEXT, NEW, NEW, BACK, BACK, BOTH))
             if form == NEW:
-                shown = rows
+                shown = rows[: len(shown) + 1]
             if form == BOTH:
-                turns.append(self._both(rng, rows))
+                turns.append(self._both(rng, shown))
                 continue
             place = rng.randrange(2) if form == BACK else len(shown) - 1
             wording = self._wording(rng, form)
