@@ -3,7 +3,8 @@
     python -m tests.benchmarks.encode_store --images 20000 --pairs 2 [--encoder ENCODER]
 
 Both runs are the command line, each into a new table on disk. Without ENCODER it is tiny, so that reading and decoding
-are what counts. SeaweedFS shares the cores. Needs the extras cloud and dev.
+are what counts. SeaweedFS shares the cores, so CPU time is told apart: of the command with its workers, and of the
+server. Needs the extras cloud and dev.
 """
 
 from __future__ import annotations
@@ -18,30 +19,37 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from pinembed.stores.address import Address
 from pinembed.stores.objects import put_object
 from pinembed.stores.options import use_storage_options
 from pinembed.stores.ranged import BLOCK_BYTES
 from tests.benchmarks.encode_photos import QUALITY, photo
+from tests.benchmarks.process_tree import descendants
 from tests.conftest import make_encoder
 from tests.object_store import BUCKET, serving
 
 DRAWN = 200  # photos; each stands in the tars several times, with other bytes behind its end
 SIZE = (480, 360)
 PER_TAR = 2500
+LOOK_EVERY_S = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timed:
-    """One run: images per second of the pipeline, of the whole command, and what it said."""
+    """One run: images per second of the pipeline and of the whole command; CPU milliseconds an image, also of weed."""
 
     pipeline: float
     whole: float
-    report: Mapping[str, object]
+    cpu_ms: float
+    server_ms: float
 
 
 def write_tars(folder: Path, images: int) -> Path:
@@ -69,9 +77,34 @@ def encode(images: str, folder: Path, encoder: Path, environment: Mapping[str, s
     command = [sys.executable, "-m", "pinembed", "encode", images, "--table", str(folder / "db" / "pins")]
     command += ["--encoder", str(encoder), "--backend", "torch", "--json", "--quiet"]
     given = {**os.environ, **environment, "PINEMBED_CACHE": str(folder / "cache")}
-    done = subprocess.run(command, env=given, stdout=subprocess.PIPE, check=True)
-    report = json.loads(done.stdout)
-    return Timed(pipeline=report["images_per_s"], whole=report["added"] / report["seconds"], report=report)
+    before_s = server_cpu_s()
+    with (folder / "said").open("w+") as said:
+        process = subprocess.Popen(command, env=given, stdout=said)
+        spent_s: dict[int, float] = {}
+        while process.poll() is None:
+            spent_s |= {pid: seconds for pid in descendants(process.pid) if (seconds := cpu_s_of(pid))}
+            time.sleep(LOOK_EVERY_S)
+        said.seek(0)
+        report = json.load(said)
+    each = 1000 / report["added"]
+    return Timed(
+        pipeline=report["images_per_s"],
+        whole=report["added"] / report["seconds"],
+        cpu_ms=sum(spent_s.values()) * each,
+        server_ms=(server_cpu_s() - before_s) * each,
+    )
+
+
+def cpu_s_of(pid: int) -> float:
+    with suppress(psutil.Error):
+        times = psutil.Process(pid).cpu_times()
+        return times.user + times.system
+    return 0.0
+
+
+def server_cpu_s() -> float:
+    """Of the S3 server, which this process has started."""
+    return sum(cpu_s_of(child.pid) for child in psutil.Process().children() if child.name() == "weed")
 
 
 def say(line: str) -> None:
@@ -102,7 +135,10 @@ def main() -> None:
                 images = str(tars) if kind == "disk" else f"s3://{BUCKET}/tars"
                 runs[kind].append(encode(images, folder, encoder, server.environment))
                 last = runs[kind][-1]
-                say(f"{kind:6} {last.pipeline:8.1f} img/s in the pipeline, {last.whole:8.1f} whole")
+                say(
+                    f"{kind:6} {last.pipeline:8.1f} img/s in the pipeline, {last.whole:8.1f} whole; "
+                    f"CPU {last.cpu_ms:.2f} ms an image, and {last.server_ms:.2f} of the server"
+                )
         for name in ("pipeline", "whole"):
             rates = {kind: statistics.median(getattr(one, name) for one in timed) for kind, timed in runs.items()}
             say(f"{name}: store / disk = {rates['store'] / rates['disk']:.3f}")
