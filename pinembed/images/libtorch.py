@@ -116,7 +116,7 @@ class Libtorch:
         shape, steps = (tuple(values[: dims.value]) for values in (sizes, strides))
         assert data.value is not None
         memory = (c_uint8 * math.prod(shape)).from_address(data.value)
-        memory.owner = _Owner(self._lib, tensor)  # type: ignore[attr-defined]
+        memory.owner = _Owner(self._lib, tensor)
         return np.ndarray(shape, np.uint8, buffer=memory, strides=steps)
 
     @staticmethod

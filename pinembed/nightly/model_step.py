@@ -61,7 +61,8 @@ class ModelStep:
         """
         options = {name: value for name, value in self.config.align.items() if name != "epochs"}
         minutes = min(ADAPTING_MINUTES, options.pop("minutes", None) or ADAPTING_MINUTES)
-        for how, more in (("adapted", {}), ("adapted and trained", {"epochs": ADAPTING_EPOCHS, "minutes": minutes})):
+        trained: dict[str, Any] = {"epochs": ADAPTING_EPOCHS, "minutes": minutes}
+        for how, more in (("adapted", {}), ("adapted and trained", trained)):
             try:
                 report = self.jobs.align(
                     AlignSettings(

@@ -16,8 +16,8 @@ from typing import Any
 import pyarrow as pa
 
 from pinembed.catalogue.captions import make_captioner
-from pinembed.catalogue.folder import SPLIT
 from pinembed.catalogue.inputs import find_inputs
+from pinembed.catalogue.metadata import SPLIT
 from pinembed.catalogue.slices import slice_columns
 from pinembed.catalogue.split_words import TEST, TRAIN, VALIDATION, split_named
 from pinembed.catalogue.splits import check_group, items_of_split

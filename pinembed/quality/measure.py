@@ -36,5 +36,5 @@ def _jpeg_quality(blocks: list[Block]) -> int:
         return 0
     total = sum(struct.unpack_from(f">{VALUES}{'H' if size_bytes == 2 else 'B'}", tables, 1))
     scale = 100.0 * total / SUM_AT_50
-    quality = 5000.0 / scale if scale > 100 else (200.0 - scale) / 2
+    quality: float = 5000.0 / scale if scale > 100 else (200.0 - scale) / 2
     return min(max(round(quality), 1), 100)
