@@ -149,7 +149,14 @@ def test_model_makes_acts_where_its_calls_were_right_when_align_judged_it(
 
 def test_share_of_right_calls_is_read_from_the_run_of_align(tmp_path: Path) -> None:
     assert calls_right(tmp_path) is None
-    for written, right in (({"calls": {"turns": 8, "right": 0.75}}, 0.75), ({"calls": None}, None)):
+    taught, frozen, lora = ({"language_lr": rate, "lora_rank": rank} for rate, rank in ((1e-3, 0), (0.0, 0), (1e-3, 8)))
+    for written, right in (
+        ({"calls": {"turns": 8, "right": 0.75}, "settings": taught}, 0.75),
+        ({"calls": None, "settings": taught}, 0.0),
+        ({"calls": None, "settings": frozen}, None),
+        ({"calls": None, "settings": lora}, None),
+        ({"calls": None}, None),
+    ):
         (tmp_path / "run.json").write_text(json.dumps(written), encoding="utf-8")
         assert calls_right(tmp_path) == right
 

@@ -59,8 +59,8 @@ class ModelVoice:
     def plan(self, say: str, state: State, shown: Sequence[SearchResult]) -> Plan | None:
         """The act of the model's call; None where it makes none of the grammar, so that the rules decide.
 
-        A model that has only written words in its first turns is not asked again, and one that `align --calls` judged
-        to call wrongly is never asked.
+        A model that has only written words in its first turns is not asked again, and one that `align` taught no calls,
+        or that made too few of them right, is never asked.
         """
         if not self.may_plan:
             return None

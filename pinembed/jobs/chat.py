@@ -125,7 +125,7 @@ def _voice(
         max_new_tokens=settings.max_new_tokens,
     )
     if not voice.may_plan:
-        progress.say("The model called tools wrongly too often when align judged it, so the rules make the acts.")
+        progress.say("align taught the model no calls of tools, or too few came right; so the rules make the acts.")
     return voice
 
 

@@ -52,7 +52,7 @@ class TrimmedModel:
 
     Attributes:
         projector: None until `align` has made one, or the caller sets one.
-        calls_right: share of its calls of tools that were right when `align` judged them; None where it did not.
+        calls_right: share of its calls of tools that were right when `align` judged them; None where nothing is known.
     """
 
     def __init__(

@@ -309,13 +309,19 @@ def adapted(projector: Projector, adapter: LinearAdapter, *, encoder_fingerprint
 
 
 def calls_right(folder: Path) -> float | None:
-    """Share of the calls that judged a model in `align --calls`; None where none did.
+    """Share of the calls that judged a model in `align --calls`; None where nothing is known.
+
+    Where `align` taught the whole language model without calls, it is 0: what it could before is written over.
 
     Raises:
         ModelError: the file is damaged.
     """
     if not (folder / RUN_NAME).is_file():
         return None
-    found = read_json(folder / RUN_NAME, wanted="the run of align").get("calls")
+    run = read_json(folder / RUN_NAME, wanted="the run of align")
+    found, settings = run.get("calls"), run.get("settings")
     right = found.get("right") if isinstance(found, dict) else None
-    return float(right) if isinstance(right, int | float) else None
+    if isinstance(right, int | float):
+        return float(right)
+    taught = isinstance(settings, dict) and settings.get("language_lr") and not settings.get("lora_rank")
+    return 0.0 if taught else None

@@ -31,7 +31,7 @@ class ServedModel:
         name: under which it does.
         maker: soft tokens of the model's folder.
         writer: prompts of the model's folder.
-        calls_right: share of its calls of tools that were right when `align` judged them; None where it did not.
+        calls_right: share of its calls of tools that were right when `align` judged them; None where nothing is known.
 
     Raises:
         ServerError, ModelError: as for `open`.
