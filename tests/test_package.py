@@ -56,6 +56,8 @@ def test_the_wheel_holds_every_file_of_the_package_and_the_sample_shop(installed
         "py.typed",
         "flags/page.html",
         "nightly/page.html",
+        "training/card.md.jinja",
+        "trimmed/tiny_chat_template.jinja",
         *(f"encoder/architectures/{path.name}" for path in package.rglob("architectures/*.json")),
     }
     shop = REPOSITORY / "sample_images"
