@@ -28,6 +28,7 @@ from pinembed.jobs.refresh import refresh
 from pinembed.jobs.rollback import rollback
 from pinembed.jobs.switch import switch
 from pinembed.nightly import page, preflight
+from pinembed.nightly.checks import read_golden
 from pinembed.nightly.history import History
 from pinembed.reports.refresh import RefreshReport
 from pinembed.settings.home import RefreshSettings, RollbackSettings, SwitchSettings
@@ -266,6 +267,11 @@ def test_golden_searches_have_to_work(shop: Shop) -> None:
     golden.write_text('{"text": "a red circle", "ids": ["red-circle-0"]}\n')
     report = shop.refresh('[checks]\ngolden = "golden.jsonl"\ngolden_k = 24\n')
     assert report.metrics["golden"] == 1.0
+    golden.write_text('{"text": "a red\u2028circle", "ids": ["red-circle-0"]}\n' * 2)  # no end of a line
+    assert len(read_golden(golden)) == 2
+    golden.write_text("[" * 100_000 + "\n")
+    with pytest.raises(ConfigError, match=r"golden\.jsonl, line 1 is no JSON"):
+        read_golden(golden)
     golden.write_text('{"text": "a red circle"}\n')
     shop.add("other")
     with pytest.raises(ConfigError, match=r"golden\.jsonl, line 1 is no golden search"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,17 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
-from pinembed.errors import ConfigError
+from pinembed.errors import ConfigError, DataError
 from pinembed.generation.record import ENCODER, SOURCE, TABLE, TABLE_NAME, Generation
 from pinembed.nightly.config import Checks
 from pinembed.reports.refresh import CheckResult
 from pinembed.source.embedding_source import EmbeddingSource
+from pinembed.stored import lines_of, value_in
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.schema import VECTOR
 
 TIMED, LOOKED_UP = 50, 64
 FEWEST_TIMED, MOST_MS = 5, 250.0
 K = 10
+WANTED = 'wanted {"text": ..., "ids": [...]}'
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,26 +39,20 @@ def read_golden(path: Path) -> list[GoldenSearch]:
         ConfigError: it cannot be read, or a line of it is something else.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeError) as error:
-        raise ConfigError(f"[checks] golden: {path} cannot be read: {error}.", remedy="Check the path.") from error
-    found = []
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            found.append(_golden(line, f"{path}, line {number}"))
-    return found
+        lines = enumerate(lines_of(path), start=1)
+        return [_golden(line, f"{path}, line {number}") for number, line in lines if line.strip()]
+    except DataError as error:
+        raise ConfigError(f"[checks] golden: {error.message}", remedy=error.remedy) from error
 
 
 def _golden(line: str, place: str) -> GoldenSearch:
+    stored = value_in(line, origin=place, wanted=WANTED)
     try:
-        stored = json.loads(line)
         if isinstance(stored["ids"], str) or not stored["ids"]:
             raise TypeError("ids is no list")
         return GoldenSearch(text=str(stored["text"]), ids=frozenset(map(str, stored["ids"])))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f'{place} is no golden search: {error}; wanted {{"text": ..., "ids": [...]}}.', remedy="Mend the line."
-        ) from error
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{place} is no golden search: {error}; {WANTED}.", remedy="Mend the line.") from error
 
 
 def run_checks(folder: Path, wanted: Checks, *, last: Generation | None) -> tuple[CheckResult, ...]:
