@@ -453,7 +453,10 @@ def test_a_home_without_hard_links_is_copied_and_one_without_symbolic_links_is_r
     with monkeypatch.context() as patch:
         patch.setattr(os, "symlink", unable)
         ended = cli("refresh", shop.configure())
+        with pytest.raises(OutputError, match="without symbolic links"):
+            Home.begin(shop.root / "elsewhere")
     assert (ended.exit_code, shop.current) == (1, 2)
+    assert not list((shop.root / "elsewhere").iterdir())
     assert "lies on a file system without symbolic links: Operation not supported" in ended.words
     assert "Give a home on another disk" in ended.words
 

@@ -65,9 +65,10 @@ class Home:
         """
         probe = folder / f".{CURRENT}-{secrets.token_hex(4)}"
         try:
-            (folder / GENERATIONS).mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             probe.symlink_to(GENERATIONS)  # before hours of work, not behind them
             probe.unlink()
+            (folder / GENERATIONS).mkdir(exist_ok=True)
         except OSError as error:
             if error.errno in NO_SYMLINKS and os.access(folder, os.W_OK):
                 raise OutputError(
