@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import http.client
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit
+
+from tests.passing_on import Answer, PassingOn, passing_on
 
 DROP = 0
 
@@ -28,47 +26,21 @@ class FaultyProxy:
         self.done: list[int] = []
 
 
+class _Faulty(PassingOn):
+    proxy: FaultyProxy
+
+    def answered(self, status: int, content: bytes, headers: dict[str, str]) -> Answer | None:
+        is_commit = self.command == "PUT" and "/_versions/" in self.path and status == 200
+        if not (is_commit and self.proxy.faults):
+            return status, content, headers
+        fault = self.proxy.faults.pop(0)
+        self.proxy.done.append(fault)
+        return None if fault == DROP else (fault, content, headers)
+
+
 @contextmanager
 def faulty_proxy(behind: str) -> Iterator[FaultyProxy]:
     """A proxy before the server at this URL, until the block ends."""
-    proxy, server = FaultyProxy(), urlsplit(behind)
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *args: object) -> None: ...
-
-        def _pass_on(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            line = http.client.HTTPConnection(server.hostname or "", server.port, timeout=30)
-            line.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-            for name, value in self.headers.items():
-                line.putheader(name, value)
-            line.endheaders(body)
-            answer = line.getresponse()
-            content = answer.read()
-            is_commit = self.command == "PUT" and "/_versions/" in self.path and answer.status == 200
-            fault = proxy.faults.pop(0) if is_commit and proxy.faults else None
-            if fault is not None:
-                proxy.done.append(fault)
-            if fault == DROP:
-                self.close_connection = True
-                self.connection.close()
-                return
-            self.send_response_only(fault or answer.status)
-            for name, value in answer.getheaders():
-                if name.lower() not in {"content-length", "transfer-encoding", "connection"}:
-                    self.send_header(name, value)
-            length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
-            self.send_header("Content-Length", length or "0")
-            self.end_headers()
-            self.wfile.write(content)
-            line.close()
-
-        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _pass_on
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as made:
-        threading.Thread(target=made.serve_forever, daemon=True).start()
-        proxy.endpoint = f"http://127.0.0.1:{made.server_address[1]}"
+    proxy = FaultyProxy()
+    with passing_on(_Faulty, behind, proxy=proxy) as proxy.endpoint:
         yield proxy
-        made.shutdown()

@@ -12,65 +12,40 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlencode, urlsplit
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
+from tests.passing_on import Answer, PassingOn, passing_on
+
 GENERATION_MATCH, GENERATION = "x-goog-if-generation-match", "x-goog-generation"
-OF_THE_LINE = {"content-length", "transfer-encoding", "connection"}
 PASSED_ON = {"content-length", "content-type", "range", "if-match", "if-none-match"}
 S3 = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 
 
-class _Front(BaseHTTPRequestHandler):
+class _Front(PassingOn):
     """Passes requests on to the S3 server without their credentials: to the bucket that all may use."""
 
-    protocol_version = "HTTP/1.1"
-    behind = ("", 0)
     ignores_conditions = False
 
-    def log_message(self, *args: object) -> None: ...
-
-    def _pass_on(self) -> None:
-        line = http.client.HTTPConnection(*self.behind, timeout=30)
-        path, headers = self.asked()
-        line.putrequest(self.command, path, skip_accept_encoding=True)
-        for name, value in headers.items():
-            if not (self.ignores_conditions and name.lower().startswith("if-")):
-                line.putheader(name, value)
-        line.endheaders(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
-        answer = line.getresponse()
-        status, content, more = self.answered(answer.status, answer.read(), dict(answer.getheaders()))
-        self.send_response_only(status)
-        for name, value in more.items():
-            if name.lower() not in OF_THE_LINE:
-                self.send_header(name, value)
-        length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
-        self.send_header("Content-Length", length or "0")
-        self.end_headers()
-        self.wfile.write(content)
-        line.close()
-
     def asked(self) -> tuple[str, dict[str, str]]:
-        """Path and headers for the S3 server."""
+        path, headers = self.translated()
+        if self.ignores_conditions:
+            headers = {name: value for name, value in headers.items() if not name.lower().startswith("if-")}
+        return path, headers
+
+    def translated(self) -> tuple[str, dict[str, str]]:
+        """Path and headers as S3 has them."""
         return self.path, {name: value for name, value in self.headers.items() if name.lower() in PASSED_ON}
-
-    def answered(self, status: int, content: bytes, headers: dict[str, str]) -> tuple[int, bytes, dict[str, str]]:
-        """Its answer as this store gives it."""
-        return status, content, headers
-
-    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _pass_on
 
 
 class _Google(_Front):
-    def asked(self) -> tuple[str, dict[str, str]]:
-        path, headers = super().asked()
+    def translated(self) -> tuple[str, dict[str, str]]:
+        path, headers = super().translated()
         generation = self.headers.get(GENERATION_MATCH)
         if generation == "0":
             headers["If-None-Match"] = "*"
@@ -78,7 +53,7 @@ class _Google(_Front):
             headers["If-Match"] = f'"{int(generation):032x}"'
         return path, headers
 
-    def answered(self, status: int, content: bytes, headers: dict[str, str]) -> tuple[int, bytes, dict[str, str]]:
+    def answered(self, status: int, content: bytes, headers: dict[str, str]) -> Answer:
         if e_tag := headers.get("ETag", headers.get("Etag", "")).strip('"').partition("-")[0]:
             headers[GENERATION] = str(int(e_tag, 16))
         return status, content, headers
@@ -103,8 +78,8 @@ class _Azure(_Front):
         self.end_headers()
         self.wfile.write(answer)
 
-    def asked(self) -> tuple[str, dict[str, str]]:
-        path, headers = super().asked()
+    def translated(self) -> tuple[str, dict[str, str]]:
+        path, headers = super().translated()
         url = urlsplit(path)
         wanted = {name: values[0] for name, values in parse_qs(url.query).items()}
         if wanted.get("comp") != "list":
@@ -113,7 +88,7 @@ class _Azure(_Front):
         asked = {name: wanted[azure] for azure, name in names.items() if azure in wanted}
         return f"{url.path}?{urlencode({'list-type': '2', **asked})}", headers
 
-    def answered(self, status: int, content: bytes, headers: dict[str, str]) -> tuple[int, bytes, dict[str, str]]:
+    def answered(self, status: int, content: bytes, headers: dict[str, str]) -> Answer:
         if status == http.HTTPStatus.PRECONDITION_FAILED and self.headers.get("If-None-Match") == "*":
             return http.HTTPStatus.CONFLICT, content, headers
         if self.command == "PUT" and status == http.HTTPStatus.OK:
@@ -143,16 +118,6 @@ def _azure_list(listed: ElementTree.Element) -> bytes:
 
 
 @contextmanager
-def _fronting(kind: type[_Front], behind: str, ignores_conditions: bool) -> Iterator[str]:
-    server = urlsplit(behind)
-    own = {"behind": (server.hostname, server.port), "ignores_conditions": ignores_conditions}
-    with ThreadingHTTPServer(("127.0.0.1", 0), type("Front", (kind,), own)) as made:
-        threading.Thread(target=made.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{made.server_address[1]}"
-        made.shutdown()
-
-
-@contextmanager
 def google_front(behind: str, *, ignores_conditions: bool = False) -> Iterator[dict[str, str]]:
     """Storage options of `gs://` for the S3 server at this URL, whose bucket for all it shows, until the block ends.
 
@@ -160,7 +125,7 @@ def google_front(behind: str, *, ignores_conditions: bool = False) -> Iterator[d
         behind: URL of the S3 server.
         ignores_conditions: as a store without conditional PUT does.
     """
-    with _fronting(_Google, behind, ignores_conditions) as url:
+    with passing_on(_Google, behind, ignores_conditions=ignores_conditions) as url:
         nobody = dict.fromkeys(("client_email", "private_key", "private_key_id"), "")
         account = {"gcs_base_url": url, "disable_oauth": True, **nobody}
         yield {"google_service_account_key": json.dumps(account), "allow_http": "true"}
@@ -169,7 +134,7 @@ def google_front(behind: str, *, ignores_conditions: bool = False) -> Iterator[d
 @contextmanager
 def azure_front(behind: str, *, ignores_conditions: bool = False) -> Iterator[dict[str, str]]:
     """As `google_front`, of `az://`."""
-    with _fronting(_Azure, behind, ignores_conditions) as url:
+    with passing_on(_Azure, behind, ignores_conditions=ignores_conditions) as url:
         yield {
             "azure_storage_account_name": "made-up",
             "azure_endpoint": url,

@@ -25,17 +25,8 @@ from tests.published_forms import (
     trim_of,
     write_form,
 )
-from tests.test_align import write_rows, write_shop
 
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_shop(tmp_path_factory.mktemp("shop") / "data", items=24)
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_rows(tmp_path_factory.mktemp("source") / "source", items=24)
+pytest_plugins = ("tests.forms_fixtures",)
 
 
 THOUGHTLESS = "<|im_start|>assistant\n<think>\n\n</think>\n\nplum<|im_end|>"

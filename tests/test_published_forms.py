@@ -31,29 +31,14 @@ from tests.published_forms import (
     Form,
     Made,
     aligned,
-    forms_in,
     headers,
     served_by_vllm,
     split_experts,
     weights,
     write_form,
 )
-from tests.test_align import write_rows, write_shop
 
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_shop(tmp_path_factory.mktemp("shop") / "data", items=24)
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_rows(tmp_path_factory.mktemp("source") / "source", items=24)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return forms_in(tmp_path_factory.mktemp("forms"))
+pytest_plugins = ("tests.forms_fixtures",)
 
 
 @pytest.mark.parametrize("name", FORMS)
