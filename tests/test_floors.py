@@ -16,6 +16,7 @@ ORDER = (
         "stored",
         "disk",
         "outfolder",
+        "templates",
         "generation",
         "machine",
         "stores",

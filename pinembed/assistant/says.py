@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from pinembed.errors import DataError
 from pinembed.stored import value_in
@@ -38,11 +39,12 @@ def read_says(lines: Iterable[str], *, origin: str, conversation: str) -> Iterat
     """
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            yield _say(line, origin=f"{origin}, line {number}", conversation=conversation)
+            place = f"{origin}, line {number}"
+            yield say_of(value_in(line, origin=place, wanted=WANTED), origin=place, conversation=conversation)
 
 
-def _say(line: str, *, origin: str, conversation: str) -> Say:
-    stored = value_in(line, origin=origin, wanted=WANTED)
+def say_of(stored: Any, *, origin: str, conversation: str) -> Say:
+    """What a line of JSON holds as a turn; arguments and errors as for `read_says`."""
     if not isinstance(stored, dict) or not isinstance(stored.get("say"), str):
         raise DataError(f"{origin} says nothing; {WANTED}.", remedy='Give "say": a text.')
     turn, name = stored.get("turn"), stored.get("conversation", conversation)

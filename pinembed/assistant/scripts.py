@@ -7,17 +7,17 @@ A line is a turn, `{"conversation": "1", "turn": 2, "say": "the second one", "ex
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pinembed.assistant.act import Act, ActError, act_from_json
-from pinembed.assistant.says import Say, read_says
+from pinembed.assistant.says import WANTED, Say, say_of
 from pinembed.assistant.vocabulary import Vocabulary
 from pinembed.errors import DataError, OutputError
 from pinembed.outfolder import whole_file
-from pinembed.stored import lines_of
+from pinembed.stored import lines_of, value_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +43,13 @@ def read_scripts(path: Path, vocabulary: Vocabulary) -> list[ScriptedTurn]:
     Raises:
         DataError: it cannot be read, or a line is no turn with an act of this table.
     """
-    lines = [line for line in lines_of(path) if line.strip()]
-    says = list(read_says(lines, origin=str(path), conversation="1"))
-    return [
-        _turn(json.loads(line), say, f"{path}: {say.say!r}", vocabulary) for line, say in zip(lines, says, strict=True)
-    ]
+    lines = enumerate(lines_of(path), start=1)
+    return [_turn(line, f"{path}, line {number}", vocabulary) for number, line in lines if line.strip()]
 
 
-def _turn(stored: Mapping[str, Any], say: Say, place: str, vocabulary: Vocabulary) -> ScriptedTurn:
+def _turn(line: str, place: str, vocabulary: Vocabulary) -> ScriptedTurn:
+    stored = value_in(line, origin=place, wanted=WANTED)
+    say = say_of(stored, origin=place, conversation="1")
     try:
         expect = act_from_json(stored.get("expect"), vocabulary)
     except ActError as error:

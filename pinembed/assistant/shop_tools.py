@@ -37,6 +37,7 @@ from pinembed.table.embedding_table import id_conditions
 
 MOST_RESULTS, MOST_IDS, MOST_VARIANTS = 50, 50, 50
 DEEPEST = 1000
+TOLD = 12  # values of a column
 """Results that pages reach."""
 LONGEST_VALUE, LONGEST_QUERY = 2000, 500
 DESCRIPTIONS = ("description", "text", "caption")
@@ -88,13 +89,9 @@ class ShopTools:
     def told(self) -> str:
         """What can be asked, for the model that asks."""
         vocabulary = self._retriever.vocabulary
-        lines = [f"A catalogue of {vocabulary.rows:,} items. Columns for attributes and where:"]
-        for name, choice in vocabulary.choices.items():
-            values = choice.most_frequent(12)
-            more = ", ..." if len(choice.counts) > len(values) else ""
-            lines.append(f"{name}: {', '.join(clean(str(value)) for value in values)}{more}")
-        lines += [f"{one.name}: {one.low:g} to {one.high:g}" for one in vocabulary.quantities.values()]
-        return "\n".join(lines)
+        columns = vocabulary.described(lambda value: clean(str(value)), most=TOLD, examples=TOLD)
+        heading = f"A catalogue of {vocabulary.rows:,} items. Columns for attributes and where:"
+        return "\n".join([heading, *columns])
 
     def search(self, asked: Asked, *, cursor: str = "", limit: int = 10) -> SearchAnswer:
         """One page of products, the best first; each satisfies all that was asked.

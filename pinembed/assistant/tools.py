@@ -49,13 +49,12 @@ def frame_of(vocabulary: Vocabulary, specials: Iterable[str]) -> Frame:
         specials: tokens that a tokenizer keeps for itself; values that hold one are not told.
     """
     specials = tuple(specials)
-    columns = []
-    for name, choice in vocabulary.choices.items():
-        told, is_whole = choice.most_frequent(VALUES_TOLD), len(choice.counts) <= VALUES_TOLD
-        values = map(_as_json, told if is_whole else told[:EXAMPLES_TOLD])
-        said = [value for value in values if plain(value, specials) == value]
-        columns.append(f"{name}: {', '.join(said if is_whole else [*said, '...'])}")
-    columns += [f"{one.name}: {one.low:g} to {one.high:g}" for one in vocabulary.quantities.values()]
+
+    def told(value: Value) -> str:
+        text = _as_json(value)
+        return text if plain(text, specials) == text else ""
+
+    columns = vocabulary.described(told, most=VALUES_TOLD, examples=EXAMPLES_TOLD)
     return Frame(system="\n".join([TASK, "", "Columns:", *columns]), tools=tuple(tools_of(vocabulary)))
 
 

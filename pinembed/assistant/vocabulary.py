@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -147,6 +147,21 @@ class Vocabulary:
         """An item's choices as one text for the encoder, joined as captions are; empty where none is known."""
         said = {name: text_of_value(fields.get(name)) for name in self.spoken}
         return ". ".join(without_echoes(said))
+
+    def described(self, say: Callable[[Value], str], *, most: int, examples: int) -> list[str]:
+        """A line for each column: all of its values, or the most frequent of very many, or the range of its numbers.
+
+        Args:
+            say: a value in words; empty for one that is not to be told.
+            most: values of a column that are all told.
+            examples: of a column that has more.
+        """
+        lines = []
+        for name, choice in self.choices.items():
+            is_whole = len(choice.counts) <= most
+            said = [*filter(None, map(say, choice.most_frequent(most if is_whole else examples)))]
+            lines.append(f"{name}: {', '.join(said if is_whole else [*said, '...'])}")
+        return [*lines, *(f"{one.name}: {one.low:g} to {one.high:g}" for one in self.quantities.values())]
 
     @classmethod
     def read(cls, table: Columns) -> Vocabulary:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from pinembed.errors import UsageError
 from pinembed.flags.stored import StoredRows
 from pinembed.images.contact_sheet import thumbnail
 from pinembed.nouns.flag import Flag
 from pinembed.outfolder import whole_file
+from pinembed.templates import template
 
 SHOWN = 24  # of each check
 PICTURE_PX = 240
@@ -60,16 +59,9 @@ def write_flag_page(path: Path, flags: Sequence[Flag], rows: StoredRows, *, head
         UsageError: the file cannot be written.
         OutputError: the disk is full.
     """
-    environment = Environment(
-        loader=PackageLoader("pinembed.flags", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     groups = [_group(check, list(found), rows) for check, found in groupby(flags, key=lambda flag: flag.check)]
     told = f"{len(flags)} open flags on {len(rows)} rows."
-    text = environment.get_template("page.html").render(heading=heading, told=told, groups=groups)
+    text = template("pinembed.flags", "page.html").render(heading=heading, told=told, groups=groups)
     try:
         with whole_file(path) as partial:
             partial.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -30,7 +30,7 @@ from pinembed.nightly.config import RefreshConfig, read_config
 from pinembed.nightly.history import History, HomeRun, as_rows, plain_figures
 from pinembed.nightly.hooks import call_hook
 from pinembed.nightly.night import HOUR_S, Night
-from pinembed.nightly.plan import NightPlan, make_plan, option_digests
+from pinembed.nightly.plan import DiskNeed, NightPlan, make_plan, option_digests
 from pinembed.nightly.preflight import (
     check_disk,
     disk_need,
@@ -116,8 +116,7 @@ class _Run:
         home = self.home
         ledger = Ledger() if home is None else read_ledger(home)
         plan = self._plan(home, ledger)
-        self._vet(plan)
-        need = disk_need(self._config, plan, self._base_folder(plan))
+        need = self._vetted_need(plan)
         last_s = {} if home is None else History(home.folder).last_seconds()
         steps = () if plan.is_idle else plan.steps(self._config, need, last_s)
         return self._report(plan, steps=steps, dry_run=True, size_bytes=0 if plan.is_idle else need.total)
@@ -161,9 +160,7 @@ class _Run:
             remove_tree(home.next_folder)
             history.note(self._ended(record, plan, NOTHING))
             return self._report(plan)
-        self._vet(plan)
-        need = disk_need(self._config, plan, self._base_folder(plan))
-        check_disk(home.folder, need, free_gib=self._config.limits.free_gib)
+        check_disk(home.folder, self._vetted_need(plan), free_gib=self._config.limits.free_gib)
         history.note(record)
         night = Night(
             self._config,
@@ -268,15 +265,13 @@ class _Run:
         report = self._jobs.encode(EncodeSettings(table=table, encoder=encoder, dry_run=True, **options))
         return report.counts, report.not_retried
 
-    def _vet(self, plan: NightPlan) -> None:
-        """Refuse what a step would refuse behind hours of work."""
+    def _vetted_need(self, plan: NightPlan) -> DiskNeed:
+        """The disk that a plan takes, once what a step would refuse behind hours of work is refused."""
         from pinembed.nightly.vetting import vet
 
-        place = str(self._settings.config)
-        vet(self._config, plan, place=place, base=self._base_folder(plan), progress=self._progress)
-
-    def _base_folder(self, plan: NightPlan) -> Path | None:
-        return None if plan.base is None or self.home is None else self.home.folder_of(plan.base.number)
+        base = None if plan.base is None or self.home is None else self.home.folder_of(plan.base.number)
+        vet(self._config, plan, place=str(self._settings.config), base=base, progress=self._progress)
+        return disk_need(self._config, plan, base)
 
     def _ended(
         self,

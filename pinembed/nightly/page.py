@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pinembed.disk import remove_tree
@@ -31,6 +30,7 @@ from pinembed.nouns.failure import Failure
 from pinembed.reports.refresh import MetricRow
 from pinembed.table.address import parse_address
 from pinembed.table.side_tables import FailureTable
+from pinembed.templates import template
 
 SHOWN = "shown.json"
 KEPT = {STEPS, FLAGS_PAGE, FLAGS_FILE}
@@ -270,11 +270,7 @@ def title_of(row: MetricRow) -> str:
 
 def html_of(page: Page) -> str:
     """One page: style, drawings, pictures and the script of the map are inside of it."""
-    loader = PackageLoader("pinembed.nightly", ".")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("page.html").render(
+    return template("pinembed.nightly", "page.html").render(
         page=page, fig=_span, title_of=title_of, points=_points(page), thumbs=_script(page.thumbs)
     )
 

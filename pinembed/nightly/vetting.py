@@ -181,8 +181,10 @@ def _vet_evaluate(options: Options, images: Columns) -> None:
 def _vet_align(options: Options, images: Columns) -> None:
     _vet_group(options, images)
     device_name(options.get("device", "auto"))
-    for name in options.get("fields", ()):
-        _vet_column(name, images, option="fields")
+    if options.get("fields"):
+        from pinembed.trimmed.questions import choose_fields
+
+        choose_fields(images().items, (), wanted=options["fields"], origin=images().root)
     if "dialogues" in options:
         from pinembed.trimmed.own_dialogues import read_dialogues
 

@@ -6,16 +6,14 @@ import shlex
 import shutil
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from pinembed.encoder.save import CARD_NAME, Licence, hub_repo
 from pinembed.metrics.verdict import LARGE_IMAGES, LARGE_SHARE
 from pinembed.nouns.scores import DIRECTIONS, ITEM_DIRECTIONS, SliceChange
 from pinembed.reports.finetune import FinetuneReport, GateReport, RunSettings
+from pinembed.templates import template
 from pinembed.training.gate import CHAMPION, TUNED
 from pinembed.training.recipe import Recipe
 
-TEMPLATE = "card.md.jinja"
 SHOWN_SLICES = 20
 
 
@@ -24,13 +22,9 @@ def write_card(folder: Path, report: FinetuneReport, recipe: Recipe, licence: Li
     for path in licence.files:
         if not (folder / path.name).exists():
             shutil.copyfile(path, folder / path.name)
-    loader = PackageLoader("pinembed.training", ".")
-    environment = Environment(
-        loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
-    environment.filters |= {"count": "{:,}".format, "figure": "{:.3f}".format, "signed": "{:+.3f}".format}
     settings, slices = report.settings, _slices(report.gate)
-    card = environment.get_template(TEMPLATE).render(
+    shown = {"count": "{:,}".format, "figure": "{:.3f}".format, "signed": "{:+.3f}".format}
+    card = template("pinembed.training", "card.md.jinja", **shown).render(
         report=report,
         licence=licence,
         repo=None if settings.random_init else hub_repo(settings.base),
