@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from unittest.mock import Mock
@@ -140,6 +141,39 @@ def test_a_restored_trainer_takes_the_same_next_step(tiny_encoder: Path, recipe:
     trainer.start_epoch(2)
     again.start_epoch(2)
     assert again.step(batch) == trainer.step(batch)
+
+
+@pytest.mark.parametrize("recipe", [{}, {"l2sp": 0.5}, {"micro_batch": 3}], ids=str)
+def test_rows_of_the_tokens_met_learn_as_the_whole_table_would(
+    tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, recipe: dict[str, Any]
+) -> None:
+    from pinembed.encoder.encoder import load_encoder
+    from pinembed.training.optimiser import Rates
+    from pinembed.training.token_rows import token_rows
+
+    rates = Rates(image=1e-3, text=1e-3, first_layer=0.3, weight_decay=0.0)  # that of unmet rows is left out on purpose
+
+    def trained() -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        encoder = load_encoder(str(tiny_encoder))
+        trainer = make_trainer(encoder, rates=rates, **recipe)
+        batch = make_batch(encoder)
+        for word in ("item", "red item", "a blue"):  # each step has tokens that none before it had
+            texts = [f"{word} {index}" for index in range(IMAGES)]
+            trainer.step(replace(batch, tokens_MT=encoder.tokenizer(texts)))
+        average = trainer.averaged_weights()
+        trainer.finish()
+        return average, {name: tensor.clone() for name, tensor in encoder.model.state_dict().items()}
+
+    with_rows = trained()
+    monkeypatch.setattr("pinembed.training.trainer.token_rows", lambda _: None)
+    for ours, whole in zip(with_rows, trained(), strict=True):
+        for name, tensor in whole.items():
+            torch.testing.assert_close(ours[name], tensor, msg=name, rtol=1e-4, atol=1e-6)
+    encoder = load_encoder(str(tiny_encoder))
+    rows = token_rows(encoder.model)
+    assert rows is not None
+    moved = (with_rows[1][rows.name] != encoder.model.state_dict()[rows.name]).any(dim=1)
+    assert 0 < int(moved.sum()) < len(moved) / 2
 
 
 def test_low_rank_updates_are_merged_into_a_plain_model(encoder: Encoder) -> None:

@@ -213,6 +213,7 @@ class Epochs:
         why = self._stopped or "validation stays below what training began with."
         self._progress.say(f"{why} Training begins anew at a rate of {rate:.1e}")
         self._stopped = None
+        self._trainer.finish()
         self._encoder.model.load_state_dict(self._start_weights)
         micro_batch, bf16 = self._trainer.towers.micro_batch, self._trainer.towers.bf16
         self._make_trainer()

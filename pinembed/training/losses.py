@@ -6,7 +6,7 @@ T context length, D embedding floats, R rows at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -191,6 +191,7 @@ class Towers:
     Args:
         standardise: pixels 0..255 to the image tower's input.
         encode_texts: a model and the tokens of texts to their features.
+        learning: the parameters of the moment that gradients are for.
     """
 
     def __init__(
@@ -200,6 +201,7 @@ class Towers:
         *,
         standardise: Callable[[Tensor], Tensor],
         encode_texts: Callable[[nn.Module, Tensor], Tensor],
+        learning: Callable[[], Sequence[nn.Parameter]],
         micro_batch: int | None,
         bf16: bool,
         world: World,
@@ -210,6 +212,7 @@ class Towers:
         self._objective = objective
         self._standardise = standardise
         self._encode_texts = encode_texts
+        self._learning = learning
         self._world = world
 
     def backward(self, views_BCHW: Tensor, batch: Batch, positive_BB: Tensor) -> float:
@@ -227,7 +230,8 @@ class Towers:
                 if not _is_memory(error) or rows == 1 or self._world.size > 1:
                     raise
                 self.micro_batch = max(1, rows // 2)
-            self._model.zero_grad(set_to_none=True)
+            for parameter in self._learning():
+                parameter.grad = None
             torch.set_rng_state(random_state)
             if views_BCHW.is_cuda:
                 torch.cuda.empty_cache()
@@ -260,7 +264,7 @@ class Towers:
         loss.backward()  # type: ignore[no-untyped-call]
         image_back()
         text_back()
-        self._world.add_gradients(parameter for parameter in self._model.parameters() if parameter.requires_grad)
+        self._world.add_gradients(self._learning())
         return float(loss.detach())
 
     def _embed(

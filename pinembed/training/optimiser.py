@@ -8,6 +8,7 @@ timm's models, apart from the few that are named here, so one rule serves ViT, R
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,15 +39,22 @@ class Rates:
     weight_decay: float
 
 
-def make_optimiser(model: nn.Module, rates: Rates) -> torch.optim.AdamW:
-    """AdamW with a rate for each layer; the temperature stays where it is."""
+def make_optimiser(model: nn.Module, rates: Rates, instead: Mapping[str, nn.Parameter]) -> torch.optim.AdamW:
+    """AdamW with a rate for each layer; the temperature stays where it is.
+
+    Args:
+        model: its parameters with a gradient learn.
+        rates: by tower and layer.
+        instead: parameters that learn in the place of the model's own, by name.
+    """
     groups: list[dict[str, Any]] = []
     for is_image, peak in ((True, rates.image), (False, rates.text)):
         named = [
-            (name, parameter)
+            (name, instead.get(name, parameter))
             for name, parameter in model.named_parameters()
-            if name.startswith(IMAGE_PREFIX) == is_image and name not in SCALARS and parameter.requires_grad
+            if name.startswith(IMAGE_PREFIX) == is_image and name not in SCALARS
         ]
+        named = [(name, parameter) for name, parameter in named if parameter.requires_grad]
         for index, (name, parameter) in enumerate(named):
             depth = _depth(name.removeprefix(IMAGE_PREFIX).removeprefix(TEXT_PREFIX), index / max(len(named) - 1, 1))
             decay = rates.weight_decay if parameter.ndim > 1 else 0.0

@@ -25,6 +25,7 @@ from pinembed.training.optimiser import (
     set_rate,
 )
 from pinembed.training.recipe import AUTO, BF16, Recipe
+from pinembed.training.token_rows import TokenRows, token_rows
 from pinembed.training.world import World
 
 
@@ -58,17 +59,20 @@ class Trainer:
         self.total_steps = total_steps
         self._world = world or World()
         self.low_rank = LowRank(model, layers=clip_layers(model), rank=recipe.lora, seed=seed) if recipe.lora else None
+        self._rows = token_rows(model)
         self._objective = Objective(model, recipe)
         self.towers = Towers(
             model,
             self._objective,
             standardise=standardise,
             encode_texts=encode_texts,
+            learning=lambda: self._trained,
             micro_batch=recipe.micro_batch,
             bf16=False,
             world=self._world,
         )
-        self.optimiser = make_optimiser(model, recipe.rates)
+        instead = {} if self._rows is None else {self._rows.name: self._rows.rows_SW}
+        self.optimiser = make_optimiser(model, recipe.rates, instead)
         self._seed = seed
         self._generator = torch.Generator()
         self._trained = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
@@ -102,6 +106,8 @@ class Trainer:
         views_BCHW = augment(batch.pixels_BCHW, self._generator, image_px=side_px, share=share_of_batch)
         positive_BB = positives(batch.group_B, batch.text_B, batch.group_B, batch.text_B).to(batch.tokens_MT.device)
         self.optimiser.zero_grad(set_to_none=True)
+        if self._rows is not None and len(unmet := self._rows.unmet(batch.tokens_MT)):
+            self._meet(self._rows, unmet)
         value = self.towers.backward(views_BCHW, batch, positive_BB)
         if not math.isfinite(value):
             raise TrainingError(
@@ -111,6 +117,8 @@ class Trainer:
         nn.utils.clip_grad_norm_(self._trained, self.recipe.clip_norm)
         self.optimiser.step()
         self._pull_back(share)
+        if self._rows is not None:
+            self._rows.write_back()
         self._world.average_statistics(self.model)
         self.step_count += 1
         self._update_average()
@@ -125,6 +133,8 @@ class Trainer:
 
     def finish(self) -> None:
         """Leave the plain model, with low-rank updates merged and every parameter free to learn."""
+        if self._rows is not None:
+            self._rows.close()
         if self.low_rank is not None:
             self.low_rank.merge()
         self.model.requires_grad_(True)
@@ -149,19 +159,24 @@ class Trainer:
             **{f"model.{name}": tensor for name, tensor in self.model.state_dict().items()},
             **{f"average.{name}": tensor for name, tensor in self._average.items()},
             **{f"objective.{name}": tensor for name, tensor in self._objective.state().items()},
+            **({} if self._rows is None else {"tokens.met": self._rows.token_S}),
             **moments,
         }
 
     @torch.no_grad()
     def restore(self, state: dict[str, Tensor], *, step_count: int, total_steps: int) -> None:
         """Go on where another process's trainer stood."""
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimiser": {}, "objective": {}}
+        parts: dict[str, dict[str, Tensor]] = {
+            part: {} for part in ("model", "average", "optimiser", "objective", "tokens")
+        }
         for key, tensor in state.items():
             part, _, name = key.partition(".")
             parts[part][name] = tensor
         self.model.load_state_dict(parts["model"])
         for name, tensor in self._average.items():
             tensor.copy_(parts["average"][name])
+        if self._rows is not None:
+            self._meet(self._rows, parts["tokens"]["met"].to(self._rows.token_S.device))
         slots: dict[int, dict[str, Tensor]] = {}
         for key, tensor in parts["optimiser"].items():
             index, _, name = key.partition(".")
@@ -173,6 +188,23 @@ class Trainer:
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": slots})
         self._objective.restore(parts["objective"])
         self.step_count, self.total_steps = step_count, total_steps
+
+    @torch.no_grad()
+    def _meet(self, rows: TokenRows, tokens: Tensor) -> None:
+        """Tokens learn from here on, as if their gradient had been zero until now."""
+        before, after = rows.rows_SW, rows.meet(tokens)
+        added_SW = after.detach()[len(before) :].clone()
+        place = next(index for index, parameter in enumerate(self._trained) if parameter is before)
+        self._trained[place] = after
+        if self._start:
+            self._start[place] = torch.cat([self._start[place], added_SW])
+        for group in self.optimiser.param_groups:
+            group["params"] = [after if parameter is before else parameter for parameter in group["params"]]
+        if moments := self.optimiser.state.pop(before, None):
+            nothing_SW = torch.zeros_like(added_SW)
+            self.optimiser.state[after] = {
+                name: torch.cat([moment, nothing_SW]) if moment.ndim else moment for name, moment in moments.items()
+            }
 
     @torch.no_grad()
     def _swap_average(self) -> None:
@@ -195,6 +227,9 @@ class Trainer:
         # early weights are forgotten: the window grows with the run until it spans the recipe's share of it
         window = max(1.0, min(self.step_count / 5, self.recipe.average * self.total_steps))
         current = self.model.state_dict()
+        if self._rows is not None:
+            current.pop(self._rows.name)
+            self._rows.average(self._average[self._rows.name], 1 / window)
         floating = [name for name, tensor in current.items() if tensor.is_floating_point()]
         torch._foreach_lerp_(
             [self._average[name] for name in floating], [current[name] for name in floating], 1 / window

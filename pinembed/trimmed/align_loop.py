@@ -156,7 +156,7 @@ class Alignment:
         for parameter in _parameters_of(groups):
             parameter.requires_grad_(True)
         self._peaks = [float(group["lr"]) for group in groups]
-        self._optimiser = torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY, betas=BETAS)
+        self._optimiser = torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY, betas=BETAS, fused=True)
 
     @property
     def parameters(self) -> list[nn.Parameter]:
