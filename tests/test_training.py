@@ -490,3 +490,29 @@ def test_fitted_projections_are_kept_only_where_they_lead_by_more_than_validatio
     chosen = choose_interpolation(evaluator, recalibration, candidates, SILENT)
     recalibration.completed.assert_called()
     assert (chosen.alpha, chosen.epoch) == (1.0, kept_epoch)
+
+
+@pytest.mark.parametrize(
+    ("groups", "lost", "spread", "loses"),
+    [(20, 0.03, 0.4, False), (20, 0.2, 0.4, True), (20, 0.05, 0.01, True), (3, 0.2, 0.01, False)],
+    ids=["within its error", "beyond it", "small and certain", "groups that cannot tell"],
+)
+def test_a_loss_in_one_direction_counts_as_far_as_validation_can_tell(
+    groups: int, lost: float, spread: float, loses: bool
+) -> None:
+    from pinembed.metrics.intervals import loses_nowhere
+    from pinembed.metrics.retrieval import QueryScores
+    from pinembed.metrics.split_metrics import MAP, SplitScores
+    from pinembed.nouns.scores import METRICS
+
+    group_Q = torch.arange(60) % groups
+
+    def scores(level: float, spread: float = 0.0) -> QueryScores:
+        values = torch.zeros(60, len(METRICS), dtype=torch.float64)
+        values[:, MAP] = level + spread * (group_Q % 2 - 0.5)
+        return QueryScores(values_QM=values, cluster_Q=group_Q, index_Q=torch.arange(60), gallery=60)
+
+    base = SplitScores(text_to_image=scores(0.3), image_to_text=scores(0.3), image_to_image=scores(0.9))
+    tuned = SplitScores(text_to_image=scores(0.6), image_to_text=scores(0.6), image_to_image=scores(0.9 - lost, spread))
+    assert loses_nowhere(tuned, base) is not loses
+    assert not loses_nowhere(SplitScores(**{**vars(base), "text_to_image": scores(0.0)}), base)

@@ -138,6 +138,22 @@ def mean_map_error(scores: DirectionScores) -> float:
     return standard_error([sum_C1[:, 0] for sum_C1 in sums], units.sizes())
 
 
+def loses_nowhere(scores: DirectionScores, floor: DirectionScores) -> bool:
+    """No direction has lost more mAP than the standard error of that loss, given the same queries.
+
+    Fewer than 5 groups cannot tell how groups differ: there, only the mean over the directions decides.
+    """
+    for ours, theirs in zip(scores.directions, floor.directions, strict=True):
+        units = drawn_units([ours.cluster_Q])
+        if units.clusters < FEWEST_CLUSTERS:
+            continue
+        lost_Q1 = (theirs.values_QM - ours.values_QM)[:, MAP : MAP + 1].numpy()
+        (sum_C1,), sizes = units.sums([lost_Q1]), units.sizes()
+        if lost_Q1.mean() > standard_error([sum_C1[:, 0]], sizes):
+            return False
+    return scores.mean_map >= floor.mean_map
+
+
 def estimate(values_QM: Tensor, cluster_Q: Tensor | None = None, *, seed: int = 0) -> tuple[Estimate, ...]:
     """Mean and 95 % interval of each column; the queries of a group stay together in a resample.
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pinembed.encoder.encoder import Encoder
-from pinembed.metrics.intervals import mean_map_error
+from pinembed.metrics.intervals import loses_nowhere, mean_map_error
 from pinembed.metrics.probes import EffectiveRank, effective_rank
 from pinembed.metrics.split_metrics import SplitEmbeddings, SplitScores, measure_split
 from pinembed.nouns.progress import Progress
@@ -197,9 +197,10 @@ class Interpolation:
 def choose_interpolation(
     evaluator: Evaluator, recalibration: BatchNormRecalibration, candidates: Sequence[Interpolation], progress: Progress
 ) -> Interpolation:
-    """The best mean mAP of the candidates and of weights between first and last, with no direction below the first.
+    """The best mean mAP of the candidates and of weights between first and last that lose to the first in no direction.
 
-    The base comes first, the most tuned weights last. Where a whole training comes within a standard error of fitted
+    The base comes first, the most tuned weights last. A loss within its standard error is none: what the few groups of
+    validation cannot tell is the gate's to judge. Where a whole training comes within a standard error of fitted
     projections it is taken: on unseen items it has the higher figures, which a validation of few groups may not show.
     Source: Wortsman et al. 2022, Robust fine-tuning of zero-shot models, arXiv:2109.01903.
     """
@@ -212,7 +213,7 @@ def choose_interpolation(
     allowed = [
         interpolation
         for interpolation in (*candidates, *interpolations)
-        if interpolation.scores.is_nowhere_below(base.scores)
+        if loses_nowhere(interpolation.scores, base.scores)
     ]
     chosen = max(allowed, key=_mean_map)
     trained = [interpolation for interpolation in allowed if interpolation.epoch]

@@ -57,7 +57,7 @@ def decide_run(
     """
     rival = CHAMPION if has_champion else BASE
     if not has_candidate:
-        why = stopped or "no epoch, and no interpolation with the base, was better on validation in every direction."
+        why = stopped or "no epoch, and no interpolation with the base, was better on validation and lost nowhere."
         return Decision(kept=rival, reason=f"The {rival} stays: {why}")
     if gate is None and has_champion:
         return Decision(kept=CHAMPION, reason="The champion stays: there is no test split for the gate to judge on.")
