@@ -46,7 +46,7 @@ from pinembed.settings.source import ExportSettings, VerifySettings
 from pinembed.settings.taste import TasteRecommendSettings, TasteUpdateSettings
 from pinembed.settings.training import EvaluateSettings, FinetuneSettings
 from pinembed.taste.shoppers import simulate_for, write_events
-from pinembed.trimmed.tiny import write_scratch_model
+from pinembed.trimmed.tiny import TinyShape, write_scratch_model
 
 BASE = "pinembed-tiny"
 PACKAGE = Path(__file__).parents[1]
@@ -55,6 +55,7 @@ GROUP = "product"
 FIELDS = TEXT
 EPOCHS = 40
 ALIGN_EPOCHS = 6
+MODEL_SHAPE = TinyShape(layers=3)
 SEARCH_TEXT = "a teal mug"
 CHAT = ("mugs under 20 euros", "the first one, but in teal", "What is the color of the first one?")
 SEED = 0
@@ -238,7 +239,7 @@ class _Demo:
     def _make_model(self) -> None:
         name, command = "make a tiny Qwen3-VL with random weights", "(a checkpoint of yours takes its place)"
         with self._step(name, command, self._model) as said:
-            write_scratch_model(data=self._data, out=self._model, fields=FIELDS, seed=SEED)
+            write_scratch_model(data=self._data, out=self._model, fields=FIELDS, seed=SEED, shape=MODEL_SHAPE)
             said.append("the published architecture and file layout, small")
 
     def _trim(self) -> None:

@@ -265,7 +265,7 @@ class Epochs:
 
     def _one_epoch(self, epoch: int, base_rank: EffectiveRank) -> None:
         loss = self._train_epoch(epoch)
-        with self._trainer.averaged():
+        with self._trainer.average.swapped_in():
             if self._world.is_first:
                 self._recalibration.recalibrate_quickly()
             scores, effective_rank = self._measure(f"measuring epoch {epoch}")

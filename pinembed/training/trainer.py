@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from pinembed.errors import TrainingError
 from pinembed.metrics.relevance import positives
 from pinembed.nouns.progress import Progress
+from pinembed.training.average import WeightAverage, lean
 from pinembed.training.loader import BatchLoader, augment
 from pinembed.training.losses import Batch, Objective, Towers
 from pinembed.training.low_rank import LowRank, clip_layers
@@ -34,6 +34,7 @@ class Trainer:
 
     Attributes:
         low_rank: the updates that learn in place of the weights; None where the weights learn.
+        average: of the weights, which is what validation sees.
         total_steps: of the run; the rate reaches zero there.
 
     Args:
@@ -76,7 +77,7 @@ class Trainer:
         self._seed = seed
         self._generator = torch.Generator()
         self._trained = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
-        self._average = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        self.average = WeightAverage(model.state_dict)
         self._start = [parameter.detach().clone() for parameter in self._trained] if recipe.l2sp else []
         self.step_count = 0
 
@@ -126,7 +127,7 @@ class Trainer:
 
     def averaged_weights(self) -> dict[str, Tensor]:
         """A copy of the running average under the plain model's names, batch-norm statistics included."""
-        with self.averaged():
+        with self.average.swapped_in():
             if self.low_rank is not None:
                 return self.low_rank.merged_state()
             return {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
@@ -139,15 +140,6 @@ class Trainer:
             self.low_rank.merge()
         self.model.requires_grad_(True)
 
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Inside, the model holds the running average of its weights."""
-        self._swap_average()
-        try:
-            yield
-        finally:
-            self._swap_average()
-
     def state(self) -> dict[str, Tensor]:
         """Everything that the next step depends on besides `step_count` and `total_steps`."""
         moments = {
@@ -157,7 +149,7 @@ class Trainer:
         }
         return {
             **{f"model.{name}": tensor for name, tensor in self.model.state_dict().items()},
-            **{f"average.{name}": tensor for name, tensor in self._average.items()},
+            **{f"average.{name}": tensor for name, tensor in self.average.weights.items()},
             **{f"objective.{name}": tensor for name, tensor in self._objective.state().items()},
             **({} if self._rows is None else {"tokens.met": self._rows.token_S}),
             **moments,
@@ -173,8 +165,7 @@ class Trainer:
             part, _, name = key.partition(".")
             parts[part][name] = tensor
         self.model.load_state_dict(parts["model"])
-        for name, tensor in self._average.items():
-            tensor.copy_(parts["average"][name])
+        self.average.load(parts["average"])
         if self._rows is not None:
             self._meet(self._rows, parts["tokens"]["met"].to(self._rows.token_S.device))
         slots: dict[int, dict[str, Tensor]] = {}
@@ -207,13 +198,6 @@ class Trainer:
             }
 
     @torch.no_grad()
-    def _swap_average(self) -> None:
-        for name, tensor in self.model.state_dict().items():
-            held = tensor.clone()
-            tensor.copy_(self._average[name])
-            self._average[name].copy_(held)
-
-    @torch.no_grad()
     def _pull_back(self, share: float) -> None:
         """Weight decay towards the weights at the start in place of zero, of the same sum over a run of any length.
 
@@ -224,18 +208,12 @@ class Trainer:
             torch._foreach_lerp_(self._trained, self._start, pull)
 
     def _update_average(self) -> None:
-        # early weights are forgotten: the window grows with the run until it spans the recipe's share of it
-        window = max(1.0, min(self.step_count / 5, self.recipe.average * self.total_steps))
-        current = self.model.state_dict()
-        if self._rows is not None:
-            current.pop(self._rows.name)
-            self._rows.average(self._average[self._rows.name], 1 / window)
-        floating = [name for name, tensor in current.items() if tensor.is_floating_point()]
-        torch._foreach_lerp_(
-            [self._average[name] for name in floating], [current[name] for name in floating], 1 / window
-        )
-        for name in current.keys() - set(floating):
-            self._average[name].copy_(current[name])
+        moved = lean(self.step_count, self.total_steps, self.recipe.average)
+        if self._rows is None:
+            self.average.update(moved)
+            return
+        self.average.update(moved, without={self._rows.name})
+        self._rows.average(self.average.weights[self._rows.name], moved)
 
 
 FEWEST_PARAMETERS = 10_000_000

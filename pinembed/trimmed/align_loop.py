@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from pinembed.errors import TrainingError
 from pinembed.nouns.progress import Progress, Stop
 from pinembed.reports.trimmed import AlignEpoch, RunSettings
+from pinembed.training.average import WeightAverage, lean
 from pinembed.training.checkpoint import StatePlace
 from pinembed.training.low_rank import LowRank
 from pinembed.trimmed.align_evaluator import CALLS_TOGETHER, answer_logits
@@ -65,6 +66,7 @@ def write_state(
     key: str,
     state: TrainerState,
     parameters: Sequence[nn.Parameter],
+    average: WeightAverage,
     kept: Sequence[Tensor],
     optimiser: torch.optim.Optimizer,
 ) -> None:
@@ -75,6 +77,7 @@ def write_state(
         for moment in MOMENTS:
             if parameter in optimiser.state:
                 tensors[f"{index}.{moment}"] = optimiser.state[parameter][moment]
+    tensors.update({f"{name}.average": weight for name, weight in average.weights.items()})
     tensors.update({f"{index}.kept": weight for index, weight in enumerate(kept)})
     contiguous = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {"key": key, "state": json.dumps(dataclasses.asdict(state))}
@@ -83,9 +86,13 @@ def write_state(
 
 
 def read_state(
-    path: Path, key: str, parameters: Sequence[nn.Parameter], optimiser: torch.optim.Optimizer
+    path: Path,
+    key: str,
+    parameters: Sequence[nn.Parameter],
+    average: WeightAverage,
+    optimiser: torch.optim.Optimizer,
 ) -> tuple[TrainerState, list[Tensor]] | None:
-    """Load a state of the same run into parameters and optimiser; returns its progress and the kept weights.
+    """Load a state of the same run into parameters, average and optimiser; returns progress and the kept weights.
 
     None where there is no state, or none that fits.
     """
@@ -99,6 +106,7 @@ def read_state(
             state: dict[str, Any] = json.loads(metadata["state"])
             names = set(stored.keys())
             kept = [stored.get_tensor(f"{index}.kept") for index in range(len(parameters) if "0.kept" in names else 0)]
+            average.load({name: stored.get_tensor(f"{name}.average") for name in average.weights})
             with torch.no_grad():
                 for index, parameter in enumerate(parameters):
                     parameter.copy_(stored.get_tensor(f"{index}.weight"))
@@ -118,6 +126,8 @@ LOWEST_RATE = 0.02
 CLIP_NORM = 1.0
 WEIGHT_DECAY = 0.05
 BETAS = (0.9, 0.98)
+AVERAGE = 0.1
+"""Share of the run over which the weights are averaged; single steps differ by more than late epochs do."""
 
 
 class Alignment:
@@ -157,6 +167,7 @@ class Alignment:
             parameter.requires_grad_(True)
         self._peaks = [float(group["lr"]) for group in groups]
         self._optimiser = torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY, betas=BETAS, fused=True)
+        self.average = WeightAverage(lambda: {str(index): weight for index, weight in enumerate(self.parameters)})
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -225,6 +236,7 @@ class Alignment:
         self._optimiser.step()
         self.state.step += 1
         self.state.batch += 1
+        self.average.update(lean(self.state.step, self.state.step / max(done, AVERAGE), AVERAGE))
         self.state.losses.append(value)
         return value
 
@@ -238,30 +250,30 @@ class Alignment:
                 parameter.requires_grad_(group["lr"] > 0)
 
     def end_epoch(self, accuracy: float | None) -> AlignEpoch:
-        """Record the epoch, keep its weights where none was better on the validation items, and begin the next."""
+        """Record the epoch, keep its averaged weights where none were better on validation, and begin the next."""
         state = self.state
         mean = sum(state.losses) / max(len(state.losses), 1)
         record = AlignEpoch(epoch=state.epoch + 1, loss=mean, accuracy=accuracy, seconds=state.seconds)
         if accuracy is not None and accuracy >= max((past.accuracy or 0.0 for past in state.epochs), default=0.0):
             state.kept_epoch = record.epoch
-            self._kept = [parameter.detach().cpu().clone() for parameter in self.parameters]
+            self._kept = [weight.cpu().clone() for weight in self.average.weights.values()]
         state.epochs.append(record)
         state.epoch, state.batch, state.losses = state.epoch + 1, 0, []
         return record
 
     def take_kept(self) -> None:
-        """Go back to the weights of the best epoch; those of the last where there was no validation."""
+        """Go back to the averaged weights of the best epoch; those of the last where there was no validation."""
         with torch.no_grad():
-            for parameter, weight in zip(self.parameters, self._kept, strict=False):
+            for parameter, weight in zip(self.parameters, self._kept or self.average.weights.values(), strict=True):
                 parameter.copy_(weight)
 
     def save(self, place: StatePlace, key: str) -> None:
         """Store all that a later run needs to go on, in one file that is either whole or absent."""
-        write_state(place, key, self.state, self.parameters, self._kept, self._optimiser)
+        write_state(place, key, self.state, self.parameters, self.average, self._kept, self._optimiser)
 
     def resume(self, place: StatePlace, key: str) -> bool:
         """Go on where `save` was called by a run with the same key; False where there is nothing of the kind."""
-        stored = read_state(place.path, key, self.parameters, self._optimiser)
+        stored = read_state(place.path, key, self.parameters, self.average, self._optimiser)
         if stored is None:
             return False
         self.state, self._kept = stored
@@ -349,7 +361,9 @@ def train(
                     return earlier_s
                 if clock.is_over:
                     break
-            record = run.end_epoch(validate())
+            with run.average.swapped_in():
+                accuracy = validate()
+            record = run.end_epoch(accuracy)
             shown = "" if record.accuracy is None else f", validation answers right {record.accuracy:.1%}"
             progress.say(f"epoch {record.epoch}: loss {record.loss:.3f}{shown}")
     return earlier_s

@@ -31,7 +31,7 @@ CHAT_TEMPLATE = (Path(__file__).parent / "tiny_chat_template.jinja").read_text(e
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TinyShape:
-    """Sizes of a tiny model; the defaults give about 1.5 million parameters.
+    """Sizes of a tiny model; the defaults give about a million parameters.
 
     Attributes:
         layers: of the language model.
@@ -169,7 +169,13 @@ def _config(transformers: Any, shape: TinyShape, tokenizer: Any) -> Any:
 
 
 def write_scratch_model(
-    *, data: Path, out: Path, fields: Sequence[str] = (), seed: int = 0, overwrite: bool = False
+    *,
+    data: Path,
+    out: Path,
+    fields: Sequence[str] = (),
+    seed: int = 0,
+    shape: TinyShape | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write a Qwen3-VL checkpoint with seeded random weights, its tokenizer trained on the questions about DATA.
 
@@ -178,6 +184,7 @@ def write_scratch_model(
         out: folder to write; `trim` takes it next.
         fields: metadata columns to ask about; by default those of short values that repeat.
         seed: of the weights.
+        shape: sizes.
         overwrite: replace an `out` that pinembed wrote.
 
     Raises:
@@ -190,4 +197,4 @@ def write_scratch_model(
     chosen = choose_fields(catalogue.items, catalogue.items, wanted=fields, origin=data)
     texts = QuestionMaker(catalogue.items, chosen).texts()
     with staged_folder(out, kind="tiny Qwen3-VL", overwrite=overwrite) as folder:
-        write_tiny_qwen3vl(folder, texts=texts, seed=seed)
+        write_tiny_qwen3vl(folder, texts=texts, seed=seed, shape=shape)

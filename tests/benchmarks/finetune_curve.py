@@ -118,7 +118,7 @@ def main() -> None:
         for batch in loader.epoch(np.random.default_rng((given.seed, epoch))):
             trainer.step(batch)
         if epoch % given.every == 0 or epoch == given.epochs:
-            with trainer.averaged():
+            with trainer.average.swapped_in():
                 recalibration.recalibrate_quickly()
                 show(f"epoch {epoch}")
 
