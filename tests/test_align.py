@@ -148,7 +148,7 @@ def test_align_records_a_falling_loss_and_the_validation_accuracy(aligned: Align
     assert aligned.epochs[-1].accuracy is not None
 
 
-def test_align_keeps_the_epoch_that_was_best_on_validation(aligned: AlignReport) -> None:
+def test_align_keeps_an_epoch_that_none_was_better_than_on_validation(aligned: AlignReport) -> None:
     best = max(record.accuracy or 0.0 for record in aligned.epochs)
     assert aligned.epochs[aligned.kept_epoch - 1].accuracy == best
 

@@ -18,7 +18,7 @@ from pinembed.assistant.vocabulary import Vocabulary
 from pinembed.errors import DataError, ModelError
 from pinembed.nouns.item import Item
 from pinembed.reports.trimmed import CallScore, RunSettings
-from pinembed.trimmed.align_evaluator import FEWEST_SHARED, answer_logits, call_score
+from pinembed.trimmed.align_evaluator import FEWEST_SHARED, Validated, answer_logits, call_score
 from pinembed.trimmed.align_loop import Alignment
 from pinembed.trimmed.chat_ids import IGNORED, Exchange, Frame
 from pinembed.trimmed.model import TrimmedModel, load_parts
@@ -329,6 +329,18 @@ def test_what_all_calls_begin_with_is_computed_once_and_changes_no_logit(
     assert torch.allclose(logits_AV, whole_AV, atol=1e-4)
     *shared, whole = tokens
     assert sum(shared) < 0.5 * whole
+
+
+def test_the_last_epoch_that_validation_cannot_tell_from_the_best_is_kept(model: TrimmedModel) -> None:
+    settings = RunSettings(
+        fields=("color", "shape"), epochs=4, batch_size=16, lr=1e-3, language_lr=0.0, projector_first=0.0, lora_rank=0,
+        noise=0.0, tokens=1, seed=0, minutes=None, talks=0.0, calls=0.0,
+    )  # fmt: skip
+    run = Alignment(model, torch.zeros(12, 8), QuestionMaker(ITEMS, ["color", "shape"]), settings)
+    for accuracy in (0.5, 0.8, 0.78, 0.7):  # of a hundred questions, with a standard error of .04 to .05
+        run.end_epoch(Validated(accuracy=accuracy, questions=100))
+    assert run.state.kept_epoch == 3
+    assert [record.accuracy for record in run.state.epochs] == [0.5, 0.8, 0.78, 0.7]
 
 
 def test_batches_hold_every_dialogue_once_and_those_of_about_one_length_together(model: TrimmedModel) -> None:

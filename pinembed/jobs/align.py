@@ -29,8 +29,8 @@ from pinembed.trimmed.align_evaluator import (
     customer_score,
     held_out_scores,
     own_share,
-    quick_accuracy,
     turn_scores,
+    validated,
 )
 from pinembed.trimmed.align_loop import Alignment, train
 from pinembed.trimmed.align_recipe import choose_recipe, settle, trains_language_model
@@ -217,7 +217,7 @@ def _train(
         run,
         place=place,
         key=key,
-        validate=lambda: quick_accuracy(run.model, dataset.select.embeddings_ND, select, customers),
+        validate=lambda: validated(run.model, dataset.select.embeddings_ND, select, customers),
         progress=progress,
         stop=stop,
     )

@@ -152,7 +152,7 @@ class AlignReport:
         customers: how questions about customers are answered; None without events.
         adapter_cosine: mean cosine of held-out items between their old embedding and their new one behind the map; None
             where no map was fitted.
-        kept_epoch: whose weights were kept, the best on the validation items; 0 where none trained.
+        kept_epoch: whose weights were kept, the last as good on validation as any within a standard error; 0 for none.
         seconds: of the whole run, over all its parts.
     """
 

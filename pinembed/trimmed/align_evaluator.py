@@ -6,9 +6,11 @@ B questions, V vocabulary, P tokens with which all chats of a batch begin.
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -133,18 +135,30 @@ def correct_answers(
         yield from (said_BT == labels_BT).all(dim=1).tolist()
 
 
-def quick_accuracy(
+@dataclass(frozen=True, kw_only=True)
+class Validated:
+    """Mean accuracy over the fields, and the customers as one more, on so many questions."""
+
+    accuracy: float
+    questions: int
+
+    @property
+    def error(self) -> float:
+        """Standard error of the accuracy, were all questions alike."""
+        return math.sqrt(self.accuracy * (1 - self.accuracy) / self.questions)
+
+
+def validated(
     model: TrimmedModel, embeddings_ND: Tensor, questions: QuestionMaker, customers: CustomerDataset | None = None
-) -> float | None:
-    """Mean accuracy over the fields, and the customers as one more, on some questions; None where there are none."""
-    shares = [
-        _share(model, embeddings_ND, thinned(questions.plain_questions(field), QUICK_QUESTIONS))
-        for field in questions.fields
-        if questions.plain_questions(field)
-    ]
-    if customers is not None and (asked := customers.select.thinned(QUICK_CHOICES).dialogues(SELECTING)):
-        shares.append(_share(model, customers.embeddings_CD, asked))
-    return sum(shares) / len(shares) if shares else None
+) -> Validated | None:
+    """A quick look at some questions; None where there are none."""
+    asked = [(embeddings_ND, thinned(questions.plain_questions(field), QUICK_QUESTIONS)) for field in questions.fields]
+    if customers is not None:
+        asked.append((customers.embeddings_CD, customers.select.thinned(QUICK_CHOICES).dialogues(SELECTING)))
+    shares = [_share(model, rows_ND, dialogues) for rows_ND, dialogues in asked if dialogues]
+    if not shares:
+        return None
+    return Validated(accuracy=sum(shares) / len(shares), questions=sum(len(dialogues) for _, dialogues in asked))
 
 
 def held_out_scores(

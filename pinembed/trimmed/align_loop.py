@@ -6,19 +6,13 @@ B questions, T tokens, A tokens of all answers, V vocabulary.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -28,7 +22,8 @@ from pinembed.reports.trimmed import AlignEpoch, RunSettings
 from pinembed.training.average import WeightAverage, lean
 from pinembed.training.checkpoint import StatePlace
 from pinembed.training.low_rank import LowRank
-from pinembed.trimmed.align_evaluator import CALLS_TOGETHER, answer_logits
+from pinembed.trimmed.align_evaluator import CALLS_TOGETHER, Validated, answer_logits
+from pinembed.trimmed.align_state import TrainerState, read_state, write_state
 from pinembed.trimmed.chat_ids import IGNORED
 from pinembed.trimmed.model import TrimmedModel
 from pinembed.trimmed.questions import Dialogue, QuestionMaker
@@ -37,89 +32,6 @@ SORTED_TOGETHER = 8
 """Batches among which conversations are sorted by length; two fifths of what is computed would be padding."""
 TURN_CHARACTERS, ITEM_CHARACTERS = 32, 24
 """How long the marks around a turn and the soft tokens of an item are, as characters of text."""
-MOMENTS = ("exp_avg", "exp_avg_sq", "step")
-
-
-@dataclass(kw_only=True)
-class TrainerState:
-    """How far a run is.
-
-    Attributes:
-        epoch: from 0.
-        batch: batches of this epoch that are done.
-        step: batches that are done in all.
-        seconds: spent on training, over all parts of the run.
-        kept_epoch: whose weights are the best so far, from 1; 0 before the first validation.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    seconds: float = 0.0
-    losses: list[float] = field(default_factory=list)
-    epochs: list[AlignEpoch] = field(default_factory=list)
-    kept_epoch: int = 0
-
-
-def write_state(
-    place: StatePlace,
-    key: str,
-    state: TrainerState,
-    parameters: Sequence[nn.Parameter],
-    average: WeightAverage,
-    kept: Sequence[Tensor],
-    optimiser: torch.optim.Optimizer,
-) -> None:
-    """Write under another name, then rename: a killed run leaves the older state or the new one."""
-    tensors: dict[str, Tensor] = {}
-    for index, parameter in enumerate(parameters):
-        tensors[f"{index}.weight"] = parameter.detach()
-        for moment in MOMENTS:
-            if parameter in optimiser.state:
-                tensors[f"{index}.{moment}"] = optimiser.state[parameter][moment]
-    tensors.update({f"{name}.average": weight for name, weight in average.weights.items()})
-    tensors.update({f"{index}.kept": weight for index, weight in enumerate(kept)})
-    contiguous = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {"key": key, "state": json.dumps(dataclasses.asdict(state))}
-    save_file(contiguous, place.fresh, metadata=metadata)
-    place.fresh.replace(place.path)
-
-
-def read_state(
-    path: Path,
-    key: str,
-    parameters: Sequence[nn.Parameter],
-    average: WeightAverage,
-    optimiser: torch.optim.Optimizer,
-) -> tuple[TrainerState, list[Tensor]] | None:
-    """Load a state of the same run into parameters, average and optimiser; returns progress and the kept weights.
-
-    None where there is no state, or none that fits.
-    """
-    if not path.is_file():
-        return None
-    try:
-        with safe_open(path, framework="pt") as stored:
-            metadata = stored.metadata() or {}
-            if metadata.get("key") != key:
-                return None
-            state: dict[str, Any] = json.loads(metadata["state"])
-            names = set(stored.keys())
-            kept = [stored.get_tensor(f"{index}.kept") for index in range(len(parameters) if "0.kept" in names else 0)]
-            average.load({name: stored.get_tensor(f"{name}.average") for name in average.weights})
-            with torch.no_grad():
-                for index, parameter in enumerate(parameters):
-                    parameter.copy_(stored.get_tensor(f"{index}.weight"))
-                    optimiser.state[parameter] = {
-                        moment: stored.get_tensor(f"{index}.{moment}")
-                        for moment in MOMENTS
-                        if f"{index}.{moment}" in names
-                    }
-    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError):
-        return None
-    epochs = [AlignEpoch(**record) for record in state.pop("epochs")]
-    return TrainerState(**state, epochs=epochs), kept
-
 
 WARM_UP = 0.05
 LOWEST_RATE = 0.02
@@ -249,12 +161,17 @@ class Alignment:
             for parameter in group["params"]:
                 parameter.requires_grad_(group["lr"] > 0)
 
-    def end_epoch(self, accuracy: float | None) -> AlignEpoch:
-        """Record the epoch, keep its averaged weights where none were better on validation, and begin the next."""
+    def end_epoch(self, seen: Validated | None) -> AlignEpoch:
+        """Record the epoch, keep its averaged weights where they are as good as any, and begin the next.
+
+        As good is within a standard error of the best: the later epoch has the lower rate and the longer average.
+        """
         state = self.state
         mean = sum(state.losses) / max(len(state.losses), 1)
+        accuracy = None if seen is None else seen.accuracy
         record = AlignEpoch(epoch=state.epoch + 1, loss=mean, accuracy=accuracy, seconds=state.seconds)
-        if accuracy is not None and accuracy >= max((past.accuracy or 0.0 for past in state.epochs), default=0.0):
+        best = max((past.accuracy or 0.0 for past in state.epochs), default=0.0)
+        if seen is not None and seen.accuracy >= best - seen.error:
             state.kept_epoch = record.epoch
             self._kept = [weight.cpu().clone() for weight in self.average.weights.values()]
         state.epochs.append(record)
@@ -327,7 +244,7 @@ def train(
     *,
     place: StatePlace,
     key: str,
-    validate: Callable[[], float | None],
+    validate: Callable[[], Validated | None],
     progress: Progress,
     stop: Stop,
 ) -> float:
@@ -362,8 +279,8 @@ def train(
                 if clock.is_over:
                     break
             with run.average.swapped_in():
-                accuracy = validate()
-            record = run.end_epoch(accuracy)
+                seen = validate()
+            record = run.end_epoch(seen)
             shown = "" if record.accuracy is None else f", validation answers right {record.accuracy:.1%}"
             progress.say(f"epoch {record.epoch}: loss {record.loss:.3f}{shown}")
     return earlier_s
