@@ -24,6 +24,7 @@ from pinembed.errors import (
 from pinembed.settings.home import GenerationsSettings
 from pinembed.settings.places import local_places
 from pinembed.settings.source import VerifySettings
+from pinembed.settings.training import FinetuneSettings
 from pinembed.source.embedding_source import EmbeddingSource
 from pinembed.stores import fetch, put
 from pinembed.stores.address import Address
@@ -230,6 +231,22 @@ def test_python_call_takes_text_for_paths_and_addresses(shop: Path, prefix: Addr
     away: Any = str(prefix / "source")
     assert not pinembed.verify(pinembed.VerifySettings(folder=away)).findings
     assert list(EmbeddingSource.open(away).ids) == list(EmbeddingSource.open(out).ids)
+
+
+def test_python_call_takes_names_and_numbers_as_the_command_line_does() -> None:
+    text: Any
+    for text in ("title, color", ["title", "color"], ("title", "color")):
+        slices: Any = "kind, or not"  # an option that comes several times holds one name as it stands
+        settings = FinetuneSettings(data=Path("shop"), base="b", out=Path("out"), text=text, slices=slices)
+        with local_places(settings) as local:
+            assert (local.settings.text, local.settings.slices) == (("title", "color"), ("kind, or not",))
+
+
+@pytest.mark.parametrize(("epochs", "wanted"), [(0, "at least 1"), (float("nan"), "at least 1")])
+def test_python_call_holds_to_the_bounds_of_the_command_line(epochs: Any, wanted: str) -> None:
+    settings = FinetuneSettings(data=Path("shop"), base="b", out=Path("out"), epochs=epochs)
+    with pytest.raises(UsageError, match=f"^--epochs is {epochs}; wanted {wanted}"), local_places(settings):
+        pass
 
 
 def test_encoder_at_an_address_is_the_encoder_of_the_folder(tiny_encoder: Path, prefix: Address) -> None:

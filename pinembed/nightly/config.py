@@ -24,7 +24,7 @@ from pinembed.generation.home import GENERATIONS
 from pinembed.outfolder import refuse_unknown_home
 from pinembed.settings.encoding import EncodeSettings
 from pinembed.settings.model import AlignSettings
-from pinembed.settings.option import DEVICES, Option, PythonOnly, refuse_unknown
+from pinembed.settings.option import DEVICES, Option, PythonOnly, missed_bound, refuse_unknown
 from pinembed.settings.quality import AuditSettings
 from pinembed.settings.source import ExportSettings
 from pinembed.settings.training import EvaluateSettings, FinetuneSettings
@@ -263,10 +263,9 @@ def _described_value(described: Any, value: Any, where: str, folder: Path) -> An
     """
     hint, option = get_args(described)[:2]
     found = _converted(hint, value, where, folder)
-    if isinstance(option, Option) and option.min is not None and not found >= option.min:  # NaN is not either
-        raise ConfigError(f"{where} is {value}; wanted at least {option.min:g}.", remedy="Give a larger number.")
-    if isinstance(option, Option) and option.max is not None and found > option.max:
-        raise ConfigError(f"{where} is {value}; wanted at most {option.max:g}.", remedy="Give a smaller number.")
+    missed = missed_bound(option, found) if isinstance(option, Option) and isinstance(found, int | float) else None
+    if missed is not None:
+        raise ConfigError(f"{where} is {value}; wanted {missed[0]}.", remedy=missed[1])
     return found
 
 

@@ -21,7 +21,6 @@ from pinembed.settings.option import (
     SeedOption,
     SourceOption,
     described,
-    refuse_no_share,
 )
 from pinembed.settings.taste import KindsOption
 
@@ -84,6 +83,7 @@ class AlignSettings:
             "Share of the turns of --talks, 0 to 1, that are wishes which become calls of the tools of `chat`; it asks "
             "a model that has learned them well for acts.",
             min=0,
+            max=1,
         ),
     ] = 0.0
     events: Annotated[
@@ -165,29 +165,14 @@ class AlignSettings:
     def __post_init__(self) -> None:
         if self.events is None and (self.at is not None or self.kinds is not None):
             raise UsageError("--at and --kinds belong to --events.", remedy="Give --events LOG too, or neither.")
-        self._check_numbers()
         if self.train_language_model and self.lora:
             raise UsageError(
                 f"--train-language-model and --lora {self.lora} came together; the weights learn in one of both ways.",
                 remedy="Give one of them.",
             )
 
-    def _check_numbers(self) -> None:
-        least_epochs = 1 if self.old_source is None else 0  # a linear map takes the place of the training
-        for flag, value, least in (
-            ("--epochs", self.epochs, least_epochs),
-            ("--batch-size", self.batch_size, 1),
-            ("--tokens", self.tokens, 1),
-            ("--lora", self.lora, 1),
-            ("--language-lr", self.language_lr, 0),
-            ("--noise", self.noise, 0),
-        ):
-            if value is not None and not value >= least:  # NaN is not either
-                raise UsageError(f"{flag} is {value}; wanted at least {least}.", remedy="Leave it out for its default.")
-        if self.lr is not None and not self.lr > 0:
-            raise UsageError(f"--lr is {self.lr}; it must be positive.", remedy="Leave it out for its default.")
-        for flag, share in (("--talks", self.talks), ("--calls", self.calls)):
-            refuse_no_share(flag, share, "Leave it out for its default.")
+        if self.lr == 0:
+            raise UsageError("--lr is 0; it must be positive.", remedy="Leave it out for its default.")
         if self.calls and not self.talks:
             raise UsageError("--calls is a share of the turns of --talks.", remedy="Give --talks too, such as 0.2.")
 

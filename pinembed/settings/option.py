@@ -79,6 +79,15 @@ class PythonOnly:
     help: str
 
 
+def missed_bound(option: Option, number: float) -> tuple[str, str] | None:
+    """What is wanted in place of a number out of the option's bounds, and the remedy; None for one within."""
+    if option.min is not None and not number >= option.min:  # NaN is not either
+        return f"at least {option.min:g}", "Give a larger number."
+    if option.max is not None and not number <= option.max:
+        return f"at most {option.max:g}", "Give a smaller number."
+    return None
+
+
 def refuse_unknown(flag: str, value: str, known: Sequence[str]) -> None:
     """Let only a value pass that there is.
 
