@@ -84,8 +84,12 @@ def test_the_usual_columns_are_chosen_where_none_is_named() -> None:
 def test_an_unknown_text_column_is_refused_with_the_known_ones() -> None:
     with pytest.raises(
         UsageError, match=r"--text names titel, which .*metadata.csv does not have; its columns are title"
-    ):
+    ) as refused:
         make_captioner(catalogue("title"), ["titel"])
+    assert refused.value.remedy == "Did you mean title?"
+    with pytest.raises(UsageError, match=r"its columns are c0, .*, c29 and 10 more") as refused:
+        make_captioner(catalogue(*(f"c{number}" for number in range(40))), ["zzz"])
+    assert refused.value.remedy == "Name columns of the metadata, separated by commas."
 
 
 def test_metadata_without_a_usual_column_asks_for_names() -> None:

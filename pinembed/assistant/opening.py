@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pinembed.assistant.retrieval import Retriever
 from pinembed.assistant.taste_order import TasteOrder
 from pinembed.assistant.vocabulary import Vocabulary
-from pinembed.errors import UsageError
 from pinembed.nouns.progress import Progress
+from pinembed.settings.option import refuse_unknown_columns
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.queries import query_encoder
 
@@ -38,11 +38,10 @@ def open_retriever(
         TableError: the table cannot be read.
     """
     vocabulary = Vocabulary.read(table)
-    if group is not None and group not in vocabulary.fields:
-        raise UsageError(
-            f"--group names {group}, which table {table.address} does not have; its metadata are "
-            f"{', '.join(vocabulary.fields) or 'none'}.",
-            remedy="Name the column whose equal values are one product, or leave --group out.",
+    if group is not None:
+        remedy = "Name the column whose equal values are one product, or leave --group out."
+        refuse_unknown_columns(
+            "--group", [group], list(vocabulary.fields), place=f"table {table.address}", remedy=remedy
         )
     taste = None if users is None else TasteOrder(table, users)
     return Retriever(table, vocabulary, TextTower(table, encoder, device, progress), group=group, taste=taste)

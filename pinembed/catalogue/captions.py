@@ -10,7 +10,6 @@ from string import Formatter
 import numpy as np
 
 from pinembed.catalogue.class_labels import are_class_numbers
-from pinembed.catalogue.names import shown
 from pinembed.catalogue.wording import (
     entries,
     path_separators,
@@ -21,6 +20,7 @@ from pinembed.catalogue.wording import (
 )
 from pinembed.errors import DataError, UsageError
 from pinembed.nouns.item import Catalogue, CutPoints, FieldValue, Item, cut_points, text_of_value, third_of
+from pinembed.settings.option import refuse_unknown_columns
 
 STRANDED = " ,.;:-/|&"
 
@@ -297,13 +297,9 @@ def make_captioner(catalogue: Catalogue, fields: Sequence[str] = (), *, template
     decided = {
         found[0]: found[1] for field in fields if (found := _decided(field.rpartition("=")[0] or field, columns))
     }
-    unknown = [name for name, _ in weighted if name not in columns]
-    if unknown:
-        raise UsageError(
-            f"--{'template' if pattern else 'text'} names {shown(unknown)}, which {catalogue.metadata} does not have; "
-            f"its columns are {', '.join(columns) or 'none'}.",
-            remedy="Name columns of the metadata" + (" in the braces." if pattern else ", separated by commas."),
-        )
+    option, how = ("--template", " in the braces") if pattern else ("--text", ", separated by commas")
+    names, remedy = [name for name, _ in weighted], f"Name columns of the metadata{how}."
+    refuse_unknown_columns(option, names, columns, place=catalogue.metadata, remedy=remedy)
     chosen = tuple(name for name, _ in weighted) or tuple(name for name in USUAL_FIELDS if name in columns)
     if not chosen:
         raise DataError(

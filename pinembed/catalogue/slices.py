@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from pinembed.catalogue.captions import Captioner
 from pinembed.catalogue.class_labels import are_class_numbers
 from pinembed.catalogue.splits import group_name
-from pinembed.errors import UsageError
 from pinembed.nouns.item import Catalogue, CutPoints, FieldValue, Item, cut_points, is_missing, text_of_value, third_of
 from pinembed.nouns.scores import Slice
+from pinembed.settings.option import refuse_unknown_columns
 
 USUAL_COLUMNS = ("category", "coarse_label", "department", "type", "kind", "class", "label")
 MOST_VALUES = 50
@@ -29,13 +29,8 @@ def slice_columns(catalogue: Catalogue, columns: Sequence[str], *, group: str | 
         UsageError: a column that the metadata does not have.
     """
     known = catalogue.schema.names
-    for name in columns:
-        if name not in known:
-            raise UsageError(
-                f"--slice names {name}, which {catalogue.metadata} does not have; "
-                f"its columns are {', '.join(known) or 'none'}.",
-                remedy="Name columns that say what kind of thing an item is, each with its own --slice.",
-            )
+    remedy = "Name columns that say what kind of thing an item is, each with its own --slice."
+    refuse_unknown_columns("--slice", columns, known, place=catalogue.metadata, remedy=remedy)
     if columns:
         return tuple(columns)
     candidates = [name for name in (*USUAL_COLUMNS, group or "") if name in known]

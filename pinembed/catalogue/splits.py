@@ -26,6 +26,7 @@ from pinembed.errors import DataError, UsageError
 from pinembed.images.near_duplicates import NearDuplicates, find_near_duplicates
 from pinembed.nouns.item import Catalogue, Item, text_of_value
 from pinembed.nouns.progress import SILENT, Progress
+from pinembed.settings.option import refuse_unknown_columns
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -103,12 +104,9 @@ def check_group(catalogue: Catalogue, group: str | None) -> None:
     Raises:
         UsageError: the metadata has no such column.
     """
-    if group is not None and group not in catalogue.schema.names:
-        raise UsageError(
-            f"--group names {group}, which {catalogue.metadata} does not have; "
-            f"its columns are {', '.join(catalogue.schema.names) or 'none'}.",
-            remedy="Name a column whose equal values mean the same product or kind.",
-        )
+    if group is not None:
+        remedy = "Name a column whose equal values mean the same product or kind."
+        refuse_unknown_columns("--group", [group], catalogue.schema.names, place=catalogue.metadata, remedy=remedy)
 
 
 def is_hashed(catalogue: Catalogue) -> bool:

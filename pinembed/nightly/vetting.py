@@ -30,6 +30,7 @@ from pinembed.nouns.item import Catalogue, Item
 from pinembed.nouns.progress import Progress
 from pinembed.settings.encoding import EncodeSettings
 from pinembed.settings.model import AlignSettings
+from pinembed.settings.option import refuse_unknown_columns
 from pinembed.table.columns import text_columns
 from pinembed.table.embedding_table import EmbeddingTable
 
@@ -154,13 +155,9 @@ def _vet_group(options: Options, images: Columns) -> None:
 
 
 def _vet_column(name: str, images: Columns, *, option: str) -> None:
-    known = images().schema.names
-    if name not in known:
-        columns = ", ".join(known) or "none"
-        raise DataError(
-            f"{option} names {name}, which {images().root} does not have; its columns are {columns}.",
-            remedy="Name a column of the metadata.",
-        )
+    refuse_unknown_columns(
+        option, [name], images().schema.names, place=images().root, remedy="Name a column of the metadata."
+    )
 
 
 def _vet_audit(options: Options, images: Columns) -> None:

@@ -102,6 +102,35 @@ def refuse_unknown(flag: str, value: str, known: Sequence[str]) -> None:
         )
 
 
+MOST_SHOWN = 30
+
+
+def refuse_unknown_columns(
+    flag: str, names: Sequence[str], known: Sequence[str], *, place: object, remedy: str
+) -> None:
+    """Let only columns pass that there are.
+
+    Args:
+        flag: that named them.
+        names: columns.
+        known: those that there are.
+        place: what has these, for people.
+        remedy: what to name, where no known name is near.
+
+    Raises:
+        UsageError: some are missing; names them, those that there are, and the nearest.
+    """
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        near = get_close_matches(unknown[0], known, n=1)
+        more = f" and {len(known) - MOST_SHOWN} more" if len(known) > MOST_SHOWN else ""
+        raise UsageError(
+            f"{flag} names {', '.join(unknown)}, which {place} does not have; its columns are "
+            f"{', '.join(known[:MOST_SHOWN]) or 'none'}{more}.",
+            remedy=f"Did you mean {near[0]}?" if near else remedy,
+        )
+
+
 def refuse_no_share(flag: str, value: float, remedy: str) -> None:
     """Let only a number from 0 to 1 pass.
 

@@ -25,6 +25,7 @@ from pinembed.nouns.item import Item
 from pinembed.nouns.progress import Progress
 from pinembed.nouns.scores import Comparison, Evaluation, FusionReport, Scores
 from pinembed.reports.finetune import GateReport
+from pinembed.settings.option import refuse_unknown_columns
 from pinembed.training.datasets import DatasetSplits, SplitDataset, load_split
 from pinembed.training.evaluator import Evaluator
 
@@ -203,14 +204,8 @@ def parse_fusion_options(words: str, splits: DatasetSplits) -> FusionOptions:
     if words in {"auto", "off"}:
         return FusionOptions(off=words == "off", by_hand=None)
     fusion = parse_fusion(words)
-    columns = splits.train[0].fields
-    unknown = [name for name in fusion.names if name not in columns]
-    if unknown:
-        raise UsageError(
-            f"--fusion names {', '.join(unknown)}, which the metadata does not have; its columns are "
-            f"{', '.join(columns)}.",
-            remedy="Name columns of text.",
-        )
+    known = list(splits.train[0].fields)
+    refuse_unknown_columns("--fusion", fusion.names, known, place="the metadata", remedy="Name columns of text.")
     wordless = sorted(set(fusion.names) - set(text_fields(splits.train, fusion.names)))
     if wordless:
         raise UsageError(

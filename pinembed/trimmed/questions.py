@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from pinembed.errors import DataError, UsageError
+from pinembed.errors import DataError
 from pinembed.nouns.item import Item, is_missing, text_of_value
+from pinembed.settings.option import refuse_unknown_columns
 from pinembed.trimmed.chat_ids import Frame
 
 MAX_VALUES = 250
@@ -78,12 +79,8 @@ def choose_fields(train: Sequence[Item], held_out: Sequence[Item], *, wanted: Se
         DataError: no column is of use.
     """
     columns = list(train[0].fields) if train else []
-    unknown = [name for name in wanted if name not in columns]
-    if unknown:
-        raise UsageError(
-            f"--fields names {', '.join(unknown)}, which {origin} does not have; its columns are {', '.join(columns)}.",
-            remedy="Name columns of the metadata, separated by commas.",
-        )
+    remedy = "Name columns of the metadata, separated by commas."
+    refuse_unknown_columns("--fields", wanted, columns, place=origin, remedy=remedy)
     fields = list(wanted) or [name for name in columns if _is_attribute(name, train, held_out)]
     if not fields:
         raise DataError(
