@@ -10,6 +10,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -459,6 +460,19 @@ def test_a_home_without_hard_links_is_copied_and_one_without_symbolic_links_is_r
     assert not list((shop.root / "elsewhere").iterdir())
     assert "lies on a file system without symbolic links: Operation not supported" in ended.words
     assert "Give a home on another disk" in ended.words
+
+
+@pytest.mark.parametrize("name", ["generations", "next"])
+def test_a_home_with_a_part_of_itself_on_another_disk_is_refused(tmp_path: Path, name: str) -> None:
+    elsewhere = Path("/dev/shm")  # a disk of its own on Linux
+    if not elsewhere.is_dir() or elsewhere.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no other disk")
+    (tmp_path / "home").mkdir()
+    with tempfile.TemporaryDirectory(dir=elsewhere) as other:
+        (tmp_path / "home" / name).symlink_to(other)
+        with pytest.raises(OutputError, match=f"home/{name} lies elsewhere than its home") as refused:
+            Home.begin(tmp_path / "home")
+    assert "Keep the whole home on one disk" in refused.value.remedy
 
 
 def test_an_edited_generation_is_not_built_on(cli: Cli, shop: Shop) -> None:

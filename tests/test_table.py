@@ -20,7 +20,7 @@ from pinembed.errors import DataError, TableError, UsageError
 from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
 from pinembed.table import append, upkeep
 from pinembed.table.address import parse_address
-from pinembed.table.embedding_table import SCORE, EmbeddingTable
+from pinembed.table.embedding_table import SCORE, EmbeddingTable, writing
 from pinembed.table.lock import fence, lease_place
 from pinembed.table.rows import EmbeddingRow
 from pinembed.table.side_tables import FailureTable
@@ -381,3 +381,12 @@ def test_what_a_full_disk_cuts_of_joined_pieces_is_taken_back(tmp_path: Path, mo
     again = StoreTable(address, WIDE_SCHEMA)
     assert sorted(again.read()["key"].to_pylist()) == keys
     assert again.compact()
+
+
+@pytest.mark.parametrize("reason", ["Operation not permitted (os error 1)", "Too many links (os error 31)"])
+def test_a_file_system_without_hard_links_is_named(tmp_path: Path, reason: str) -> None:
+    address = parse_address(str(tmp_path / "db/pins"))
+    said = f"LanceError(IO): Generic LocalFileSystem error: Unable to rename file: {reason}"
+    with pytest.raises(TableError, match="its file system has no hard links") as refused, writing(address):
+        raise OSError(said)
+    assert refused.value.remedy == "Put it on a local disk, or into an object store."

@@ -27,6 +27,23 @@ DIGITS = 6
 NO_SYMLINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS}
 
 
+def _refuse_other_disks(folder: Path) -> None:
+    """A generation is renamed from `next` to `generations`, which no rename does between disks.
+
+    Raises:
+        OutputError: one of them is a link to another disk, or `next` a link at all.
+    """
+    for name in (GENERATIONS, NEXT):
+        place = folder / name
+        if os.path.lexists(place) and (
+            (name == NEXT and place.is_symlink()) or place.stat().st_dev != folder.stat().st_dev
+        ):
+            raise OutputError(
+                f"{place} lies elsewhere than its home; a new generation is renamed from {NEXT} to {GENERATIONS}.",
+                remedy="Keep the whole home on one disk: move it there, and give that path, or a link to it.",
+            )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Switched:
     """What a switch left, and how long it took to set the link and bring it to the disk."""
@@ -61,7 +78,7 @@ class Home:
         """A home that is there or is made now.
 
         Raises:
-            OutputError: it cannot be written, or holds no links.
+            OutputError: it cannot be written, holds no links, or has a part of itself elsewhere.
         """
         probe = folder / f".{CURRENT}-{secrets.token_hex(4)}"
         try:
@@ -69,6 +86,7 @@ class Home:
             probe.symlink_to(GENERATIONS)  # before hours of work, not behind them
             probe.unlink()
             (folder / GENERATIONS).mkdir(exist_ok=True)
+            _refuse_other_disks(folder)
         except OSError as error:
             if error.errno in NO_SYMLINKS and os.access(folder, os.W_OK):
                 raise OutputError(

@@ -30,6 +30,8 @@ REFINE_FACTOR = 10
 SCORE = "_score"  # which is no name of a metadata column
 RUST_PLACE = re.compile(r",? *(/\S+)?\.rs:\d+:\d+.*$")
 OF_A_STORE = re.compile(r"Generic \w+ error|<Code>|status code|error sending request|credential", re.IGNORECASE)
+NO_HARD_LINKS = re.compile(r"Unable to rename file: .*\(os error (1|31|38|45|95)\)")
+"""EPERM, EMLINK, ENOSYS and ENOTSUP of macOS and Linux, from the link that a new manifest gets its name by."""
 LANCE_ERRORS = (RuntimeError, OSError, ValueError)  # what the Rust core raises, and what its wrappers add
 
 
@@ -290,6 +292,11 @@ def writing(address: TableAddress) -> Iterator[None]:
     except LANCE_ERRORS as error:
         if (answer := _answer(address, error)) is not None:
             raise answer from error
+        if NO_HARD_LINKS.search(str(error)):
+            raise TableError(
+                f"Table {address} cannot be written: its file system has no hard links, by which Lance commits.",
+                remedy="Put it on a local disk, or into an object store.",
+            ) from error
         raise TableError(
             f"Table {address} cannot be written: {first_line(error)}",
             remedy="Check free disk space and permissions, then run the same command again; "

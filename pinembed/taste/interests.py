@@ -197,7 +197,7 @@ def parts_of(user_M: Ints) -> Iterator[slice]:
 
 def catalogue_width(vectors_ND: Floats) -> float:
     """Mean distance between two items, by which what is near is told in any encoder's space."""
-    mean_D = vectors_ND.astype(np.float64).mean(axis=0)
+    mean_D = vectors_ND.mean(axis=0, dtype=np.float64)
     return float(np.sqrt(max(2 * (1 - float(mean_D @ mean_D)), 1e-9)))
 
 
