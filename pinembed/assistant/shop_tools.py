@@ -37,8 +37,8 @@ from pinembed.table.embedding_table import id_conditions
 
 MOST_RESULTS, MOST_IDS, MOST_VARIANTS = 50, 50, 50
 DEEPEST = 1000
-TOLD = 12  # values of a column
 """Results that pages reach."""
+TOLD = 12  # values of a column
 LONGEST_VALUE, LONGEST_QUERY = 2000, 500
 DESCRIPTIONS = ("description", "text", "caption")
 WITHOUT_CENTS = {"JPY", "KRW", "ISK", "CLP", "VND"}

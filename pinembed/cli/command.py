@@ -14,7 +14,7 @@ import typer
 
 from pinembed.cli.console import Console, stop_on_signals
 from pinembed.errors import UsageError
-from pinembed.settings.option import Argument, Option, StorageOptions
+from pinembed.settings.option import Argument, Option, StorageOptions, names_in
 from pinembed.settings.places import local_places
 from pinembed.stores.fetch import tell_fetches
 from pinembed.stores.options import parse_storage_options, use_storage_options
@@ -162,7 +162,7 @@ class _Field:
             return tuple(map(_at_home, given or ()))
         element = get_args(self._type)[0]
         try:
-            return tuple(element(part.strip()) for part in (given or "").split(",") if part.strip())
+            return tuple(map(element, names_in(given or "")))
         except ValueError as error:
             flag = self.name.replace("_", "-")
             raise UsageError(

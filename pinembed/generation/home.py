@@ -35,9 +35,8 @@ def _refuse_other_disks(folder: Path) -> None:
     """
     for name in (GENERATIONS, NEXT):
         place = folder / name
-        if os.path.lexists(place) and (
-            (name == NEXT and place.is_symlink()) or place.stat().st_dev != folder.stat().st_dev
-        ):
+        is_elsewhere = place.exists() and place.stat().st_dev != folder.stat().st_dev
+        if is_elsewhere or (name == NEXT and place.is_symlink()):
             raise OutputError(
                 f"{place} lies elsewhere than its home; a new generation is renamed from {NEXT} to {GENERATIONS}.",
                 remedy="Keep the whole home on one disk: move it there, and give that path, or a link to it.",

@@ -52,6 +52,10 @@ class DrawnUnits:
             for unit_Q, values_QM in zip(self.unit_Q, values, strict=True)
         ]
 
+    def error(self, values: Sequence[Floats]) -> float:
+        """Standard error of the mean of one metric over the sets, whose values are (Q, 1) each."""
+        return standard_error([sum_C1[:, 0] for sum_C1 in self.sums(values)], self.sizes())
+
     def sizes(self) -> list[Floats]:
         """How many queries of each set a unit has, (C,)."""
         return [np.bincount(unit_Q, minlength=self.count).astype(np.float64) for unit_Q in self.unit_Q]
@@ -134,8 +138,7 @@ def mean_map_error(scores: DirectionScores) -> float:
     units = drawn_units([direction.cluster_Q for direction in asked])
     if units.count < 2:
         return 0.0
-    sums = units.sums([direction.values_QM[:, MAP : MAP + 1].numpy() for direction in asked])
-    return standard_error([sum_C1[:, 0] for sum_C1 in sums], units.sizes())
+    return units.error([direction.values_QM[:, MAP : MAP + 1].numpy() for direction in asked])
 
 
 def loses_nowhere(scores: DirectionScores, floor: DirectionScores) -> bool:
@@ -148,8 +151,7 @@ def loses_nowhere(scores: DirectionScores, floor: DirectionScores) -> bool:
         if units.clusters < FEWEST_CLUSTERS:
             continue
         lost_Q1 = (theirs.values_QM - ours.values_QM)[:, MAP : MAP + 1].numpy()
-        (sum_C1,), sizes = units.sums([lost_Q1]), units.sizes()
-        if lost_Q1.mean() > standard_error([sum_C1[:, 0]], sizes):
+        if lost_Q1.mean() > units.error([lost_Q1]):
             return False
     return scores.mean_map >= floor.mean_map
 

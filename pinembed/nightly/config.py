@@ -8,7 +8,6 @@ or to a home (`~/pins`).
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import os
@@ -24,7 +23,7 @@ from pinembed.generation.home import GENERATIONS
 from pinembed.outfolder import refuse_unknown_home
 from pinembed.settings.encoding import EncodeSettings
 from pinembed.settings.model import AlignSettings
-from pinembed.settings.option import DEVICES, Option, PythonOnly, missed_bound, refuse_unknown
+from pinembed.settings.option import DEVICES, Option, PythonOnly, did_you_mean, missed_bound, refuse_unknown
 from pinembed.settings.quality import AuditSettings
 from pinembed.settings.source import ExportSettings
 from pinembed.settings.training import EvaluateSettings, FinetuneSettings
@@ -301,10 +300,9 @@ def _try(settings: type, options: Options, place: str) -> None:
 def _known(stored: Mapping[str, Any], names: Mapping[str, Any], place: str) -> dict[str, Any]:
     for name in stored:
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
             raise ConfigError(
                 f"{place} has a key {name}, which is unknown.",
-                remedy=f"Did you mean {near[0]}?" if near else f"Known are {', '.join(names)}.",
+                remedy=did_you_mean(name, names, f"Known are {', '.join(names)}."),
             )
     return dict(stored)
 
@@ -341,10 +339,10 @@ def _converted(hint: Any, value: Any, where: str, folder: Path) -> Any:
 def _one_of(choices: tuple[Any, ...], value: Any, where: str) -> Any:
     if value in choices:
         return value
-    near = difflib.get_close_matches(str(value), map(str, choices), n=1)
-    known = f"one of {', '.join(map(str, choices))}"
+    names = [str(choice) for choice in choices]
+    known = f"one of {', '.join(names)}"
     raise ConfigError(
-        f"{where} is {value!r}; wanted {known}.", remedy=f"Did you mean {near[0]}?" if near else f"Give {known}."
+        f"{where} is {value!r}; wanted {known}.", remedy=did_you_mean(str(value), names, f"Give {known}.")
     )
 
 

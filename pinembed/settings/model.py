@@ -170,7 +170,6 @@ class AlignSettings:
                 f"--train-language-model and --lora {self.lora} came together; the weights learn in one of both ways.",
                 remedy="Give one of them.",
             )
-
         if self.lr == 0:
             raise UsageError("--lr is 0; it must be positive.", remedy="Leave it out for its default.")
         if self.calls and not self.talks:

@@ -6,7 +6,7 @@ has its alias here, so that one word means one thing everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from difflib import get_close_matches
 from inspect import cleandoc
@@ -88,6 +88,17 @@ def missed_bound(option: Option, number: float) -> tuple[str, str] | None:
     return None
 
 
+def did_you_mean(wrong: str, known: Iterable[str], otherwise: str) -> str:
+    """A remedy: the nearest of what there is, where one is near."""
+    near = get_close_matches(wrong, known, n=1)
+    return f"Did you mean {near[0]}?" if near else otherwise
+
+
+def names_in(text: str) -> list[str]:
+    """The parts of a list that is written with commas, without the blanks around them."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 def refuse_unknown(flag: str, value: str, known: Sequence[str]) -> None:
     """Let only a value pass that there is.
 
@@ -95,10 +106,9 @@ def refuse_unknown(flag: str, value: str, known: Sequence[str]) -> None:
         UsageError: there is none; names those that there are, and the nearest.
     """
     if value not in known:
-        near = get_close_matches(value, known, n=1)
         raise UsageError(
             f"{flag} {value} is unknown; wanted {', '.join(known[:-1])} or {known[-1]}.",
-            remedy=f"Did you mean {near[0]}?" if near else "Give one of them.",
+            remedy=did_you_mean(value, known, "Give one of them."),
         )
 
 
@@ -122,12 +132,11 @@ def refuse_unknown_columns(
     """
     unknown = [name for name in names if name not in known]
     if unknown:
-        near = get_close_matches(unknown[0], known, n=1)
         more = f" and {len(known) - MOST_SHOWN} more" if len(known) > MOST_SHOWN else ""
         raise UsageError(
             f"{flag} names {', '.join(unknown)}, which {place} does not have; its columns are "
             f"{', '.join(known[:MOST_SHOWN]) or 'none'}{more}.",
-            remedy=f"Did you mean {near[0]}?" if near else remedy,
+            remedy=did_you_mean(unknown[0], known, remedy),
         )
 
 

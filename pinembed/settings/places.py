@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from pinembed.errors import PinembedError, UsageError
 from pinembed.machine import cache_folder
-from pinembed.settings.option import FETCHED, PUT, REFUSED, Argument, Option, missed_bound
+from pinembed.settings.option import FETCHED, PUT, REFUSED, Argument, Option, missed_bound, names_in
 from pinembed.stores.address import Address, is_address, parse_place
 
 Settings = TypeVar("Settings")
@@ -108,10 +108,10 @@ def _as_wanted(settings: Settings) -> Settings:
 def _wanted(given: Any, hint: Any, record: object) -> Any:
     """A value as the type of its field; as it is where nothing else can be meant."""
     if get_origin(hint) is tuple and given is not None:
-        is_one = isinstance(given, str | Path)
-        if is_one and isinstance(record, Option) and record.comma_separated:
-            given = [part.strip() for part in str(given).split(",") if part.strip()]
-        parts = [given] if isinstance(given, str | Path) else given
+        parts = given
+        if isinstance(given, str | Path):
+            is_list = isinstance(record, Option) and record.comma_separated
+            parts = names_in(str(given)) if is_list else [given]
         found = tuple(_wanted(part, get_args(hint)[0], record) for part in parts)
         return given if found == given else found
     kinds = (hint, *get_args(hint))

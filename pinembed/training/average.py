@@ -35,11 +35,11 @@ class WeightAverage:
         self.weights = {name: tensor.detach().clone() for name, tensor in current().items()}
 
     @torch.no_grad()
-    def update(self, lean: float, *, without: Collection[str] = ()) -> None:
+    def update(self, share: float, *, without: Collection[str] = ()) -> None:
         """Move by a share towards the weights of the moment; those named are left to the caller."""
         current = {name: tensor.detach() for name, tensor in self._current().items() if name not in without}
         floating = [name for name, tensor in current.items() if tensor.is_floating_point()]
-        torch._foreach_lerp_([self.weights[name] for name in floating], [current[name] for name in floating], lean)
+        torch._foreach_lerp_([self.weights[name] for name in floating], [current[name] for name in floating], share)
         for name in current.keys() - set(floating):
             self.weights[name].copy_(current[name])
 
