@@ -36,7 +36,8 @@ FLAGS += ("--no-enable-prefix-caching", "--mm-processor-cache-gb", "0", "--max-n
 
 def make_models(folder: Path, demo: Path) -> tuple[Path, Path]:
     """A whole Qwen3-VL of random weights, half as wide as the 2B one, 8 layers deep; and it without tower."""
-    full, trimmed = folder / "full", folder / "trimmed"
+    spec = EmbeddingSource.open(demo / "source").spec
+    full, trimmed = folder / "full", folder / f"trimmed-{spec.fingerprint}"
     if not full.exists():
         config = json.loads((demo / "qwen3-vl-tiny/config.json").read_text())
         config["text_config"] = {**config["text_config"], **TEXT, "rope_parameters": ROPE}
@@ -53,7 +54,6 @@ def make_models(folder: Path, demo: Path) -> tuple[Path, Path]:
         made.save_pretrained(full)
     if not trimmed.exists():
         trim(TrimSettings(model=str(full), out=trimmed))
-        spec = EmbeddingSource.open(demo / "source").spec
         table_VH = TrimmedModel.load(trimmed).token_embeddings_VH
         projector = new_projector(
             dim=spec.dim, tokens=TOKENS, token_embeddings_VH=table_VH, encoder_fingerprint=spec.fingerprint, seed=0
