@@ -22,7 +22,9 @@ from pinembed.errors import (
     UsageError,
 )
 from pinembed.settings.home import GenerationsSettings
+from pinembed.settings.measuring import BenchVlmSettings
 from pinembed.settings.places import local_places
+from pinembed.settings.quality import AuditSettings
 from pinembed.settings.source import VerifySettings
 from pinembed.settings.training import FinetuneSettings
 from pinembed.source.embedding_source import EmbeddingSource
@@ -238,15 +240,20 @@ def test_python_call_takes_names_and_numbers_as_the_command_line_does() -> None:
     for text in ("title, color", ["title", "color"], ("title", "color")):
         slices: Any = "kind, or not"  # an option that comes several times holds one name as it stands
         settings = FinetuneSettings(data=Path("shop"), base="b", out=Path("out"), text=text, slices=slices)
-        with local_places(settings) as local:
-            assert (local.settings.text, local.settings.slices) == (("title", "color"), ("kind, or not",))
+        assert (settings.text, settings.slices) == (("title", "color"), ("kind, or not",))
+    text = "blurry, dark"
+    assert AuditSettings(table="db/pins", check=text).check == ("blurry", "dark")
+    text = "1, 2"
+    assert BenchVlmSettings(model=Path("m"), images=text).images == (1, 2)
+    text = "1, two"
+    with pytest.raises(UsageError, match=f"^--images {text} is no list of numbers"):
+        BenchVlmSettings(model=Path("m"), images=text)
 
 
 @pytest.mark.parametrize(("epochs", "wanted"), [(0, "at least 1"), (float("nan"), "at least 1")])
 def test_python_call_holds_to_the_bounds_of_the_command_line(epochs: Any, wanted: str) -> None:
-    settings = FinetuneSettings(data=Path("shop"), base="b", out=Path("out"), epochs=epochs)
-    with pytest.raises(UsageError, match=f"^--epochs is {epochs}; wanted {wanted}"), local_places(settings):
-        pass
+    with pytest.raises(UsageError, match=f"^--epochs is {epochs}; wanted {wanted}"):
+        FinetuneSettings(data=Path("shop"), base="b", out=Path("out"), epochs=epochs)
 
 
 def test_encoder_at_an_address_is_the_encoder_of_the_folder(tiny_encoder: Path, prefix: Address) -> None:

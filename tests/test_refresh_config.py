@@ -76,6 +76,11 @@ def test_paths_are_relative_to_the_file_and_options_are_those_of_the_commands(tm
     assert (found.retrain, found.keep) == (None, Keep())
 
 
+def test_a_text_in_the_place_of_a_list_is_taken_as_on_the_command_line(tmp_path: Path) -> None:
+    found = read(tmp_path, START + "[finetune]\ntext = 'title, color'\nslices = 'kind, or not'\n")
+    assert found.finetune == {"text": ("title", "color"), "slices": ("kind, or not",)}
+
+
 def test_a_reference_that_is_a_folder_beside_the_file_is_that_folder(tmp_path: Path) -> None:
     (tmp_path / "e").mkdir()
     assert read(tmp_path, START).encoder == str(tmp_path / "e")

@@ -14,7 +14,7 @@ import typer
 
 from pinembed.cli.console import Console, stop_on_signals
 from pinembed.errors import UsageError
-from pinembed.settings.option import Argument, Option, StorageOptions, names_in
+from pinembed.settings.option import Argument, Option, StorageOptions
 from pinembed.settings.places import local_places
 from pinembed.stores.fetch import tell_fetches
 from pinembed.stores.options import parse_storage_options, use_storage_options
@@ -141,7 +141,7 @@ class _Field:
         if isinstance(record, Argument):
             return typer.Argument(help=record.help, metavar=record.metavar)
         return typer.Option(
-            *(record.flags or (f"--{self.name.replace('_', '-')}",)),
+            *record.named(self.name),
             help=record.help,
             metavar=record.metavar,
             min=record.min,
@@ -151,20 +151,7 @@ class _Field:
         )
 
     def value(self, given: Any) -> Any:
-        """What was given, as the field has it.
-
-        Raises:
-            UsageError: a list of numbers with something else in it.
-        """
+        """What was given, as the settings class takes it."""
         if not self._is_tuple:
             return _at_home(given)
-        if not self._is_list:
-            return tuple(map(_at_home, given or ()))
-        element = get_args(self._type)[0]
-        try:
-            return tuple(map(element, names_in(given or "")))
-        except ValueError as error:
-            flag = self.name.replace("_", "-")
-            raise UsageError(
-                f"--{flag} {given} is no list of numbers.", remedy=f"For example: --{flag} 1,2,4,8"
-            ) from error
+        return given or () if self._is_list else tuple(map(_at_home, given or ()))

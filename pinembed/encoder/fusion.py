@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pinembed.errors import EncoderError, UsageError
 from pinembed.nouns.encoder_spec import Fusion, make_fusion
+from pinembed.settings.option import names_in
 
 FUSION_NAME = "pinembed_fusion.json"
 SHORTEST = 1e-3
@@ -80,7 +81,7 @@ def parse_fusion(words: str) -> Fusion:
         UsageError: it cannot be meant.
     """
     try:
-        pairs = [part.split("=") for part in words.split(",") if part.strip()]
+        pairs = [part.split("=") for part in names_in(words)]
         weights = {name.strip(): float(weight) for name, weight in pairs}
         if len(weights) != len(pairs):
             raise ValueError("a name occurs twice")

@@ -23,7 +23,7 @@ from pinembed.generation.home import GENERATIONS
 from pinembed.outfolder import refuse_unknown_home
 from pinembed.settings.encoding import EncodeSettings
 from pinembed.settings.model import AlignSettings
-from pinembed.settings.option import DEVICES, Option, PythonOnly, did_you_mean, missed_bound, refuse_unknown
+from pinembed.settings.option import DEVICES, Option, PythonOnly, did_you_mean, missed_bound, parts_of, refuse_unknown
 from pinembed.settings.quality import AuditSettings
 from pinembed.settings.source import ExportSettings
 from pinembed.settings.training import EvaluateSettings, FinetuneSettings
@@ -261,8 +261,10 @@ def _described_value(described: Any, value: Any, where: str, folder: Path) -> An
         ConfigError: it is of another kind, less than the least, or more than the most.
     """
     hint, option = get_args(described)[:2]
+    if isinstance(value, str) and get_origin(_plain(hint)) is tuple:
+        value = parts_of(value, option)
     found = _converted(hint, value, where, folder)
-    missed = missed_bound(option, found) if isinstance(option, Option) and isinstance(found, int | float) else None
+    missed = missed_bound(option, found)
     if missed is not None:
         raise ConfigError(f"{where} is {value}; wanted {missed[0]}.", remedy=missed[1])
     return found
@@ -324,9 +326,7 @@ def _converted(hint: Any, value: Any, where: str, folder: Path) -> Any:
     if get_origin(kind) is Literal:
         return _one_of(get_args(kind), value, where)
     if get_origin(kind) is tuple:
-        parts = value.split(",") if isinstance(value, str) else value
-        if not isinstance(parts, list):
-            raise _wrong(where, value, "a list")
+        parts = _instance(list, value, where, "a list")
         return tuple(_converted(get_args(kind)[0], part, where, folder) for part in parts)
     if kind is Path:
         return _path(folder, _instance(str, value, where, "a path"))

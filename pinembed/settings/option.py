@@ -6,12 +6,13 @@ has its alias here, so that one word means one thing everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from difflib import get_close_matches
 from inspect import cleandoc
 from pathlib import Path
-from typing import Annotated, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pinembed.errors import UsageError
 
@@ -49,7 +50,7 @@ class Option:
         help: what it is; the command line adds the default.
         flags: its names; by default that of the field with dashes.
         metavar: name of the value.
-        min: least value that the command line and a CONFIG take; `max` the greatest.
+        min: least value; `max` the greatest.
         shown_default: for a default that is None and follows from something else.
         panel: heading that the help shows it under.
         comma_separated: a tuple given as `a,b`; without it a tuple is an option that may come several times.
@@ -67,6 +68,10 @@ class Option:
     comma_separated: bool = False
     at_address: str = FETCHED
 
+    def named(self, field: str) -> tuple[str, ...]:
+        """Its names on the command line, as the option of this field."""
+        return self.flags or (f"--{field.replace('_', '-')}",)
+
 
 @dataclass(frozen=True)
 class PythonOnly:
@@ -79,8 +84,10 @@ class PythonOnly:
     help: str
 
 
-def missed_bound(option: Option, number: float) -> tuple[str, str] | None:
-    """What is wanted in place of a number out of the option's bounds, and the remedy; None for one within."""
+def missed_bound(option: object, number: object) -> tuple[str, str] | None:
+    """What is wanted in place of a number out of the option's bounds, and the remedy; None for whatever else."""
+    if not isinstance(option, Option) or not isinstance(number, int | float):
+        return None
     if option.min is not None and not number >= option.min:  # NaN is not either
         return f"at least {option.min:g}", "Give a larger number."
     if option.max is not None and not number <= option.max:
@@ -97,6 +104,11 @@ def did_you_mean(wrong: str, known: Iterable[str], otherwise: str) -> str:
 def names_in(text: str) -> list[str]:
     """The parts of a list that is written with commas, without the blanks around them."""
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def parts_of(text: str, record: object) -> list[str]:
+    """What a text gives a field of several values: those of a list, or one, if its option comes several times."""
+    return names_in(text) if isinstance(record, Option) and record.comma_separated else [text]
 
 
 def refuse_unknown(flag: str, value: str, known: Sequence[str]) -> None:
@@ -151,11 +163,57 @@ def refuse_no_share(flag: str, value: float, remedy: str) -> None:
 
 
 def described(settings: type[Settings]) -> type[Settings]:
-    """A settings class whose docstring tells its fields with their help texts, for `help()` and editors."""
+    """A settings class as its descriptions have it, whether the command line, a CONFIG or Python calls it.
+
+    Its docstring tells the fields with their help texts, for `help()` and editors. A path that comes as text, or a
+    list with commas or one name where several may stand, are what the field wants from the beginning.
+
+    Raises:
+        UsageError: by the class when called, for a number out of its bounds, or a list of numbers that is none.
+    """
     hints = get_type_hints(settings, include_extras=True)
     told = [f"    {name}: {hint.__metadata__[0].help}" for name, hint in hints.items()]
     settings.__doc__ = "\n".join([cleandoc(settings.__doc__ or ""), "", "Attributes:", *told])
+    settings.__init__ = _as_wanted(settings.__init__, hints)  # type: ignore[method-assign]
     return settings
+
+
+def _as_wanted(init: Callable[..., None], hints: dict[str, Any]) -> Callable[..., None]:
+    @functools.wraps(init)
+    def init_as_wanted(self: object, **given: Any) -> None:
+        wanted = {name: _wanted(name, given[name], hint) for name, hint in hints.items() if name in given}
+        init(self, **(given | wanted))
+
+    return init_as_wanted
+
+
+def _wanted(name: str, given: Any, described: Any) -> Any:
+    hint, record = get_args(described)[:2]
+    flag = record.named(name)[0] if isinstance(record, Option) else name
+    try:
+        found = _converted(given, hint, record)
+    except ValueError as error:
+        raise UsageError(f"{flag} {given} is no list of numbers.", remedy=f"For example: {flag} 1,2,4,8") from error
+    for number in found if isinstance(found, tuple) else (found,):
+        missed = missed_bound(record, number)
+        if missed is not None:
+            raise UsageError(f"{flag} is {number}; wanted {missed[0]}.", remedy=missed[1])
+    return found
+
+
+def _converted(given: Any, hint: Any, record: object) -> Any:
+    """A value as the type of its field; as it is where nothing else can be meant."""
+    if get_origin(hint) is tuple and given is not None:
+        element = get_args(hint)[0]
+        parts = parts_of(str(given), record) if isinstance(given, str | Path) else given
+        return tuple(
+            int(part) if element is int and isinstance(part, str) else _converted(part, element, record)
+            for part in parts
+        )
+    kinds = (hint, *get_args(hint))
+    if isinstance(given, str) and Path in kinds:
+        return Path(given)
+    return str(given) if isinstance(given, Path) and Path not in kinds and str in kinds else given
 
 
 DataArgument = Annotated[Path, Argument("Folder of images with metadata.csv, .jsonl or .parquet.", metavar="DATA")]

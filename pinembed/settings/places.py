@@ -8,11 +8,11 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Generic, TypeVar, get_type_hints
 
 from pinembed.errors import PinembedError, UsageError
 from pinembed.machine import cache_folder
-from pinembed.settings.option import FETCHED, PUT, REFUSED, Argument, Option, missed_bound, names_in
+from pinembed.settings.option import FETCHED, PUT, REFUSED, Argument, Option
 from pinembed.stores.address import Address, is_address, parse_place
 
 Settings = TypeVar("Settings")
@@ -36,16 +36,13 @@ class LocalSettings(Generic[Settings]):
 def local_places(settings: Settings) -> Iterator[LocalSettings[Settings]]:
     """Bring what a job reads from addresses, and put up what it has written, whole, when the block ends.
 
-    A path that came as text, or one name where several may stand, as calls from Python may give them, are what the
-    field wants from here on. An output goes up however the block ends, as long as the job has finished it: a kept
-    champion is one.
+    An output goes up however the block ends, as long as the job has finished it: a kept champion is one.
 
     Raises:
-        UsageError: an address for something that can only be on this machine, or a number out of its bounds.
+        UsageError: an address for something that can only be on this machine.
         OutputExistsError: an output's prefix holds something that may not be replaced.
         StoreError: a store cannot be read or written.
     """
-    settings = _as_wanted(settings)
     if not any(_addressed(settings)):
         yield LocalSettings(settings=settings, names={})
         return
@@ -86,45 +83,6 @@ def local_places(settings: Settings) -> Iterator[LocalSettings[Settings]]:
                     put_object(address, path)
         finally:
             shutil.rmtree(outgoing, ignore_errors=True)
-
-
-def _as_wanted(settings: Settings) -> Settings:
-    """What Python callers have at hand as the command line would give it: text, paths, lists, one name of several.
-
-    Raises:
-        UsageError: a number out of the bounds that the command line holds to as well.
-    """
-    changes: dict[str, Any] = {}
-    for name, hint in get_type_hints(type(settings), include_extras=True).items():
-        given, record = getattr(settings, name), hint.__metadata__[0]
-        if isinstance(record, Option):
-            _refuse_out_of_bounds(name, given, record)
-        wanted = _wanted(given, get_args(hint)[0], record)
-        if wanted is not given:
-            changes[name] = wanted
-    return dataclasses.replace(settings, **changes) if changes else settings  # type: ignore[type-var]
-
-
-def _wanted(given: Any, hint: Any, record: object) -> Any:
-    """A value as the type of its field; as it is where nothing else can be meant."""
-    if get_origin(hint) is tuple and given is not None:
-        parts = given
-        if isinstance(given, str | Path):
-            is_list = isinstance(record, Option) and record.comma_separated
-            parts = names_in(str(given)) if is_list else [given]
-        found = tuple(_wanted(part, get_args(hint)[0], record) for part in parts)
-        return given if found == given else found
-    kinds = (hint, *get_args(hint))
-    if isinstance(given, str) and Path in kinds:
-        return Path(given)
-    return str(given) if isinstance(given, Path) and Path not in kinds and str in kinds else given
-
-
-def _refuse_out_of_bounds(name: str, given: Any, record: Option) -> None:
-    missed = missed_bound(record, given) if isinstance(given, int | float) else None
-    if missed is not None:
-        flag = record.flags[0] if record.flags else f"--{name.replace('_', '-')}"
-        raise UsageError(f"{flag} is {given}; wanted {missed[0]}.", remedy=missed[1])
 
 
 def _overwrites(settings: Any) -> bool:
