@@ -497,7 +497,7 @@ def test_a_stopped_audit_keeps_what_it_measured(encoded: Callable[..., None], ta
     [
         ({"check": ("blury",)}, "--check blury: there is no such check; wanted made_by_ai"),
         ({"confirm": ("all",)}, "--confirm all"),
-        ({"max_share": 5}, "--max-share 5 is no share"),
+        ({"max_share": 5}, "--max-share is 5; wanted at most 1"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(changes: dict[str, Any], words: str) -> None:

@@ -93,7 +93,7 @@ def test_a_training_leaves_out_what_is_confirmed_in_the_generation_in_use(shop: 
     [
         ('[audit]\ncheck = ["blury"]\n', "--check blury: there is no such check"),
         ('[audit]\nsheet = "x.png"\n', "sets sheet, which refresh decides itself"),
-        ("[audit]\nmax_share = 5\n", "is no share"),
+        ("[audit]\nmax_share = 5\n", "max_share is 5; wanted at most 1"),
         ("[checks]\nflagged_rise = -1\n", "wanted at least 0"),
     ],
 )

@@ -45,7 +45,7 @@ def read(tmp_path: Path, text: str) -> RefreshConfig:
         (START + "[limits]\nhours = nan", "hours is nan; wanted at least 0", "larger number"),
         (START + "[export]\nshard_mib = 0", r"\[export\]: shard_mib is 0; wanted at least 1", "larger number"),
         (START + "[export]\nhide = ['blak']", r"\[export\]: --hide blak: there is no such check", "Give one"),
-        (START + "[encode]\nmax-failure-rate = 5", r"\[encode\]: --max-failure-rate 5.0 is no share", "0.05 ends"),
+        (START + "[encode]\nmax-failure-rate = 5", "failure_rate is 5; wanted at most 1", "smaller number"),
         (START + "[encode]\nbackend = 'troch'", r"\[encode\]: --backend troch is unknown; wanted auto", "mean torch"),
         (START + "[checks]\nrows = 9", r"\[checks\]: rows is 9; wanted at most 1", "smaller number"),
         (START + "[align]\ntalks = 2", r"\[align\]: talks is 2; wanted at most 1", "smaller number"),

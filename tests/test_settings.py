@@ -7,7 +7,7 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 import typer.main
@@ -93,8 +93,19 @@ def test_every_command_is_a_function_of_its_settings(name: str) -> None:
     assert get_type_hints(job)["settings"] is found
 
 
+@pytest.mark.parametrize("found", SETTINGS, ids=lambda found: found.__name__)
+def test_every_number_out_of_its_bounds_is_refused(found: type) -> None:
+    needed = {field.name: "none/none" for field in dataclasses.fields(found) if field.default is dataclasses.MISSING}
+    tuples = {name for name, hint in get_type_hints(found).items() if get_origin(hint) is tuple}
+    for name, record in records(found).items():
+        for bound, beyond in ((getattr(record, "min", None), -1), (getattr(record, "max", None), 1)):
+            if bound is not None:
+                with pytest.raises(UsageError, match=f"{record.named(name)[0]} is .*; wanted at"):
+                    found(**(needed | {name: (bound + beyond,) if name in tuples else bound + beyond}))
+
+
 def test_python_call_refuses_what_the_command_line_refuses(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--max-failure-rate 2 is no share; wanted a number from 0 to 1"):
+    with pytest.raises(UsageError, match="--max-failure-rate is 2; wanted at most 1"):
         pinembed.EncodeSettings(images=tmp_path, table="db/pins", encoder="enc", max_failure_rate=2)
     with pytest.raises(UsageError, match="--dtype fp8 is unknown; wanted fp16 or fp32"):
         pinembed.EncodeSettings(images=tmp_path, table="db/pins", encoder="enc", dtype="fp8")

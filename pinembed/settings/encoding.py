@@ -25,7 +25,6 @@ from pinembed.settings.option import (
     ReadTableOption,
     TableOption,
     described,
-    refuse_no_share,
     refuse_unknown,
 )
 
@@ -130,6 +129,8 @@ class EncodeSettings:
         float,
         Option(
             "Share of failed images, 0 to 1, above which the run ends with exit code 3; what was good is stored.",
+            min=0,
+            max=1,
             panel=RUN,
         ),
     ] = 0.5
@@ -213,8 +214,6 @@ class EncodeSettings:
             refuse_unknown("--dtype", self.dtype, get_args(StoredDtype))
         refuse_unknown("--backend", self.backend, BACKENDS)
         refuse_unknown("--engine", self.engine, get_args(EngineName))
-        remedy = "0.05 ends the run with exit code 3 when more than 5 % of the images failed."
-        refuse_no_share("--max-failure-rate", self.max_failure_rate, remedy)
         _ = self.column_types
         self._check_engine()
 

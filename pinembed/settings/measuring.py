@@ -27,27 +27,17 @@ SMALLEST_PX = 64
 @described
 @dataclass(frozen=True, kw_only=True)
 class BenchEncodeSettings:
-    """Images and an encoder to measure on this machine.
-
-    Raises:
-        UsageError: a price below 0.
-    """
+    """Images and an encoder to measure on this machine."""
 
     images: Annotated[Path, Argument("Folder of images.")]
     encoder: EncoderOption
     count: Annotated[int, Option("Images to read, spread over the folder.", flags=("--images",), min=16)] = 1000
     price_per_hour: Annotated[
         float | None,
-        Option("Of this machine, in US dollars; tells what a million to a billion images take and cost."),
+        Option("Of this machine, in US dollars; tells what a million to a billion images take and cost.", min=0),
     ] = None
     device: DeviceOption = "auto"
     batch_size: BatchSizeOption = None
-
-    def __post_init__(self) -> None:
-        if self.price_per_hour is not None and self.price_per_hour < 0:
-            raise UsageError(
-                f"--price-per-hour {self.price_per_hour:g} is below 0.", remedy="Give the price of this machine in USD."
-            )
 
 
 @described
@@ -56,7 +46,7 @@ class BenchVlmSettings:
     """The requests to time with the vision tower and with stored embeddings, and the model that answers them.
 
     Raises:
-        UsageError: neither or both of model and shape, or numbers that cannot be meant.
+        UsageError: neither or both of model and shape, or an unknown dtype.
     """
 
     model: Annotated[Path | None, Argument("Folder of a checkpoint with its tower, as `trim` takes it.")] = None
@@ -65,15 +55,16 @@ class BenchVlmSettings:
         tuple[int, ...],
         Option(
             "Numbers of images in a prompt, separated by commas.",
+            min=1,
             comma_separated=True,
             shown_default="1,2,4,8,16, as far as --minutes and memory reach",
         ),
     ] = ()
-    image_px: Annotated[int, Option("Side of the square images, in pixels.")] = 1024
-    dim: Annotated[int, Option("Floats of a stored embedding.")] = 512
-    tokens: Annotated[int, Option("Soft tokens an item.")] = 4
-    answer_tokens: Annotated[int, Option("Tokens of every answer.")] = 8
-    price_per_hour: Annotated[float, Option("Of this machine, in US dollars; makes the cost column.")] = 1.0
+    image_px: Annotated[int, Option("Side of the square images, in pixels.", min=SMALLEST_PX)] = 1024
+    dim: Annotated[int, Option("Floats of a stored embedding.", min=1)] = 512
+    tokens: Annotated[int, Option("Soft tokens an item.", min=1)] = 4
+    answer_tokens: Annotated[int, Option("Tokens of every answer.", min=1)] = 8
+    price_per_hour: Annotated[float, Option("Of this machine, in US dollars; makes the cost column.", min=0)] = 1.0
     repeats: Annotated[
         int | None,
         Option("Of every measurement; the fastest counts.", min=1, shown_default="as many as fit into 10 s, 5 at most"),
@@ -95,15 +86,6 @@ class BenchVlmSettings:
             raise UsageError(
                 f"{'Both a MODEL and' if self.model else 'Neither a MODEL nor'} a --shape came; wanted one of them.",
                 remedy="Give a checkpoint folder, or --shape 2B for drawn weights.",
-            )
-        least = min(
-            self.dim, self.tokens, self.answer_tokens, 1 if self.repeats is None else self.repeats, *self.images
-        )
-        if least < 1 or self.image_px < SMALLEST_PX or self.price_per_hour < 0:
-            raise UsageError(
-                f"Numbers of images, tokens and repeats must be at least 1, images at least {SMALLEST_PX} px, "
-                "the price not below 0.",
-                remedy="For example: --images 1,2,4,8 --image-px 1024",
             )
         refuse_unknown("--dtype", self.dtype, ("bfloat16", "float16", "float32"))
 

@@ -182,7 +182,7 @@ class AskSettings:
     """Questions about items, and the model and source that answer them.
 
     Raises:
-        UsageError: options that do not go together, or numbers that cannot be meant.
+        UsageError: options that do not go together.
     """
 
     question: Annotated[str | None, Argument("What to ask; with --jsonl it is for lines without one.")] = None
@@ -208,8 +208,8 @@ class AskSettings:
     tokens: Annotated[
         int | None, Option("Soft tokens an item, up to what the model has.", shown_default="all it has")
     ] = None
-    max_new_tokens: Annotated[int, Option("Longest answer, in tokens.")] = 128
-    batch_size: Annotated[int, Option("Questions answered together.")] = 16
+    max_new_tokens: Annotated[int, Option("Longest answer, in tokens.", min=1)] = 128
+    batch_size: Annotated[int, Option("Questions answered together.", min=1)] = 16
     device: DeviceOption = "auto"
     dtype: Annotated[str, Option("auto for the type of the stored weights; float32, bfloat16 or float16.")] = "auto"
 
@@ -219,9 +219,4 @@ class AskSettings:
         if (self.user is None) != (self.users is None):
             raise UsageError(
                 "--user and --users go together.", remedy="Give both: --user ann --users catalog/taste, or none."
-            )
-        if self.batch_size < 1 or self.max_new_tokens < 1:
-            raise UsageError(
-                f"batch size {self.batch_size} and {self.max_new_tokens} new tokens; both must be at least 1.",
-                remedy="Give larger numbers.",
             )

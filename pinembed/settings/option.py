@@ -152,16 +152,6 @@ def refuse_unknown_columns(
         )
 
 
-def refuse_no_share(flag: str, value: float, remedy: str) -> None:
-    """Let only a number from 0 to 1 pass.
-
-    Raises:
-        UsageError: it is none.
-    """
-    if not 0 <= value <= 1:
-        raise UsageError(f"{flag} {value} is no share; wanted a number from 0 to 1.", remedy=remedy)
-
-
 def described(settings: type[Settings]) -> type[Settings]:
     """A settings class as its descriptions have it, whether the command line, a CONFIG or Python calls it.
 

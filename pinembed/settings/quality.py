@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pinembed.errors import UsageError
-from pinembed.settings.option import PUT, Argument, Option, TableOption, described, refuse_no_share
+from pinembed.settings.option import PUT, Argument, Option, TableOption, described
 
 ALL_CHECKS = (
     *("made_by_ai", "unread_metadata", "placeholder", "blurry", "dark", "light", "low_information", "tiny"),
@@ -39,7 +39,7 @@ class AuditSettings:
     """A table to look at, and what to do with what is found.
 
     Raises:
-        UsageError: an unknown check, or a share that is none.
+        UsageError: an unknown check.
     """
 
     table: TableOption
@@ -72,7 +72,7 @@ class AuditSettings:
         Option("Checks whose flags count as confirmed without anybody's answer.", comma_separated=True),
     ] = ()
     max_share: Annotated[
-        float, Option("Share of flagged rows, 0 to 1, above which the command ends with exit code 3.")
+        float, Option("Share of flagged rows, 0 to 1, above which the command ends with exit code 3.", min=0, max=1)
     ] = 1.0
     sheet: Annotated[Path | None, Option("Draw what is flagged with its evidence, a PNG.", at_address=PUT)] = None
     html: Annotated[
@@ -92,8 +92,6 @@ class AuditSettings:
         if self.check != ("all",):
             check_names(self.check, "--check")
         check_names(self.confirm, "--confirm")
-        remedy = "0.05 ends with exit code 3 when more than 5 % of the rows are flagged."
-        refuse_no_share("--max-share", self.max_share, remedy)
 
     @property
     def checks(self) -> tuple[str, ...]:

@@ -14,7 +14,6 @@ from pinembed.settings.option import (
     SeedOption,
     TableOption,
     described,
-    refuse_no_share,
     refuse_unknown,
 )
 from pinembed.settings.quality import check_names
@@ -27,11 +26,7 @@ UsersOption = Annotated[
 @described
 @dataclass(frozen=True, kw_only=True)
 class TasteUpdateSettings:
-    """A log of events, and the store that it goes into.
-
-    Raises:
-        UsageError: a share that cannot be meant.
-    """
+    """A log of events, and the store that it goes into."""
 
     events: Annotated[
         Path,
@@ -50,7 +45,8 @@ class TasteUpdateSettings:
         ),
     ] = None
     max_failure_rate: Annotated[
-        float, Option("Share of rows that are no events, 0 to 1, above which the run ends with exit code 3.")
+        float,
+        Option("Share of rows that are no events, 0 to 1, above which the run ends with exit code 3.", min=0, max=1),
     ] = 0.5
     serve: Annotated[
         Path | None,
@@ -63,10 +59,6 @@ class TasteUpdateSettings:
     prune: Annotated[bool, Option("Remove the events of items that the table does not hold.")] = False
     force: Annotated[bool, Option("Let --prune remove more than a fifth of the events.")] = False
 
-    def __post_init__(self) -> None:
-        remedy = "0.05 ends the run with exit code 3 when more than 5 % of the rows are no events."
-        refuse_no_share("--max-failure-rate", self.max_failure_rate, remedy)
-
 
 KindsOption = Annotated[Path | None, Option("JSON of kinds and weights, as for `taste update`.")]
 UserOption = Annotated[str | None, Option("Name of the user, as the events give it.")]
@@ -77,12 +69,10 @@ BLEND, GRAPH, CONTENT, INTERESTS, POPULAR = ARMS = ("blend", "graph", "content",
 """Ways to make a list: all slots together, or one way of scoring alone."""
 
 
-def _check_shares(**shares: float) -> None:
-    for name, share in shares.items():
-        refuse_no_share(f"--{name}", share, f"Give --{name} 0.2.")
-    if shares.get("fresh", 0) + shares.get("explore", 0) > 1:
+def _refuse_more_than_all(fresh: float | None, explore: float) -> None:
+    if (fresh or 0) + explore > 1:
         raise UsageError(
-            f"--fresh {shares['fresh']} and --explore {shares['explore']} are more than the whole list.",
+            f"--fresh {fresh} and --explore {explore} are more than the whole list.",
             remedy="Give shares that add up to 1 or less.",
         )
 
@@ -93,7 +83,7 @@ class TasteRecommendSettings:
     """A user, or all, and the make of the list that they get.
 
     Raises:
-        UsageError: nobody to recommend to, or shares that cannot be meant.
+        UsageError: nobody to recommend to, or shares of more than the whole list.
     """
 
     table: TableOption
@@ -114,11 +104,18 @@ class TasteRecommendSettings:
         Option(
             "Share of the slots for items with under five users, by likeness; half of them for certain, the others "
             "where the item promises more than the last one that the graph knows.",
+            min=0,
+            max=1,
             shown_default=f"what `taste evaluate --users` learned, else {FRESH}",
         ),
     ] = None
     explore: Annotated[
-        float, Option("Share of the slots for items to the side: a step or two away over boards, not more of the same.")
+        float,
+        Option(
+            "Share of the slots for items to the side: a step or two away over boards, not more of the same.",
+            min=0,
+            max=1,
+        ),
     ] = EXPLORE
     arm: Annotated[
         str | None,
@@ -128,7 +125,10 @@ class TasteRecommendSettings:
         ),
     ] = None
     diversity: Annotated[
-        float, Option("0 to 1: how much likeness to items before it costs an item (maximal marginal relevance).")
+        float,
+        Option(
+            "0 to 1: how much likeness to items before it costs an item (maximal marginal relevance).", min=0, max=1
+        ),
     ] = 0.0
     where: Annotated[str | None, Option('SQL condition, such as "price < 20".')] = None
     demote: Annotated[
@@ -145,8 +145,7 @@ class TasteRecommendSettings:
     )
 
     def __post_init__(self) -> None:
-        _check_shares(fresh=self.fresh or 0.0, explore=self.explore)
-        _check_shares(diversity=self.diversity)
+        _refuse_more_than_all(self.fresh, self.explore)
         check_names(self.demoted, "--demote")
         if self.arm is not None:
             refuse_unknown("--arm", self.arm, ARMS)
@@ -201,7 +200,7 @@ class TasteEvaluateSettings:
     """A log, and the moment that cuts it into what is known and what is to be foretold.
 
     Raises:
-        UsageError: shares that cannot be meant.
+        UsageError: shares of more than the whole list.
     """
 
     events: Annotated[Path, Argument("Log, or a folder of logs, as for `taste update`.")]
@@ -217,18 +216,24 @@ class TasteEvaluateSettings:
         float | None,
         Option(
             "Share of the blend's slots for items with under five users.",
+            min=0,
+            max=1,
             shown_default=f"what the log before the cut teaches, else {FRESH}",
         ),
     ] = None
     explore: Annotated[
         float,
-        Option("Share of the blend's slots for items to the side; they cost recall, which is not what they are for."),
+        Option(
+            "Share of the blend's slots for items to the side; they cost recall, which is not what they are for.",
+            min=0,
+            max=1,
+        ),
     ] = 0.0
     plot: Annotated[Path | None, Option("PNG of recall over --fresh.", at_address=PUT)] = None
     seed: SeedOption = 0
 
     def __post_init__(self) -> None:
-        _check_shares(fresh=self.fresh or 0.0, explore=self.explore)
+        _refuse_more_than_all(self.fresh, self.explore)
 
 
 @described
