@@ -62,6 +62,22 @@ def test_shards_of_a_night_are_those_of_the_first_look(
     assert ids(look(tmp_path)) == ["d", "a", "b"]
 
 
+@pytest.mark.parametrize(("suffix", "write", "picture"), [("tar", write_tar, ".jpg"), ("parquet", write_parquet, "")])
+def test_shards_are_scanned_once_a_night(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, write: Callable[..., None], picture: str
+) -> None:
+    write(tmp_path / f"one.{suffix}", f"a{picture}")
+    scans: list[object] = []
+    for name in ("scan_tars", "scan_parquets"):
+        scan = getattr(inputs_module, name)
+        monkeypatch.setattr(inputs_module, name, lambda *given, scan=scan: scans.append(given) or scan(*given))
+    with frozen_files(tmp_path):
+        assert ids(look(tmp_path, dry_run=True)) == ids(look(tmp_path)) == ["a"]
+    assert len(scans) == 1
+    assert ids(look(tmp_path)) == ["a"]
+    assert len(scans) == 2
+
+
 def test_one_tar_that_changes_is_told(tmp_path: Path) -> None:
     tar = tmp_path / "one.tar"
     write_tar(tar, "a.jpg")

@@ -29,6 +29,7 @@ from pinembed.catalogue.shards import (
     PARQUET,
     TAR,
     Shard,
+    ShardScan,
     fit_metadata,
     packed_below,
     refuse_nothing,
@@ -264,13 +265,8 @@ def _from_shards(
         )
     if settings.image_column is not None and kind != PARQUET:
         raise _needless("--image-column", settings.images, "Parquet files")
-    first = found_once(settings.images, "statuses", lambda: {shard.file_name: shard.status() for shard in shards})
-    whole = [shard for shard in shards if shard.status() == first.get(shard.file_name)]
-    scan = scan_tars(whole) if kind == TAR else scan_parquets(whole, settings.image_column)
-    for shard in (shard for shard in shards if shard not in whole):
-        scan.give_up(shard, "changed_while_read", "changed since this run first looked at it; it belongs to the next")
-    refuse_nothing(scan, parse_place(settings.images), shards)
-    notes = [*scan.notes, *fit_metadata(scan)]
+    scan = _scanned_shards(settings, kind, shards)
+    notes = list(scan.notes)
     if ignored := [name for name in METADATA_NAMES if _holds(folder, name, listing)]:
         notes.append(f"{', '.join(ignored)} in {folder}: not read; {what} bring their own metadata.")
     if packed := packed_below(settings.images) if listing is None else listing.packed():
@@ -287,6 +283,24 @@ def _from_shards(
         seen=seen,
         unsure=tuple(f"{name}/" for name in scan.damaged),
     )
+
+
+def _scanned_shards(settings: EncodeSettings, kind: str, shards: Sequence[Shard]) -> ShardScan:
+    """What the files hold; where they are frozen, what the first scan found as long as none changes."""
+    now = tuple(shard.status() for shard in shards)
+    first = found_once(settings.images, "statuses", lambda: now)
+
+    def scanned() -> ShardScan:
+        whole = [shard for shard, was, status in zip(shards, first, now, strict=True) if status == was]
+        scan = scan_tars(whole) if kind == TAR else scan_parquets(whole, settings.image_column)
+        for shard in (shard for shard in shards if shard not in whole):
+            words = "changed since this run first looked at it; it belongs to the next"
+            scan.give_up(shard, "changed_while_read", words)
+        refuse_nothing(scan, parse_place(settings.images), shards)
+        scan.notes += fit_metadata(scan)
+        return scan
+
+    return found_once(settings.images, (kind, settings.image_column, now), scanned)
 
 
 def _holds(folder: str, name: str, listing: StoreListing | None) -> bool:
