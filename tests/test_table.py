@@ -18,7 +18,7 @@ from lance.commit import CommitConflictError
 
 from pinembed.errors import DataError, TableError, UsageError
 from pinembed.nouns.encoder_spec import EncoderSpec, Preprocessing
-from pinembed.table import append, upkeep
+from pinembed.table import append, embedding_table, upkeep
 from pinembed.table.address import parse_address
 from pinembed.table.embedding_table import SCORE, EmbeddingTable, writing
 from pinembed.table.lock import fence, lease_place
@@ -381,6 +381,24 @@ def test_what_a_full_disk_cuts_of_joined_pieces_is_taken_back(tmp_path: Path, mo
     again = StoreTable(address, WIDE_SCHEMA)
     assert sorted(again.read()["key"].to_pylist()) == keys
     assert again.compact()
+
+
+@pytest.mark.parametrize("error", [OSError("Unable to rename file: no links (os error 95)"), KeyboardInterrupt()])
+def test_a_table_that_cannot_be_made_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def fail(_: pa.Table, uri: str, **options: Any) -> None:
+        Path(uri, "_transactions").mkdir(parents=True)
+        raise error
+
+    (tmp_path / "theirs.lance").mkdir()
+    (tmp_path / "theirs.lance/notes.txt").touch()
+    monkeypatch.setattr(embedding_table, "write_dataset", fail)
+    for name in ("pins", "theirs"):
+        with pytest.raises((TableError, KeyboardInterrupt)):
+            EmbeddingTable.create(str(tmp_path / name), SPEC, SCHEMA)
+    assert [path.name for path in tmp_path.iterdir()] == ["theirs.lance"]
+    assert (tmp_path / "theirs.lance/notes.txt").is_file()
 
 
 @pytest.mark.parametrize("reason", ["Operation not permitted (os error 1)", "Too many links (os error 31)"])

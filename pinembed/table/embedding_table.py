@@ -15,6 +15,7 @@ import pyarrow as pa
 from lance import LanceDataset, write_dataset
 from lance import dataset as open_dataset
 
+from pinembed.disk import remove_tree
 from pinembed.errors import EncoderMismatchError, TableError, UnknownItemError, UsageError
 from pinembed.generation.reading import Held, hold
 from pinembed.generation.record import ENCODER, TABLE, TABLE_NAME
@@ -112,9 +113,6 @@ class EmbeddingTable:
         """
         address = parse_address(table)
         schema = table_schema(spec, metadata_schema, reference=reference, dtype=dtype)
-        with writing(address):
-            if address.folder is not None:
-                Path(address.database).mkdir(parents=True, exist_ok=True)
         return cls(address, new_dataset(address, schema))
 
     @cached_property
@@ -335,13 +333,23 @@ def open_if_there(address: TableAddress) -> LanceDataset | None:
 
 
 def new_dataset(address: TableAddress, schema: pa.Schema) -> LanceDataset:
-    """A table without rows, which is there from now on; its folder has to be.
+    """A table without rows, which is there from now on; where it cannot be made, nothing of it stays.
 
     Raises:
         TableError: there is one, or it cannot be written.
     """
-    with writing(address):
-        return write_dataset(schema.empty_table(), address.uri, schema=schema, storage_options=address.storage_options)
+    folder = address.folder
+    was_there = folder is None or folder.exists()
+    options = address.storage_options
+    try:
+        with writing(address):
+            if folder is not None:
+                folder.parent.mkdir(parents=True, exist_ok=True)
+            return write_dataset(schema.empty_table(), address.uri, schema=schema, storage_options=options)
+    except BaseException:
+        if folder is not None and not was_there and not table_exists(address):
+            remove_tree(folder)
+        raise
 
 
 def sql_text(text: str) -> str:

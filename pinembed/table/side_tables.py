@@ -76,13 +76,17 @@ class SideTable:
         """
         if not rows.num_rows:
             return
+        dataset = self.begun()
+        with committing(self.address, dataset):
+            if lacking := self._lacking():
+                dataset.add_columns(pa.schema(lacking))
+            dataset.merge_insert(self._key).when_matched_update_all().when_not_matched_insert_all().execute(rows)
+
+    def begun(self) -> LanceDataset:
+        """The table, empty where there was none: a first commit that is cut short leaves that one."""
         if self.dataset is None:
             self.dataset = new_dataset(self.address, self.schema)
-        with committing(self.address, self.dataset):
-            if lacking := self._lacking():
-                self.dataset.add_columns(pa.schema(lacking))
-            merge = self.dataset.merge_insert(self._key).when_matched_update_all().when_not_matched_insert_all()
-            merge.execute(rows)
+        return self.dataset
 
     def delete(self, keys: Iterable[str]) -> None:
         """Take records out, as far as they are there.

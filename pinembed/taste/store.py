@@ -16,15 +16,12 @@ import json
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from lance import LanceDataset
 
-from pinembed.errors import TableError
 from pinembed.table.address import EDGES, EVENTS, FORGOTTEN, STATE, TableAddress
-from pinembed.table.embedding_table import new_dataset, reading, writing
+from pinembed.table.embedding_table import reading, writing
 from pinembed.table.side_tables import SideTable
 from pinembed.table.whole import committing
 
@@ -64,7 +61,7 @@ class StoreTable(SideTable):
             TableError: the table cannot be written.
         """
         given = {"transaction_properties": dict(properties)} if properties else {}
-        dataset = self._begun()
+        dataset = self.begun()
         with committing(self.address, dataset):
             dataset.insert(rows, **given)
 
@@ -79,7 +76,7 @@ class StoreTable(SideTable):
             TableError: the table cannot be written.
         """
         reader = pa.RecordBatchReader.from_batches(self.schema, batches)
-        dataset = self._begun()
+        dataset = self.begun()
         with committing(self.address, dataset):
             dataset.insert(reader, mode="overwrite")
         if purge:
@@ -121,23 +118,6 @@ class StoreTable(SideTable):
                 if name in found:
                     return str(found[name])
         return None
-
-    def _begun(self) -> LanceDataset:
-        """The table, empty where there was none: a first commit that is cut short leaves that one."""
-        if self.dataset is None:
-            self._make_folder()
-            self.dataset = new_dataset(self.address, self.schema)
-        return self.dataset
-
-    def _make_folder(self) -> None:
-        if self.address.folder is not None:
-            try:
-                Path(self.address.database).mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise TableError(
-                    f"The folder {self.address.database} cannot be made: {error.strerror or error}.",
-                    remedy="Check the path of --users.",
-                ) from error
 
 
 STATE_SCHEMA = pa.schema([pa.field("name", pa.string(), nullable=False), pa.field("value", pa.string())])
