@@ -64,10 +64,11 @@ def add_command(
         if stores is not None:
             use_storage_options(parse_storage_options(stores.value(given[stores.name])))
         asked = settings(**{field.name: field.value(given[field.name]) for field in fields})
-        stop = stop_on_signals()
-        tell_fetches(Console(quiet=quiet).progress.say)
+        console = Console(json_output=json_output, quiet=quiet, stop=stop_on_signals())
+        tell_fetches(console.progress.say)
         with local_places(asked) as local:
-            run(local.settings, Console(json_output=json_output, quiet=quiet, stop=stop, names=local.names))
+            console.names = local.names
+            run(local.settings, console)
 
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

@@ -34,21 +34,16 @@ class Console:
         json_output: `--json` was given.
         quiet: `--quiet` was given.
         stop: is asked for by the process's signals; by default by none.
+
+    Attributes:
         names: addresses of the places on this machine that stand for them.
     """
 
-    def __init__(
-        self,
-        *,
-        json_output: bool = False,
-        quiet: bool = False,
-        stop: Stop | None = None,
-        names: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, *, json_output: bool = False, quiet: bool = False, stop: Stop | None = None) -> None:
         self.json_output = json_output
         self.quiet = quiet
         self.stop = stop or Stop()
-        self._names = names or {}
+        self.names: Mapping[str, str] = {}
         self._words = RichConsole(stderr=json_output, highlight=False, soft_wrap=True)
 
     @property
@@ -56,12 +51,12 @@ class Console:
         """A Progress for the job: bars, lines or nothing."""
         if self.quiet:
             return SILENT
-        return _Bars(self._names) if sys.stderr.isatty() else _Lines(self._names)
+        return _Bars(self.names) if sys.stderr.isatty() else _Lines(self.names)
 
     def say(self, text: str = "", *, style: str | None = None) -> None:
         """A line of the command's answer for a person."""
         if not self.quiet:
-            self._words.print(Text(visible(by_address(text, self._names)), style=style or ""))
+            self._words.print(Text(visible(by_address(text, self.names)), style=style or ""))
 
     def table(
         self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, numeric_from: int = 1
@@ -79,13 +74,13 @@ class Console:
                 min_width=max(map(len, ("", *name.split(), *(row[index] for row in rows)))) if numeric else None,
             )
         for row in rows:
-            table.add_row(*(Text(visible(by_address(cell, self._names))) for cell in row))
+            table.add_row(*(Text(visible(by_address(cell, self.names))) for cell in row))
         self._words.print(table)
 
     def report(self, report: Any) -> None:
         """The JSON object of the run, when --json asks for it."""
         if self.json_output:
-            write_out(by_address(json_line(report), self._names))
+            write_out(by_address(json_line(report), self.names))
 
 
 def write_out(text: str) -> None:
