@@ -208,18 +208,18 @@ def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_weights(
 
 
 def test_a_state_of_other_settings_is_not_gone_on_with(tiny_encoder: Path, tmp_path: Path) -> None:
-    from pinembed.training.checkpoint import Checkpoint, RunState, key_of
+    from pinembed.training.checkpoint import Checkpoint, Course, RunState, key_of
 
     state = RunState(
-        records=(), losses=(1.0,), best_epoch=0, step_count=1, total_steps=2, training_s=1.0, shown=4, elapsed_s=1.0,
-        micro_batch=None, bf16=False, stopped=None, restarts=0, restarted_after=0,
-        tensors={"trainer.model.a": torch.ones(2)},
+        course=Course(losses=[1.0], training_s=1.0, shown=4), step_count=1, total_steps=2, elapsed_s=1.0,
+        micro_batch=None, bf16=False, tensors={"trainer.model.a": torch.ones(2)},
     )  # fmt: skip
     Checkpoint(tmp_path / "out", key_of(seed=0)).save(state)
     assert Checkpoint(tmp_path / "out", key_of(seed=1)).load() is None
     loaded = Checkpoint(tmp_path / "out", key_of(seed=0)).load()
     assert loaded is not None
     assert torch.equal(loaded.tensors["trainer.model.a"], torch.ones(2))
+    assert loaded.course == state.course
 
 
 def test_a_run_with_other_flags_tells_of_the_state_and_leaves_it_to_the_run_that_it_belongs_to(

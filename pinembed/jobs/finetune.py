@@ -157,6 +157,7 @@ def _finetune(settings: FinetuneSettings, unflagged: Encoder | None, progress: P
     ).run()
     if not world.is_first:
         return cast(FinetuneReport, world.end(None))
+    course = run.course
     interpolation = _blend(run, evaluator, recalibration, random_init=settings.random_init, progress=progress)
     weights = interpolation.weights
     refit_images = None
@@ -172,7 +173,7 @@ def _finetune(settings: FinetuneSettings, unflagged: Encoder | None, progress: P
     decision = decide_run(
         gate,
         has_candidate=interpolation.alpha > 0,
-        stopped=run.stopped,
+        stopped=course.stopped,
         random_init=settings.random_init,
         has_champion=in_use is not None,
     )
@@ -189,7 +190,7 @@ def _finetune(settings: FinetuneSettings, unflagged: Encoder | None, progress: P
             stored = encoder.files.fusion if not decision.promoted else None if fused is None else fused.fusion
             spec = write_encoder(folder, encoder, weights, stored, settings.out)
             check_written(folder, encoder, sample_of(val), weights=weights)
-        has_curves = write_curves(folder, run, progress)
+        has_curves = write_curves(folder, course, progress)
         has_gate_plot = write_gate_plot(folder, gate, progress)
         report = FinetuneReport(
             out=settings.out,
@@ -205,22 +206,22 @@ def _finetune(settings: FinetuneSettings, unflagged: Encoder | None, progress: P
             pixels=train.pixels.report,
             broken=(*train.pixels.broken, *val.pixels.broken),
             data=texts.report,
-            epochs=run.records,
+            epochs=tuple(course.records),
             heads=run.projections,
             best_epoch=interpolation.epoch,
             alpha=interpolation.alpha,
-            chosen=epoch_record(interpolation.epoch, interpolation.scores, seconds=run.records[-1].seconds),
+            chosen=epoch_record(interpolation.epoch, interpolation.scores, seconds=course.records[-1].seconds),
             refit_images=refit_images,
             gate=gate,
             fusion=fused,
-            stopped=run.stopped,
-            restarts=run.restarts,
+            stopped=course.stopped,
+            restarts=course.restarts,
             seconds=time.monotonic() - started_s,
-            images_per_s=run.shown / run.training_s if run.shown else 0.0,
+            images_per_s=course.shown / course.training_s if course.shown else 0.0,
             curves=settings.out / CURVES_NAME if has_curves else None,
             gate_plot=settings.out / GATE_NAME if has_gate_plot else None,
         )
-        write_run(folder, report, recipe, spec, encoder, run.losses)
+        write_run(folder, report, recipe, spec, encoder, course.losses)
         came_from = in_use if decision.kept == CHAMPION and in_use is not None else encoder
         write_card(folder, report, recipe, licence_of(came_from.files))
     checkpoint.place.remove()
@@ -258,10 +259,10 @@ def _blend(
         candidates.append(
             Interpolation(alpha=1.0, epoch=0, weights=run.projections_weights, scores=run.projections_scores)
         )
-    if run.best_epoch:
+    if run.course.best_epoch:
         weights = recalibration.completed(run.best_weights)
         scores = evaluator.measure_weights(weights, "measuring the best epoch")
-        candidates.append(Interpolation(alpha=1.0, epoch=run.best_epoch, weights=weights, scores=scores))
+        candidates.append(Interpolation(alpha=1.0, epoch=run.course.best_epoch, weights=weights, scores=scores))
     if random_init or len(candidates) == 1:
         return candidates[-1]
     return choose_interpolation(evaluator, recalibration, candidates, progress)

@@ -11,9 +11,8 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -26,34 +25,47 @@ KEY_CHARACTERS = 12
 STATE_NAME, TENSORS_NAME = "state.json", "state.safetensors"
 
 
+@dataclass(kw_only=True)
+class Course:
+    """What a training has come to so far.
+
+    Attributes:
+        records: validation figures, the base first.
+        losses: of each step.
+        best_epoch: the last trained epoch within a standard error of the best mean mAP; 0 where none was measured.
+        training_s: time in steps, without validation.
+        shown: images that the steps saw.
+        stopped: why no further epoch should run; None while it should.
+        restarts: times that training began anew at a lower rate.
+        restarted_after: epochs that the last of these left behind.
+    """
+
+    records: list[EpochRecord] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    best_epoch: int = 0
+    training_s: float = 0.0
+    shown: int = 0
+    stopped: str | None = None
+    restarts: int = 0
+    restarted_after: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunState:
     """A run between two epochs.
 
     Attributes:
-        best_epoch: whose weights are under `best.`.
-        training_s: time in steps.
         elapsed_s: time since the first step, over all starts.
         micro_batch: images that go through the towers at once; None for the complete batch.
-        stopped: why no further epoch should run; None while it should.
-        restarts: times that training began anew at a lower rate.
-        restarted_after: epochs that the last of these left behind.
-        tensors: by name; `trainer.` and `best.` tell whose they are.
+        tensors: by name; `trainer.` and `best.`, of the course's best epoch, tell whose they are.
     """
 
-    records: tuple[EpochRecord, ...]
-    losses: tuple[float, ...]
-    best_epoch: int
+    course: Course
     step_count: int
     total_steps: int
-    training_s: float
-    shown: int
     elapsed_s: float
     micro_batch: int | None
     bf16: bool
-    stopped: str | None
-    restarts: int
-    restarted_after: int
     tensors: dict[str, Tensor]
 
 
@@ -107,11 +119,7 @@ class Checkpoint:
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
         save_file({name: tensor.contiguous() for name, tensor in state.tensors.items()}, fresh / TENSORS_NAME)
-        plain: dict[str, Any] = {
-            **{name: getattr(state, name) for name in state.__dataclass_fields__ if name not in {"records", "tensors"}},
-            "records": [asdict(record) for record in state.records],
-            "key": self._key,
-        }
+        plain = {**asdict(replace(state, tensors={})), "key": self._key}
         (fresh / STATE_NAME).write_text(json.dumps(plain), encoding="utf-8")
         shutil.rmtree(self.place.path, ignore_errors=True)
         fresh.rename(self.place.path)
@@ -125,10 +133,9 @@ class Checkpoint:
             plain = json.loads((folder / STATE_NAME).read_text(encoding="utf-8"))
             if plain.pop("key") != self._key:
                 return None
-            tensors = load_file(folder / TENSORS_NAME)
-            records = tuple(EpochRecord(**record) for record in plain.pop("records"))
-            losses = tuple(plain.pop("losses"))
-            return RunState(records=records, losses=losses, tensors=tensors, **plain)
+            course = Course(**plain["course"])
+            course.records = [EpochRecord(**record) for record in plain["course"]["records"]]
+            return RunState(**{**plain, "course": course, "tensors": load_file(folder / TENSORS_NAME)})
         except (OSError, ValueError, KeyError, TypeError, SafetensorError):
             return None
 

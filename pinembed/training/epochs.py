@@ -18,7 +18,7 @@ from pinembed.metrics.probes import EffectiveRank
 from pinembed.metrics.split_metrics import SplitScores
 from pinembed.nouns.progress import Progress
 from pinembed.reports.finetune import EpochRecord
-from pinembed.training.checkpoint import Checkpoint, RunState
+from pinembed.training.checkpoint import Checkpoint, Course, RunState
 from pinembed.training.datasets import SplitDataset
 from pinembed.training.duration import FORGETTING, Budget, has_flattened, has_forgotten
 from pinembed.training.evaluator import BatchNormRecalibration, Evaluator, epoch_record, shown_figures
@@ -39,28 +39,18 @@ class TrainedRun:
     """Result of the loop.
 
     Attributes:
-        records: validation figures, the base first.
-        best_epoch: the last trained epoch within a standard error of the best mean mAP; 0 where none was measured.
         projections: validation figures of the base with fitted projections; None where they were not fitted.
         projections_scores: the same, query by query.
-        training_s: time in steps, without validation.
-        shown: images that the steps saw.
-        restarts: times that training began anew at a lower rate.
+        best_weights: of the course's best epoch.
     """
 
-    records: tuple[EpochRecord, ...]
-    losses: tuple[float, ...]
-    best_epoch: int
+    course: Course
     base_scores: SplitScores
     base_weights: dict[str, Tensor]
     projections: EpochRecord | None
     projections_scores: SplitScores | None
     projections_weights: dict[str, Tensor]
     best_weights: dict[str, Tensor]
-    training_s: float
-    shown: int
-    stopped: str | None
-    restarts: int
 
 
 class Epochs:
@@ -110,18 +100,11 @@ class Epochs:
         self._loader = BatchLoader(encoder, recipe, train, captioner, world)
         self._world = world
         self._trainer: Trainer
-        self._records: list[EpochRecord] = []
-        self._losses: list[float] = []
-        self._best_epoch = 0
+        self._course = Course()
         self._best_weights = self._base_weights
-        self._stopped: str | None = None
-        self._training_s = 0.0
-        self._shown = 0
         self._started_s = time.monotonic()
         self._kept_s = time.monotonic()
         self._kept_epoch = 0
-        self._restarts = 0
-        self._restarted_after = 0
         self._validation_s = 0.0
 
     def run(self) -> TrainedRun:
@@ -129,7 +112,7 @@ class Epochs:
         self._started_s = time.monotonic()
         base_scores, base_rank = self._measure("measuring the base")
         self._validation_s = time.monotonic() - self._started_s
-        self._records = [self._show(epoch_record(0, base_scores, seconds=self._validation_s))]
+        self._course.records = [self._show(epoch_record(0, base_scores, seconds=self._validation_s))]
         # after each epoch, the images that recalibrate batch norms come on top
         self._validation_s *= 1 + self._recalibration.images / self._evaluator.images
         projections, projections_scores = self._warm_start(base_scores) if self._recipe.heads else (None, None)
@@ -138,43 +121,38 @@ class Epochs:
             start_scores, self._start_weights = projections_scores, self._projections_weights
         self._encoder.model.load_state_dict(self._start_weights)
         self._start_trainer()
-        while self._trainer.step_count < self._trainer.total_steps and self._stopped is None and not self._is_flat():
+        course = self._course
+        while self._trainer.step_count < self._trainer.total_steps and course.stopped is None and not self._is_flat():
             try:
-                self._one_epoch(len(self._records), base_rank)
+                self._one_epoch(len(course.records), base_rank)
             except (TrainingError, NonFiniteEmbeddingError) as error:
-                self._stopped = error.message
+                course.stopped = error.message
             self._restart_if_it_forgets(start_scores)
             self._keep_state(every_s=STATE_EVERY_S)
         self._keep_state(every_s=0)
         self._trainer.finish()
-        if self._stopped is not None:
-            self._progress.say(f"training ended early: {self._stopped}")
+        if course.stopped is not None:
+            self._progress.say(f"training ended early: {course.stopped}")
         return TrainedRun(
-            records=tuple(self._records),
-            losses=tuple(self._losses),
-            best_epoch=self._best_epoch,
+            course=course,
             base_scores=base_scores,
             base_weights=self._base_weights,
             projections=projections,
             projections_scores=projections_scores,
             projections_weights=self._projections_weights,
             best_weights=self._best_weights,
-            training_s=self._training_s,
-            shown=self._shown,
-            stopped=self._stopped,
-            restarts=self._restarts,
         )
 
     def _keep_state(self, *, every_s: float) -> None:
         """Write the state where it was last written so long ago, and an epoch was trained since."""
         is_due = time.monotonic() - self._kept_s >= every_s
-        if self._world.is_first and is_due and self._kept_epoch != len(self._records):
+        if self._world.is_first and is_due and self._kept_epoch != len(self._course.records):
             self._checkpoint.save(self._state())
-            self._kept_s, self._kept_epoch = time.monotonic(), len(self._records)
+            self._kept_s, self._kept_epoch = time.monotonic(), len(self._course.records)
 
     def _is_flat(self) -> bool:
         """Further epochs of the plan would bring nothing that validation can see."""
-        measured = [record.mean_map for record in self._records[1:]]
+        measured = [record.mean_map for record in self._course.records[1:]]
         if self._recipe.patience is None or not has_flattened(measured, self._recipe.patience):
             return False
         self._progress.say(f"no gain on validation in {self._recipe.patience} epochs; training ends")
@@ -203,16 +181,17 @@ class Epochs:
 
     def _restart_if_it_forgets(self, start: SplitScores) -> None:
         """Begin anew at a lower rate where training loses what it began with, and enough epochs are left."""
-        since = [record.mean_map for record in self._records[1 + self._restarted_after :]]
+        course = self._course
+        since = [record.mean_map for record in course.records[1 + course.restarted_after :]]
         lost = has_forgotten(since, start.mean_map, error=mean_map_error(start))
-        epochs_left = self._recipe.epochs - (len(self._records) - 1)
-        if not (lost or self._stopped) or self._restarts == self._recipe.restarts or epochs_left < FORGETTING:
+        epochs_left = self._recipe.epochs - (len(course.records) - 1)
+        if not (lost or course.stopped) or course.restarts == self._recipe.restarts or epochs_left < FORGETTING:
             return
-        self._restarts, self._restarted_after = self._restarts + 1, len(self._records) - 1
-        rate = self._recipe.gentler(self._restarts).rates.image
-        why = self._stopped or "validation stays below what training began with."
+        course.restarts, course.restarted_after = course.restarts + 1, len(course.records) - 1
+        rate = self._recipe.gentler(course.restarts).rates.image
+        why = course.stopped or "validation stays below what training began with."
         self._progress.say(f"{why} Training begins anew at a rate of {rate:.1e}")
-        self._stopped = None
+        course.stopped = None
         self._trainer.finish()
         self._encoder.model.load_state_dict(self._start_weights)
         micro_batch, bf16 = self._trainer.towers.micro_batch, self._trainer.towers.bf16
@@ -220,10 +199,10 @@ class Epochs:
         self._trainer.towers.micro_batch, self._trainer.towers.bf16 = micro_batch, bf16
 
     def _make_trainer(self) -> None:
-        epochs = self._recipe.epochs - self._restarted_after
+        epochs = self._recipe.epochs - self._course.restarted_after
         self._trainer = Trainer(
             self._encoder.model,
-            self._recipe.gentler(self._restarts),
+            self._recipe.gentler(self._course.restarts),
             total_steps=epochs * self._steps_per_epoch,
             standardise=self._encoder.standardise,
             encode_texts=encode_texts,
@@ -234,7 +213,7 @@ class Epochs:
             self._minutes,
             epochs=epochs,
             steps_per_epoch=self._steps_per_epoch,
-            trained_s=self._training_s,
+            trained_s=self._course.training_s,
             world=self._world,
             progress=self._progress,
         )
@@ -270,29 +249,29 @@ class Epochs:
                 self._recalibration.recalibrate_quickly()
             scores, effective_rank = self._measure(f"measuring epoch {epoch}")
         record = self._show(epoch_record(epoch, scores, loss=loss, seconds=time.monotonic() - self._started_s))
-        self._records.append(record)
-        self._stopped = self._gone_wrong(record, effective_rank, base_rank)
-        if self._stopped is not None:
+        self._course.records.append(record)
+        self._course.stopped = self._gone_wrong(record, effective_rank, base_rank)
+        if self._course.stopped is not None:
             return
-        highest = max(trained.mean_map for trained in self._records[1:])
+        highest = max(trained.mean_map for trained in self._course.records[1:])
         if record.mean_map >= highest - mean_map_error(scores):
             # as good as any, as far as validation can tell; the later epoch has the lower rate and the longer average
-            self._best_epoch, self._best_weights = epoch, self._trainer.averaged_weights()
+            self._course.best_epoch, self._best_weights = epoch, self._trainer.averaged_weights()
 
     def _gone_wrong(self, record: EpochRecord, rank: EffectiveRank, base_rank: EffectiveRank) -> str | None:
         """Why no further epoch should run; an epoch that has gone wrong is never the best one."""
         if rank.has_collapsed(base_rank):
             return f"the embeddings collapsed in epoch {record.epoch}: {rank}, the base's {base_rank}."
-        if record.mean_map < SENTINEL_SHARE * self._records[0].mean_map:
+        if record.mean_map < SENTINEL_SHARE * self._course.records[0].mean_map:
             return (
                 f"validation mAP fell to {record.mean_map:.3f} in epoch {record.epoch}, from the base's "
-                f"{self._records[0].mean_map:.3f}."
+                f"{self._course.records[0].mean_map:.3f}."
             )
         return None
 
     def _train_epoch(self, epoch: int) -> float:
         rng = np.random.default_rng((self._seed, epoch))
-        recall = self._records[-1].text_to_image_recall_at_1
+        recall = self._course.records[-1].text_to_image_recall_at_1
         self._progress.start(f"epoch {epoch}", len(self._train.pixels), "img")
         self._trainer.start_epoch(epoch)
         losses: list[float] = []
@@ -301,21 +280,21 @@ class Epochs:
             if self._trainer.step_count >= self._trainer.total_steps:
                 break
             losses.append(self._trainer.step(batch))
-            self._training_s += time.monotonic() - started_s
+            self._course.training_s += time.monotonic() - started_s
             started_s = time.monotonic()
             images = len(batch.group_B)
-            self._shown += images
+            self._course.shown += images
             note = f"loss {losses[-1]:.3f}" + (f", recall@1 {recall:.3f}" if recall is not None else "")
             self._progress.advance(images, note)
             self._trainer.total_steps = self._budget.fitted(
                 self._trainer.total_steps,
                 done=self._trainer.step_count,
-                training_s=self._training_s,
+                training_s=self._course.training_s,
                 validation_s=self._validation_s,
                 started_s=self._started_s,
             )
         self._progress.finish()
-        self._losses += losses
+        self._course.losses += losses
         return float(np.mean(losses))
 
     def _show(self, record: EpochRecord) -> EpochRecord:
@@ -326,19 +305,12 @@ class Epochs:
 
     def _state(self) -> RunState:
         return RunState(
-            records=tuple(self._records),
-            losses=tuple(self._losses),
-            best_epoch=self._best_epoch,
+            course=self._course,
             step_count=self._trainer.step_count,
             total_steps=self._trainer.total_steps,
-            training_s=self._training_s,
-            shown=self._shown,
             elapsed_s=time.monotonic() - self._started_s,
             micro_batch=self._trainer.towers.micro_batch,
             bf16=self._trainer.towers.bf16,
-            stopped=self._stopped,
-            restarts=self._restarts,
-            restarted_after=self._restarted_after,
             tensors={
                 **{f"trainer.{name}": tensor for name, tensor in self._trainer.state().items()},
                 **{f"best.{name}": tensor for name, tensor in self._best_weights.items()},
@@ -346,19 +318,16 @@ class Epochs:
         )
 
     def _go_on(self, state: RunState) -> None:
-        self._records, self._losses = list(state.records), list(state.losses)
-        self._best_epoch, self._stopped = state.best_epoch, state.stopped
-        self._training_s, self._shown = state.training_s, state.shown
+        self._course = state.course
         self._started_s = time.monotonic() - state.elapsed_s
         self._best_weights = _under(state.tensors, "best.")
-        self._restarts, self._restarted_after = state.restarts, state.restarted_after
         self._make_trainer()
         self._trainer.restore(
             _under(state.tensors, "trainer."), step_count=state.step_count, total_steps=state.total_steps
         )
         self._trainer.towers.micro_batch, self._trainer.towers.bf16 = state.micro_batch, state.bf16
-        self._kept_epoch = len(self._records)
-        self._progress.say(f"going on after epoch {len(self._records) - 1} of the run that was interrupted")
+        self._kept_epoch = len(self._course.records)
+        self._progress.say(f"going on after epoch {len(self._course.records) - 1} of the run that was interrupted")
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

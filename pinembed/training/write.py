@@ -22,7 +22,7 @@ from pinembed.nouns.progress import Progress
 from pinembed.outfolder import MARKER
 from pinembed.reports.finetune import EpochRecord, FinetuneReport, GateReport
 from pinembed.stored import plain
-from pinembed.training.epochs import TrainedRun
+from pinembed.training.checkpoint import Course
 from pinembed.training.recipe import Recipe
 from pinembed.version import __version__
 
@@ -85,10 +85,10 @@ def write_encoder(
     return written_spec(folder, out)
 
 
-def write_curves(folder: Path, run: TrainedRun, progress: Progress) -> bool:
+def write_curves(folder: Path, course: Course, progress: Progress) -> bool:
     """Draw the plot where matplotlib is there; report where it is not."""
     try:
-        draw_curves(run.records, run.losses, run.best_epoch, folder / CURVES_NAME)
+        draw_curves(course.records, course.losses, course.best_epoch, folder / CURVES_NAME)
     except MissingExtraError as error:
         progress.say(f"No {CURVES_NAME}: {error.message} {error.remedy}")
         return False
@@ -111,7 +111,7 @@ def write_gate_plot(folder: Path, gate: GateReport | None, progress: Progress) -
 
 
 def write_run(
-    folder: Path, report: FinetuneReport, recipe: Recipe, spec: EncoderSpec, base: Encoder, losses: tuple[float, ...]
+    folder: Path, report: FinetuneReport, recipe: Recipe, spec: EncoderSpec, base: Encoder, losses: Sequence[float]
 ) -> None:
     """The report, all that made the weights, and the versions of the run, as run.json."""
     try:
