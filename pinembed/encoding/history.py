@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import socket
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime, timezone
 
 from pinembed.encoding.target import EncodeTarget
 from pinembed.errors import PinembedError, StoppedError, TableError
@@ -18,7 +14,6 @@ from pinembed.reports.encode import EncodeReport
 from pinembed.settings.encoding import EncodeSettings
 from pinembed.stores.address import absolute_place
 from pinembed.table.side_tables import Tables
-from pinembed.version import __version__
 
 
 class RunHistory:
@@ -39,11 +34,6 @@ class RunHistory:
         self._started_s = time.perf_counter()
         self._has_begun = False
         self._run = RunRecord(
-            run=uuid.uuid4().hex,
-            started_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            version=__version__,
             images=absolute_place(settings.images),
             fingerprint=target.spec.fingerprint,
             reduced_decode=settings.reduced_decode,

@@ -127,7 +127,7 @@ class _Run:
         assert home is not None
         self._finish_switch(home)
         history = History(home.folder)
-        record = HomeRun.begun(before=home.current)
+        record = HomeRun(before=home.current)
         self._hook("start", {})
         try:
             report = self._make(home, history, record)
@@ -296,7 +296,7 @@ class _Run:
             seconds=seconds,
             cost=seconds / HOUR_S * self._config.price_per_hour,
             steps={step.name: step.seconds or 0.0 for step in steps},
-            counts=dataclasses.asdict(counts or plan.counts),
+            counts=counts or plan.counts,
         )
 
     def _report(

@@ -8,97 +8,60 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
-import socket
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from pinembed.nouns.run_record import INTERRUPTED
+from pinembed.nouns.run_record import INTERRUPTED, Run
 from pinembed.nouns.scores import DIRECTIONS, METRICS, RetrievalScores, Scores, SliceScores
 from pinembed.reports.refresh import MetricRow
 from pinembed.reports.trimmed import AlignReport
 from pinembed.table.address import TableAddress
-from pinembed.table.side_tables import SideTable
-from pinembed.version import __version__
+from pinembed.table.side_tables import RUN_FIELDS, SideTable
 
 Z_95 = 1.96
 Figure = dict[str, Any]
 """Fields of a MetricRow beside generation and time; as such they survive in a step's record."""
 HISTORY = "history"
-COUNTED = ("added", "updated", "unchanged", "duplicate", "failed", "removed", "rows")
 
 
 @dataclass(frozen=True, kw_only=True)
-class HomeRun:
-    """One run of refresh. What is only known at its end is None until then, and stays so in a run that was killed.
+class HomeRun(Run):
+    """One run of refresh. It ends in `done`, `nothing to do`, `kept the champion` or `failed`; as read, `interrupted`.
 
     Attributes:
-        run: unique id.
-        started_at: ISO 8601 in UTC.
-        ending: `done`, `nothing to do`, `kept the champion`, or the error's class; as read also `interrupted`.
         generation: that was made.
         before: that was in use at the start.
         steps: seconds by name.
         cost: of its time, at the price under which it ran.
     """
 
-    run: str
-    started_at: str
-    host: str
-    pid: int
-    version: str
-    ending: str | None = None
-    message: str | None = None
     generation: int | None = None
     before: int | None = None
     fingerprint: str | None = None
     why: str | None = None
-    seconds: float | None = None
     cost: float | None = None
     steps: Mapping[str, float] = field(default_factory=dict)
-    counts: Mapping[str, int | None] = field(default_factory=dict)
-
-    @classmethod
-    def begun(cls, *, before: int | None) -> HomeRun:
-        """A run that begins now, in this process."""
-        return cls(
-            run=uuid.uuid4().hex,
-            started_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            version=__version__,
-            before=before,
-        )
 
     def to_row(self) -> dict[str, Any]:
         """Columns of the runs table."""
-        row = {found.name: getattr(self, found.name) for found in dataclasses.fields(self)}
-        counts = row.pop("counts")
-        return {**row, "steps": json.dumps(dict(self.steps)), **{name: counts.get(name) for name in COUNTED}}
+        return self.to_json() | {"steps": json.dumps(dict(self.steps))}
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> HomeRun:
         """The inverse of `to_row`; a run that never told its end counts as interrupted."""
-        own = {name: value for name, value in row.items() if name not in COUNTED}
-        counts = {name: row[name] for name in COUNTED}
-        ending = own["ending"] or INTERRUPTED
-        return cls(**{**own, "ending": ending, "steps": json.loads(own["steps"]), "counts": counts})
+        return cls.from_json({**row, "ending": row["ending"] or INTERRUPTED, "steps": json.loads(row["steps"])})
 
 
 RUNS_SCHEMA = pa.schema(
     [
-        pa.field("run", pa.string(), nullable=False),
-        *(pa.field(name, pa.string()) for name in ("started_at", "host", "version", "ending", "message")),
-        *(pa.field(name, pa.int64()) for name in ("pid", "generation", "before")),
+        *RUN_FIELDS,
+        *(pa.field(name, pa.int64()) for name in ("generation", "before")),
         *(pa.field(name, pa.string()) for name in ("fingerprint", "why", "steps")),
-        *(pa.field(name, pa.float64()) for name in ("seconds", "cost")),
-        *(pa.field(name, pa.int64()) for name in COUNTED),
+        pa.field("cost", pa.float64()),
     ]
 )
 METRICS_SCHEMA = pa.schema(

@@ -1,13 +1,20 @@
-"""RunRecord: one run of `pinembed encode` as the table remembers it. Counts: what a run did, wherever it is told."""
+"""Run: one run as a table remembers it, RunRecord one of `encode`. Counts: what a run did, wherever it is told."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
+import socket
+import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, TypeVar
 
 from pinembed.stored import fields_of
+from pinembed.version import __version__
+
+AnyRun = TypeVar("AnyRun", bound="Run")
 
 DONE, FAILED, STOPPED, TOO_MANY_FAILURES = "done", "failed", "stopped", "too many failures"
 RUNNING, INTERRUPTED = "running", "interrupted"
@@ -41,12 +48,14 @@ class Counts:
     encoded: int = 0
 
 
-COUNTS = tuple(field.name for field in dataclasses.fields(Counts))
+COUNTS = tuple(found.name for found in dataclasses.fields(Counts))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunRecord:
-    """One run. What is only known at its end is None until then, and stays so in a run that was killed.
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run of this process that begins now, or one as a table holds it.
+
+    What is only known at its end is None until then, and stays so in a run that was killed.
 
     Attributes:
         run: unique id.
@@ -54,37 +63,24 @@ class RunRecord:
         host: name of the machine.
         pid: process id there.
         version: of pinembed.
-        images: what it was given, absolute.
-        fingerprint: of the encoder.
-        reduced_decode: large JPEGs were decoded at a part of their size.
-        ending: `done`, `too many failures`, `failed`, or `stopped` by a signal; as read from a table also `running`,
-            and `interrupted` for a run that never told its end.
+        ending: `done` or another word; None as long as it has not ended.
         message: what the error said, where there was one.
         seconds: of the whole run.
         counts: of its items; None also where the run failed.
-        backend: what computed the embeddings; empty when nothing was encoded.
-        folder: that the inputs lay in, absolute.
-        disk: that the folder's rows came from, by the system's number; None also where the folder was found on another.
     """
 
-    run: str
-    started_at: str
-    host: str
-    pid: int
-    version: str
-    images: str
-    fingerprint: str
-    reduced_decode: bool
+    run: str = field(default_factory=lambda: uuid.uuid4().hex)
+    started_at: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="milliseconds"))
+    host: str = field(default_factory=socket.gethostname)
+    pid: int = field(default_factory=os.getpid)
+    version: str = __version__
     ending: str | None = None
     message: str | None = None
     seconds: float | None = None
     counts: Counts | None = None
-    backend: str | None = None
-    folder: str | None = None
-    disk: int | None = None
 
     @classmethod
-    def from_json(cls, columns: Mapping[str, Any]) -> RunRecord:
+    def from_json(cls: type[AnyRun], columns: Mapping[str, Any]) -> AnyRun:
         """The run that `to_json` wrote."""
         own = {name: value for name, value in columns.items() if name not in COUNTS}
         counts = Counts(**{name: columns[name] for name in COUNTS}) if columns["added"] is not None else None
@@ -93,6 +89,29 @@ class RunRecord:
     def to_json(self) -> dict[str, Any]:
         """Columns of a row, each count one of them."""
         return counts_among_fields(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord(Run):
+    """One run of `encode`. It ends in `done`, `too many failures`, `failed`, or `stopped` by a signal.
+
+    As read from a table it is also `running`, or `interrupted` where it never told its end.
+
+    Attributes:
+        images: what it was given, absolute.
+        fingerprint: of the encoder.
+        reduced_decode: large JPEGs were decoded at a part of their size.
+        backend: what computed the embeddings; empty when nothing was encoded.
+        folder: that the inputs lay in, absolute.
+        disk: that the folder's rows came from, by the system's number; None also where the folder was found on another.
+    """
+
+    images: str
+    fingerprint: str
+    reduced_decode: bool
+    backend: str | None = None
+    folder: str | None = None
+    disk: int | None = None
 
 
 def counts_among_fields(record: Any) -> dict[str, Any]:

@@ -147,18 +147,20 @@ class FailureTable(SideTable):
         self.upsert([dataclasses.asdict(failure) | {"failed_at": now} for failure in latest.values()])
 
 
+RUN_FIELDS = (
+    # no primary key: nobody else writes a run's row, and Lance keeps 66 KB of filters for each merge by such a key
+    pa.field("run", pa.string(), nullable=False),
+    *(pa.field(name, pa.string()) for name in ("started_at", "host", "version", "ending", "message")),
+    pa.field("pid", pa.int64()),
+    pa.field("seconds", pa.float64()),
+    *(pa.field(name, pa.int64()) for name in COUNTS),
+)
+"""Of every kind of Run."""
 RUNS_SCHEMA = pa.schema(
     [
-        # no primary key: nobody else writes a run's row, and Lance keeps 66 KB of filters for each merge by such a key
-        pa.field("run", pa.string(), nullable=False),
-        *(pa.field(name, pa.string()) for name in ("started_at", "host")),
-        pa.field("pid", pa.int64()),
-        *(pa.field(name, pa.string()) for name in ("version", "images", "fingerprint")),
+        *RUN_FIELDS,
+        *(pa.field(name, pa.string()) for name in ("images", "fingerprint", "backend", "folder")),
         pa.field("reduced_decode", pa.bool_()),
-        *(pa.field(name, pa.string()) for name in ("ending", "message")),
-        pa.field("seconds", pa.float64()),
-        *(pa.field(name, pa.int64()) for name in COUNTS),
-        *(pa.field(name, pa.string()) for name in ("backend", "folder")),
         pa.field("disk", pa.int64()),
     ]
 )
