@@ -52,8 +52,7 @@ def export(settings: ExportSettings, *, progress: Progress = SILENT) -> ExportRe
         progress.start("exporting", opened.count_rows(), "items")
         manifest = _write(opened, folder, settings, lines_of, hidden, progress)
         if hidden is not None:
-            manifest = dataclasses.replace(manifest, hidden=hidden.told)
-            rewrite_manifest(folder, manifest)
+            manifest = rewrite_manifest(folder, dataclasses.replace(manifest, hidden=hidden.told))
         progress.finish()
     return ExportReport(
         out=settings.out,

@@ -155,8 +155,7 @@ def continue_source(
             index=tuple(entry() for entry in index_entries),
             hidden=None,
         )
-    write_manifest(folder, manifest)
-    return manifest
+    return write_manifest(folder, manifest)
 
 
 def _compared(

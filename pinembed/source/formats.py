@@ -56,8 +56,7 @@ def write_json_lines(
                 files.add(line)
         shards = files.finish()
     manifest = Manifest(format=format, encoder=spec, count=count, dim=spec.dim, dtype=dtype, shards=shards)
-    write_manifest(folder, manifest)
-    return manifest
+    return write_manifest(folder, manifest)
 
 
 class _Files:
@@ -97,12 +96,7 @@ def write_npy(folder: Path, spec: EncoderSpec, batches: Iterable[Rows], *, count
     """Write vectors.npy, (N, D), and ids.jsonl, whose line i is the id of row i as a JSON string.
 
     JSON keeps an id that holds a line break on one line, and unlike an npy of strings it needs no pickle.
-    The arguments are those of `write_json_lines`.
-
-    Raises:
-        SourceError: no rows, or another shape, type or number than announced.
-        NonFiniteEmbeddingError: a row holds NaN or inf.
-        OSError: the disk is full.
+    The arguments and errors are those of `write_json_lines`.
     """
     refuse_no_rows(count)
     with WriteThread() as thread:
@@ -115,17 +109,11 @@ def write_npy(folder: Path, spec: EncoderSpec, batches: Iterable[Rows], *, count
         for file in (vectors, ids):
             thread.end(file)
         thread.wait()
-        manifest = Manifest(
-            format=NPY_FORMAT,
-            encoder=spec,
-            count=count,
-            dim=spec.dim,
-            dtype=dtype,
-            shards=(vectors.entry(count),),
-            index=(ids.entry(count),),
-        )
-    write_manifest(folder, manifest)
-    return manifest
+        shards, index = (vectors.entry(count),), (ids.entry(count),)
+    manifest = Manifest(
+        format=NPY_FORMAT, encoder=spec, count=count, dim=spec.dim, dtype=dtype, shards=shards, index=index
+    )
+    return write_manifest(folder, manifest)
 
 
 def npy_header(rows: int, dim: int, dtype: str) -> bytes:
@@ -157,9 +145,7 @@ def write_parquet(
         shard_bytes: bound on the embeddings of one file, before compression.
 
     Raises:
-        SourceError: no rows, or another shape, type or number than announced.
-        NonFiniteEmbeddingError: a row holds NaN or inf.
-        OSError: the disk is full.
+        SourceError, NonFiniteEmbeddingError, OSError: as for `write_json_lines`.
     """
     refuse_no_rows(count)
     # Lance gives the metadata in any order; the same table shall give the same bytes
@@ -176,16 +162,9 @@ def write_parquet(
     for _ in checked_rows(rows(), dim=spec.dim, dtype=dtype, count=count):
         files.add(waiting.pop())
     files.end()
-    manifest = Manifest(
-        format=PARQUET_FORMAT,
-        encoder=spec,
-        count=count,
-        dim=spec.dim,
-        dtype=dtype,
-        shards=tuple(files.entries),
-    )
-    write_manifest(folder, manifest)
-    return manifest
+    shards = tuple(files.entries)
+    manifest = Manifest(format=PARQUET_FORMAT, encoder=spec, count=count, dim=spec.dim, dtype=dtype, shards=shards)
+    return write_manifest(folder, manifest)
 
 
 class _ParquetFiles:

@@ -18,8 +18,8 @@ MAX_MANIFEST_BYTES = 64 << 20
 _AGAIN = "Export the table again, or copy the whole folder from where it is good."
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write SHA256SUMS, which `sha256sum -c` reads, and after it the manifest."""
+def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
+    """Write SHA256SUMS, which `sha256sum -c` reads, and after it the manifest; gives it back."""
     text = json.dumps(manifest.to_json(), indent=1, ensure_ascii=False).encode() + b"\n"
     sums = {entry.file: entry.sha256 for entry in manifest.files} | {MANIFEST: hashlib.sha256(text).hexdigest()}
     lines = "".join(f"{sha256}  {file}\n" for file, sha256 in sorted(sums.items()))
@@ -28,13 +28,14 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+    return manifest
 
 
-def rewrite_manifest(folder: Path, manifest: Manifest) -> None:
+def rewrite_manifest(folder: Path, manifest: Manifest) -> Manifest:
     """Put another manifest in the place of one, in a folder that nobody reads yet."""
     for name in (MANIFEST, CHECKSUMS):
         (folder / name).unlink()
-    write_manifest(folder, manifest)
+    return write_manifest(folder, manifest)
 
 
 @contextmanager

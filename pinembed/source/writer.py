@@ -55,17 +55,11 @@ def write_source(
             ids.add(batch_ids)
         index = ids.finish()
         thread.wait()
-        manifest = Manifest(
-            format=SOURCE_FORMAT,
-            encoder=spec,
-            count=count,
-            dim=spec.dim,
-            dtype=dtype,
-            shards=shards.entries(),
-            index=(index.entry(count),),
-        )
-    write_manifest(folder, manifest)
-    return manifest
+    entries, listed = shards.entries(), (index.entry(count),)
+    manifest = Manifest(
+        format=SOURCE_FORMAT, encoder=spec, count=count, dim=spec.dim, dtype=dtype, shards=entries, index=listed
+    )
+    return write_manifest(folder, manifest)
 
 
 class _Shards:
