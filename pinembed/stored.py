@@ -20,23 +20,24 @@ NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "
 LONGEST_SHOWN = 60
 
 
-def record_of(kind: type[Kind], stored: Any, what: str, *, is_whole: bool = False) -> Kind:
+def record_of(kind: type[Kind], stored: Any, what: str) -> Kind:
     """A dataclass of the entries of an object, whatever their values are.
 
     Args:
         kind: of the record.
         stored: as JSON gave it.
         what: it is, for people.
-        is_whole: every field has an entry, also one with a default.
 
     Raises:
         ValueError: it is no object, lacks an entry or has an unknown one; a sentence.
     """
-    return kind(**_entries(kind, stored, what, is_whole=is_whole))
+    return kind(**_entries(kind, stored, what, is_whole=False))
 
 
 def typed_record_of(kind: type[Kind], stored: Any, what: str, *, is_whole: bool = False) -> Kind:
     """As `record_of`, with values that are plain or objects as the fields' types have them; lists are the caller's.
+
+    Where it `is_whole`, every field has an entry, also one with a default.
 
     Raises:
         ValueError: also where a value is of another type.

@@ -91,10 +91,6 @@ class _Asked:
     lexicon: Lexicon
 
     @property
-    def has_search(self) -> bool:
-        return self.state.now.search is not None
-
-    @property
     def kind(self) -> str:
         return self.lexicon.vocabulary.kind
 

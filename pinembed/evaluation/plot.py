@@ -107,14 +107,14 @@ def _rows(verdict: Verdict) -> list[tuple[str, Estimate, float]]:
     directions = [(name.replace("_", " "), found, 1.5) for name, found in verdict.directions.items()]
     slices = [
         (f"{_short(found.name)} ({found.images:,})", found.difference, 1.2 if found.large else 0.6)
-        for found in most_telling(verdict.slices, MOST_SLICES)
+        for found in most_telling(verdict.slices)
     ]
     return [*whole, *directions, *slices]
 
 
-def most_telling(slices: Sequence[SliceChange], count: int) -> list[SliceChange]:
-    """At most `count` of them in their order; worse ones are preferred, then large ones, then by size."""
-    ranked = sorted(slices, key=lambda found: (not found.worse, not found.large, -found.images))[:count]
+def most_telling(slices: Sequence[SliceChange]) -> list[SliceChange]:
+    """At most MOST_SLICES of them in their order; worse ones are preferred, then large ones, then by size."""
+    ranked = sorted(slices, key=lambda found: (not found.worse, not found.large, -found.images))[:MOST_SLICES]
     return [found for found in slices if found in ranked]
 
 

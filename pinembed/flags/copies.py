@@ -47,16 +47,13 @@ class Copy:
     is_mirrored: bool
 
 
-def find_copies(
-    luma_NHW: Bytes, chroma_N: Bytes, *, first: int, least: float = SIMILARITY, advance: Callable[[int], None]
-) -> Iterator[Copy]:
+def find_copies(luma_NHW: Bytes, chroma_N: Bytes, *, first: int, advance: Callable[[int], None]) -> Iterator[Copy]:
     """For each picture from the index `first` on, the earlier one that it repeats, if there is any.
 
     Args:
         luma_NHW: brightness.
         chroma_N: (N, 2, 8, 8) colours.
         first: index of the first picture that is compared; those before it were, or need not be.
-        least: similarity of a copy.
         advance: is told how many pictures were compared.
     """
     middles = [_low_frequencies(luma_NHW, middle) for middle in MIDDLES]
@@ -66,7 +63,7 @@ def find_copies(
         pairs_P3 = _candidates(middles, start, end)
         pairs_P3 = pairs_P3[has_contrast_N[pairs_P3[:, 0]] & has_contrast_N[pairs_P3[:, 1]]]
         pairs_P3 = pairs_P3[_colour_distance(chroma_N, pairs_P3) <= MOST_COLOUR]
-        yield from _best(*_similar(luma_NHW, pairs_P3, least))
+        yield from _best(*_similar(luma_NHW, pairs_P3))
         advance(end - start)
 
 
@@ -127,7 +124,7 @@ def _candidates(middles: list[Lumas], start: int, end: int) -> NDArray[np.int64]
     return np.unique(np.concatenate(pairs), axis=0)
 
 
-def _similar(luma_NHW: Bytes, pairs_P3: NDArray[np.int64], least: float) -> tuple[NDArray[np.int64], Lumas]:
+def _similar(luma_NHW: Bytes, pairs_P3: NDArray[np.int64]) -> tuple[NDArray[np.int64], Lumas]:
     """The pairs that are as similar as a copy is, and how similar.
 
     Each is laid over the other, for the border may be around either; what is far from alike at first is not refined.
@@ -139,10 +136,10 @@ def _similar(luma_NHW: Bytes, pairs_P3: NDArray[np.int64], least: float) -> tupl
         is_flipped = pairs[:, 2] == 1
         copies[is_flipped] = copies[is_flipped, :, ::-1]
         for whole, other in ((copies, originals), (originals, copies)):
-            is_near = aligned_similarity(whole, other, climbs=QUICK_CLIMBS) >= least - REFINED
+            is_near = aligned_similarity(whole, other, climbs=QUICK_CLIMBS) >= SIMILARITY - REFINED
             refined = aligned_similarity(whole[is_near], other[is_near])
-            kept.append(pairs[is_near][refined >= least])
-            similarities.append(refined[refined >= least])
+            kept.append(pairs[is_near][refined >= SIMILARITY])
+            similarities.append(refined[refined >= SIMILARITY])
     return np.concatenate(kept), np.concatenate(similarities)
 
 

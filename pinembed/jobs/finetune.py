@@ -71,7 +71,7 @@ def finetune(settings: FinetuneSettings, *, progress: Progress = SILENT) -> Fine
     """
     if not settings.compare_flags:
         return _finetune(settings, None, progress)
-    refuse_several_processes("--compare-flags")
+    refuse_several_processes()
     check_output(settings.out, overwrite=settings.overwrite)
     beside = settings.out.with_name(f".{settings.out.name}.all-images")
     on_all = dataclasses.replace(

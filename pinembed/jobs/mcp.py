@@ -5,12 +5,12 @@ from __future__ import annotations
 from pinembed.assistant.opening import open_retriever
 from pinembed.assistant.shop_tools import ShopTools
 from pinembed.errors import MissingExtraError
-from pinembed.nouns.progress import SILENT, Progress
+from pinembed.nouns.progress import SILENT
 from pinembed.settings.assistant import McpSettings
 from pinembed.table.embedding_table import EmbeddingTable
 
 
-def open_tools(settings: McpSettings, *, progress: Progress = SILENT) -> ShopTools:
+def open_tools(settings: McpSettings) -> ShopTools:
     """The tools of a table; its encoder is loaded with the first words that are searched for.
 
     Raises:
@@ -19,12 +19,7 @@ def open_tools(settings: McpSettings, *, progress: Progress = SILENT) -> ShopToo
     """
     table = EmbeddingTable.open(settings.table, generation=settings.generation)
     retriever = open_retriever(
-        table,
-        encoder=settings.encoder,
-        group=settings.group,
-        users=None,
-        device=settings.device,
-        progress=progress,
+        table, encoder=settings.encoder, group=settings.group, users=None, device=settings.device, progress=SILENT
     )
     currency = settings.currency or retriever.vocabulary.currency
     return ShopTools(retriever, group=settings.group, currency=currency)

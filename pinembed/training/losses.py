@@ -203,11 +203,10 @@ class Towers:
         encode_texts: Callable[[nn.Module, Tensor], Tensor],
         learning: Callable[[], Sequence[nn.Parameter]],
         micro_batch: int | None,
-        bf16: bool,
         world: World,
     ) -> None:
         self.micro_batch = micro_batch
-        self.bf16 = bf16
+        self.bf16 = False
         self._model = cast(Any, model)
         self._objective = objective
         self._standardise = standardise

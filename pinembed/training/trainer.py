@@ -69,7 +69,6 @@ class Trainer:
             encode_texts=encode_texts,
             learning=lambda: self._trained,
             micro_batch=recipe.micro_batch,
-            bf16=False,
             world=self._world,
         )
         instead = {} if self._rows is None else {self._rows.name: self._rows.rows_SW}

@@ -115,7 +115,7 @@ class World:
         return found
 
 
-def refuse_several_processes(option: str) -> None:
+def refuse_several_processes() -> None:
     """Let only a run of one process pass.
 
     Raises:
@@ -123,7 +123,7 @@ def refuse_several_processes(option: str) -> None:
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError(
-            f"{option} trains twice, which several processes cannot do together.",
+            "--compare-flags trains twice, which several processes cannot do together.",
             remedy="Train in one process, or train without the flags first and give that encoder as --champion.",
         )
 

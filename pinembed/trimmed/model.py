@@ -184,11 +184,9 @@ class TrimmedModel:
         return self.writer.write(questions, own, tokens=m, earlier=earlier), self.soft_tokens(rows_ID, tokens=m)
 
     @torch.inference_mode()
-    def logits(
-        self, questions: Sequence[str], embeddings: Sequence[Embeddings], *, tokens: int | None = None
-    ) -> Tensor:
+    def logits(self, questions: Sequence[str], embeddings: Sequence[Embeddings]) -> Tensor:
         """(B, V) float32: what the model would say next after each question; arguments as for `generate`."""
-        batch, soft_ImH = self.write(questions, embeddings, tokens)
+        batch, soft_ImH = self.write(questions, embeddings)
         with without_bars(import_transformers("Answering")):
             logits_B1V: Tensor = self.model(**self.inputs(batch, soft_ImH), logits_to_keep=1).logits
         return logits_B1V[:, -1].float()

@@ -273,11 +273,11 @@ def projector_sha256(folder: Path) -> str:
 
 
 def new_projector(
-    *, dim: int, tokens: int, token_embeddings_VH: Tensor, encoder_fingerprint: str, seed: int, inner: int | None = None
+    *, dim: int, tokens: int, token_embeddings_VH: Tensor, encoder_fingerprint: str, seed: int
 ) -> Projector:
-    """A projector with seeded random weights, its output of the RMS of the model's token embeddings.
+    """A projector with seeded random weights and an MLP that is H wide.
 
-    The MLP is `inner` wide, H by default.
+    Its output has the RMS of the model's token embeddings.
     """
     hidden = token_embeddings_VH.shape[1]
     rms = float(token_embeddings_VH.detach().float().square().mean().sqrt())
@@ -285,7 +285,7 @@ def new_projector(
         dim=dim,
         tokens=tokens,
         hidden=hidden,
-        inner=inner or hidden,
+        inner=hidden,
         output_rms=rms,
         encoder_fingerprint=encoder_fingerprint,
     )

@@ -175,7 +175,6 @@ def write_scratch_model(
     fields: Sequence[str] = (),
     seed: int = 0,
     shape: TinyShape | None = None,
-    overwrite: bool = False,
 ) -> None:
     """Write a Qwen3-VL checkpoint with seeded random weights, its tokenizer trained on the questions about DATA.
 
@@ -185,7 +184,6 @@ def write_scratch_model(
         fields: metadata columns to ask about; by default those of short values that repeat.
         seed: of the weights.
         shape: sizes.
-        overwrite: replace an `out` that pinembed wrote.
 
     Raises:
         DataError: no metadata, or no field to ask about.
@@ -196,5 +194,5 @@ def write_scratch_model(
     catalogue = read_catalogue(data)
     chosen = choose_fields(catalogue.items, catalogue.items, wanted=fields, origin=data)
     texts = QuestionMaker(catalogue.items, chosen).texts()
-    with staged_folder(out, kind="tiny Qwen3-VL", overwrite=overwrite) as folder:
+    with staged_folder(out, kind="tiny Qwen3-VL") as folder:
         write_tiny_qwen3vl(folder, texts=texts, seed=seed, shape=shape)
