@@ -15,7 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pinembed.errors import UsageError
+from pinembed.errors import OutputError, UsageError
+from pinembed.outfolder import whole_file
 
 if TYPE_CHECKING:
     import torch
@@ -171,14 +172,8 @@ def remember(name: str, key: str, value: str, *, at_most: int | None = None) -> 
     kept = {**{other: old for other, old in recall(name).items() if other != key}, key: value}
     if at_most is not None:
         kept = dict(list(kept.items())[-at_most:])
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            partial.write_text(json.dumps(kept, indent=1), encoding="utf-8")
-            partial.replace(path)
-        finally:  # a full disk leaves an empty file
-            partial.unlink(missing_ok=True)
+    with suppress(OutputError), whole_file(path) as file:
+        file.write_text(json.dumps(kept, indent=1), encoding="utf-8")
 
 
 def _path(name: str) -> Path:

@@ -100,12 +100,15 @@ def check_output(out: Path, *, overwrite: bool) -> None:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, option: str = "") -> Iterator[Path]:
     """Give a file to write beside its place; it takes its place when the block ends well, and goes when it does not.
 
+    Args:
+        path: of the file; its folder is made.
+        option: that named it.
+
     Raises:
-        OutputError: the disk is full.
-        OSError: whatever else the system says; the caller knows which option named the file.
+        OutputError: it cannot be written, and what stood there stays.
     """
     place = Path(os.path.realpath(path))
     is_special = place.exists() and not place.is_file()  # a terminal or a pipe takes what comes
@@ -116,11 +119,9 @@ def whole_file(path: Path) -> Iterator[Path]:
         if not is_special:
             partial.replace(place)
     except OSError as error:
-        if error.errno in FULL:
-            raise OutputError(
-                f"{path} cannot be written: {error.strerror}.", remedy="Free disk space or give another place."
-            ) from error
-        raise
+        remedy = "Free disk space, or give another place." if error.errno in FULL else "Give another file name."
+        named = f"{option} {path}".lstrip()
+        raise OutputError(f"{named} cannot be written: {error.strerror or error}.", remedy=remedy) from error
     finally:
         if not is_special:
             with suppress(OSError):

@@ -442,13 +442,15 @@ def refuse_to_rename(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     monkeypatch.setattr(Path, "replace", refused)
 
 
-@pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, OutputError), (errno.EPERM, OSError)])
-def test_a_file_that_cannot_be_written_stays_as_it_was(number, kind, tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize(("number", "remedy"), [(errno.ENOSPC, "Free disk space"), (errno.EPERM, "Give another file")])
+def test_a_file_that_cannot_be_written_stays_as_it_was(number, remedy, tmp_path, monkeypatch) -> None:
     out = tmp_path / "sheet.png"
     out.write_text("old")
     refuse_to_rename(monkeypatch, number)
-    with pytest.raises(kind), whole_file(out) as file:
+    said = f"^--sheet {out} cannot be written: {os.strerror(number)}.$"
+    with pytest.raises(OutputError, match=said) as refused, whole_file(out, option="--sheet") as file:
         file.write_text("half")
+    assert refused.value.remedy.startswith(remedy)
     assert [path.name for path in tmp_path.iterdir()] == ["sheet.png"]
     assert out.read_text() == "old"
 

@@ -15,7 +15,7 @@ from typing import Any
 from pinembed.assistant.act import Act, ActError, act_from_json
 from pinembed.assistant.says import WANTED, Say, say_of
 from pinembed.assistant.vocabulary import Vocabulary
-from pinembed.errors import DataError, OutputError
+from pinembed.errors import DataError
 from pinembed.outfolder import whole_file
 from pinembed.stored import lines_of, value_in
 
@@ -67,13 +67,8 @@ def write_scripts(path: Path, turns: Iterable[ScriptedTurn]) -> None:
         OutputError: the file cannot be written.
     """
     lines = [json.dumps(turn.to_json(), ensure_ascii=False) + "\n" for turn in turns]
-    try:
-        with whole_file(path) as partial:
-            partial.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise OutputError(
-            f"--out {path} cannot be written: {error.strerror or error}.", remedy="Give another file."
-        ) from error
+    with whole_file(path, option="--out") as partial:
+        partial.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
 
 
 def by_conversation(turns: Sequence[ScriptedTurn]) -> list[list[ScriptedTurn]]:

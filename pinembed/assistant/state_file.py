@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pinembed.assistant.state import State
-from pinembed.errors import DataError, OutputError
+from pinembed.errors import DataError
 from pinembed.outfolder import whole_file
 
 VERSION = 1
@@ -44,11 +44,6 @@ def write_states(path: Path, states: Mapping[str, State]) -> None:
         OutputError: it cannot be written; the old one stays.
     """
     stored = {"version": VERSION, "conversations": {name: state.to_json() for name, state in states.items()}}
-    try:
-        with whole_file(path) as partial:
-            text = json.dumps(stored, ensure_ascii=False) + "\n"
-            partial.write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise OutputError(
-            f"--state {path} cannot be written: {error.strerror or error}.", remedy="Give another file."
-        ) from error
+    with whole_file(path, option="--state") as partial:
+        text = json.dumps(stored, ensure_ascii=False) + "\n"
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pinembed.errors import MissingExtraError, OutputError, UsageError
+from pinembed.errors import MissingExtraError, UsageError
 from pinembed.nouns.scores import Estimate, SliceChange, Verdict
 from pinembed.outfolder import check_file, whole_file
 from pinembed.reports.evaluate import StorageFormat
@@ -141,13 +141,8 @@ def save_plot(figure: Figure, path: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    try:
-        with whole_file(path) as file:
-            figure.savefig(file, dpi=120, format="png")
-    except OSError as error:
-        raise OutputError(
-            f"{path} could not be written: {error.strerror or error}.", remedy="Give --plot another place."
-        ) from error
+    with whole_file(path, option="--plot") as file:
+        figure.savefig(file, dpi=120, format="png")
 
 
 def draw_dial(points: Sequence[DialPoint], path: Path) -> None:

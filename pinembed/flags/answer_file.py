@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
-from pinembed.errors import DataError, OutputExistsError, UsageError
+from pinembed.errors import DataError, OutputExistsError
 from pinembed.flags.stored import StoredRows
 from pinembed.nouns.flag import APPEALED, CLEARED, CONFIRMED, Flag, flag_key
 from pinembed.nouns.progress import Progress
@@ -34,22 +34,16 @@ def write_answer_file(path: Path, flags: Iterable[Flag], rows: StoredRows) -> No
 
     Raises:
         OutputExistsError: the file holds answers, or is no such file.
-        UsageError: it cannot be written.
-        OutputError: the disk is full.
+        OutputError: it cannot be written.
     """
     _refuse_to_lose_answers(path)
-    try:
-        with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=COLUMNS, extrasaction="ignore")
-            writer.writeheader()
-            for flag in flags:
-                row = rows.first(flag.sha256)
-                cells = {"id": row["id"], "file": f"{row['folder']}/{row['file_name']}", "score": f"{flag.score:.4g}"}
-                writer.writerow({name: _harmless(value) for name, value in (_cells(flag) | cells).items()})
-    except OSError as error:
-        raise UsageError(
-            f"--appeals {path} cannot be written: {error.strerror or error}.", remedy="Give another file name."
-        ) from error
+    with whole_file(path, option="--appeals") as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        for flag in flags:
+            row = rows.first(flag.sha256)
+            cells = {"id": row["id"], "file": f"{row['folder']}/{row['file_name']}", "score": f"{flag.score:.4g}"}
+            writer.writerow({name: _harmless(value) for name, value in (_cells(flag) | cells).items()})
 
 
 def _cells(flag: Flag) -> dict[str, object]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from pinembed.errors import UsageError
 from pinembed.flags.stored import StoredRows
 from pinembed.images.contact_sheet import thumbnail
 from pinembed.nouns.flag import Flag
@@ -56,19 +55,13 @@ def write_flag_page(path: Path, flags: Sequence[Flag], rows: StoredRows, *, head
     Names and evidence may hold whatever somebody wrote into a file: all of it is escaped.
 
     Raises:
-        UsageError: the file cannot be written.
-        OutputError: the disk is full.
+        OutputError: the file cannot be written.
     """
     groups = [_group(check, list(found), rows) for check, found in groupby(flags, key=lambda flag: flag.check)]
     told = f"{len(flags)} open flags on {len(rows)} rows."
     text = template("pinembed.flags", "page.html").render(heading=heading, told=told, groups=groups)
-    try:
-        with whole_file(path) as partial:
-            partial.write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise UsageError(
-            f"--html {path} cannot be written: {error.strerror or error}.", remedy="Give another file name."
-        ) from error
+    with whole_file(path, option="--html") as partial:
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _group(check: str, flags: Sequence[Flag], rows: StoredRows) -> CheckGroup:

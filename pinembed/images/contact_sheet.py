@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from pinembed.errors import ImageError, UsageError
+from pinembed.errors import ImageError
 from pinembed.images.decode import read_image
 from pinembed.outfolder import whole_file
 
@@ -51,7 +51,7 @@ def draw_sheet(cells: Sequence[SheetCell], *, heading: str, path: Path) -> None:
     """Draw the cells in rows of five and save a PNG.
 
     Raises:
-        UsageError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
     columns = max(1, min(COLUMNS, len(cells)))
     rows = -(-len(cells) // columns)
@@ -64,13 +64,8 @@ def draw_sheet(cells: Sequence[SheetCell], *, heading: str, path: Path) -> None:
         left_px = MARGIN_PX + index % columns * CELL_PX + 8
         top_px = HEADING_PX + index // columns * (CELL_PX + text_px)
         _draw_cell(sheet, draw, cell, index + 1, left_px, top_px, text_px)
-    try:
-        with whole_file(path) as file:
-            sheet.save(file, "PNG", optimize=True)
-    except OSError as error:
-        raise UsageError(
-            f"--sheet {path} cannot be written: {error.strerror or error}.", remedy="Give another file name."
-        ) from error
+    with whole_file(path, option="--sheet") as file:
+        sheet.save(file, "PNG", optimize=True)
 
 
 def _draw_cell(

@@ -31,7 +31,7 @@ def audit(settings: AuditSettings, *, progress: Progress = SILENT, stop: Stop | 
         TableLockedError: another run holds it.
         UsageError: a check of vectors lacks its column, or its labels are none.
         EncoderError: captions are to be compared, and the table's encoder is gone.
-        UsageError, OutputError, OutputExistsError: the sheet, the page or the file for answers cannot be written.
+        OutputError, OutputExistsError: the sheet, the page or the file for answers cannot be written.
         DataError: the answers cannot be read, or one of them is none; nothing was changed.
         StoppedError: `stop` was asked for; what was measured is stored.
     """

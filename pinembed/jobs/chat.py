@@ -145,7 +145,7 @@ def draw_turn(turn: Turn, settings: ChatSettings) -> None:
     """The list after a turn as a contact sheet; the one thing that opens images.
 
     Raises:
-        UsageError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
     assert settings.sheet is not None  # the callers looked
     cells = [SheetCell(path=hit.path, title=hit.title, score=hit.score) for hit in turn.shown]

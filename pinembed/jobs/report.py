@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pinembed.errors import OutputError, UsageError
+from pinembed.errors import UsageError
 from pinembed.generation.home import Home
 from pinembed.generation.reading import hold
 from pinembed.generation.record import REPORT, read_record
@@ -49,11 +49,6 @@ def report(settings: ReportSettings) -> HomeReport:
 
 
 def _write(path: Path, content: bytes) -> Path:
-    try:
-        with whole_file(path) as file:
-            file.write_bytes(content)
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written: {error.strerror or error}.", remedy="Give another file name."
-        ) from error
+    with whole_file(path) as file:
+        file.write_bytes(content)
     return path

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from pinembed.errors import OutputError
 from pinembed.flags.hidden import hidden_rows
 from pinembed.images.contact_sheet import SheetCell, draw_sheet
 from pinembed.nouns.progress import SILENT, Progress
@@ -106,16 +105,11 @@ def _line(user: str, picks: list[Pick]) -> str:
 def _write(out: Path, lines: Iterator[str], progress: Progress) -> int:
     """The file appears whole or not at all."""
     count = 0
-    try:
-        with whole_file(out) as partial, partial.open("w", encoding="utf-8") as file:
-            for line in lines:
-                file.write(line + "\n")
-                count += 1
-                progress.advance()
-    except OSError as error:
-        raise OutputError(
-            f"--out {out} cannot be written: {error.strerror or error}.", remedy="Give another file."
-        ) from error
+    with whole_file(out, option="--out") as partial, partial.open("w", encoding="utf-8") as file:
+        for line in lines:
+            file.write(line + "\n")
+            count += 1
+            progress.advance()
     return count
 
 

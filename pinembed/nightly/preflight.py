@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pinembed.errors import GenerationError, OutputError
@@ -55,12 +55,10 @@ def note_home(config: Path, home: Home, generation: int) -> None:
     marker = _marker(config)
     noted = {"home": str(home.folder), "disk": disk_of(str(home.folder)), "generation": generation}
     text = json.dumps(noted) + "\n"
-    try:
+    with suppress(OSError, UnicodeError, OutputError):
         if not marker.is_file() or marker.read_text(encoding="utf-8") != text:
             with whole_file(marker) as file:
                 file.write_text(text, encoding="utf-8")
-    except (OSError, UnicodeError, OutputError):
-        return
 
 
 def _marker(config: Path) -> Path:

@@ -10,7 +10,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from pinembed.errors import OutputError
 from pinembed.machine import cache_folder
+from pinembed.outfolder import whole_file
 from pinembed.stores.objects import StoredObject, read_range
 
 BLOCK_BYTES = 32 << 20
@@ -149,16 +151,9 @@ class RememberedReads(io.BufferedIOBase):
 
     def keep(self) -> None:
         """Write down what was read, after a scan that came to its end."""
-        if not self._new:
-            return
-        partial = self._memory.with_name(f".{self._memory.name}.{os.getpid()}")
-        with suppress(OSError):
-            self._memory.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                partial.write_bytes(_packed(self._known | self._new))
-                partial.replace(self._memory)
-            finally:
-                partial.unlink(missing_ok=True)
+        if self._new:
+            with suppress(OutputError), whole_file(self._memory) as file:
+                file.write_bytes(_packed(self._known | self._new))
 
     def close(self) -> None:
         self._file.close()
