@@ -172,11 +172,11 @@ def check_writable(folder: Path) -> None:
         shutil.rmtree(probe, ignore_errors=True)
 
 
-def check_file(path: Path, *, option: str, makes_folder: bool = False) -> None:
+def check_file(path: Path | None, *, option: str, makes_folder: bool = False) -> None:
     """Fail early where a single file could not be written at the end.
 
     Args:
-        path: an existing file is replaced.
+        path: an existing file is replaced; None where none is asked for.
         option: that named it.
         makes_folder: whether the writer makes the file's folder.
 
@@ -184,6 +184,8 @@ def check_file(path: Path, *, option: str, makes_folder: bool = False) -> None:
         UsageError: the place is none for a file.
         OutputError: nothing can be written there.
     """
+    if path is None:
+        return
     target = path.resolve() if path.is_symlink() else path  # what gets written
     folder = next(place for place in target.parents if place.exists() or not makes_folder)
     if target.is_dir() or not folder.is_dir():

@@ -21,14 +21,16 @@ MOST_SLICES = 30
 WORSE, BETTER, UNSURE = "tab:red", "tab:green", "0.45"
 
 
-def check_plot(path: Path, *, has_something: bool) -> None:
-    """Refuse a plot that could not be drawn at the end.
+def check_plot(path: Path | None, *, has_something: bool) -> None:
+    """Refuse a plot that could not be drawn at the end; None is none.
 
     Raises:
         UsageError: there is nothing to draw, or the place is none for a file.
         OutputError: nothing can be written there.
         MissingExtraError: matplotlib is not installed.
     """
+    if path is None:
+        return
     if not has_something:
         raise UsageError(
             "--plot shows differences between encoders, and there is only one.",

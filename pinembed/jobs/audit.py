@@ -36,10 +36,8 @@ def audit(settings: AuditSettings, *, progress: Progress = SILENT, stop: Stop | 
         StoppedError: `stop` was asked for; what was measured is stored.
     """
     started_s = time.perf_counter()
-    if settings.sheet is not None:
-        check_file(settings.sheet, option="--sheet", makes_folder=True)
-    if settings.html is not None:
-        check_file(settings.html, option="--html", makes_folder=True)
+    check_file(settings.sheet, option="--sheet", makes_folder=True)
+    check_file(settings.html, option="--html", makes_folder=True)
     if settings.appeals is not None:
         check_answer_file(settings.appeals)
     table = EmbeddingTable.open(settings.table)

@@ -64,8 +64,7 @@ def chat(
     """
     began_s = time.perf_counter()
     for path, option in ((settings.state, "--state"), (settings.sheet, "--sheet")):
-        if path is not None:
-            check_file(path, option=option, makes_folder=True)
+        check_file(path, option=option, makes_folder=True)
     given = () if settings.model is None or settings.source is None else (settings.model, settings.source)
     references: tuple[str | Path, ...] = (settings.table, *given)
     with pinned(*references, generation=settings.generation) as (where, *model_and_source):

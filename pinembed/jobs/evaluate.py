@@ -49,8 +49,7 @@ def evaluate(settings: EvaluateSettings, *, progress: Progress = SILENT) -> Eval
 
 def _evaluated(settings: EvaluateSettings, progress: Progress) -> EvaluateReport:
     rivals = settings.against
-    if settings.plot is not None:
-        check_plot(settings.plot, has_something=bool(rivals) or settings.storage_formats)
+    check_plot(settings.plot, has_something=bool(rivals) or settings.storage_formats)
     catalogue = read_catalogue(settings.data, progress=progress)
     by_default = _default_split(catalogue, selects=settings.storage_formats and not rivals)
     split = split_named(settings.split) if settings.split else by_default

@@ -39,10 +39,8 @@ def evaluate_chat(settings: EvaluateChatSettings, *, progress: Progress = SILENT
         MissingExtraError: the extra `vlm`, or for the plot `report`, is missing.
         OutputError: the scripts or the plot cannot be written.
     """
-    if settings.out is not None:
-        check_file(settings.out, option="--out", makes_folder=True)
-    if settings.plot is not None:
-        check_plot(settings.plot, has_something=True)
+    check_file(settings.out, option="--out", makes_folder=True)
+    check_plot(settings.plot, has_something=True)
     given = () if settings.model is None or settings.source is None else (settings.model, settings.source)
     with pinned(settings.table, *given, generation=settings.generation) as (where, *model_and_source):
         return _measured(settings, where, model_and_source, progress)

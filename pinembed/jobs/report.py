@@ -26,8 +26,7 @@ def report(settings: ReportSettings) -> HomeReport:
     """
     places = {"--html": settings.html, "--markdown": settings.markdown, "--atlas": settings.atlas}
     for option, place in places.items():
-        if place is not None:
-            check_file(place, option=option)
+        check_file(place, option=option)
     home = Home.open(settings.home)
     held = hold(settings.home, generation=settings.generation)
     assert held is not None  # a home is one

@@ -27,8 +27,7 @@ def search(settings: SearchSettings, *, progress: Progress = SILENT) -> SearchRe
     """
     queries = {"text": settings.text, "image": settings.image, "item": settings.item}
     kind, query = next((kind, str(value)) for kind, value in queries.items() if value is not None)
-    if settings.sheet is not None:
-        check_file(settings.sheet, option="--sheet", makes_folder=True)
+    check_file(settings.sheet, option="--sheet", makes_folder=True)
     opened = EmbeddingTable.open(settings.table, generation=settings.generation)
     if settings.item is not None:
         query_D: Sequence[float] = opened.vector_of(settings.item)

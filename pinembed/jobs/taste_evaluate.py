@@ -20,7 +20,7 @@ from pinembed.taste.blend import Slots
 from pinembed.taste.event import ENGAGED, KINDS, Event, Kinds, read_kinds, shown_time
 from pinembed.taste.log_file import LogReader, log_files
 from pinembed.taste.measure import Lists, Measurement
-from pinembed.taste.store import DEFAULT_ARM, FRESH_SHARE, NOW_SHARE, State
+from pinembed.taste.store import DEFAULT_ARM, FRESH_SHARE, NOW_SHARE, State, no_store
 from pinembed.taste.time_split import cut_us, learn, measurement, split_at
 from pinembed.taste.update import KINDS_FACT, TasteStore
 
@@ -38,8 +38,7 @@ def taste_evaluate(settings: TasteEvaluateSettings, *, progress: Progress = SILE
         MissingExtraError: a plot is asked for and matplotlib is not installed.
     """
     started_s = time.perf_counter()
-    if settings.plot is not None:
-        check_plot(settings.plot, has_something=True)
+    check_plot(settings.plot, has_something=True)
     at_us = cut_us(settings.at)
     reader = LogReader(kinds=_kinds(settings))
     progress.start("events", unit="event")
@@ -162,7 +161,7 @@ def _keep(users: str, facts: dict[str, object]) -> None:
     with run_lock(address):
         store = TasteStore(address)
         if store.events.dataset is None:
-            raise DataError(f"There is no taste store {address}.", remedy="Make it with `pinembed taste update` first.")
+            raise no_store(address)
         store.keep(facts)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 
-from pinembed.errors import DataError
 from pinembed.nouns.progress import SILENT, Progress
 from pinembed.reports.taste import TasteForgetReport
 from pinembed.settings.taste import TasteForgetSettings
 from pinembed.table.address import parse_address
 from pinembed.table.lock import run_lock
 from pinembed.taste.forget import find_traces, forget_user
+from pinembed.taste.store import no_store
 from pinembed.taste.update import TasteStore
 
 
@@ -27,9 +27,7 @@ def taste_forget(settings: TasteForgetSettings, *, progress: Progress = SILENT) 
     with run_lock(address):
         store = TasteStore(address)
         if store.events.dataset is None:
-            raise DataError(
-                f"There is no taste store {address}.", remedy="Give --users as `taste update` was given it."
-            )
+            raise no_store(address)
         progress.start("forget")
         events = forget_user(store, settings.user)
         progress.start("verify")

@@ -32,10 +32,8 @@ def taste_recommend(settings: TasteRecommendSettings, *, progress: Progress = SI
         TableError: a table cannot be read.
         OutputError: the file of lists or the sheet cannot be written.
     """
-    if settings.out is not None:
-        check_file(settings.out, option="--out")
-    if settings.sheet is not None:
-        check_file(settings.sheet, option="--sheet", makes_folder=True)
+    check_file(settings.out, option="--out")
+    check_file(settings.sheet, option="--sheet", makes_folder=True)
     progress.start("open the store")
     recommender = Recommender(EmbeddingTable.open(settings.table), parse_address(settings.users))
     slots = recommender.slots(settings.k, fresh=settings.fresh, explore=settings.explore, diversity=settings.diversity)

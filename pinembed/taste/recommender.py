@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pinembed.errors import DataError, UnknownItemError
+from pinembed.errors import UnknownItemError
 from pinembed.settings.taste import BLEND, CONTENT, GRAPH, POPULAR
 from pinembed.settings.taste import FRESH as FRESH_DEFAULT
 from pinembed.table.address import TableAddress
@@ -28,7 +28,7 @@ from pinembed.taste.features import Floats, ItemFeatures
 from pinembed.taste.history import History, Touched
 from pinembed.taste.interests import find_interests
 from pinembed.taste.item_vectors import ItemVectors
-from pinembed.taste.store import DEFAULT_ARM, FRESH_SHARE, NOW_SHARE, State
+from pinembed.taste.store import DEFAULT_ARM, FRESH_SHARE, NOW_SHARE, State, no_store
 from pinembed.taste.trend import drift_of, forecast
 from pinembed.taste.user_table import User, UserTable
 
@@ -88,10 +88,7 @@ class Recommender:
         self.users = UserTable(store)
         edges = EdgeTable(store)
         if edges.dataset is None:
-            raise DataError(
-                f"There is no taste store {store}.",
-                remedy=f"Make it with: pinembed taste update EVENTS --table {table.address} --users {store}",
-            )
+            raise no_store(store)
         self.items = ItemVectors.read(table)
         self._arm(edges.read())
         facts = State(store).read()

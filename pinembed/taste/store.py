@@ -20,6 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pinembed.errors import DataError
 from pinembed.table.address import EDGES, EVENTS, FORGOTTEN, STATE, TableAddress
 from pinembed.table.embedding_table import reading, writing
 from pinembed.table.side_tables import SideTable
@@ -28,6 +29,14 @@ from pinembed.table.whole import committing
 DEFAULT_ARM, NOW_SHARE, FRESH_SHARE = "arm", "now", "fresh"
 """Facts of a store: what `taste evaluate` found best."""
 NAMES = ("", EVENTS, EDGES, STATE, FORGOTTEN)
+
+
+def no_store(address: TableAddress) -> DataError:
+    """The error for a store that nobody has made yet."""
+    return DataError(
+        f"There is no taste store {address}.",
+        remedy=f"Make it with: pinembed taste update EVENTS --table TABLE --users {address}",
+    )
 
 
 class StoreTable(SideTable):

@@ -20,7 +20,7 @@ from pinembed.taste.event import ENGAGED
 from pinembed.taste.history import Histories, History, Touched
 from pinembed.taste.interests import MOST_ITEMS, STAGES, Found, Interest, Liked, group_liked, parts_of
 from pinembed.taste.item_vectors import ItemVectors
-from pinembed.taste.store import StoreTable
+from pinembed.taste.store import StoreTable, no_store
 
 MOMENT = pa.timestamp("us", tz="UTC")
 TOUCHED_TYPE = pa.struct(
@@ -194,10 +194,7 @@ def find_user(users: UserTable, user: str) -> User:
         DataError: there is no such store, or no such user in it.
     """
     if users.dataset is None:
-        raise DataError(
-            f"There is no taste store {users.address}.",
-            remedy=f"Make it with: pinembed taste update EVENTS --table TABLE --users {users.address}",
-        )
+        raise no_store(users.address)
     found = users.find(user)
     if found is None:
         raise DataError(
