@@ -22,6 +22,11 @@ FORMAT, FORMAT_VERSION = "pinembed-generation", 1
 HASHED_BYTES = 64 << 10  # smaller files are known by their content, larger ones by their size
 
 
+def table_in(folder: Path) -> str:
+    """DATABASE/NAME of the table of a generation or sandbox."""
+    return str(folder / TABLE / TABLE_NAME)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Generation:
     """One sealed generation.

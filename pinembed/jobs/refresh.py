@@ -24,7 +24,7 @@ from pinembed.generation.ledger import (
     read_ledger,
     switch_awaited,
 )
-from pinembed.generation.record import ENCODER, REPORT, TABLE, TABLE_NAME, Generation, check_whole
+from pinembed.generation.record import ENCODER, REPORT, Generation, check_whole, table_in
 from pinembed.nightly.checks import read_golden
 from pinembed.nightly.config import RefreshConfig, read_config
 from pinembed.nightly.history import History, HomeRun, as_rows, plain_figures
@@ -261,7 +261,7 @@ class _Run:
             inputs = find_inputs(EncodeSettings(table="none/none", encoder=self._config.encoder, **options))
             return Counts(added=len(inputs.candidates), rows=len(inputs.candidates)), 0
         folder = home.folder_of(base.number)
-        table, encoder = str(folder / TABLE / TABLE_NAME), str(folder / ENCODER)
+        table, encoder = table_in(folder), str(folder / ENCODER)
         report = self._jobs.encode(EncodeSettings(table=table, encoder=encoder, dry_run=True, **options))
         return report.counts, report.not_retried
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pinembed.generation.record import REPORT, TABLE, TABLE_NAME, Generation
+from pinembed.generation.record import REPORT, Generation, table_in
 from pinembed.nightly.calls import Jobs
 from pinembed.nightly.config import RefreshConfig, digest_of
 from pinembed.nightly.history import Figure, wilson
@@ -44,8 +44,8 @@ class AuditStep:
         answers = options.pop("answers", None)
         found = self.jobs.audit(
             AuditSettings(
-                table=str(self.folder / TABLE / TABLE_NAME),
-                flags_from=None if self.base is None else str(self.base / TABLE / TABLE_NAME),
+                table=table_in(self.folder),
+                flags_from=None if self.base is None else table_in(self.base),
                 answers=answers if answers is not None and answers.is_file() else None,
                 html=report / FLAGS_PAGE,
                 appeals=report / FLAGS_FILE,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pinembed.errors import UsageError
 from pinembed.generation.build import clone_folder
-from pinembed.generation.record import ENCODER, TABLE, TABLE_NAME
+from pinembed.generation.record import ENCODER, table_in
 from pinembed.nightly.calls import Jobs
 from pinembed.nightly.config import RefreshConfig, Retrain
 from pinembed.nouns.scores import Scores, Verdict
@@ -64,7 +64,7 @@ def _finetune_settings(config: RefreshConfig, base: Path | None, out: Path) -> F
         champion = None  # the base is the champion: one comparison says it all
         options.pop("random_init", None)
     if config.audit is not None and base is not None:
-        options.setdefault("flags_from", str(base / TABLE / TABLE_NAME))
+        options.setdefault("flags_from", table_in(base))
     return FinetuneSettings(data=config.images, base=begins, champion=champion, out=out, overwrite=True, **options)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pinembed.errors import ConfigError, DataError
-from pinembed.generation.record import ENCODER, SOURCE, TABLE, TABLE_NAME, Generation
+from pinembed.generation.record import ENCODER, SOURCE, Generation, table_in
 from pinembed.nightly.config import Checks
 from pinembed.reports.refresh import CheckResult
 from pinembed.source.embedding_source import EmbeddingSource
@@ -57,7 +57,7 @@ def _golden(line: str, place: str) -> GoldenSearch:
 
 def run_checks(folder: Path, wanted: Checks, *, last: Generation | None) -> tuple[CheckResult, ...]:
     """Measure a generation that is not sealed yet, and compare it with what is wanted and with the last one."""
-    table = EmbeddingTable.open(str(folder / TABLE / TABLE_NAME))
+    table = EmbeddingTable.open(table_in(folder))
     rows = table.count_rows()
     results = [] if last is None else [_at_least("rows", rows, wanted.rows * last.rows)]
     if wanted.golden is not None:

@@ -348,9 +348,7 @@ def _one_of(choices: tuple[Any, ...], value: Any, where: str) -> Any:
 
 def _instance(kind: Any, value: Any, where: str, wanted: str) -> Any:
     if (isinstance(value, bool) and kind is not bool) or not isinstance(value, kind):
-        raise _wrong(where, value, wanted)
+        raise ConfigError(
+            f"{where} is {value!r}; wanted {wanted}.", remedy="Write it as TOML has it, e.g. 5, 0.5, true."
+        )
     return value
-
-
-def _wrong(where: str, value: Any, wanted: str) -> ConfigError:
-    return ConfigError(f"{where} is {value!r}; wanted {wanted}.", remedy="Write it as TOML has it, e.g. 5, 0.5, true.")

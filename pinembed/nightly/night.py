@@ -13,7 +13,7 @@ from pinembed.errors import CheckError, OutOfTimeError, TooManyFailuresError
 from pinembed.generation.build import clone_folder
 from pinembed.generation.home import Home
 from pinembed.generation.ledger import Attempt, Ledger
-from pinembed.generation.record import ENCODER, MODEL, REPORT, SOURCE, TABLE, TABLE_NAME
+from pinembed.generation.record import ENCODER, MODEL, REPORT, SOURCE, TABLE, table_in
 from pinembed.nightly.alpha import alpha_of_next, judge, now_utc
 from pinembed.nightly.audit_step import FLAGGED, FLAGS_PAGE, AuditStep, audit_digest, flagged_check
 from pinembed.nightly.calls import Jobs
@@ -202,7 +202,7 @@ class Night:
 
     @property
     def _table(self) -> str:
-        return str(self._folder / TABLE / TABLE_NAME)
+        return table_in(self._folder)
 
     def _encode(self) -> dict[str, Any]:
         report = self._jobs.encode(
@@ -243,7 +243,7 @@ class Night:
 
         def work() -> dict[str, Any]:
             options = {"shard_mib": self._shard_mib(rows), **self._config.export}
-            base_table = None if self._base is None else str(self._base / TABLE / TABLE_NAME)
+            base_table = None if self._base is None else table_in(self._base)
             report = self._jobs.export(
                 ExportSettings(table=self._table, out=place, base=base_source, base_table=base_table, **options)
             )

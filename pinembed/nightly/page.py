@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from pinembed.disk import remove_tree
 from pinembed.errors import GenerationError
-from pinembed.generation.record import REPORT, TABLE, TABLE_NAME, Generation, read_record
+from pinembed.generation.record import REPORT, Generation, read_record, table_in
 from pinembed.nightly.atlas import MAP_ITEMS, Atlas, make_atlas, read_atlas, write_atlas
 from pinembed.nightly.audit_step import FLAGS_FILE, FLAGS_PAGE
 from pinembed.nightly.charts import Chart
@@ -168,7 +168,7 @@ def write_report(report: Path, *, generation: Generation, folder: Path, last: Pa
             changes = neighbour_changes(read_sample(last, most=MAP_ITEMS, group=group), sample)
         before = held_ids(last, [row.id for row in sample.rows])
         fresh = [row for row in sample.rows if row.id not in before]
-    failures = FailureTable(parse_address(str(folder / TABLE / TABLE_NAME))).known()
+    failures = FailureTable(parse_address(table_in(folder))).known()
 
     def told(row: SampleRow) -> dict[str, str]:
         pictures.make(row, CELL_PX)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pinembed.generation.record import TABLE, TABLE_NAME
+from pinembed.generation.record import table_in
 from pinembed.nouns.item import text_of_value
 from pinembed.reports.table import TITLE_FIELDS
 from pinembed.source.id_index import hash_ids
@@ -59,7 +59,7 @@ def read_sample(folder: Path, *, most: int, group: str | None) -> Sample:
         most: rows.
         group: column of a product or kind; None where there is none.
     """
-    table = EmbeddingTable.open(str(folder / TABLE / TABLE_NAME))
+    table = EmbeddingTable.open(table_in(folder))
     hashes = [hash_ids(map(str.encode, batch["id"].to_pylist())) for batch in table.batches(["id"])]
     picked = sorted(np.argsort(np.concatenate(hashes), kind="stable")[:most].tolist()) if hashes else []
     told = [name for name in (*TITLE_FIELDS, group or "") if name in table.schema.names]
@@ -75,7 +75,7 @@ def read_sample(folder: Path, *, most: int, group: str | None) -> Sample:
 
 def held_ids(folder: Path, ids: Sequence[str]) -> frozenset[str]:
     """Which of these items a generation holds."""
-    table = EmbeddingTable.open(str(folder / TABLE / TABLE_NAME))
+    table = EmbeddingTable.open(table_in(folder))
     found = (table.dataset.to_table(columns=["id"], filter=condition) for condition in id_conditions(ids))
     return frozenset(item for part in found for item in part["id"].to_pylist())
 

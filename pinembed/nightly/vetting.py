@@ -22,7 +22,7 @@ from pinembed.catalogue.slices import slice_columns
 from pinembed.catalogue.split_words import TEST, TRAIN, VALIDATION, split_named
 from pinembed.catalogue.splits import check_group, items_of_split
 from pinembed.errors import ConfigError, DataError, EncoderError, ModelError, PinembedError, TableError, UsageError
-from pinembed.generation.record import TABLE, TABLE_NAME
+from pinembed.generation.record import table_in
 from pinembed.machine import device_name
 from pinembed.nightly.config import RefreshConfig
 from pinembed.nightly.plan import NightPlan
@@ -93,7 +93,7 @@ def outline(images: Path, options: Options, *, base: Path | None = None) -> Cata
     Of images that this run has looked at, for the table of `base`, nothing is read again.
     """
     settings = EncodeSettings(images=images, table="none/none", encoder="none", **options)
-    texts = () if base is None else text_columns(EmbeddingTable.open(str(base / TABLE / TABLE_NAME)))
+    texts = () if base is None else text_columns(EmbeddingTable.open(table_in(base)))
     found = find_inputs(settings, texts=texts).candidates.fields
     table = pa.table({}) if found is None else found
     names = [name for name in table.column_names if name != SPLIT]
