@@ -109,3 +109,5 @@ def test_python_call_refuses_what_the_command_line_refuses(tmp_path: Path) -> No
         pinembed.EncodeSettings(images=tmp_path, table="db/pins", encoder="enc", max_failure_rate=2)
     with pytest.raises(UsageError, match="--dtype fp8 is unknown; wanted fp16 or fp32"):
         pinembed.EncodeSettings(images=tmp_path, table="db/pins", encoder="enc", dtype="fp8")
+    with pytest.raises(UsageError, match="--loss siglp is unknown; wanted auto, clip or siglip"):
+        pinembed.FinetuneSettings(data=tmp_path, base="enc", out=tmp_path, loss="siglp")

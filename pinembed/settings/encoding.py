@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pinembed.errors import UsageError
 from pinembed.settings.option import (
@@ -210,10 +210,7 @@ class EncodeSettings:
     commit_s: Annotated[float, PythonOnly("Commit after this many seconds, or after commit_rows.")] = 20.0
 
     def __post_init__(self) -> None:
-        if self.dtype is not None:
-            refuse_unknown("--dtype", self.dtype, get_args(StoredDtype))
         refuse_unknown("--backend", self.backend, BACKENDS)
-        refuse_unknown("--engine", self.engine, get_args(EngineName))
         _ = self.column_types
         self._check_engine()
 

@@ -12,7 +12,7 @@ from dataclasses import KW_ONLY, dataclass
 from difflib import get_close_matches
 from inspect import cleandoc
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from pinembed.errors import UsageError
 
@@ -159,7 +159,8 @@ def described(settings: type[Settings]) -> type[Settings]:
     list with commas or one name where several may stand, are what the field wants from the beginning.
 
     Raises:
-        UsageError: by the class when called, for a number out of its bounds, or a list of numbers that is none.
+        UsageError: by the class when called, for a number out of its bounds, a word that is none of the field's, or a
+            list of numbers that is none.
     """
     hints = get_type_hints(settings, include_extras=True)
     told = [f"    {name}: {hint.__metadata__[0].help}" for name, hint in hints.items()]
@@ -180,6 +181,9 @@ def _as_wanted(init: Callable[..., None], hints: dict[str, Any]) -> Callable[...
 def _wanted(name: str, given: Any, described: Any) -> Any:
     hint, record = get_args(described)[:2]
     flag = record.named(name)[0] if isinstance(record, Option) else name
+    for kind in (hint, *get_args(hint)):
+        if get_origin(kind) is Literal and given is not None:
+            refuse_unknown(flag, given, get_args(kind))
     try:
         found = _converted(given, hint, record)
     except ValueError as error:
