@@ -34,8 +34,7 @@ def run(settings: AskSettings, console: Console) -> None:
     )
     for name in report.unknown:
         typer.echo(f"unknown item: {name}", err=True)
-    console.report(report)
-    raise typer.Exit(report.exit_code)
+    console.end(report, report.exit_code)
 
 
 def _form(json_output: bool, lines: bool, questions: int) -> Form:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
-from pinembed.cli.console import Console, print_error
+from pinembed.cli.console import Console
 from pinembed.errors import TooManyFailuresError
 from pinembed.settings.quality import AppealSettings, AuditSettings
 
@@ -22,10 +20,7 @@ def run(settings: AuditSettings, console: Console) -> None:
 
     report = audit(settings, progress=console.progress, stop=console.stop)
     _show(console, report)
-    console.report(report)
-    if report.exit_code:
-        print_error(_too_many(report), json_output=False)
-    raise typer.Exit(report.exit_code)
+    console.end(report, report.exit_code, error=_too_many(report))
 
 
 def run_appeal(settings: AppealSettings, console: Console) -> None:

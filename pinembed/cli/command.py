@@ -53,8 +53,9 @@ def add_command(
         if isinstance(_record(hint), Argument | Option)
     ]
     parameters = [field.parameter(has_panels=len(fields) >= MANY_OPTIONS) for field in fields]
-    stores = _stores_field() if any(field.may_be_address for field in fields) else None
-    if stores is not None:
+    stores = None
+    if any(field.may_be_address for field in fields):  # it holds for the whole command, and so is in no settings class
+        stores = _Field("storage_option", StorageOptions, default=())
         parameters.append(stores.parameter(has_panels=False))
     for flag, annotation in (("json_output", JSON), ("quiet", QUIET)):
         parameters.append(_keyword(flag, annotation, default=False))
@@ -103,11 +104,6 @@ def _at_home(given: Any) -> Any:
     if (seen := os.fsencode(text).decode("utf-8", "backslashreplace")) != text:
         raise UsageError(f"{seen} is no UTF-8.", remedy="Rename what it names, or give a link to it.")
     return type(given)(text)
-
-
-def _stores_field() -> _Field:
-    """Of --storage-option, which holds for the whole command and so is in no settings class."""
-    return _Field("storage_option", StorageOptions, default=())
 
 
 class _Field:

@@ -10,8 +10,9 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
+import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console as RichConsole
 from rich.table import Table
@@ -81,6 +82,13 @@ class Console:
         """The JSON object of the run, when --json asks for it."""
         if self.json_output:
             write_out(by_address(json_line(report), self.names))
+
+    def end(self, report: Any, exit_code: int, *, error: PinembedError | None = None) -> NoReturn:
+        """The report, and the end of the command; a code that is not 0 is told as this error, where one is given."""
+        self.report(report)
+        if exit_code and error is not None:
+            print_error(error, json_output=False)
+        raise typer.Exit(exit_code)
 
 
 def write_out(text: str) -> None:

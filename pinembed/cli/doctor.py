@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import typer
-
 from pinembed.cli.console import Console
 from pinembed.settings.measuring import DoctorSettings
 
@@ -22,5 +20,4 @@ def run(settings: DoctorSettings, console: Console) -> None:
     for check in report.checks:
         if check.remedy:
             console.say(f"{check.name}: {check.remedy}")
-    console.report(report)
-    raise typer.Exit(report.exit_code)
+    console.end(report, report.exit_code)

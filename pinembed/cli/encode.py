@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-import typer
-
-from pinembed.cli.console import Console, print_error
+from pinembed.cli.console import Console
 from pinembed.errors import TooManyFailuresError
 from pinembed.settings.encoding import EncodeSettings
 
@@ -24,10 +22,7 @@ def run(settings: EncodeSettings, console: Console) -> None:
 
     report = encode(settings, progress=console.progress, stop=console.stop)
     _show(console, report)
-    console.report(report)
-    if report.exit_code:
-        print_error(_too_many_failures(report), json_output=False)
-    raise typer.Exit(report.exit_code)
+    console.end(report, report.exit_code, error=_too_many_failures(report))
 
 
 def _show(console: Console, report: EncodeReport) -> None:

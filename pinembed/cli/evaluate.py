@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
 from pinembed.cli.console import Console
 from pinembed.cli.tables import (
     SHOWN_SLICES,
@@ -37,9 +35,7 @@ def run(settings: EvaluateSettings, console: Console) -> None:
 
     report = evaluate(settings, progress=console.progress)
     _show(console, report)
-    console.report(report)
-    if report.comparisons and not report.promoted:
-        raise typer.Exit(GateError.exit_code)
+    console.end(report, GateError.exit_code if report.comparisons and not report.promoted else 0)
 
 
 def _show(console: Console, report: EvaluateReport) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import typer
-
 from pinembed.cli.console import Console
 from pinembed.cli.tables import figure, map_rows, show_fusion, show_slice_changes
 from pinembed.errors import GateError
@@ -28,15 +26,11 @@ def run(settings: FinetuneSettings, console: Console) -> None:
     """
     from pinembed.jobs.finetune import finetune
 
-    is_first = os.environ.get("RANK", "0") == "0"  # of several processes that train together
-    if not is_first:
+    if os.environ.get("RANK", "0") != "0":  # of several processes that train together the first one tells
         console = Console(quiet=True)
     report = finetune(settings, progress=console.progress)
-    if is_first:
-        _show(console, report)
-        console.report(report)
-    if not report.promoted:
-        raise typer.Exit(GateError.exit_code)
+    _show(console, report)
+    console.end(report, 0 if report.promoted else GateError.exit_code)
 
 
 def _show(console: Console, report: FinetuneReport) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import typer
-
 from pinembed.cli.console import Console
 from pinembed.cli.tables import show_fusion
 from pinembed.errors import GateError
@@ -20,6 +18,4 @@ def run(settings: FuseSettings, console: Console) -> None:
     report = fuse(settings, progress=console.progress)
     show_fusion(console, report.fusion)
     console.say(f"{report.out}: fingerprint {report.fingerprint}; {report.seconds:.0f} s")
-    console.report(report)
-    if not report.promoted:
-        raise typer.Exit(GateError.exit_code)
+    console.end(report, 0 if report.promoted else GateError.exit_code)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
 from pinembed.cli.console import Console
 from pinembed.settings.home import RefreshSettings, ReportSettings
 
@@ -23,8 +21,7 @@ def run(settings: RefreshSettings, console: Console) -> None:
 
     report = refresh(settings, progress=console.progress, stop=console.stop)
     _show(console, report)
-    console.report(report)
-    raise typer.Exit(report.exit_code)
+    console.end(report, report.exit_code)
 
 
 def run_report(settings: ReportSettings, console: Console) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from pinembed.cli.command import add_command
-from pinembed.cli.console import Console, print_error
+from pinembed.cli.console import Console
 from pinembed.cli.tables import interval
 from pinembed.errors import GateError, TooManyFailuresError
 from pinembed.reports.taste import TasteUpdateReport
@@ -36,17 +36,12 @@ def run_update(settings: TasteUpdateSettings, console: Console) -> None:
         f"{report.seconds:.1f} s"
     )
     _say_troubles(console, report)
-    console.report(report)
-    if report.exit_code:
-        print_error(
-            TooManyFailuresError(
-                f"{report.failure_rate:.0%} of the rows are no events; --max-failure-rate allows "
-                f"{report.max_failure_rate:.0%}. What was good is stored.",
-                remedy="Mend the log and run the same command again; its events count once.",
-            ),
-            json_output=False,
-        )
-    raise typer.Exit(report.exit_code)
+    error = TooManyFailuresError(
+        f"{report.failure_rate:.0%} of the rows are no events; --max-failure-rate allows "
+        f"{report.max_failure_rate:.0%}. What was good is stored.",
+        remedy="Mend the log and run the same command again; its events count once.",
+    )
+    console.end(report, report.exit_code, error=error)
 
 
 def _say_troubles(console: Console, report: TasteUpdateReport) -> None:
@@ -187,16 +182,11 @@ def run_evaluate(settings: TasteEvaluateSettings, console: Console) -> None:
     )
     if report.warning:
         console.say(report.warning, style="yellow")
-    console.report(report)
-    if report.exit_code:
-        print_error(
-            GateError(
-                f"The blend does not beat {report.best_arm} for certain.",
-                remedy=f"Use it alone (taste recommend --arm {report.default}), or look at the curve of --fresh.",
-            ),
-            json_output=False,
-        )
-    raise typer.Exit(report.exit_code)
+    error = GateError(
+        f"The blend does not beat {report.best_arm} for certain.",
+        remedy=f"Use it alone (taste recommend --arm {report.default}), or look at the curve of --fresh.",
+    )
+    console.end(report, report.exit_code, error=error)
 
 
 def run_forget(settings: TasteForgetSettings, console: Console) -> None:
@@ -212,8 +202,7 @@ def run_forget(settings: TasteForgetSettings, console: Console) -> None:
             console.say("Files were not searched: so short a name may stand in any.")
         for trace in report.traces:
             console.say(f"  {trace}", style="yellow")
-    console.report(report)
-    raise typer.Exit(report.exit_code)
+    console.end(report, report.exit_code)
 
 
 app = typer.Typer(help="What users like: interests, recommendations with reasons.", no_args_is_help=True)

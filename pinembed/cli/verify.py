@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import typer
-
 from pinembed.cli.console import Console
 from pinembed.settings.source import VerifySettings
 
@@ -24,5 +22,4 @@ def run(settings: VerifySettings, console: Console) -> None:
         console.say(
             f"{report.folder}: whole. {report.items:,} items x {report.dim}, encoder {report.fingerprint}; {read}."
         )
-    console.report(report)
-    raise typer.Exit(report.exit_code)
+    console.end(report, report.exit_code)
