@@ -44,7 +44,7 @@ NO_MARK = Mark('"pinembed-never-had-this"', "1")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LeaseCard:
-    """What a lease says.
+    """What a lease says, and beside a lock on this machine who holds it.
 
     Attributes:
         host: machine of its holder.

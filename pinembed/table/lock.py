@@ -6,12 +6,8 @@ that was not given back puts a fence before what its holder may still be about t
 
 from __future__ import annotations
 
-import json
-import os
-import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -20,7 +16,7 @@ from pinembed.errors import PinembedError, StoreError, TableError, TableLockedEr
 from pinembed.generation.reading import hold
 from pinembed.generation.record import TABLE, TABLE_NAME
 from pinembed.stores.address import Address
-from pinembed.stores.lease import EXPIRES_S, Lease, holder_of_lease
+from pinembed.stores.lease import EXPIRES_S, Lease, LeaseCard, holder_of_lease
 from pinembed.table.address import BESIDE, TableAddress
 from pinembed.table.embedding_table import open_if_there, writing
 from pinembed.table.leases import under_lease
@@ -179,21 +175,16 @@ def holder_of(address: TableAddress) -> str:
 
 def _introduce(path: Path) -> None:
     """Say who we are; beside the lock, because the lock file itself must stay empty on some systems."""
-    card = {
-        "pid": os.getpid(),
-        "host": socket.gethostname(),
-        "since": datetime.now().astimezone().isoformat(timespec="seconds"),
-    }
     with suppress(OSError):
-        _card(path).write_text(json.dumps(card), encoding="utf-8")
+        _card(path).write_bytes(LeaseCard.of_this_process().to_bytes())
 
 
 def _holder(path: Path) -> str:
-    try:
-        card = json.loads(_card(path).read_text(encoding="utf-8"))
-        return f"process {card['pid']} on {card['host']} since {card['since']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "a process that has only just begun"
+    with suppress(OSError):
+        card = LeaseCard.from_bytes(_card(path).read_bytes())
+        if card.pid:
+            return str(card)
+    return "a process that has only just begun"
 
 
 def _card(path: Path) -> Path:
