@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from pinembed.nouns.run_record import INTERRUPTED, Run
-from pinembed.nouns.scores import DIRECTIONS, METRICS, RetrievalScores, Scores, SliceScores
+from pinembed.nouns.scores import DIRECTIONS, METRICS, Estimate, RetrievalScores, Scores, SliceScores
 from pinembed.reports.refresh import MetricRow
 from pinembed.reports.trimmed import AlignReport
 from pinembed.table.address import TableAddress
@@ -136,26 +136,15 @@ def retrieval_figures(scores: Scores, slices: tuple[SliceScores, ...] = (), *, d
         found: RetrievalScores | None = getattr(scores, direction)
         if found is not None:
             for name, estimate in zip(METRICS, found.estimates, strict=True):
-                yield {
-                    "name": name,
-                    "value": estimate.value,
-                    "low": estimate.low,
-                    "high": estimate.high,
-                    "direction": direction,
-                    "data": data,
-                }
+                yield _figure(name, estimate, direction=direction, data=data)
         for part in slices:
             estimate = getattr(part, direction)
             if estimate is not None:
-                yield {
-                    "name": "map",
-                    "value": estimate.value,
-                    "low": estimate.low,
-                    "high": estimate.high,
-                    "direction": direction,
-                    "slice": part.name,
-                    "data": data,
-                }
+                yield _figure("map", estimate, direction=direction, slice=part.name, data=data)
+
+
+def _figure(name: str, estimate: Estimate, **where: str) -> Figure:
+    return {"name": name, "value": estimate.value, "low": estimate.low, "high": estimate.high, **where}
 
 
 def answer_figures(report: AlignReport) -> Iterator[Figure]:
