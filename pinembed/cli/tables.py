@@ -28,8 +28,7 @@ def show_slice_changes(console: Console, verdict: Verdict, *, challenger: str, c
     """A table of the slices that tell most: those that are worse, then the largest."""
     if not verdict.slices:
         return
-    ranked = sorted(verdict.slices, key=lambda found: (not found.worse, -found.images))[:SHOWN_SLICES]
-    rows = [_row(found) for found in verdict.slices if found in ranked]
+    rows = [_row(found) for found in verdict.most_telling(SHOWN_SLICES)]
     hidden = len(verdict.slices) - len(rows)
     title = f"Slices, mean mAP of {challenger} and {champion}"
     title += f" ({hidden} smaller ones only in --json)" if hidden else ""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pinembed.errors import MissingExtraError, UsageError
-from pinembed.nouns.scores import Estimate, SliceChange, Verdict
+from pinembed.nouns.scores import Estimate, Verdict
 from pinembed.outfolder import check_file, whole_file
 from pinembed.reports.evaluate import StorageFormat
 from pinembed.reports.taste import DialPoint
@@ -109,15 +109,9 @@ def _rows(verdict: Verdict) -> list[tuple[str, Estimate, float]]:
     directions = [(name.replace("_", " "), found, 1.5) for name, found in verdict.directions.items()]
     slices = [
         (f"{_short(found.name)} ({found.images:,})", found.difference, 1.2 if found.large else 0.6)
-        for found in most_telling(verdict.slices)
+        for found in verdict.most_telling(MOST_SLICES)
     ]
     return [*whole, *directions, *slices]
-
-
-def most_telling(slices: Sequence[SliceChange]) -> list[SliceChange]:
-    """At most MOST_SLICES of them in their order; worse ones are preferred, then large ones, then by size."""
-    ranked = sorted(slices, key=lambda found: (not found.worse, not found.large, -found.images))[:MOST_SLICES]
-    return [found for found in slices if found in ranked]
 
 
 def _short(name: str, limit: int = 40) -> str:

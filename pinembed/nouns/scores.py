@@ -288,6 +288,11 @@ class Verdict:
         """Those that have queries, by name."""
         return {name: found for name in DIRECTIONS if (found := getattr(self, name)) is not None}
 
+    def most_telling(self, count: int) -> list[SliceChange]:
+        """At most `count` slices in their order: those that are worse, then the largest."""
+        ranked = sorted(self.slices, key=lambda found: (not found.worse, -found.images))[:count]
+        return [found for found in self.slices if found in ranked]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:

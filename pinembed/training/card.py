@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pinembed.encoder.save import CARD_NAME, Licence, hub_repo
 from pinembed.metrics.verdict import LARGE_IMAGES, LARGE_SHARE
-from pinembed.nouns.scores import DIRECTIONS, ITEM_DIRECTIONS, SliceChange
-from pinembed.reports.finetune import FinetuneReport, GateReport, RunSettings
+from pinembed.nouns.scores import DIRECTIONS, ITEM_DIRECTIONS
+from pinembed.reports.finetune import FinetuneReport, RunSettings
 from pinembed.templates import template
 from pinembed.training.gate import CHAMPION, TUNED
 from pinembed.training.recipe import Recipe
@@ -22,7 +22,8 @@ def write_card(folder: Path, report: FinetuneReport, recipe: Recipe, licence: Li
     for path in licence.files:
         if not (folder / path.name).exists():
             shutil.copyfile(path, folder / path.name)
-    settings, slices = report.settings, _slices(report.gate)
+    settings = report.settings
+    slices = report.gate.verdict.most_telling(SHOWN_SLICES) if report.gate else []
     shown = {"count": "{:,}".format, "figure": "{:.3f}".format, "signed": "{:+.3f}".format}
     card = template("pinembed.training", "card.md.jinja", **shown).render(
         report=report,
@@ -50,13 +51,6 @@ def _held(report: FinetuneReport) -> str:
         return trained + interpolation
     images = f"{report.refit_images:,} images of training and validation"
     return f"{trained}{interpolation}, its projections fitted once more, to all {images}"
-
-
-def _slices(gate: GateReport | None) -> list[SliceChange]:
-    """Those that tell most, in their order: worse ones first, then the largest."""
-    every = gate.verdict.slices if gate else ()
-    shown = sorted(every, key=lambda found: (not found.worse, -found.images))[:SHOWN_SLICES]
-    return [found for found in every if found in shown]
 
 
 def _command(settings: RunSettings, recipe: Recipe) -> list[str]:
