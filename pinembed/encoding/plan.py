@@ -99,10 +99,7 @@ class Plan:
                 sha256=sha256,
                 size_bytes=size_bytes if candidate.size_bytes is None else candidate.size_bytes,
                 mtime_ns=candidate.mtime_ns,
-                width_px=0,
-                height_px=0,
                 fields=candidate.fields,
-                vector_D=None,
                 is_new=False,
             )
 

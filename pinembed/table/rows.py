@@ -34,11 +34,10 @@ class EmbeddingRow:
         sha256: of the file's bytes.
         size_bytes: of the file.
         mtime_ns: of the file.
-        width_px: of the upright picture; not used where `vector_D` is None.
-        height_px: of the upright picture; not used where `vector_D` is None.
         fields: metadata columns, `split` among them.
-        vector_D: of the image, float32 of norm 1; None takes that of a stored row with the same content.
         is_new: the table holds no row of this id.
+        width_px: of the upright picture; not used where `vector_D` is None. `height_px` alike.
+        vector_D: of the image, float32 of norm 1; None takes that of a stored row with the same content.
         measures: of the content; None where it was not measured now.
     """
 
@@ -48,11 +47,11 @@ class EmbeddingRow:
     sha256: str
     size_bytes: int
     mtime_ns: int
-    width_px: int
-    height_px: int
     fields: Mapping[str, Any]
-    vector_D: NDArray[np.float32] | None
     is_new: bool
+    width_px: int = 0
+    height_px: int = 0
+    vector_D: NDArray[np.float32] | None = None
     measures: ImageMeasures | None = None
 
 

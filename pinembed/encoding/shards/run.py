@@ -117,10 +117,7 @@ class ShardRun:
                     sha256=copied.sha256,
                     size_bytes=copied.size_bytes,
                     mtime_ns=copied.mtime_ns,
-                    width_px=0,
-                    height_px=0,
                     fields=candidate.fields,
-                    vector_D=None,
                     is_new=self._plan.stored.of(index) is None,
                 )
             )
