@@ -24,7 +24,7 @@ from pinembed.table.embedding_table import SCORE, EmbeddingTable, writing
 from pinembed.table.lock import fence, lease_place
 from pinembed.table.rows import EmbeddingRow
 from pinembed.table.side_tables import FailureTable
-from pinembed.table.upkeep import index_if_large, tidy
+from pinembed.table.upkeep import compact, index_if_large
 from pinembed.table.writer import TableWriter
 from pinembed.taste.store import StoreTable
 
@@ -219,8 +219,8 @@ def test_many_small_commits_are_joined_and_a_tagged_version_is_kept(
         if number == 4:
             opened.dataset.tags.create("first", opened.dataset.version)
 
-    assert tidy(opened)
-    assert not tidy(opened)
+    assert compact(opened.address, opened.dataset)
+    assert not compact(opened.address, opened.dataset)
 
     assert opened.dataset.stats.dataset_stats()["num_fragments"] == 1
     assert opened.count_rows() == 20

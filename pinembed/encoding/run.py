@@ -36,7 +36,7 @@ from pinembed.table.columns import as_stored, fit_columns
 from pinembed.table.embedding_table import EmbeddingTable
 from pinembed.table.quality_tables import MeasureTable
 from pinembed.table.side_tables import Tables
-from pinembed.table.upkeep import index_if_large, tidy
+from pinembed.table.upkeep import compact, index_if_large
 from pinembed.table.writer import TableWriter
 
 SHOWN_FAILURES = 20
@@ -196,7 +196,7 @@ class EncodeRun:
 
     def _keep_up(self, table: EmbeddingTable) -> None:
         """Compact, and index what has grown large."""
-        tidy(table)
+        compact(table.address, table.dataset)
         self.tables.failures.compact()
         index = index_if_large(table)
         if index is not None and index.is_kept:

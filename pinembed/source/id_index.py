@@ -177,18 +177,9 @@ class IdIndex(Sequence[str]):
             row_M[left] = np.where(found < 0, -1, found + first)
         return row_M
 
-    def id_bytes(self, row: int) -> bytes:
-        """The id of a row as UTF-8."""
-        file, inside = self._place(row)
-        return file.id_bytes(inside)
-
-    def _place(self, row: int) -> tuple[IndexFile, int]:
-        number = int(np.searchsorted(self.first_rows, row, side="right")) - 1
-        return self.files[number], row - int(self.first_rows[number])
-
     def _text(self, row: int) -> str:
-        file, inside = self._place(row)
-        return file.text(inside)
+        number = int(np.searchsorted(self.first_rows, row, side="right")) - 1
+        return self.files[number].text(row - int(self.first_rows[number]))
 
     def __len__(self) -> int:
         return int(self.first_rows[-1])

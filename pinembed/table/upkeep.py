@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
-import pyarrow as pa
 from lance import LanceDataset
 
 from pinembed.table.address import TableAddress
@@ -28,20 +28,11 @@ RECALL_K = 10
 INDEX_NAME = f"{VECTOR}_idx"
 
 
-def tidy(table: EmbeddingTable) -> bool:
-    """Join small fragments, and drop versions older than a day that no tag keeps.
+def compact(address: TableAddress, dataset: LanceDataset) -> bool:
+    """Join small fragments of a table, and drop versions older than a day that no tag keeps.
 
     Returns:
         Whether there was anything to join.
-
-    Raises:
-        TableError: the table cannot be written.
-    """
-    return compact(table.address, table.dataset)
-
-
-def compact(address: TableAddress, dataset: LanceDataset) -> bool:
-    """As `tidy`, for any Lance dataset.
 
     Raises:
         TableError: the table cannot be written.
@@ -96,7 +87,7 @@ def index_if_large(table: EmbeddingTable, *, from_rows: int = INDEX_FROM_ROWS) -
     if 0 < _segments(table) < MOST_SEGMENTS:
         with writing(table.address):
             table.dataset.optimize.optimize_indices(num_indices_to_merge=0, index_names=[INDEX_NAME])
-        recall = _recall_now(table, queries)
+        recall = recall_of_index(table, queries)
         if recall >= LEAST_RECALL:
             return IndexState(recall=recall, segments=_segments(table), is_kept=True)
     return _build(table, queries)
@@ -109,7 +100,7 @@ def _build(table: EmbeddingTable, queries: Sequence[Sequence[float]]) -> IndexSt
         table.lance.checkout_latest()
         table.lance.create_index(VECTOR, config=IvfRq(distance_type="cosine"), name=INDEX_NAME, replace=True)
         table.dataset.checkout_latest()
-    recall = _recall_now(table, queries)
+    recall = recall_of_index(table, queries)
     is_kept = recall >= LEAST_RECALL
     if not is_kept:
         with writing(table.address):
@@ -117,19 +108,17 @@ def _build(table: EmbeddingTable, queries: Sequence[Sequence[float]]) -> IndexSt
     return IndexState(recall=recall, segments=_segments(table), is_kept=is_kept)
 
 
-def _recall_now(table: EmbeddingTable, queries: Sequence[Sequence[float]]) -> float:
-    table.lance.checkout_latest()
-    return recall_of_index(table, queries)
-
-
 def recall_of_index(table: EmbeddingTable, vectors: Sequence[Sequence[float]]) -> float:
-    """Share of the 10 exact nearest rows that the index finds, over these queries."""
+    """Share of the 10 exact nearest rows that the index of the latest version finds, over these queries."""
+    table.lance.checkout_latest()
+
+    def query(vector: Sequence[float]) -> Any:
+        return table.lance.search(list(vector), vector_column_name=VECTOR).distance_type("cosine").limit(RECALL_K)
+
     found = wanted = 0
     for vector in vectors:
-        query = table.lance.search(list(vector), vector_column_name=VECTOR).distance_type("cosine").limit(RECALL_K)
-        indexed = _ids(query.refine_factor(REFINE_FACTOR).to_arrow())
-        query = table.lance.search(list(vector), vector_column_name=VECTOR).distance_type("cosine").limit(RECALL_K)
-        exact = _ids(query.bypass_vector_index().to_arrow())
+        indexed = _ids(query(vector).refine_factor(REFINE_FACTOR))
+        exact = _ids(query(vector).bypass_vector_index())
         found += len(indexed & exact)
         wanted += len(exact)
     return found / wanted if wanted else 1.0
@@ -154,5 +143,5 @@ def _sample(table: EmbeddingTable, rows: int) -> list[list[float]]:
     return [[float(value) for value in vector] for vector in taken[VECTOR].to_pylist()]
 
 
-def _ids(found: pa.Table) -> set[str]:
-    return set(found["id"].to_pylist())
+def _ids(query: Any) -> set[str]:
+    return set(query.to_arrow()["id"].to_pylist())

@@ -35,7 +35,7 @@ from pinembed.settings.encoding import EncodeSettings
 
 PACKAGE = Path(pinembed.__file__).parent
 BEGIN = ("catalogue/inputs.py", "find_inputs")
-END = ("table/upkeep.py", "tidy")  # comes after the last commit
+END = ("table/upkeep.py", "compact")  # comes after the last commit
 PREPROCESSING = Preprocessing(image_px=224, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 
