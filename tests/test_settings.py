@@ -17,7 +17,7 @@ from pinembed import settings
 from pinembed.cli.main import app
 from pinembed.errors import UsageError
 from pinembed.settings import assistant, encoding, home, measuring, model, quality, source, taste, training
-from pinembed.settings.option import Argument, Option, PythonOnly, StorageOptions
+from pinembed.settings.option import Argument, Option, PythonOnly, StorageOptions, command_line
 from tests.command_reference import commands
 
 PACKAGE = Path(settings.__file__).parent.parent
@@ -102,6 +102,16 @@ def test_every_number_out_of_its_bounds_is_refused(found: type) -> None:
             if bound is not None:
                 with pytest.raises(UsageError, match=f"{record.named(name)[0]} is .*; wanted at"):
                     found(**(needed | {name: (bound + beyond,) if name in tuples else bound + beyond}))
+
+
+def test_a_command_line_says_what_is_not_a_default() -> None:
+    tuned = pinembed.FinetuneSettings(
+        data=Path("my shop"), base="b", out=Path("o"), random_init=True, heads=False, text=("a", "b"), slices=("x", "y")
+    )
+    told = "pinembed finetune 'my shop' --base b --out o --random-init --text a,b --slice x --slice y --no-heads"
+    assert command_line(tuned) == told
+    events = pinembed.TasteUpdateSettings(events=Path("log"), table="t/x", users="t/u")
+    assert command_line(events) == "pinembed taste update log --table t/x --users t/u"
 
 
 def test_python_call_refuses_what_the_command_line_refuses(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ image file -> pixels -> embedding -> table row -> source shard -> soft tokens ->
 from __future__ import annotations
 
 import csv
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -42,6 +43,7 @@ from pinembed.settings.encoding import EncodeSettings, SearchSettings
 from pinembed.settings.home import RefreshSettings, RollbackSettings
 from pinembed.settings.measuring import DemoSettings
 from pinembed.settings.model import AlignSettings, AskSettings, TrimSettings
+from pinembed.settings.option import command_line
 from pinembed.settings.source import ExportSettings, VerifySettings
 from pinembed.settings.taste import TasteRecommendSettings, TasteUpdateSettings
 from pinembed.settings.training import EvaluateSettings, FinetuneSettings
@@ -130,8 +132,9 @@ class _Demo:
         )
 
     @contextmanager
-    def _step(self, name: str, command: str, path: Path | None = None) -> Iterator[list[str]]:
-        """Time a step; the block puts its outcome into the list."""
+    def _step(self, name: str, asked: object, path: Path | None = None) -> Iterator[list[str]]:
+        """Time a step, of a command with these settings or another; the block puts its outcome into the list."""
+        command = asked if isinstance(asked, str) else command_line(asked)
         self._progress.say(f"{len(self._steps) + 1:>2}. {name}")
         began = time.perf_counter()
         result: list[str] = []
@@ -150,57 +153,44 @@ class _Demo:
             said.append(f"{parameters / 1e6:.1f} M parameters, {encoder.dim}-d, knows nothing")
 
     def _finetune(self) -> None:
-        command = (
-            f"pinembed finetune {self._data} --base {BASE} --random-init --out {self._encoder} "
-            f"--text {','.join(TEXT)} --group {GROUP} --epochs {EPOCHS}"
+        settings = FinetuneSettings(
+            data=self._data,
+            base=BASE,
+            random_init=True,
+            out=self._encoder,
+            text=TEXT,
+            group=GROUP,
+            epochs=EPOCHS,
+            seed=SEED,
         )
-        with self._step("fine-tune it on the training products", command, self._encoder) as said:
-            report = finetune(
-                FinetuneSettings(
-                    data=self._data,
-                    base=BASE,
-                    random_init=True,
-                    out=self._encoder,
-                    text=TEXT,
-                    group=GROUP,
-                    epochs=EPOCHS,
-                    seed=SEED,
-                ),
-                progress=_WithoutWords(self._progress),
-            )
+        with self._step("fine-tune it on the training products", settings, self._encoder) as said:
+            report = finetune(settings, progress=_WithoutWords(self._progress))
             said.append(
                 f"{report.train_images} images, {len(report.epochs) - 1} epochs, {report.images_per_s:.0f} images/s; "
                 f"kept epoch {report.best_epoch}"
             )
 
     def _evaluate(self) -> EvaluateReport:
-        command = (
-            f"pinembed evaluate {self._data} --encoder {self._encoder} --against {self._base} "
-            f"--text {','.join(TEXT)} --group {GROUP}"
-        )
         settings = EvaluateSettings(
             data=self._data, encoder=str(self._encoder), against=(str(self._base),), text=TEXT, group=GROUP
         )
-        with self._step("measure both on products that training never saw", command) as said:
+        with self._step("measure both on products that training never saw", settings) as said:
             report = evaluate(settings, progress=self._progress)
             said.append(f"{report.images} images of the test split")
         return report
 
     def _encode(self, name: str) -> None:
-        command = f"pinembed encode {self._data} --table {self._table} --encoder {self._encoder}"
-        with self._step(name, command, Path(f"{self._table}.lance")) as said:
-            settings = EncodeSettings(images=self._data, table=self._table, encoder=str(self._encoder))
+        settings = EncodeSettings(images=self._data, table=self._table, encoder=str(self._encoder))
+        with self._step(name, settings, Path(f"{self._table}.lance")) as said:
             report = encode(settings, progress=self._progress, stop=self._stop)
             counts = report.counts
             said.append(f"{counts.added} added, {counts.unchanged} unchanged, {counts.failed} failed")
 
     def _search(self) -> None:
         sheet = self._out / "search.png"
-        command = f"pinembed search --table {self._table} '{SEARCH_TEXT}' --sheet {sheet}"
-        with self._step(f"search for '{SEARCH_TEXT}'", command, sheet) as said:
-            report = search(
-                SearchSettings(table=self._table, text=SEARCH_TEXT, k=12, sheet=sheet), progress=self._progress
-            )
+        settings = SearchSettings(table=self._table, text=SEARCH_TEXT, k=12, sheet=sheet)
+        with self._step(f"search for '{SEARCH_TEXT}'", settings, sheet) as said:
+            report = search(settings, progress=self._progress)
             best = report.results[0]
             said.append(
                 f"best of {report.rows}: {best.title}, {best.score:.2f}; found in {report.seconds * 1e3:.0f} ms"
@@ -211,29 +201,28 @@ class _Demo:
         log, users, sheet = self._out / "events.csv", str(self._out / "catalog" / "taste"), self._out / "taste.png"
         shop = simulate_for(self._data / "metadata.csv", shoppers=SHOPPERS)
         write_events(shop.events, log)
-        command = f"pinembed taste update {log} --table {self._table} --users {users}"
-        with self._step("learn what simulated shoppers like", command, log) as said:
-            settings = TasteUpdateSettings(events=log, table=self._table, users=users)
+        settings = TasteUpdateSettings(events=log, table=self._table, users=users)
+        with self._step("learn what simulated shoppers like", settings, log) as said:
             learned = taste_update(settings, progress=self._progress, stop=self._stop)
             said.append(f"{learned.events} drawn events of {learned.users} shoppers")
         planted = next(shopper for shopper in shop.shoppers if shopper.user == SHOPPER)
-        command = f"pinembed taste recommend --table {self._table} --users {users} --user {SHOPPER} --sheet {sheet}"
-        with self._step(f"recommend to one of them, who likes {_listed(planted.interests)}", command, sheet) as said:
-            wanted = TasteRecommendSettings(table=self._table, users=users, user=SHOPPER, k=12, sheet=sheet)
+        wanted = TasteRecommendSettings(table=self._table, users=users, user=SHOPPER, k=12, sheet=sheet)
+        with self._step(f"recommend to one of them, who likes {_listed(planted.interests)}", wanted, sheet) as said:
             found = taste_recommend(wanted, progress=self._progress)
             told = "; ".join(f"{each.title} ({each.reason})" for each in found.results[:2])
             said.append(f"{len(found.results)} in {found.seconds * 1e3:.0f} ms, each with its reason: {told}")
 
     def _export(self) -> None:
-        command = f"pinembed export --table {self._table} --out {self._source}"
-        with self._step("export the table as an embedding source", command, self._source) as said:
-            report = export(ExportSettings(table=self._table, out=self._source), progress=self._progress)
+        settings = ExportSettings(table=self._table, out=self._source)
+        with self._step("export the table as an embedding source", settings, self._source) as said:
+            report = export(settings, progress=self._progress)
             per_item = report.size_bytes / report.items
             said.append(f"{report.items} items, {report.size_bytes} bytes, {per_item:.0f} an item")
 
     def _verify(self) -> None:
-        with self._step("verify every byte of it", f"pinembed verify {self._source}") as said:
-            report = verify(VerifySettings(folder=self._source), progress=self._progress)
+        settings = VerifySettings(folder=self._source)
+        with self._step("verify every byte of it", settings) as said:
+            report = verify(settings, progress=self._progress)
             said.append("whole" if not report.findings else f"{len(report.findings)} finding(s)")
 
     def _make_model(self) -> None:
@@ -243,9 +232,9 @@ class _Demo:
             said.append("the published architecture and file layout, small")
 
     def _trim(self) -> None:
-        command = f"pinembed trim {self._model} --out {self._trimmed}"
-        with self._step("take its vision tower out", command, self._trimmed) as said:
-            report = trim(TrimSettings(model=str(self._model), out=self._trimmed, verify=True), progress=self._progress)
+        settings = TrimSettings(model=str(self._model), out=self._trimmed, verify=True)
+        with self._step("take its vision tower out", settings, self._trimmed) as said:
+            report = trim(settings, progress=self._progress)
             equal = sum(check.equal for check in report.parity)
             said.append(
                 f"{report.parameters_removed} of {report.parameters} parameters removed; "
@@ -253,24 +242,17 @@ class _Demo:
             )
 
     def _align(self) -> AlignReport:
-        command = (
-            f"pinembed align {self._data} --model {self._trimmed} --source {self._source} --out {self._aligned} "
-            f"--fields {','.join(FIELDS)} --epochs {ALIGN_EPOCHS}"
+        settings = AlignSettings(
+            data=self._data,
+            model=self._trimmed,
+            source=self._source,
+            out=self._aligned,
+            fields=FIELDS,
+            epochs=ALIGN_EPOCHS,
+            seed=SEED,
         )
-        with self._step("teach it to read stored embeddings", command, self._aligned) as said:
-            report = align(
-                AlignSettings(
-                    data=self._data,
-                    model=self._trimmed,
-                    source=self._source,
-                    out=self._aligned,
-                    fields=FIELDS,
-                    epochs=ALIGN_EPOCHS,
-                    seed=SEED,
-                ),
-                progress=_WithoutWords(self._progress),
-                stop=self._stop,
-            )
+        with self._step("teach it to read stored embeddings", settings, self._aligned) as said:
+            report = align(settings, progress=_WithoutWords(self._progress), stop=self._stop)
             said.append(
                 f"{report.accuracy:.0%} right on {report.held_out_items} unseen items "
                 f"(a linear probe on the embeddings: {report.probe:.0%})"
@@ -288,13 +270,9 @@ class _Demo:
             for item, field in asked
         ]
         first = asked[0][0]
-        command = (
-            f"pinembed ask '{questions[0].text}' --model {self._aligned} --source {self._source} --item {first.id}"
-        )
-        with self._step(f"ask about an unseen product of each {FIELDS[0]}, without its picture", command) as said:
-            report = ask(
-                AskSettings(model=self._aligned, source=self._source), questions=questions, progress=self._progress
-            )
+        settings = AskSettings(model=self._aligned, source=self._source, question=questions[0].text, items=(first.id,))
+        with self._step(f"ask about an unseen product of each {FIELDS[0]}, without its picture", settings) as said:
+            report = ask(settings, questions=questions, progress=self._progress)
             answers = [answer.answer or "nothing" for answer in report.answers]
             values = [text_of_value(item.fields[field]) for item, field in asked]
             right = sum(answer == value for answer, value in zip(answers, values, strict=True))
@@ -304,15 +282,11 @@ class _Demo:
 
     def _chat(self) -> None:
         """Three turns, planned by the rules and answered from the table and the source."""
-        said = " ".join(f"'{line}'" for line in CHAT)
-        command = (
-            f"printf '%s\\n' {said} | pinembed chat --table {self._table} --group {GROUP} "
-            f"--model {self._aligned} --source {self._source}"
+        settings = ChatSettings(
+            table=self._table, group=GROUP, model=self._aligned, source=self._source, encoder=str(self._encoder)
         )
+        command = f"printf '%s\\n' {shlex.join(CHAT)} | {command_line(settings)}"
         with self._step("talk about the catalogue, three turns", command) as result:
-            settings = ChatSettings(
-                table=self._table, group=GROUP, model=self._aligned, source=self._source, encoder=str(self._encoder)
-            )
             says = [Say(conversation="demo", say=line) for line in CHAT]
             turns = chat(settings, says=says, progress=self._progress).turns
             answer = turns[-1].answer.splitlines()[-1] if turns[-1].cites else turns[-1].answer
@@ -334,15 +308,14 @@ class _Demo:
         self._refresh("first night: new products, and another price", config, home)
         self._refresh("second night: another untrained encoder wants its place", config, home, challenger=rival)
         self._refresh("third night: so does the fine-tuned one", config, home, challenger=self._encoder)
-        with self._step("go back to the generation before", f"pinembed rollback {home}", home) as said:
-            back = rollback(RollbackSettings(home=home))
+        settings = RollbackSettings(home=home)
+        with self._step("go back to the generation before", settings, home) as said:
+            back = rollback(settings)
             said.append(f"generation {back.now} is in use again, the link changed in {back.switch_ms:.0f} ms")
 
     def _refresh(self, name: str, config: Path, home: Path, *, challenger: Path | None = None) -> None:
-        more = "" if challenger is None else f" --challenger {challenger}"
-        with self._step(name, f"pinembed refresh {config}{more}", home) as said:
-            given = None if challenger is None else str(challenger)
-            settings = RefreshSettings(config=config, challenger=given)
+        settings = RefreshSettings(config=config, challenger=None if challenger is None else str(challenger))
+        with self._step(name, settings, home) as said:
             report = refresh(settings, progress=_WithoutWords(self._progress), stop=self._stop)
             counts = report.counts
             made = f"generation {report.serves}: {counts.added} added, {counts.updated} changed, {counts.rows} rows"

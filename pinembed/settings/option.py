@@ -7,8 +7,10 @@ has its alias here, so that one word means one thing everywhere.
 from __future__ import annotations
 
 import functools
+import re
+import shlex
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, fields
 from difflib import get_close_matches
 from inspect import cleandoc
 from pathlib import Path
@@ -208,6 +210,27 @@ def _converted(given: Any, hint: Any, record: object) -> Any:
     if isinstance(given, str) and Path in kinds:
         return Path(given)
     return str(given) if isinstance(given, Path) and Path not in kinds and str in kinds else given
+
+
+def command_line(settings: object) -> str:
+    """The line that calls a command with these settings, as far as they are not its defaults."""
+    arguments: list[str] = []
+    options: list[str] = []
+    hints = get_type_hints(type(settings), include_extras=True)
+    for field in fields(settings):  # type: ignore[arg-type]
+        given, record = getattr(settings, field.name), hints[field.name].__metadata__[0]
+        if given in (None, field.default) or isinstance(record, PythonOnly):
+            continue
+        several = given if isinstance(given, tuple) else (given,)
+        parts = [",".join(map(str, several))] if getattr(record, "comma_separated", False) else map(str, several)
+        if isinstance(record, Argument):
+            arguments += parts
+        else:
+            flag = record.named(field.name)[0]
+            is_switch = isinstance(given, bool)
+            options += [flag.split("/")[not given]] if is_switch else [word for part in parts for word in (flag, part)]
+    words = re.findall("[A-Z][a-z]+", type(settings).__name__.removesuffix("Settings"))
+    return shlex.join(["pinembed", *(word.lower() for word in words), *arguments, *options])
 
 
 DataArgument = Annotated[Path, Argument("Folder of images with metadata.csv, .jsonl or .parquet.", metavar="DATA")]
