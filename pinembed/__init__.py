@@ -85,31 +85,11 @@ if TYPE_CHECKING:
     from pinembed.trimmed.serving import ServingRequests as ServingRequests
 
 _COMMANDS = (
-    *(
-        "align",
-        "appeal",
-        "ask",
-        "audit",
-        "chat",
-        "encode",
-        "evaluate",
-        "evaluate_chat",
-        "export",
-        "finetune",
-        "fuse",
-        "generations",
-    ),
-    *("inspect", "mcp", "refresh", "report", "rollback", "sandbox", "search", "switch", "trim", "verify"),
+    *("align", "appeal", "ask", "audit", "chat", "encode", "evaluate", "evaluate_chat", "export", "finetune", "fuse"),
+    *("generations", "inspect", "mcp", "refresh", "report", "rollback", "sandbox", "search", "switch", "trim"),
+    "verify",
 )
-_TASTE_COMMANDS = (
-    "taste_evaluate",
-    "taste_explain",
-    "taste_forget",
-    "taste_inspect",
-    "taste_recommend",
-    "taste_similar",
-    "taste_update",
-)
+_TASTE = ("evaluate", "explain", "forget", "inspect", "recommend", "similar", "update")
 _HOMES = {
     "use_storage_options": "stores.options",
     "EmbeddingSource": "source.embedding_source",
@@ -131,12 +111,9 @@ _HOMES = {
     **{f"{name}Settings": "settings.model" for name in ("Align", "Ask", "Trim")},
     **{f"{name}Settings": "settings.quality" for name in ("Appeal", "Audit")},
     **{f"{name}Settings": "settings.source" for name in ("Export", "Verify")},
-    **{
-        f"Taste{name}Settings": "settings.taste"
-        for name in ("Evaluate", "Explain", "Forget", "Inspect", "Recommend", "Similar", "Update")
-    },
+    **{f"Taste{name.title()}Settings": "settings.taste" for name in _TASTE},
     **{f"{name}Settings": "settings.training" for name in ("Evaluate", "Finetune", "Fuse")},
-    **{name: f"jobs.{name}" for name in (*_COMMANDS, *_TASTE_COMMANDS)},
+    **{name: f"jobs.{name}" for name in (*_COMMANDS, *(f"taste_{name}" for name in _TASTE))},
 }
 
 __all__ = ["__version__", *_HOMES]
@@ -150,7 +127,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _with_places(job: Callable[..., Any]) -> Callable[..., Any]:
-    """A job as the command line calls it: addresses in object stores are brought and put up, text counts as a path."""
+    """A job as the command line calls it: addresses in object stores are brought and put up."""
     from pinembed.settings.places import local_places
 
     @functools.wraps(job)

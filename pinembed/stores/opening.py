@@ -19,14 +19,8 @@ if TYPE_CHECKING:
 CLIENT_OPTIONS = frozenset(
     {
         *("allow_http", "allow_invalid_certificates", "connect_timeout", "http1_only", "http2_only", "proxy_url"),
-        *(
-            "pool_idle_timeout",
-            "pool_max_idle_per_host",
-            "read_timeout",
-            "timeout",
-            "user_agent",
-            "randomize_addresses",
-        ),
+        *("pool_idle_timeout", "pool_max_idle_per_host", "read_timeout", "timeout", "user_agent"),
+        "randomize_addresses",
     }
 )
 """Of HTTP, and not of a provider; obstore wants them apart."""
