@@ -256,7 +256,7 @@ class EncodePipeline:
 
     def _alone(self, image: LoadedImage, backend: BackendOfRun) -> NDArray[np.float32] | None:
         try:
-            vector_D: NDArray[np.float32] = backend.embed(_pixels([image]))[0]
+            vector_D: NDArray[np.float32] = backend.submit(_pixels([image])).result()[0]
             return vector_D
         except NonFiniteEmbeddingError:
             self._non_finite.add(image.sha256)

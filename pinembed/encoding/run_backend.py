@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from pinembed.encoder.backends.base import ImageBackend, Pending, Pixels, Vectors
+from pinembed.encoder.backends.base import ImageBackend, Pending, Pixels
 from pinembed.encoder.backends.choose import BackendChoice, check_backend
 from pinembed.encoder.backends.probe import REFERENCE
 from pinembed.encoder.locate import EncoderFiles
@@ -155,15 +155,6 @@ class BackendOfRun:
         if self._backend is None:
             self._backend = self._opened(pixels_BCHW)
         return self._backend.submit(pixels_BCHW)
-
-    def embed(self, pixels_BCHW: Pixels) -> Vectors:
-        """(B, 3, H, W) uint8 to (B, D) float32 of norm 1.
-
-        Raises:
-            NonFiniteEmbeddingError: a row holds NaN or inf.
-            EncoderError: the encoder cannot be loaded.
-        """
-        return self.submit(pixels_BCHW).result()
 
     def _opened(self, pixels_BCHW: Pixels) -> ImageBackend:
         if self._chosen is None:

@@ -49,6 +49,7 @@ class ImageBackend(Protocol):
         Raises:
             NonFiniteEmbeddingError: a row holds NaN or inf.
         """
+        return self.submit(pixels_BCHW).result()
 
 
 def micro_batches(pixels_BCHW: Pixels, piece_images: int) -> list[Pixels]:

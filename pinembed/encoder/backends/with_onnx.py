@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pinembed.encoder.backends.base import Pixels, Vectors, micro_batches, of_fixed_size, unit_vectors
+from pinembed.encoder.backends.base import ImageBackend, Pixels, Vectors, micro_batches, of_fixed_size, unit_vectors
 from pinembed.errors import EncoderError, MissingExtraError
 
 if TYPE_CHECKING:
     from pinembed.encoder.backends.with_torch import ImageTower
 
 
-class OnnxBackend:
+class OnnxBackend(ImageBackend):
     """An exported image tower, computed piece by piece by one thread for each core.
 
     Args:
@@ -53,9 +53,6 @@ class OnnxBackend:
         return self._batches.submit(
             lambda: unit_vectors(np.concatenate([features_BD.result() for features_BD in running]))
         )
-
-    def embed(self, pixels_BCHW: Pixels) -> Vectors:
-        return self.submit(pixels_BCHW).result()
 
     def _features(self, piece_BCHW: Pixels) -> Vectors:
         filled_BCHW = of_fixed_size(piece_BCHW, self._input.shape[0])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pinembed.encoder.backends.base import Pixels, Vectors, micro_batches, of_fixed_size, unit_vectors
+from pinembed.encoder.backends.base import ImageBackend, Pixels, Vectors, micro_batches, of_fixed_size, unit_vectors
 from pinembed.errors import EncoderError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 
 
-class OpenVinoBackend:
+class OpenVinoBackend(ImageBackend):
     """A converted image tower, with one stream of one thread for each core.
 
     Streams do not wait for each other, as the threads of one computation do: where decoding takes a core for a moment,
@@ -60,9 +60,6 @@ class OpenVinoBackend:
             request.start_async({0: of_fixed_size(piece_BCHW, self._piece_images)})
             running.append((request, len(piece_BCHW)))
         return OpenVinoPending(running, self._idle)
-
-    def embed(self, pixels_BCHW: Pixels) -> Vectors:
-        return self.submit(pixels_BCHW).result()
 
 
 class OpenVinoPending:

@@ -15,7 +15,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from pinembed.encoder.backends.base import Pixels, Vectors, micro_batches, of_fixed_size, unit_vectors
+from pinembed.encoder.backends.base import ImageBackend, Pixels, Vectors, micro_batches, of_fixed_size, unit_vectors
 from pinembed.encoder.locate import EncoderFiles, preprocessing_of
 from pinembed.encoder.towers import build_model, standardisation
 from pinembed.errors import EncoderError
@@ -91,7 +91,7 @@ def plain_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(previous)
 
 
-class TorchBackend:
+class TorchBackend(ImageBackend):
     """The image tower in torch; a thread of its own computes, so that the caller goes on.
 
     Args:
@@ -109,15 +109,6 @@ class TorchBackend:
 
     def submit(self, pixels_BCHW: Pixels) -> Future[Vectors]:
         return self._thread.submit(self._computed, pixels_BCHW)
-
-    def embed(self, pixels_BCHW: Pixels) -> Vectors:
-        """See ImageBackend.
-
-        Raises:
-            NonFiniteEmbeddingError: a row holds NaN or inf.
-            EncoderError: the memory does not suffice for one image.
-        """
-        return self.submit(pixels_BCHW).result()
 
     @torch.inference_mode()
     def _computed(self, pixels_BCHW: Pixels) -> Vectors:
