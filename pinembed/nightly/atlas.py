@@ -23,7 +23,6 @@ from pinembed.generation.build import link_or_copy
 from pinembed.nightly.sample import Sample
 
 MAP, AXES = "map.parquet", "axes.json"
-MAP_ITEMS = 1200
 FEWEST_SHARED = 8
 PERPLEXITY = 30
 FEWEST_LAID_OUT = 3 * PERPLEXITY + 2  # t-SNE looks at three times its perplexity of neighbours

@@ -19,7 +19,7 @@ from markupsafe import Markup
 from pinembed.disk import remove_tree
 from pinembed.errors import GenerationError
 from pinembed.generation.record import REPORT, Generation, read_record, table_in
-from pinembed.nightly.atlas import MAP_ITEMS, Atlas, make_atlas, read_atlas, write_atlas
+from pinembed.nightly.atlas import Atlas, make_atlas, read_atlas, write_atlas
 from pinembed.nightly.audit_step import FLAGS_FILE, FLAGS_PAGE
 from pinembed.nightly.charts import Chart
 from pinembed.nightly.history import History, HomeRun
@@ -156,7 +156,7 @@ def write_report(report: Path, *, generation: Generation, folder: Path, last: Pa
         group: column of a product or kind.
     """
     _clear(report)
-    sample = read_sample(folder, most=MAP_ITEMS, group=group)
+    sample = read_sample(folder, group=group)
     last_report = None if last is None else last / REPORT
     pictures = Pictures(last_report)
     for row in sample.rows:
@@ -165,7 +165,7 @@ def write_report(report: Path, *, generation: Generation, folder: Path, last: Pa
     fresh: list[SampleRow] = []
     if last is not None:
         if read_record(last).fingerprint != generation.fingerprint:
-            changes = neighbour_changes(read_sample(last, most=MAP_ITEMS, group=group), sample)
+            changes = neighbour_changes(read_sample(last, group=group), sample)
         before = held_ids(last, [row.id for row in sample.rows])
         fresh = [row for row in sample.rows if row.id not in before]
     failures = FailureTable(parse_address(table_in(folder))).known()

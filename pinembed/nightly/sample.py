@@ -23,6 +23,7 @@ from pinembed.table.schema import VECTOR
 
 CONTENT_DIGITS = 16  # that tell one picture from another
 FILES = ("id", "folder", "file_name", "sha256")
+SAMPLE_ITEMS = 1200
 SHOWN = 4  # neighbours of an item
 Floats = NDArray[np.float32]
 
@@ -51,17 +52,16 @@ class Sample:
     vector_ND: NDArray[np.float32]
 
 
-def read_sample(folder: Path, *, most: int, group: str | None) -> Sample:
-    """The items of a generation with the lowest hash of their id, the same in every generation.
+def read_sample(folder: Path, *, group: str | None) -> Sample:
+    """The SAMPLE_ITEMS of a generation with the lowest hash of their id, the same in every generation.
 
     Args:
         folder: of the generation.
-        most: rows.
         group: column of a product or kind; None where there is none.
     """
     table = EmbeddingTable.open(table_in(folder))
     hashes = [hash_ids(map(str.encode, batch["id"].to_pylist())) for batch in table.batches(["id"])]
-    picked = sorted(np.argsort(np.concatenate(hashes), kind="stable")[:most].tolist()) if hashes else []
+    picked = sorted(np.argsort(np.concatenate(hashes), kind="stable")[:SAMPLE_ITEMS].tolist()) if hashes else []
     told = [name for name in (*TITLE_FIELDS, group or "") if name in table.schema.names]
     columns = list(dict.fromkeys((*FILES, *told, VECTOR)))
     found = table.dataset.take(picked, columns=columns) if picked else table.schema.empty_table().select(columns)
