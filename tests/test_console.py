@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import typer
 
 from pinembed.cli import console as console_module
+from pinembed.cli.command import add_command
 from pinembed.cli.console import Console, stop_on_signals
-from pinembed.errors import StoppedError
+from pinembed.errors import StoppedError, StoreError
+from pinembed.settings.source import ExportSettings
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,29 @@ def test_quiet_shows_neither_words_nor_progress_nor_tables(capsys) -> None:
 def test_json_report_is_one_line_of_plain_values_and_words_go_to_standard_error(capsys) -> None:
     console = Console(json_output=True)
     console.say("words")
-    console.report(Report(rows=3, place=Path("a/b"), rate=float("nan"), nested=({"x": 1.0},)))
+    with console.telling():
+        console.report(Report(rows=3, place=Path("a/b"), rate=float("nan"), nested=({"x": 1.0},)))
     streams = capsys.readouterr()
     assert json.loads(streams.out) == {"rows": 3, "place": "a/b", "rate": None, "nested": [{"x": 1.0}]}
     assert streams.err == "words\n"
+
+
+@pytest.mark.usefixtures("_own_signal_handlers")
+def test_no_object_tells_of_an_output_that_could_not_be_put_up(monkeypatch, capsys) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise StoreError("The store does not answer.", remedy="-")
+
+    def run(settings: ExportSettings, console: Console) -> None:
+        settings.out.mkdir()
+        console.report({"out": settings.out})
+
+    monkeypatch.setattr("pinembed.stores.put.check_prefix", lambda *_, **__: None)
+    monkeypatch.setattr("pinembed.stores.put.put_folder", refused)
+    app = typer.Typer()
+    add_command(app, "export", ExportSettings, run)
+    with pytest.raises(StoreError):
+        app(["--table", "db/pins", "--out", "s3://shop/source", "--json"], standalone_mode=False)
+    assert capsys.readouterr().out == ""
 
 
 def test_markup_in_a_users_text_is_shown_as_it_is(capsys) -> None:

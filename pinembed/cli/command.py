@@ -67,7 +67,7 @@ def add_command(
         asked = settings(**{field.name: field.value(given[field.name]) for field in fields})
         console = Console(json_output=json_output, quiet=quiet, stop=stop_on_signals())
         tell_fetches(console.progress.say)
-        with local_places(asked) as local:
+        with console.telling(), local_places(asked) as local:
             console.names = local.names
             run(local.settings, console)
 

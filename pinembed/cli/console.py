@@ -8,7 +8,8 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -45,6 +46,7 @@ class Console:
         self.quiet = quiet
         self.stop = stop or Stop()
         self.names: Mapping[str, str] = {}
+        self._object = ""
         self._words = RichConsole(stderr=json_output, highlight=False, soft_wrap=True)
 
     @property
@@ -79,9 +81,19 @@ class Console:
         self._words.print(table)
 
     def report(self, report: Any) -> None:
-        """The JSON object of the run, when --json asks for it."""
+        """The JSON object of the run, when --json asks for it; it goes out as `telling` ends."""
         if self.json_output:
-            write_out(by_address(json_line(report), self.names))
+            self._object = by_address(json_line(report), self.names)
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Write the JSON object once all of the block has ended, with any exit code; an error has its own."""
+        try:
+            yield
+        except typer.Exit:
+            write_out(self._object)
+            raise
+        write_out(self._object)
 
     def end(self, report: Any, exit_code: int, *, error: PinembedError | None = None) -> NoReturn:
         """The report, and the end of the command; a code that is not 0 is told as this error, where one is given."""
