@@ -200,6 +200,25 @@ def test_undo_goes_back_list_by_list(shop: Shop) -> None:
     assert "nothing before" in turns[5].answer
 
 
+def test_search_that_found_nothing_is_the_one_that_is_refined(shop: Shop) -> None:
+    turns = shop.talk("red mugs over 900", "cheaper", "the first in teal", "more", "striped ones", "any price", "undo")
+    assert turns[0].answer.endswith("Without price > 900 there are 3.")
+    assert [turn.act["name"] for turn in turns] == ["search", "filter", "modify", "more", "filter", "filter", "undo"]
+    assert turns[1].answer == turns[2].answer == "Nothing is shown. What are you looking for?"
+    assert [len(turn.shown) for turn in turns] == [0, 0, 0, 0, 0, 1, 0]
+    assert turns[4].answer.startswith("Nothing fits color red, category mug, price > 900, pattern striped.")
+    assert ids(turns[5]) == ["mug-red-striped"]
+
+
+def test_new_search_that_finds_nothing_ends_the_old_list_and_a_refinement_keeps_it(shop: Shop) -> None:
+    mugs, lamps, red, both = shop.talk("mugs", "lamps over 900", "red ones", "under 2000")
+    assert (len(ids(mugs)), ids(lamps), ids(red)) == (5, [], [])
+    assert both.answer.startswith("Nothing fits category lamp, price > 900, color red, price < 2000.")
+    mugs, cheap, red = shop.talk("mugs", "under 1", "red ones")
+    assert ids(cheap) == ids(mugs)
+    assert red.answer.startswith("category mug, color red: 3 fit.")
+
+
 def test_order_by_price_is_over_all_that_fits(shop: Shop) -> None:
     turn = shop.talk("most expensive lamps")[0]
     prices = sorted((row["price"] for row in shop_rows() if row["category"] == "lamp"), reverse=True)

@@ -102,7 +102,7 @@ def picked(items: Sequence[int], state: State, shown: Sequence[SearchResult]) ->
         UnclearError: a position that the list does not have.
     """
     if not shown:
-        raise UnclearError("Nothing is shown yet. What are you looking for?")
+        raise UnclearError("Nothing is shown. What are you looking for?")
     for position in items:
         if not 1 <= abs(position) <= len(shown):
             raise UnclearError(f"The list has {_counted(len(shown))}, and no number {abs(position)}.")

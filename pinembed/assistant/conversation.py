@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from pinembed.assistant.act import Act
+from pinembed.assistant.act import SEARCH, Act
 from pinembed.assistant.answer import (
     Answer,
     about_answer,
@@ -134,13 +134,18 @@ class Assistant:
     def _found(
         self, act: Act, wanted: Wanted, state: State, shown: list[SearchResult]
     ) -> tuple[State, list[SearchResult], Answer, list[str]]:
-        """The results of a search; the list stays as it was where there are none."""
+        """The results of a search; where there are none, a list that was to be refined stays as it was.
+
+        A new search that finds nothing takes the place of what was before all the same: the next words refine it.
+        """
         k = wanted.count or self._k
         items = self._retriever.find(wanted.search, start=wanted.start, k=k, user=state.user)
         notes = rest_notes(act.text, act.avoid)
         if not items:
             answer = nothing_answer(wanted.search, self._relaxed(wanted.search), goes_on=bool(wanted.start))
-            return state, shown, answer, notes
+            if shown and act.name != SEARCH or wanted.search == state.now.search:
+                return state, shown, answer, notes
+            return state.moved_to(Moment(search=wanted.search)), [], answer, notes
         ids = tuple(item.id for item in items)
         moment = Moment(search=wanted.search, start=wanted.start, shown=ids, focus=ids if len(ids) == 1 else ())
         return state.moved_to(moment), items, self._listed(moment, items), notes

@@ -91,6 +91,10 @@ class _Asked:
     lexicon: Lexicon
 
     @property
+    def has_search(self) -> bool:
+        return self.state.now.search is not None
+
+    @property
     def kind(self) -> str:
         return self.lexicon.vocabulary.kind
 
@@ -189,13 +193,13 @@ def _compare(asked: _Asked) -> Act | None:
     items = asked.items()
     is_choice = wish.has(cues.QUESTION_CUES) or wish.has(f"{A_REFERENCE} (?:or|against) (?:the )?{A_REFERENCE}")
     is_choice = is_choice and len(wish.references) > 1 and len(items) > 1 and not wish.filters
-    if not asked.shown or not (wish.has(cues.COMPARE_CUES) or is_choice):
+    if not asked.has_search or not (wish.has(cues.COMPARE_CUES) or is_choice):
         return None
     return Act(name=COMPARE, items=items, question=asked.say)
 
 
 def _goes_with(asked: _Asked) -> Act | None:
-    if not asked.shown or not asked.wish.has(cues.GOES_CUES):
+    if not asked.has_search or not asked.wish.has(cues.GOES_CUES):
         return None
     items = asked.items()
     filters = () if asked.wish.pointed and items and not asked.wish.references else asked.wish.filters
@@ -205,7 +209,7 @@ def _goes_with(asked: _Asked) -> Act | None:
 def _about(asked: _Asked) -> Act | None:
     """A question about shown items, or nothing but a reference to some."""
     wish = asked.wish
-    if not asked.shown:
+    if not asked.has_search:
         return None
     items = asked.items()
     is_question = wish.has(cues.QUESTION_CUES) and not wish.has(cues.OFFERED_IN)
@@ -233,9 +237,9 @@ def _about(asked: _Asked) -> Act | None:
 def _modify(asked: _Asked) -> Act | None:
     """Like a shown item, with other values."""
     wish, focus = asked.wish, asked.state.now.focus
-    if not asked.shown:
+    if not asked.has_search:
         return None
-    is_known = bool(focus) or len(asked.shown) == 1  # what `it` is
+    is_known = bool(focus) or len(asked.shown) < 2  # what `it` is
     single = [one for one in wish.references if not one.several and (one.items or is_known)]
     single = [reference for reference in single if reference not in wish.than or len(single) > 1]
     is_alike = wish.has(cues.ALIKE_CUES)
@@ -262,7 +266,7 @@ def _modify(asked: _Asked) -> Act | None:
 def _filter(asked: _Asked) -> Act | None:
     """The search that is shown, with other conditions."""
     wish = asked.wish
-    if wish.relative and not asked.shown:
+    if wish.relative and not asked.has_search:
         return Act(name=UNCLEAR, reason="There is no list yet to compare with. What are you looking for?")
     search = asked.state.now.search
     if search is None:

@@ -87,7 +87,7 @@ def _judged(
 def _comparable(act: object) -> object:
     """A tool call without its texts, lists in any order."""
     if isinstance(act, dict):
-        return {key: _comparable(value) for key, value in act.items() if key not in {"text", "question"}}
+        return {key: _comparable(value) for key, value in act.items() if key not in {"text", "question", "reason"}}
     if isinstance(act, list):
         return sorted(map(_comparable, act), key=str)
     return act
