@@ -21,7 +21,7 @@ TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "nin
 CARDINALS = {word: number for number, word in enumerate(ONES)} | {
     word: 10 * number for number, word in enumerate(TENS, start=2)
 }
-SCALES = {"fiver": 5, "tenner": 10, "hundred": 100, "thousand": 1000, "k": 1000}
+SCALES = {"fiver": 5, "tenner": 10, "hundred": 100, "thousand": 1000, "grand": 1000, "k": 1000}
 WORD = "|".join(sorted((*CARDINALS, *SCALES), key=len, reverse=True))
 PARTS = {"half": 0.5, "a": 1, "an": 1}
 AND_A_HALF = " and a half"
@@ -43,11 +43,11 @@ OPERATORS = {
     ),
     AT_LEAST: r"at least|from|min(?:imum)?|starting (?:at|from)|upwards of|>=|≥",
     LESS: (
-        r"under|below|beneath|less expensive than|"
+        r"under|below|beneath|sub(?: -)?|south of|shy of|less expensive than|"
         r"(?:less|lower|fewer|cheaper|smaller|lighter|shorter|narrower|younger|shallower) than|<"
     ),
     MORE: (
-        r"over|above|more expensive than|beyond|exceed(?:s|ing)?|"
+        r"over|above|more expensive than|beyond|north of|in excess of|exceed(?:s|ing)?|"
         r"(?:more|higher|greater|pricier|dearer|larger|bigger|heavier|taller|longer|wider|broader|older|deeper) than|>"
     ),
 }
@@ -140,6 +140,8 @@ def number_of(amount: str) -> float:
     for word in whole.split():
         if word[0].isdigit():
             current = _figure(word)
+        elif word in TENS and 1 <= current <= 9:
+            current = 100 * current + CARDINALS[word]  # one fifty
         elif word in CARDINALS:
             current += CARDINALS[word]
         elif word in PARTS:

@@ -143,7 +143,7 @@ class Assistant:
         notes = rest_notes(act.text, act.avoid)
         if not items:
             answer = nothing_answer(wanted.search, self._relaxed(wanted.search), goes_on=bool(wanted.start))
-            if shown and act.name != SEARCH or wanted.search == state.now.search:
+            if (shown and act.name != SEARCH) or wanted.search == state.now.search:
                 return state, shown, answer, notes
             return state.moved_to(Moment(search=wanted.search)), [], answer, notes
         ids = tuple(item.id for item in items)

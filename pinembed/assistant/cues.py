@@ -24,7 +24,11 @@ _STOPS = (
     "bring down wallet money spend spending afford willing budget even too still either neither again already quite "
     "rather ever after said mean means meant says + has having getting gets since though although because raise "
     "among amongst stuff can't cannot hm hmm um uh oh ah wow cool perfect lovely sth looks looked seems . increase "
-    "extend sort few made making myself "
+    "extend sort few made making myself showing shown lot lots bunch batch whichever whatever matter matters anybody "
+    "fussed fussy picky bothered particular browsing browse onto moving move wait hang hold either's somehow until "
+    "hadn't haven't hasn't wasn't weren't wouldn't couldn't shouldn't didn't won't ain't needn't i'll you're they're "
+    "nonsense rubbish malarkey crap tat preferred prefered liked none seem seems seemed lost "
+    "he's she's who'd it'd y'all you've you'd you'll they've they'd who's rest page pages turn going gone got "
     "somewhere must alright acceptable works someone somebody anyone everyone his hers theirs mine yours ours"
 )
 STOP_WORDS = frozenset(_STOPS.split())
@@ -45,10 +49,17 @@ _CUES = (
 CUE_WORDS = frozenset(_CUES.split())
 """Words that a slip of the keyboard is compared with, beside the catalogue's own."""
 
+CORRECTION, FRESH, FORGOTTEN = "\uf000", "\uf001", "\uf002"
+"""Marks: before what is meant instead, in the place of what is done with, and before values that shall go."""
 POLITE = (
     r"(?:please|thanks|thank you|ok|okay|hi|hello|hey|yes|well|can you|could you|would you|can i|could i|may i|"
-    r"i'd like(?: you)? to|i want to|i would like to|let me|let's|now|then|actually|no(?= (?:,|wait|thanks|sorry))|"
-    r"h+m+|u+m+|oh|ah|alright|on second thoughts?|wait|hold on|hang on|sorry|oops|,|;|[.])"
+    r"be so kind as to|kindly|possibly|mind(?= \w+ing)|any chance (?:of|you (?:can|could))|is it possible to|"
+    r"(?:i was |i'm )?wondering (?:if|whether)|i wonder if|do you (?:think you could|mind)|"
+    r"i'd like(?: you)? to|i want to|i would like to|let me|let's|now|then|actually|no(?= (?:[,.;?]|wait|thanks|"
+    r"sorry))|"
+    r"alright|right(?! (?:hand|side|handed))|so|look(?= ,)|listen|anyway|anyhow|on second thoughts?|wait|hold on|hang "
+    r"on|"
+    r"sorry|i mean|,|;|[.]|-|\uf000)"
 )
 UNDO_CUES = (
     r"\b(?:undo|back|previous|before|earlier|return|revert|scrap|cancel|never ?mind|forget (?:that|it|about it)|"
@@ -85,10 +96,11 @@ COMPARE_CUES = (
 EARLIER_LIST = r"\b(?:the )?(?:last|first|earlier|old) (?:list|results|page|search)\b"
 CHEAP_TO_DEAR = (
     r"\b(?:from )?least to most expensive\b|"
-    r"\b(?:from )?(?:the )?cheap(?:est)? to (?:the )?(?:most )?(?:expensive|dear)(?:est)?\b"
+    r"\b(?:from )?(?:the )?cheap(?:est)? to (?:the )?(?:most )?(?:expensive|dear|dearest|pricey|priciest)\b"
 )
 DEAR_TO_CHEAP = (
-    r"\b(?:from )?most to least expensive\b|\b(?:from )?(?:the )?(?:most )?expensive to (?:the )?cheap(?:est)?\b"
+    r"\b(?:from )?most to least expensive\b|"
+    r"\b(?:from )?(?:the )?(?:most )?(?:expensive|dear|dearest|pricey|priciest) to (?:the )?cheap(?:est)?\b"
 )
 GOES_CUES = (
     r"\b(?:combine|pair|match|wear|team|style|coordinate)\b.* (?:with|to)\b|\baccessor(?:y|ies) (?:for|to)\b|"
@@ -100,14 +112,16 @@ GOES_CUES = (
     r"\blooks? (?:\w+ )?with\b|\bwork(?:s)? with\b"
 )
 ALIKE_CUES = (
-    r"\b(?:same|similar|(?<!i )(?<!we )(?<!would )like|alike|resembl\w+|in the style of|as|closest to|identical)\b"
+    r"\b(?:same|similar|(?<!i )(?<!we )(?<!would )like|alike|resembl\w+|in the style of|as(?! (?:well|soon|long))|"
+    r"closest to|identical)\b"
 )
 QUESTION_CUES = (
     r"^(?:what(?!(?:'s)? (?:about|else|goes|matches|would go))|which|who|whose|is\b(?! there)|are\b(?! there)|"
     r"does|"
-    r"do(?! (?:you|[\uec00-\uefff]) (?:have|sell|carry|stock|offer|make|keep|know))|did|has|"
+    r"do(?! (?:me|us)\b)(?! (?:you|[\uec00-\uefff]) (?:have|sell|carry|stock|offer|make|keep|know))|did|has|"
     r"tell|describe|details|explain|more (?:about|details|info\w*)|info\w*|"
-    r"how(?! about)|why|when|where|was|give me (?:details|info\w*|more (?:about|details|info\w*)))"
+    r"how(?! about)|why|when|where|was|give me (?:details|info\w*|more (?:about|details|info\w*)))|"
+    r"[,;.?] (?:and |so )?(?:is|does|did|has|was) [\uec00-\uefff]"
 )
 """How a question begins that is about what is shown."""
 TELLS = r"\b(?:tell|about|info\w*|details?|describe)\b"
@@ -149,38 +163,71 @@ _NEGATING = (
 )
 NEGATIONS = frozenset(_NEGATING.split())
 NEGATION_PHRASES = (
-    r"\b(?:(?:all|any|anything|everything) but|other than|instead of|rather than|apart from|aside from|free of|"
+    r"\b(?:(?:all|any|every|anything|everything)(?: (?:other )?\w+)? (?:but(?! not)|bar|barring|save|except)|other "
+    r"than|instead of|rather than|apart from|aside from|free of|"
     r"(?:leave|take|filter|rule|cut|throw|sort) (?:out|off|away)|besides|"
     r"(?:hide|skip|remove|drop|omit|exclude|ditch|lose|ban|eliminate|discard|strike|scratch|dump)"
     r"(?: everything| all| any)?|"
     r"get rid of|not (?:really |exactly )?(?:a|the) (?:big |huge |great )?(?:fan|friend|lover) of|"
     r"not (?:very |so |too |really )?(?:fond|keen) (?:of|on)|not (?:into|interested in)|"
-    r"(?:can't|cannot|couldn't|won't|wouldn't) (?:do|have|take|use|wear|stand|bear|abide|want|like|go for)|"
+    r"(?:can't|cannot|couldn't|won't|wouldn't) (?:do|be|have|take|use|wear|stand|bear|abide|want|like|go for)|"
     r"(?:don't|doesn't|do not|does not) (?:really |much )?care (?:much )?for|"
-    r"tired of|sick of|bored of|enough of|allergic to|"
-    r"forget(?: about)?(?= (?:the )?[\ue000-\ue7ff])|"
+    r"none of (?:that|those|these|this|the|your)(?= )|tired of|sick of|bored of|enough of|allergic to|"
     r"(?:hate|dislike|detest|loathe)[sd]?|no longer(?: want)?)\b"
 )
 NEGATION = "without"
 PUTS = r"(?:take|leave|throw|filter|put|sort|cut|rule|keep|cross|send|weed)"
 """Verbs that with `out` or `away` behind what they are about exclude it."""
 AWAY = r"(?:out|away|off|aside)\b"
-ENDS_NEGATION = frozenset(["but", "only", "instead", ";", ".", "with", "in"])
-DROP = (
-    r"\b(?:any|every|whatever|all|remove|drop|forget|ignore|reset|clear|no matter|regardless of|without|lift|"
-    r"(?:don't|do not|doesn't|does not) (?:care|mind|bother)|never ?mind|not (?:fussy|picky|bothered)|"
-    r"take (?:off|away)|open (?:to|on|about)|"
-    r"no (?:limit|preference|restriction)s?(?: on| for| about| in| as to)?|indifferent (?:to|about)|get rid of)"
-    r"(?: the| a| any| of| what| which| about| on| to)*"
+FORGET = (
+    r"\b(?:forget|scrap|ignore|never ?mind|drop|remove|strike|scratch|cancel)(?: about)?(?: the| my| any)*"
+    r"(?= [\ue000-\ue7ff])"
 )
-NOT_NEEDED = r"(?:isn't|is not|aren't|are not|not) (?:necessary|needed|required|essential|important|a must)\b"
+"""Verbs by which a value goes: the condition that wants it, or else every item that has it."""
+ENDS_NEGATION = frozenset(["but", "only", "instead", ";", ".", "with", "in", "because", "since", "though", "although"])
+_BEGINNINGS = "for from by at under over made i we he she they it's preferably maybe ideally"
+BEGINS_ANEW = frozenset(_BEGINNINGS.split())
+"""Words that behind a comma begin something else than the next thing that is not wanted."""
 NOT_MY = r"(?:isn't|is not|aren't|are not) (?:(?:really|quite|exactly) )?(?:for (?:me|us)|(?:my|our|his|her|their) \S+)"
 DISLIKED = (
     r"(?:out|not for me|no good|not my (?:thing|style|taste)|(?:so |too |just )?(?:awful|ugly|horrible|hideous|boring)|"
     r"(?:a bit |just |far |way )?too (?!cheap|expensive|pricey|dear|costly)\w+)"
 )
-CORRECTS = r"^.+ (?:(?:no|oh) wait|wait no|i mean|i meant|scratch that|correction)\b(?: ,)? (?=\S)"
-"""Before what is meant instead of all that was said so far."""
+ABOUT_ONESELF = (
+    r"\b(?:i'm|i am|we're|we are|he's|she's|they're) not(?! (?:looking|after|searching|interested|fond|into|keen|"
+    r"wearing|"
+    r"going|buying|paying|spending)\b)(?: (?![,;.?\ue000-\uf8ff])\S+)+(?= [,;.?]|$)"
+)
+"""What somebody is not, and no thing shall be: I'm not daft."""
+_REPAIRS = (
+    r"no|nah|nope|oh|ah|er|erm|um|uh|well|but|oops|whoops|sorry|wait|hang on|hold on|actually|rather|or rather|"
+    r"scratch that|strike that|correction|i (?:tell a )?lie|my (?:mistake|bad|error)|let me rephrase|what am i saying|"
+    r"silly me|on second thoughts?|come to think of it|(?:what )?i (?:really |actually )?meant?(?: to say)?(?: was| "
+    r"is)?|"
+    r"(?:i should|should i|shall i|shall we) say|that's (?:wrong|not right)|not that"
+)
+REPAIR = (
+    rf"(?<=\S)(?P<run>(?: [,;.?-]| (?:{_REPAIRS})(?!\w))+)(?: make (?:it|that))?(?: (?:it|that) was(?= an? ))?(?= \S)"
+)
+"""A run of the words by which people take back what they said, and of signs."""
+REPAIRS = (
+    r"\b(?:no (?:wait|hang on|hold on|sorry|actually|rather)|wait no|actually no|(?<!you know what )i (?:\w+ )?meant?|"
+    r"scratch that|strike that|or rather|i (?:tell a )?lie|my (?:mistake|bad|error)|rephrase|what am i saying|silly me|"
+    r"(?:should i|i should|shall i|shall we) say|second thoughts?|correction)\b|"
+    r"[,;.?-] (?:no|oops|whoops|sorry|wait|hang on|hold on)(?: [,;.?-])"
+)
+"""What such a run has, if it takes something back: a bare `no` or `sorry` only between signs."""
+_VALUES = "[\ue000-\ue7ff](?: (?:(?:and|or) )?(?:the )?[\ue000-\ue7ff])*"
+DONE_WITH = (
+    rf"(?:\b(?:that's|that is|i'm|i am|we're|we are|me|us|now|all) )*(?:\b(?:done|finished|sorted|through) with|"
+    rf"\benough about) "
+    rf"(?:the |my |our |looking at )*{_VALUES}|"
+    rf"(?:\b(?:that's|that is|that|so|me|us|got) )*(?:\b(?:the|my|our) )?{_VALUES} "
+    r"(?:(?:is|are|all|now|both|can|could|will|have|has|to|been) )*"
+    r"(?:done|sorted|finished|chosen|dealt with|settled|taken care of|out of the way|ticked off|covered|wait|later)"
+    r"(?: (?:then|now|with|for now))?(?!\w)"
+)
+"""What is looked at no longer: clocks can wait, that's pumps sorted."""
 NONE_OF_THEM = r"(?: (?![\ue000-\uf8ff])\S+){0,5} (?:none of|not|without) (?:those|them|these)$"
 KEEPS_TO = (
     r"\b(?:keep|cap|limit|hold) (?:it|this|that|them|things|(?:the |my )?(?:price|costs?|budget)) "
@@ -205,21 +252,9 @@ WELCOME = (
     r"(?: (?:all|both|also|would|will|could|might|can|is|are|be|just|totally|perfectly))+ "
     r"(?:works?|do|fine|ok(?:ay)?|good|great|acceptable|possible|welcome)\b"
 )
-SAID_OF = (
-    r"\b(?:(?:forget|ignore|scrap|drop) what (?:i|we) (?:said|told you|asked)(?: for)?(?: about| on)?(?: the)?|"
-    r"(?:don't|doesn't|do not|does not) (?:have|need) to be|no need for (?:it|them|that) to be|"
-    r"not necessarily|not (?:just|only))(?: for| in| made of)?"
-)
-"""Before a value whose column no longer matters."""
-A_LIMIT_WORD = r"(?: (?:limit|filter|condition|range))?"
-MATTERS_NOT = (
-    r"(?:(?:doesn't|does not|don't|do not|isn't|is not) (?:matter|important)|"
-    r"(?:is )?no (?:object|issue|problem|concern)|(?:is|are) (?:fine|ok(?:ay)?|open|irrelevant|up to you))"
-)
 OF_THEM = r"(?: (?:want|like|need|see|show|to|me))* (?:those|them|these|that|it)(?= |$)"
 """Behind a negation, where what is meant was said just before: stripes? I don't want those."""
 A_LITTLE = r"\ba (?:little|bit|tad|touch)(?: bit)?(?= (?:more|less|over|under|above|below|higher|lower|cheaper))"
-NO_MATTER = rf"{A_LIMIT_WORD} {MATTERS_NOT}"
 _DEAR = "(?:expensive|pricey|dear|costly)"
 _NOT = "(?:not|nothing|isn't|aren't|never)"
 TOO_DEAR = (
@@ -243,8 +278,12 @@ DEARER = (
     r"more expensive|pricier|dearer|higher priced?|more costly|more premium|"
     r"(?:pay|spend|costs?|costing|priced|for) more|too cheap"
 )
-CHEAPEST = r"cheapest|least expensive|lowest priced?|most affordable|least costly|costs? (?:the )?least"
-DEAREST = r"most expensive|priciest|dearest|highest priced?|most costly|costs? (?:the )?most"
+_FIRST = r"(?= (?:ones |stuff |things )?(?:first|at the top|on top|up front)\b)"
+CHEAPEST = rf"cheap{_FIRST}|cheapest|least expensive|lowest priced?|most affordable|least costly|costs? (?:the )?least"
+DEAREST = (
+    rf"(?:dear|pricey|expensive){_FIRST}|most expensive|priciest|dearest|highest priced?|most costly|"
+    r"costs? (?:the )?most"
+)
 CHEAP = (
     rf"(?:cheap|inexpensive|affordable|low cost|{_NOT} (?:too |so |very |that |overly )?{_DEAR}|"
     r"(?<!my )(?<!our )(?<!the )(?<!a )budget|"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pinembed.assistant.amounts import NUMBER_WORDS, amounts, number_of
 from pinembed.assistant.condition import Value
 from pinembed.assistant.cues import CUE_WORDS, FOLLOWS_NAMES, LEADS_TO_NAMES, MEASURES, NAMES_TOO, STOP_WORDS
+from pinembed.assistant.small_talk import ALONE, INTERJECTIONS
 from pinembed.assistant.units import plain_name, unit_of
 from pinembed.assistant.vocabulary import Choice, Vocabulary
 from pinembed.assistant.words import SIGNS, spelled_like, stem, stems_of, tokens_of
@@ -95,7 +96,7 @@ class Lexicon:
         self._known = (
             {stem(word) for word in self._words}
             | set(self._joined)
-            | {stem(word) for word in STOP_WORDS | CUE_WORDS | NUMBER_WORDS | set(MEASURES)}
+            | {stem(word) for word in STOP_WORDS | CUE_WORDS | NUMBER_WORDS | INTERJECTIONS | ALONE | set(MEASURES)}
         )
 
     def _add(self, choice: Choice) -> None:

@@ -17,6 +17,7 @@ ORDINALS = (
 )
 ORDINAL = rf"(?:{'|'.join(ORDINALS)}|\d+(?:st|nd|rd|th))"
 COUNT = rf"(?:\d+|{'|'.join(ONES[1:])})"
+THE = "(?:the|that|this|these|those)(?: very)? "
 THING = rf"(?: (?:ones?|items?|products?|results?|options?|of (?:them|these|those)|(?:{ANY_VALUE} )*{A_KIND}))?"
 """What may stand behind an ordinal and says nothing more: the second one, the second teal mug."""
 ENDS = (
@@ -40,10 +41,12 @@ class Reference:
     Attributes:
         items: positions, 1 the first, -1 the last; empty for what was spoken of last.
         several: the words speak of more than one.
+        named: they speak of one for sure, whether or not one was spoken of: that one, the same chair.
     """
 
     items: tuple[int, ...]
     several: bool = False
+    named: bool = False
 
 
 Made = Callable[["re.Match[str]"], Reference]
@@ -74,10 +77,10 @@ def _numbered(match: re.Match[str]) -> Reference:
 
 
 PATTERNS: tuple[tuple[str, Made], ...] = (
-    (rf"\b(?:the )?(?:first|top) (?P<count>{COUNT})\b{THING}", _first),
-    (rf"\b(?:the )?(?:last|final|bottom) (?P<count>{COUNT})\b{THING}", _last),
+    (rf"\b(?:{THE})?(?:first|top) (?P<count>{COUNT})\b{THING}", _first),
+    (rf"\b(?:{THE})?(?:last|final|bottom) (?P<count>{COUNT})\b{THING}", _last),
     (
-        rf"\b(?:the )?(?:(?!first)(?P<from_end>{ORDINAL}|next)(?:(?: to)? last| from the (?:end|bottom))|"
+        rf"\b(?:{THE})?(?:(?!first)(?P<from_end>{ORDINAL}|next)(?:(?: to)? last| from the (?:end|bottom))|"
         rf"penultimate|last but one)\b{THING}",
         _from_the_end,
     ),
@@ -87,12 +90,12 @@ PATTERNS: tuple[tuple[str, Made], ...] = (
         lambda match: _numbered(match) if match["number"] else Reference(items=(int(match["sign"][1:]),)),
     ),
     (
-        rf"\b(?:(?:the|that|this) (?:very )?(?P<ordinal>{ORDINAL})\b{THING}|"
+        rf"\b(?:{THE}(?P<ordinal>{ORDINAL})\b{THING}|"
         rf"(?P<bare>{ORDINAL})\b{THING}{ENDS_OF_PLACE})",
         lambda match: Reference(items=(_position(match["ordinal"] or match["bare"]),)),
     ),
     (
-        rf"\b(?:the (?:very )?last\b{THING}|last\b{THING}{ENDS_OF_PLACE})",
+        rf"\b(?:{THE}last\b{THING}|last\b{THING}{ENDS_OF_PLACE})",
         lambda match: Reference(items=(-1,)),
     ),
     (
@@ -100,13 +103,19 @@ PATTERNS: tuple[tuple[str, Made], ...] = (
         lambda match: Reference(items=(), several=True),
     ),
     (
+        rf"\b(?:the |that )?same (?:one|thing|item|product|{A_KIND})(?!\w)",
+        lambda match: Reference(items=(), named=True),
+    ),
+    (
         r"\b(?:these|those|them|they)(?: (?:ones|items|products|two|three))?\b",
         lambda match: Reference(items=(), several=True),
     ),
     (
-        rf"\b(?:it|its|this(?: one| item| product| {A_KIND})?|that (?:one|item|product|{A_KIND})|"
+        rf"\b(?:it(?!'s (?:an?|for|because|been|going|my|our|his|her)\b)|its|this(?: one| item| product| {A_KIND})?|"
+        rf"that (?:one|item|product|{A_KIND})|"
+        r"(?:(?<=\bdoes )|(?<=\bwould )|(?<=\bcould )|(?<=\bcan )|(?<=\bwill )|(?<=\bdid ))that|"
         rf"that(?! (?:is|are)\b){ENDS})(?!\w)",
-        lambda match: Reference(items=()),
+        lambda match: Reference(items=(), named=" one" in match[0]),
     ),
 )
 

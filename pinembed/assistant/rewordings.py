@@ -7,6 +7,7 @@ import re
 from pinembed.assistant import cues
 from pinembed.assistant.amounts import AMOUNT, CURRENCY, NUMBER, OR_SO
 from pinembed.assistant.lexicon import A_KIND, ANY_VALUE
+from pinembed.assistant.small_talk import without_fillers
 from pinembed.assistant.units import UNIT_WORDS
 
 VALUES = rf"(?:{ANY_VALUE} (?:(?:and|or) )?)*{ANY_VALUE}"
@@ -16,7 +17,8 @@ REWRITTEN = (
     (cues.THEY_SHOULD_BE, "only"),
     (cues.CAN_IT_BE, ""),
     (cues.WHAT_IF, "what about"),
-    (cues.CORRECTS, ""),
+    (rf"({AMOUNT}) {cues.CORRECTION} ({AMOUNT})", r"\2"),
+    (cues.DONE_WITH, cues.FRESH),
     (cues.KEEPS_TO, "at most "),
     (rf"({NUMBER}) (?:- )?ish ({CURRENCY}|{UNIT_WORDS})(?!\w)", r"\1 \2 or so"),
     (rf"({VALUES}){cues.NONE_OF_THEM}", rf"{cues.NEGATION} \1"),
@@ -40,8 +42,11 @@ REWRITTEN = (
     ),
     (rf"({ANY_VALUE}) (?:is|are|would be) {cues.DISLIKED}(?!\w)", rf"{cues.NEGATION} \1"),
     (rf"\bso (?:is|are|would|do|does) ({ANY_VALUE})", r"or \1"),
-    (rf"\b{cues.PUTS} (?:the )?((?:{ANY_VALUE} ?)+)(?:ones? )?{cues.AWAY}", rf"{cues.NEGATION} \1"),
+    (rf"\b{cues.PUTS} (?:the )?((?:{ANY_VALUE} ?)+)(?:ones? )?{cues.AWAY}", rf"{cues.FORGOTTEN} \1"),
+    (cues.FORGET, cues.FORGOTTEN),
     (cues.NEGATION_PHRASES, cues.NEGATION),
+    (cues.ABOUT_ONESELF, ""),
+    (rf"\bnot ({ANY_VALUE}) , ({ANY_VALUE})(?= [.]|$)", r"not \1 ; \2"),
     (cues.A_LITTLE, ""),
     (rf" [+] ({UNIT_WORDS})(?!\w)", r" \1 +"),
     (rf"({AMOUNT}) ({A_KIND}) ((?:or|and) (?:{OR_SO}))(?!\w)", r"\1 \3 \2"),
@@ -53,10 +58,14 @@ BEHIND = r"(?:please|thanks|thank you|then|now|,|;|[?]|[.])"
 
 def reworded(text: str) -> str:
     """A wish of words and marks in plain words."""
-    text = re.sub(cues.MAKE_IT, "make", _without_courtesies(text))
+    text = re.sub(r"[.](?: [.])+", ".", text)
+    text = re.sub(
+        cues.REPAIR, lambda run: f" {cues.CORRECTION}" if re.search(cues.REPAIRS, run["run"]) else run[0], text
+    )
+    text = re.sub(cues.MAKE_IT, "make", _without_courtesies(without_fillers(text)))
     for phrase, plain in REWRITTEN:
         text = re.sub(phrase, plain, text)
-    return text
+    return " ".join(text.split())
 
 
 def _without_courtesies(text: str) -> str:

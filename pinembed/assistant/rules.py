@@ -21,22 +21,32 @@ from pinembed.assistant.act import (
     UNCLEAR,
     UNDO,
     Act,
-    Sort,
 )
-from pinembed.assistant.condition import IN, Condition, number_in, same_as
-from pinembed.assistant.lexicon import A_REFERENCE, ANY_VALUE, Lexicon
+from pinembed.assistant.asked import Asked
+from pinembed.assistant.condition import IN, Condition, same_as
+from pinembed.assistant.lexicon import A_KIND, A_REFERENCE, Lexicon
 from pinembed.assistant.limits import moved_limit
-from pinembed.assistant.state import State
+from pinembed.assistant.small_talk import is_gibberish, is_remark, is_service, is_small_talk, parts_of
+from pinembed.assistant.state import Search, State
+from pinembed.assistant.walk import NOTHING_SAID
 from pinembed.assistant.wishes import Wish, read_wish
 from pinembed.assistant.words import clean
 from pinembed.reports.table import SearchResult
 
-REFINES_KIND = r"^(?:but|or|and|also|what about|how about|only|just|instead|make)\b|\binstead\b"
+REFINES_KIND = r"^(?:but|or|and|also|what about|how about|only|just|instead|make)\b|\binstead\b|\bonly$"
 CHANGES_FOCUS = r"^(?:but|in|and|what about|how about|with|the same|same|make|i(?:'d)? prefer|rather)\b"
+ASKS_FOR = (
+    r"^(?:(?:i|we)(?:'m| am|'d| would|'re)? )?(?:now )?(?:show|find|search|looking|need|want|after|get|buy|is there|"
+    r"are there|"
+    r"do you (?:have|sell|stock|carry)|have you got|got|any)\b(?! (?:something|anything|some|it|them))"
+)
+"""Before a thing that is wanted, where this is no `something` like what is shown."""
+A_BARE_KIND = rf"(?:any |the )?{A_KIND}(?: (?:or|and) {A_KIND})*"
 WHAT_ABOUT = r"^(?:what|how) about\b"
 WHICH_ONES = r"^(?:which (?:ones?|of \S+)|(?:are|is) (?:some|any|one|there any) of \S+)(?= |$)"
 ADDS = r"^(?:or|plus|as well)\b|\balso\b|\b(?:as well|too|in addition)$"
-A_VALUE_ONE = rf"\bthe (?:{ANY_VALUE} ?)+one\b"
+NO_REMARK = r"[\d{}<>\[\]]"
+"""What stands in no remark beside a cue: numbers, which may be limits, and the signs of markup."""
 FOR_USER = r"\b(?:customer|recommend\w*|would (?:he|she|they|\w+) like|suggest\w*)\b"
 
 
@@ -63,10 +73,24 @@ def plan_by_rules(say: str, state: State, shown: Sequence[SearchResult], lexicon
         shown: the items of `state.now.shown`, in order.
         lexicon: of the table.
     """
-    asked = _Asked(say=clean(say), wish=read_wish(say, lexicon), state=state, shown=shown, lexicon=lexicon)
+    wish = _with_forgotten(read_wish(say, lexicon), state)
+    asked = Asked(say=clean(say), wish=wish, state=state, shown=shown, lexicon=lexicon)
     act = next((act for rule in RULES if (act := rule(asked)) is not None), None)
     act = _in_grammar(act) if act is not None else Act(name=UNCLEAR, reason=NOTHING)
     return Plan(act=act, planner="rules", notes=asked.wish.notes)
+
+
+def _with_forgotten(wish: Wish, state: State) -> Wish:
+    """Values that shall go: the condition that wants no others is lifted, else items that have them are excluded."""
+    search = state.now.search
+    wanted = {one.column: set(one.values) for one in (search.filters if search else ()) if one.op == IN}
+    new = {*wish.drop, *(one.column for one in wish.wanted)}
+    gone = [one for one in wish.forgotten if one.column not in new]
+    lifted = [one for one in gone if wanted.get(one.column, {""}) <= set(one.values)]
+    excluded = (one for one in gone if one not in lifted)
+    return dataclasses.replace(
+        wish, drop=(*wish.drop, *(one.column for one in lifted)), excluded=(*wish.excluded, *excluded)
+    )
 
 
 def _in_grammar(act: Act) -> Act:
@@ -78,117 +102,66 @@ def _in_grammar(act: Act) -> Act:
 
 
 NOTHING = "What are you looking for? Name a kind of thing, a value, or a price."
+OUT_OF_REACH = (
+    "I know the items of this catalogue alone: ask for a kind of thing, a value or a price, or about an item."
+)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Asked:
-    """An utterance, its parts, and the moment it was said in."""
-
-    say: str
-    wish: Wish
-    state: State
-    shown: Sequence[SearchResult]
-    lexicon: Lexicon
-
-    @property
-    def has_search(self) -> bool:
-        return self.state.now.search is not None
-
-    @property
-    def kind(self) -> str:
-        return self.lexicon.vocabulary.kind
-
-    @property
-    def names_kind(self) -> bool:
-        return any(condition.column == self.kind for condition in self.wish.wanted)
-
-    @property
-    def has_changes(self) -> bool:
-        wish = self.wish
-        return bool(wish.filters or wish.relative or wish.rest or wish.avoid)
-
-    @property
-    def changes_an_item(self) -> bool:
-        """Whether the words beside a reference change it; some that nothing explains may be but a remark on it."""
-        wish = self.wish
-        is_change = wish.has(cues.CHANGES) and not wish.has(cues.TELLS)
-        return bool(wish.filters or wish.relative or ((wish.rest or wish.avoid) and is_change))
-
-    @property
-    def changes_pointed(self) -> bool:
-        """Whether an item that is named by its values is wanted with another one: the floral one in teal."""
-        wish = self.wish
-        others = [one for one in wish.wanted if not any(one in pointed for pointed in wish.pointed)]
-        return bool(others) and wish.has(A_VALUE_ONE)
-
-    def items(self) -> tuple[int, ...]:
-        """Positions that the words point at: by place, at the head of an order, or by what is shown of them."""
-        wish = self.wish
-        found = [position for reference in wish.references for position in reference.items] or self._beside()
-        if not found and wish.superlative is not None:
-            found = self._best(wish.superlative.sort, wish.superlative.count)
-        if not found and not wish.references:
-            found = [position for conditions in wish.pointed for position in self._which(conditions)]
-        return tuple(dict.fromkeys(found))
-
-    def _beside(self) -> list[int]:
-        """The one after that, the one before it."""
-        side, focus = re.search(rf"\bone (after|before) {A_REFERENCE}", self.wish.left), self.state.now.focus
-        places = [place for place, one in enumerate(self.shown, start=1) if one.id in focus]
-        if side is None or len(places) != 1:
-            return []
-        place = places[0] + (1 if side[1] == "after" else -1)
-        return [place] if 1 <= place <= len(self.shown) else []
-
-    def _best(self, sort: Sort, count: int) -> list[int]:
-        known = [
-            (number, position)
-            for position, one in enumerate(self.shown, start=1)
-            if (number := number_in(one.fields, sort.column)) is not None
-            and all(condition.holds(one.fields) for condition in self.wish.wanted)
-        ]
-        ordered = sorted(known, key=lambda pair: (-pair[0] if sort.descending else pair[0], pair[1]))
-        return [position for _, position in ordered[:count]]
-
-    def _which(self, conditions: Sequence[Condition]) -> list[int]:
-        """The first shown item of these values."""
-        fitting = (
-            position
-            for position, one in enumerate(self.shown, start=1)
-            if all(condition.holds(one.fields) for condition in conditions)
-        )
-        return [position for position in (next(fitting, None),) if position is not None]
+def _service(asked: Asked) -> Act | None:
+    """What is asked of the shop, or of nobody, and no word of a language."""
+    words = asked.wish.rest.split()
+    is_noise = bool(words) and all(map(is_gibberish, words)) and not asked.wish.avoid
+    wants_nod = is_small_talk(asked.wish.plain) and not any(one.items for one in asked.wish.references)
+    if asked.names_nothing and (is_service(asked.wish.plain) or wants_nod or is_noise):
+        return Act(name=UNCLEAR, reason=OUT_OF_REACH)
+    return None
 
 
-def _obstacle(asked: _Asked) -> Act | None:
+def _remark(asked: Asked) -> Act | None:
+    """What wants nothing of the catalogue; what is left behind it are wishes."""
+    wish = asked.wish
+    if asked.names_nothing and (wish.rest or wish.avoid) and is_remark(wish.plain) and not wish.has(cues.FILTER_CUES):
+        return Act(name=UNCLEAR, reason=OUT_OF_REACH)
+    return None
+
+
+def _obstacle(asked: Asked) -> Act | None:
     return Act(name=UNCLEAR, reason=asked.wish.obstacle) if asked.wish.obstacle else None
 
 
-def _says_only(wish: Wish, cue: str, known: Sequence[Condition] = ()) -> bool:
+def _says_only(asked: Asked, cue: str, known: Sequence[Condition] = ()) -> bool:
     """Whether a cue is there, and no value but known ones, number, place or unexplained word stands beside it."""
-    if not re.search(cue, wish.plain) or re.sub(cue, "", f"{wish.rest} {wish.avoid}").strip():
+    wish = asked.wish
+    rest = re.sub(cue, "", f"{wish.rest} {wish.avoid}").strip()
+    is_apart = not re.search(NO_REMARK, asked.say) and any(_is_only(cue, part) for part in parts_of(wish.left))
+    if not re.search(cue, wish.plain) or (rest and not is_apart):
         return False
     places = any(reference.items for reference in wish.references)
     is_new = any(condition not in known for condition in wish.filters) or bool(wish.drop or wish.shared)
     return not (is_new or wish.relative or wish.sort or wish.superlative or places)
 
 
-def _undo(asked: _Asked) -> Act | None:
+def _is_only(cue: str, part: str) -> bool:
+    """Whether a part of what was said is a cue and words that say nothing: slim pickings, go back."""
+    return re.search(cue, part) is not None and set(re.sub(cue, "", part).split()) <= NOTHING_SAID
+
+
+def _undo(asked: Asked) -> Act | None:
     before = [moment.search for moment in asked.state.before[-1:] if moment.search is not None]
     known = [condition for search in before for condition in search.filters]
-    return Act(name=UNDO) if _says_only(asked.wish, cues.UNDO_CUES, known) else None
+    return Act(name=UNDO) if _says_only(asked, cues.UNDO_CUES, known) else None
 
 
-def _more(asked: _Asked) -> Act | None:
+def _more(asked: Asked) -> Act | None:
     wish, search = asked.wish, asked.state.now.search
-    if search is None or not _says_only(wish, cues.MORE_CUES, search.filters):
+    if search is None or not _says_only(asked, cues.MORE_CUES, search.filters):
         return None
     if re.search(cues.TELLS, wish.plain) or wish.has(cues.ALIKE_CUES) or (wish.references and wish.has(cues.GOES_CUES)):
         return None
     return Act(name=MORE_OF, count=wish.count)
 
 
-def _compare(asked: _Asked) -> Act | None:
+def _compare(asked: Asked) -> Act | None:
     wish = asked.wish
     items = asked.items()
     is_choice = wish.has(cues.QUESTION_CUES) or wish.has(f"{A_REFERENCE} (?:or|against) (?:the )?{A_REFERENCE}")
@@ -198,7 +171,7 @@ def _compare(asked: _Asked) -> Act | None:
     return Act(name=COMPARE, items=items, question=asked.say)
 
 
-def _goes_with(asked: _Asked) -> Act | None:
+def _goes_with(asked: Asked) -> Act | None:
     if not asked.has_search or not asked.wish.has(cues.GOES_CUES):
         return None
     items = asked.items()
@@ -206,7 +179,7 @@ def _goes_with(asked: _Asked) -> Act | None:
     return Act(name=GOES_WITH, items=items[:1], filters=filters, count=asked.wish.count)
 
 
-def _about(asked: _Asked) -> Act | None:
+def _about(asked: Asked) -> Act | None:
     """A question about shown items, or nothing but a reference to some."""
     wish = asked.wish
     if not asked.has_search:
@@ -215,6 +188,8 @@ def _about(asked: _Asked) -> Act | None:
     is_question = wish.has(cues.QUESTION_CUES) and not wish.has(cues.OFFERED_IN)
     is_question = is_question and not (wish.limits and not wish.references)  # what costs under 20?
     points = bool(wish.references or items) and (wish.superlative is None or wish.superlative.points or is_question)
+    if wish.sort and not is_question:
+        return None  # put them in order, cheapest to dearest
     if wish.relative and all(reference.several or reference in wish.than for reference in wish.references):
         return None  # do these come cheaper? what costs less than the first?
     if re.search(WHICH_ONES, wish.left) and asked.has_changes and wish.superlative is None:
@@ -234,15 +209,15 @@ def _about(asked: _Asked) -> Act | None:
     return None
 
 
-def _modify(asked: _Asked) -> Act | None:
+def _modify(asked: Asked) -> Act | None:
     """Like a shown item, with other values."""
     wish, focus = asked.wish, asked.state.now.focus
     if not asked.has_search:
         return None
     is_known = bool(focus) or len(asked.shown) < 2  # what `it` is
-    single = [one for one in wish.references if not one.several and (one.items or is_known)]
+    single = [one for one in wish.references if not one.several and (one.items or is_known or one.named)]
     single = [reference for reference in single if reference not in wish.than or len(single) > 1]
-    is_alike = wish.has(cues.ALIKE_CUES)
+    is_alike = re.search(cues.ALIKE_CUES, wish.plain) is not None
     points = bool(single) and (asked.changes_an_item or is_alike)
     changes_focus = len(focus) == 1 and not wish.references and asked.has_changes
     changes_focus = changes_focus and (is_alike or (wish.has(CHANGES_FOCUS) and bool(wish.wanted or wish.rest)))
@@ -263,7 +238,7 @@ def _modify(asked: _Asked) -> Act | None:
     )
 
 
-def _filter(asked: _Asked) -> Act | None:
+def _filter(asked: Asked) -> Act | None:
     """The search that is shown, with other conditions."""
     wish = asked.wish
     if wish.relative and not asked.has_search:
@@ -271,16 +246,9 @@ def _filter(asked: _Asked) -> Act | None:
     search = asked.state.now.search
     if search is None:
         return None
-    begins_anew = asked.names_kind and not wish.has(REFINES_KIND) and not wish.relative
-    sort = wish.sort or (wish.superlative.sort if wish.superlative else None)
-    narrows = bool(
-        wish.relative or wish.drop or wish.limits or wish.has(cues.FILTER_CUES) or wish.has(WHICH_ONES) or wish.excluded
-    )
-    narrows = narrows or (bool(wish.filters or sort or wish.avoid or wish.count) and not wish.rest)
-    narrows = narrows or bool(asked.state.user and wish.has(FOR_USER))
-    narrows = narrows or bool(wish.filters and any(one.column == asked.kind for one in search.filters))
-    if begins_anew or not narrows:
+    if _begins_anew(asked, search):
         return None
+    sort = wish.sort or (wish.superlative.sort if wish.superlative else None)
     said = asked.has_changes or wish.drop or sort or wish.count or asked.state.user
     if not said:
         return None
@@ -297,7 +265,21 @@ def _filter(asked: _Asked) -> Act | None:
     )
 
 
-def _moved_limit(asked: _Asked) -> Act | None:
+def _begins_anew(asked: Asked, search: Search) -> bool:
+    """Whether a wish is no change of the search: another kind of thing, or one that no column knows."""
+    wish = asked.wish
+    if wish.has(cues.FRESH):
+        return True
+    if wish.relative or wish.has(REFINES_KIND):
+        return False
+    if asked.names_kind:
+        had_kind = any(one.column == asked.kind for one in search.filters)
+        is_bare = bool(search.filters or search.text) and re.fullmatch(A_BARE_KIND, wish.left)
+        return had_kind or not is_bare
+    return asked.names_nothing and bool(wish.rest) and wish.has(ASKS_FOR) and not wish.has(cues.FILTER_CUES)
+
+
+def _moved_limit(asked: Asked) -> Act | None:
     """Nothing but a number, where the search has a limit that it can be: that one, at the new number."""
     wish, search = asked.wish, asked.state.now.search
     if search is None or wish.filters or wish.relative or wish.references:
@@ -308,7 +290,7 @@ def _moved_limit(asked: _Asked) -> Act | None:
     return None if limit is None else Act(name=FILTER, filters=(limit,))
 
 
-def _shared(asked: _Asked) -> Act | None:
+def _shared(asked: Asked) -> Act | None:
     """What has an item's own value of a column: anything else in that style."""
     wish, focus = asked.wish, asked.state.now.focus
     pointed = [asked.shown[place - 1] for place in asked.items()[:1] if 1 <= place <= len(asked.shown)]
@@ -323,7 +305,7 @@ def _shared(asked: _Asked) -> Act | None:
     return dataclasses.replace(made, name=FILTER, relative=tuple(relative), drop=wish.drop)
 
 
-def _added(asked: _Asked) -> tuple[Condition, ...]:
+def _added(asked: Asked) -> tuple[Condition, ...]:
     """`Or red`: the values beside those that are wanted already."""
     search = asked.state.now.search
     old = {one.column: one.values for one in (search.filters if search else ()) if one.op == IN}
@@ -334,7 +316,7 @@ def _added(asked: _Asked) -> tuple[Condition, ...]:
     return (*wanted, *asked.wish.excluded, *asked.wish.limits)
 
 
-def _search(asked: _Asked) -> Act | None:
+def _search(asked: Asked) -> Act | None:
     wish = asked.wish
     sort = wish.sort or (wish.superlative.sort if wish.superlative else None)
     everything = re.fullmatch(cues.EVERYTHING, wish.plain)
@@ -343,6 +325,7 @@ def _search(asked: _Asked) -> Act | None:
     return Act(name=SEARCH, text=wish.rest, avoid=wish.avoid, filters=wish.filters, sort=sort, count=wish.count)
 
 
-RULES: Sequence[Callable[[_Asked], Act | None]] = (
-    *(_obstacle, _undo, _more, _compare, _goes_with, _moved_limit, _shared, _about, _modify, _filter, _search),
+RULES: Sequence[Callable[[Asked], Act | None]] = (
+    *(_obstacle, _service, _undo, _more, _compare, _goes_with, _moved_limit, _shared, _about, _modify, _remark),
+    *(_filter, _search),
 )

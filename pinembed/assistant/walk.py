@@ -6,7 +6,10 @@ from collections.abc import Mapping
 
 from pinembed.assistant import cues
 from pinembed.assistant.lexicon import KIND, LIMIT, Found, Lexicon
+from pinembed.assistant.small_talk import INTERJECTIONS
 from pinembed.assistant.words import stem
+
+NOTHING_SAID = cues.STOP_WORDS | cues.CUE_WORDS | INTERJECTIONS
 
 
 class Walk:
@@ -18,6 +21,7 @@ class Walk:
 
     Attributes:
         wanted, excluded: values.
+        forgotten: values that shall go, whether they were wanted before or not.
         avoid: excluded words that no column knows.
         rest: other words that nothing explains.
     """
@@ -25,17 +29,32 @@ class Walk:
     def __init__(self, values: Mapping[str, Found], lexicon: Lexicon) -> None:
         self.wanted: list[Found] = []
         self.excluded: list[Found] = []
+        self.forgotten: list[Found] = []
         self.avoid: list[str] = []
         self.rest: list[str] = []
         self._values, self._lexicon = values, lexicon
-        self._negated = self._has_object = self._is_adjacent = self._is_listed = False
+        self._negated = self._has_object = self._is_adjacent = self._is_listed = self._forgets = False
+
+    def corrected(self, before: Walk) -> None:
+        """Take over what was said before a correction and is not said anew: the `teal` of `teal mugs, I mean rugs`."""
+        now = {one.column for one in (*self.wanted, *self.excluded, *self.forgotten)}
+        for own, old in ((self.wanted, before.wanted), (self.excluded, before.excluded)):
+            own[:0] = [one for one in old if one.column not in now]
+        self.forgotten[:0] = before.forgotten
+        if not (now or self.rest or self.avoid):
+            self.rest, self.avoid = before.rest, before.avoid
 
     def step(self, token: str) -> None:
         was_adjacent, self._is_adjacent = self._is_adjacent, False
         if token == "non" and self._negated:
             self._negated = False  # hide the non waterproof ones
-        elif token in cues.NEGATIONS:
+        elif token in cues.NEGATIONS or token == cues.FORGOTTEN:
             self._negated, self._has_object, self._is_listed = True, False, False
+            self._forgets = token == cues.FORGOTTEN
+        elif self._is_listed and token in cues.BEGINS_ANEW:
+            self._negated = False
+        elif token == "," and self._forgets:
+            self._negated = self._negated and not self._has_object
         elif token == ",":
             self._is_listed = self._has_object
         elif token in self._values:
@@ -52,8 +71,11 @@ class Walk:
     def _value(self, mark: str, was_adjacent: bool) -> None:
         if self._negated and was_adjacent and self._has_object and KIND <= mark < LIMIT:
             self._negated = False  # the mugs of `no red mugs` are wanted
-        (self.excluded if self._negated else self.wanted).append(self._values[mark])
+        gone = self.forgotten if self._forgets else self.excluded
+        (gone if self._negated else self.wanted).append(self._values[mark])
         self._has_object = self._is_adjacent = True
 
     def _says_nothing(self, token: str) -> bool:
-        return token in cues.STOP_WORDS | cues.CUE_WORDS or (stem(token),) in self._lexicon.columns
+        base = token.partition("'")[0]
+        is_known = token in NOTHING_SAID or (base != token and base in NOTHING_SAID)  # that'd, either's
+        return is_known or (stem(token),) in self._lexicon.columns

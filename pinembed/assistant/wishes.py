@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pinembed.assistant import cues
 from pinembed.assistant.act import LONGEST_LIST, Relative, Sort
 from pinembed.assistant.amounts import number_of
-from pinembed.assistant.condition import IN, LESS, MORE, NOT_IN, Condition, merged
+from pinembed.assistant.condition import IN, LESS, MORE, NOT_IN, Condition, Value, merged
 from pinembed.assistant.lexicon import A_KIND, A_REFERENCE, ANY_VALUE, LIMIT, REFERENCE, Found, Lexicon
+from pinembed.assistant.lifted import take_lifted
 from pinembed.assistant.limits import take_limits
 from pinembed.assistant.references import COUNT, Reference, in_order, take_references
 from pinembed.assistant.rewordings import reworded
@@ -34,10 +35,6 @@ COUNTS = (
     rf"(?P<said>(?:best |top )?(?P<count>{SOME}))$",
 )
 IS_TOO_DEAR = rf"({A_REFERENCE}) (?:is|was|are|costs?|seems?) (?:just |far |way |a bit )?(?:{cues.TOO_DEAR})"
-A_LIFTED_VALUE = (
-    rf"{cues.SAID_OF} ({ANY_VALUE})|({ANY_VALUE}) {cues.NOT_NEEDED}|"
-    rf"\b(?:put|bring|add|let|take) ({ANY_VALUE})(?: ones)? back(?: in)?(?!\w)"
-)
 OF_A_RANGE = rf"{LIMIT} (?:range|bracket|region|mark|ballpark)\b"
 BUYS = r"\b(?:need|want|buy|order|for|with)(?: to)?(?: buy| order)?(?: the| a)? ?$"
 """Before a number of things that somebody wants to have, which says nothing of a list."""
@@ -67,6 +64,7 @@ class Wish:
         left: the same with limits and references as marks; what cues of acts are looked for in.
         wanted: positive conditions.
         excluded: negative ones.
+        forgotten: the same of values that shall go: what lifts them, where the search wants these and no others.
         limits: comparisons with numbers.
         relative: comparisons with items.
         than: the references of these.
@@ -84,6 +82,7 @@ class Wish:
     left: str
     wanted: tuple[Condition, ...]
     excluded: tuple[Condition, ...]
+    forgotten: tuple[Condition, ...]
     limits: tuple[Condition, ...]
     relative: tuple[Relative, ...]
     than: tuple[Reference, ...]
@@ -128,7 +127,7 @@ class _Reader:
     def wish(self) -> Wish:
         plain = self._text
         counted = bool(re.search(f"{cues.COMPARE_CUES}|{cues.QUESTION_CUES}", plain))
-        drop = self._take_drops()
+        self._text, drop = take_lifted(self._text, self._values, self._lexicon)
         limits = () if re.search(cues.COMPARE_CUES, plain) else self._take_limits()
         superlative, sort = self._take_superlative()
         count = 0 if re.search(cues.COMPARE_CUES, plain) else self._take_count()
@@ -142,19 +141,20 @@ class _Reader:
         left = self._text
         relative = self._take_relatives(references)
         sort = sort or self._take_cheap()
-        wanted, excluded, avoid, rest = self._walk()
-        wanted = [one for one in wanted if one not in excluded]  # cream gets dirty, so no cream
+        walk = self._walk()
+        wanted = [one for one in walk.wanted if one not in walk.excluded]  # cream gets dirty, so no cream
         return Wish(
             plain=plain,
             left=left,
             wanted=self._conditions(wanted, IN),
-            excluded=self._conditions(excluded, NOT_IN),
+            excluded=self._conditions(walk.excluded, NOT_IN),
+            forgotten=self._conditions(walk.forgotten, NOT_IN),
             limits=merged((), limits),
             relative=relative,
             than=tuple(self._than),
             shared=shared,
-            avoid=avoid,
-            rest=rest,
+            avoid=" ".join(walk.avoid),
+            rest=" ".join(walk.rest),
             references=tuple(in_order(left, references)),
             pointed=pointed,
             superlative=superlative,
@@ -171,19 +171,6 @@ class _Reader:
         if found is not None:
             self._text = " ".join(f"{self._text[: found.start()]} {self._text[found.end() :]}".split())
         return found
-
-    def _take_drops(self) -> tuple[str, ...]:
-        """The columns of which no condition is wanted any more."""
-        vocabulary = self._lexicon.vocabulary
-        dropped = []
-        while (said := self._take(A_LIFTED_VALUE)) is not None:
-            dropped.append(self._values[next(filter(None, said.groups()))].column)
-        for name in (*vocabulary.choices, *vocabulary.quantities):
-            word = self._lexicon.said_of(name)
-            no_longer = rf"{cues.DROP} {word}{cues.A_LIMIT_WORD}(?!\w)"
-            if self._take(no_longer) or self._take(rf"\b(?:the )?{word}{cues.NO_MATTER}(?!\w)"):
-                dropped.append(name)
-        return tuple(dropped)
 
     def _take_shared(self) -> tuple[str, ...]:
         """The columns of which an item's own value is wanted."""
@@ -315,12 +302,16 @@ class _Reader:
             if phrase.split()
         )
 
-    def _walk(self) -> tuple[list[Found], list[Found], str, str]:
-        """Values wanted and excluded, and the words excluded and left over."""
+    def _walk(self) -> Walk:
+        """Through the words, part by part between corrections."""
         walk = Walk(self._values, self._lexicon)
-        for token in self._text.split():
-            walk.step(token)
-        return walk.wanted, walk.excluded, " ".join(walk.avoid), " ".join(walk.rest)
+        for place, part in enumerate(self._text.split(cues.CORRECTION)):
+            before, walk = walk, Walk(self._values, self._lexicon)
+            for token in part.split():
+                walk.step(token)
+            if place:
+                walk.corrected(before)
+        return walk
 
     def _conditions(self, found: Sequence[Found], op: str) -> tuple[Condition, ...]:
         """One condition a column: what all phrases mean where there is such a value, else what any means."""
@@ -332,8 +323,16 @@ class _Reader:
             joint = [value for value in several[0].values if all(value in one.values for one in several)]
             every = [value for one in several for value in one.values]
             values = joint if joint and op == IN else every
-            conditions.append(Condition(column=column, op=op, values=tuple(dict.fromkeys(values))))
+            conditions.append(self._condition(column, op, tuple(dict.fromkeys(values))))
         return tuple(conditions)
+
+    def _condition(self, column: str, op: str, values: tuple[Value, ...]) -> Condition:
+        """A condition; what is not so in a column of yes and no is the other of the two."""
+        if op == NOT_IN and all(isinstance(value, bool) for value in values):
+            known = self._lexicon.vocabulary.choices[column].counts
+            if others := tuple(value for value in known if value not in values):
+                return Condition(column=column, op=IN, values=others)
+        return Condition(column=column, op=op, values=values)
 
 
 def _cheaper_than(mark: str, references: Sequence[Reference]) -> str:

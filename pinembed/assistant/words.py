@@ -17,7 +17,7 @@ SPELLINGS = {
     "colours": "color",
     "colors": "color",
     "coloured": "color",
-    "grey": "gray",
+    "colored": "color",
     "checkered": "checked",
     "chequered": "checked",
     "flowery": "floral",
@@ -25,27 +25,71 @@ SPELLINGS = {
     "flowers": "floral",
     "stripey": "striped",
     "spotty": "spotted",
-    "jewelry": "jewellery",
     "woolen": "wool",
     "woollen": "wool",
     "cheeper": "cheaper",
     "w/o": "without",
     "wo": "without",
+    "pls": "please",
+    "plz": "please",
+    "thx": "thanks",
+    "em": "them",
+    "im": "i'm",
+    "u": "you",
+    "ur": "your",
+    "n": "and",
+    "gimme": "give me",
+    "lemme": "let me",
+    "wanna": "want to",
+    "gonna": "going to",
+    "gotta": "got to",
+    "dunno": "don't know",
+    "whatcha": "what have you",
+    "cos": "because",
+    "coz": "because",
+    "cuz": "because",
+    "cause": "because",
+    "diff": "difference",
+    "sz": "size",
+    "poss": "possible",
+    "tho": "though",
+    "ppl": "people",
+    "summat": "something",
+    "smth": "something",
+    "owt": "anything",
+    "nowt": "nothing",
+    "one's": "one is",
     "!": ".",
     ":": ",",
 }
 """Spellings and forms that no rule of endings finds."""
+_PAIRS = (
+    "multicoloured/multicolored flavour/flavor favourite/favorite armour/armor harbour/harbor odour/odor grey/gray "
+    "tyre/tire aluminium/aluminum jewellery/jewelry fibre/fiber centre/center litre/liter metre/meter "
+    "theatre/theater pyjama/pajama cosy/cozy mould/mold moulded/molded plough/plow draught/draft doughnut/donut "
+    "yoghurt/yogurt chilli/chili whisky/whiskey licence/license catalogue/catalog traveller/traveler "
+    "travelling/traveling panelled/paneled enamelled/enameled customised/customized personalised/personalized "
+    "moisturiser/moisturizer organiser/organizer moustache/mustache axe/ax"
+)
+SPELLINGS |= {
+    other + plural: british + plural
+    for british, other in (pair.split("/") for pair in _PAIRS.split())
+    for plural in ("", "s")
+}
+"""British and American spellings are one word, in a wish and in a table."""
 CONTRACTED = (
     "don't doesn't didn't isn't aren't wasn't weren't won't can't couldn't wouldn't shouldn't mustn't haven't hasn't "
-    "i'm i've i'd you've you're we've they're that's what's who's where's there's here's let's"
+    "hadn't needn't ain't i'm i've you're you've you'd you'll we've they're they've they'd he's he'd she's she'd it'd "
+    "it'll that's that'd that'll what's what'd who's who'd where's there's there'd here's how's let's y'all"
 )
-SPELLINGS |= {word.replace("'", ""): word for word in CONTRACTED.split()} | {"im": "i'm", "pls": "please"}
+SPELLINGS |= {word.replace("'", ""): word for word in CONTRACTED.split()}
 """Contractions are often typed without their sign."""
 SIGNS = frozenset("-+,;?.")
 """Tokens that are no words."""
 IN_A_NUMBER = re.compile(r"(?<=[a-z]ty)-(?=(?:one|two|three|four|five|six|seven|eight|nine)\b)")
 """The hyphen of fifty-five, which is no range."""
 SHORTEST_STEM, SHORTEST_TYPO, LONG_WORD = 4, 4, 8
+VOWELS = frozenset("aeiouy")
 
 
 def clean(text: str) -> str:
@@ -67,14 +111,18 @@ def tokens_of(text: str) -> list[str]:
     """Words, numbers, signs of comparison and currency in lower case and without accents; other signs are left out."""
     folded = unicodedata.normalize("NFKD", clean(text).casefold())
     plain = "".join(sign for sign in folded if not unicodedata.combining(sign))
-    return [
-        SPELLINGS.get(token, token)
-        for token in TOKEN.findall(IN_A_NUMBER.sub(" ", unicodedata.normalize("NFC", plain)))
-    ]
+    tokens = TOKEN.findall(IN_A_NUMBER.sub(" ", unicodedata.normalize("NFC", plain)))
+    return [word for token in tokens for word in _spelled(token).split()]
+
+
+def _spelled(token: str) -> str:
+    """In the one spelling of a word, `colour's` too."""
+    word, sign, ending = token.partition("'")
+    return SPELLINGS.get(token) or f"{SPELLINGS.get(word, word)}{sign}{ending}"
 
 
 def stem(word: str) -> str:
-    """A word without its ending: mugs and mug, striped and stripes, wooden and wood have one stem each."""
+    """A word without its ending: mugs and mug, striped and stripes, commuting and commute have one stem each."""
     word = word.removesuffix("'s")
     if len(word) < SHORTEST_STEM or not word.isalpha():
         return word
@@ -84,9 +132,10 @@ def stem(word: str) -> str:
         word = word[:-2]
     elif word.endswith("s") and not word.endswith(("ss", "us", "is")):
         word = word[:-1]
-    for ending, fewest in (("ed", 3), ("en", 4), ("y", 4)):
-        if word.endswith(ending) and len(word) - len(ending) >= fewest:
-            word = word[: -len(ending)]
+    for ending, fewest in (("ing", 3), ("ed", 3), ("en", 4), ("y", 4)):
+        left = word.removesuffix(ending)
+        if fewest <= len(left) < len(word) and set(left) & VOWELS:
+            word = left
             break
     if len(word) > SHORTEST_STEM - 1 and word[-1] == word[-2] and word[-1] not in "aeiouls":
         word = word[:-1]

@@ -1,0 +1,97 @@
+"""Lifted: the columns of which a wish wants no condition any more, said of the column or of a value of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from pinembed.assistant import cues
+from pinembed.assistant.lexicon import ANY_VALUE, Found, Lexicon
+from pinembed.assistant.units import is_rating
+
+_NOT = "(?:don't|doesn't|do not|does not|didn't|isn't|is not|aren't|are not|won't|not|never|no longer|wouldn't|needn't)"
+_VERY = "(?: (?:really|actually|honestly|too|that|so|very|all that|particularly|overly|a|an|be|going to))*"
+_CARES = (
+    "(?:care|mind|matter|matters|bother|bothered|fussed|fussy|picky|worried|concerned|important|crucial|critical|"
+    "essential|necessary|needed|required|relevant|big deal|deal ?breaker|factor|issue|priority|must|concern|problem)"
+)
+_NO_MATTER = rf"{_NOT}{_VERY} {_CARES}"
+_LITTLE_WORDS = (
+    "(?: (?:the|a|an|any|of|what|which|about|on|to|as|in|with|my|your|our|this|that|it|it's|they|they're|is|are|if|"
+    "whether|over|for|old|particular|specific|kind|sort))*"
+)
+LIFTS = (
+    r"\b(?:any|every|whatever|whichever|all|no particular|no specific|remove|drop|forget|ignore|reset|clear|lift|scrap|"
+    r"ditch|lose|cancel|delete|relax|loosen|waive|no matter|regardless|irrespective|never ?mind|without|"
+    r"take (?:off|away)|open (?:to|on|about)|(?:flexible|easy|relaxed) (?:on|about|with)|indifferent (?:to|about)|"
+    rf"no (?:limit|preference|restriction)s?|get rid of|{_NO_MATTER}){_LITTLE_WORDS}"
+)
+"""Before what a column is called."""
+A_BIT = (
+    r"(?: (?:limit|filter|condition|range|thing|bit|part|stuff|business|side|tag|bracket|cap|requirement|restriction|"
+    r"constraint|criterion|criteria|preference|rule|aspect))?"
+)
+EXCEPT = r"(?! (?:but(?! not)|except|other than|apart from|aside from|besides|bar|barring|save|excluding)\b)"
+"""Any colour but black is no colour that does not matter."""
+WELCOME = (
+    r"(?:(?: (?:is|are|will|would|can|could|be|just|totally|perfectly))* "
+    r"(?:fine|ok(?:ay)?|good|great|do|does|goes|go|works?|welcome|possible|acceptable|cool)(?: (?:by|with|for) me)?|"
+    r" you (?:like|have|want|fancy)| at all| whatsoever| (?:it|they) (?:is|are|comes? in)|"
+    r" (?:it|they|this|that)'s?(?= (?:made|in|from)\b))?"
+)
+MATTERS_NOT = (
+    rf"(?: (?:really|actually|honestly|just))*(?: (?:{_NO_MATTER}|(?:(?:is|are) )?(?:no|not an?) {_CARES}|"
+    r"(?:is )?no object|(?:is|are) (?:irrelevant|unimportant|optional|negotiable|flexible|immaterial|up to you|"
+    r"neither here nor there)|makes? no (?:difference|odds))(?: to (?:me|us|him|her|them))?(?: (?:now|much|either))?)"
+)
+"""Behind what a column is called, or a value."""
+STANDS_OPEN = (
+    r"(?: (?:is|are) (?:fine|ok(?:ay)?|open|whatever)| (?:can|could|may|might) (?:vary|be (?:anything|any|whatever)(?! "
+    r"(?:up|under|over|below|above|between|from|less|more|but|except)\b)))"
+)
+NEEDNT_BE = (
+    r"\b(?:(?:forget|ignore|scrap|drop) what (?:i|we) (?:said|told you|asked)(?: for)?(?: about| on)?(?: the)?|"
+    r"(?:don't|doesn't|do not|does not) (?:have|need) to be|needn't (?:be|have|come)|need not be|"
+    r"no need (?:for (?:it|them|that|this) )?to be|not necessarily|not (?:just|only)|"
+    rf"(?:{_NO_MATTER}|no matter) (?:if|whether|about)(?: (?:it|it's|its|they|they're|that|is|are|be|being|the))*)"
+    r"(?: for| in| made of| a| an)*"
+)
+"""Before a value whose column no longer matters."""
+A_LIFTED_VALUE = (
+    rf"{NEEDNT_BE} (?P<before>{ANY_VALUE})(?: or not)?|(?P<either>{ANY_VALUE}) or not(?= [,;.?]|$)|"
+    rf"(?P<behind>{ANY_VALUE}){MATTERS_NOT}|"
+    rf"\b(?:put|bring|add|let|take) (?P<back>{ANY_VALUE})(?: ones)? back(?: in)?(?!\w)"
+)
+
+
+def take_lifted(text: str, values: Mapping[str, Found], lexicon: Lexicon) -> tuple[str, tuple[str, ...]]:
+    """The text without the phrases that lift a condition, and the columns of these."""
+    found = list[str]()
+    while (said := re.search(A_LIFTED_VALUE, text)) is not None:
+        found.append(values[next(filter(None, said.groups()))].column)
+        text = _without(said, text)
+    for name, phrase in _phrases(lexicon):
+        if (said := re.search(phrase, text)) is not None:
+            found.append(name)
+            text = _without(said, text)
+    return text, tuple(dict.fromkeys(found))
+
+
+def _phrases(lexicon: Lexicon) -> Iterator[tuple[str, str]]:
+    """Columns, and what lifts a condition on them."""
+    for name in (*lexicon.vocabulary.choices, *lexicon.vocabulary.quantities):
+        called = rf"(?:{lexicon.said_of(name)}{_or_so_called(name, lexicon)})(?:'s)?{A_BIT}(?!\w)"
+        yield name, rf"{LIFTS} {called}{EXCEPT}{WELCOME}(?!\w)"
+        yield name, rf"\b(?:the )?{called}(?:{MATTERS_NOT}|{STANDS_OPEN})(?!\w)"
+
+
+def _or_so_called(name: str, lexicon: Lexicon) -> str:
+    """Other words for a column: the budget, how heavy it is."""
+    words = [f"how {word}" for word, measured in cues.MEASURES.items() if lexicon.quantity(measured) == name]
+    words += ["budget", "money"] if name == lexicon.vocabulary.price else []
+    words += ["stars?", "reviews?", "scores?"] if is_rating(name) else []
+    return "".join(f"|{word}" for word in words)
+
+
+def _without(said: re.Match[str], text: str) -> str:
+    return " ".join(f"{text[: said.start()]} {text[said.end() :]}".split())
