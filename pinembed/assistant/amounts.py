@@ -38,8 +38,8 @@ AMOUNT = rf"(?<!\w)(?:(?:{CURRENCY}) )?{NUMBER}(?: (?:{CURRENCY}|{UNIT_WORDS})(?
 OPERATORS = {
     AT_MOST: (
         r"at most|(?:my |our |a |the )?(?:budget|limit|ceiling|cap)(?: (?:stops?|ends?|(?:tops|maxes|caps) out))?|"
-        r"(?:spend|pay|afford)(?:ing)?|"
-        r"up to|max(?:imum)?|within|until|<=|≤"
+        r"(?:spend|pay|afford)(?:ing)?|price(?= to )|stretch(?:ing)? to|go(?:ing)? (?:to|as high as)|"
+        r"as (?:much|high) as|capped at|not exceeding|up to|max(?:imum)?|within|until|<=|≤"
     ),
     AT_LEAST: r"at least|from|min(?:imum)?|starting (?:at|from)|upwards of|>=|≥",
     LESS: (
@@ -64,14 +64,17 @@ _OR_LESS = "less|cheaper|under|below|lower|fewer|smaller|lighter|shorter|narrowe
 _OR_MORE = "more|up|over|above|higher|larger|bigger|better|heavier|longer|wider|taller"
 OR_SO = f"{_OR_LESS}|{_OR_MORE}"
 BEHIND = {
-    AT_MOST: rf"(?:or|and) (?:{_OR_LESS})|at most|max(?:imum)?|tops|to spend(?: on)?|"
+    AT_MOST: rf"(?:or|and) (?:{_OR_LESS})|at (?:the )?(?:very )?(?:most|outside)|max(?:imum)?|tops|to spend(?: on)?|"
     r"(?:is|would be) (?:my|our|the) (?:\w+ )?(?:limit|max(?:imum)?|budget|ceiling)",
     LESS: rf"{_IS_TOO} (?:much|expensive|dear|pricey|high|heavy|big|large|long|wide)",
     MORE: rf"{_IS_TOO} (?:little|cheap|low|light|small|short|narrow)",
-    AT_LEAST: rf"(?:or|and) (?:{_OR_MORE})|at least|min(?:imum)?|upwards?|[+]",
+    AT_LEAST: rf"(?:or|and) (?:{_OR_MORE})|at (?:the )?(?:very )?least|min(?:imum)?|upwards?|[+]|plus(?! size)",
 }
-AROUND = r"around|(?<!what )(?<!how )about|roughly|approximately|approx|circa|ca|near"
-ABOUT = r"ish|or so|or thereabouts"
+AROUND = (
+    r"around|(?<!what )(?<!how )about|roughly|approximately|approx|circa|ca|near|close to|"
+    r"in the (?:region|area|vicinity|neighbou?rhood|ballpark) of"
+)
+ABOUT = r"ish|or so|(?:or )?thereabouts|give or take|more or less"
 NEAR = 0.2
 """Share of a number that lies around it."""
 OF = r"(?: of| is| at| to| price of)?(?: an?(?= \d))?"
@@ -82,7 +85,7 @@ PATTERNS = (
     *((op, rf"(?<!\w)(?:{words}){OF} ({AMOUNT})") for op, words in OPERATORS.items()),
     *((op, rf"({AMOUNT}) (?:{words})(?!\w)") for op, words in BEHIND.items()),
     ("around", rf"\b(?:{AROUND}) ({AMOUNT})"),
-    ("around", rf"({AMOUNT}) (?:{ABOUT})(?!\w)"),
+    ("around", rf"({AMOUNT}) (?:- )?(?:{ABOUT})(?!\w)"),
     (AT_LEAST, rf"(?<!\w)({NUMBER} stars?)(?!\w)"),
     (AT_MOST, rf"\bfor ({AMOUNT})"),
 )

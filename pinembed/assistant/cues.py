@@ -37,7 +37,10 @@ _NAMES = "down case wallet check press tap display load wear bit page list style
 NAMES_TOO = frozenset(_NAMES.split())
 """Stop words that may be values of a table."""
 _BEFORE = ", ; - + to a an the some any no not without only or and of in with from but for"
-_BEHIND = ", ; ? - + or and not but under over below above between for with in from up please filling"
+_BEHIND = (
+    ", ; ? - + or and not but under over below above between for with in from up please filling filled fill lined "
+    "ones one too only also instead then"
+)
 LEADS_TO_NAMES, FOLLOWS_NAMES = frozenset(_BEFORE.split()), frozenset(_BEHIND.split())
 """What stands before and behind such a word where it is one."""
 _CUES = (
@@ -68,7 +71,8 @@ UNDO_CUES = (
 """Where nothing else is said: back to the list before."""
 UNDO_PHRASES = (
     r"\b(?:forget|undo|scrap|cancel|revert|drop|take back)(?: about)? "
-    r"(?:that|the|this|my)?(?: ?last| ?previous| ?latest)? ?(?:step|change|thing|search|request|wish)\b"
+    r"(?:that|the|this|my)?(?: ?last| ?previous| ?latest)? ?"
+    r"(?:step|change|thing|search|request|wish|bit|one|filter|condition|move|tweak|edit)\b"
 )
 MORE_CUES = (
     r"\b(?:more|others?|else|next|further|additional|extra|another|rest|remaining|continue|go on|"
@@ -93,7 +97,10 @@ COMPARE_CUES = (
     r"\bversus\b|\bvs\b|\bside by side\b|\b(?:next to|beside|against) (?:each |one an)other\b|"
     r"\bhave in common\b|\bcontrast\b"
 )
-EARLIER_LIST = r"\b(?:the )?(?:last|first|earlier|old) (?:list|results|page|search)\b"
+EARLIER_LIST = (
+    r"\b(?:the )?(?:last|first|earlier|old) (?:list|results|page|search|lot|selection|batch)\b|\bpage (?:one|1)\b"
+)
+NEXT_PAGE = r"\b(?:page (?:two|2|three|3)|(?:second|other) page)\b"
 CHEAP_TO_DEAR = (
     r"\b(?:from )?least to most expensive\b|"
     r"\b(?:from )?(?:the )?cheap(?:est)? to (?:the )?(?:most )?(?:expensive|dear|dearest|pricey|priciest)\b"
@@ -109,10 +116,11 @@ GOES_CUES = (
     r"\bgo(?:es)? together with\b|\bfits?\b(?= (?:to|with|the|it|[\ue000-\uf8ff]))|"
     r"\b(?:buy|wear|get|take|order|put|use|need|have)\b.* with [\uec00-\uefff]|"
     r"\bsuits?\b|\bcompletes?\b|\b(?:next to|beside|alongside|together with) (?:the )?[\uec00-\uefff]|"
-    r"\blooks? (?:\w+ )?with\b|\bwork(?:s)? with\b"
+    r"\blooks? (?:\w+ )?with\b|\b(?:nice|good|great|well|lovely) with (?:the )?[\uec00-\uefff]|\bwork(?:s)? with\b"
 )
 ALIKE_CUES = (
-    r"\b(?:same|similar|(?<!i )(?<!we )(?<!would )like|alike|resembl\w+|in the style of|as(?! (?:well|soon|long))|"
+    r"\b(?:same|similar|(?<!i )(?<!we )(?<!would )(?<!'d )like|alike|resembl\w+|in the style of|as(?! (?:well|soon|"
+    r"long))|"
     r"closest to|identical)\b"
 )
 QUESTION_CUES = (
@@ -137,6 +145,7 @@ IF_ANY = (
     r"(?:[^\d\ue000-\uf8ff]+|(?:there's|there is|there are|you have|you've got) no [\ue000-\uebff])$"
 )
 """A condition at the end that names nothing: if you have it, if there is no orange."""
+AS_LONG_AS = r"\b(?:(?:as|so) long as|provided(?: that)?|so long)(?: (?:it's|it is|its|they're|they are|that's))?\b"
 WHAT_IF = r"^what if (?:we|i|you) (?:went|go|took|take|tried|try|said|say|had|made|make)\b"
 """A suggestion, and no question about items."""
 IT_SHOULD_BE = r"\bit (?:should|must|can|could|may|has to|needs to|ought to|would have to) be\b"
@@ -228,7 +237,9 @@ DONE_WITH = (
     r"(?: (?:then|now|with|for now))?(?!\w)"
 )
 """What is looked at no longer: clocks can wait, that's pumps sorted."""
-NONE_OF_THEM = r"(?: (?![\ue000-\uf8ff])\S+){0,5} (?:none of|not|without) (?:those|them|these)$"
+NONE_OF_THEM = (
+    r"(?: (?![\ue000-\uf8ff])\S+){0,5} (?:none of|no|not|without|skip|avoid|exclude|hide) (?:those|them|these)$"
+)
 KEEPS_TO = (
     r"\b(?:keep|cap|limit|hold) (?:it|this|that|them|things|(?:the |my )?(?:price|costs?|budget)) "
     r"(?:down )?(?:to|at) (?=\D{0,2}\d)"
@@ -250,7 +261,7 @@ SUITS = (
 """Behind a value that is welcome: plain would suit us."""
 WELCOME = (
     r"(?: (?:all|both|also|would|will|could|might|can|is|are|be|just|totally|perfectly))+ "
-    r"(?:works?|do|fine|ok(?:ay)?|good|great|acceptable|possible|welcome)\b"
+    r"(?:works?|do|fine|ok(?:ay)?|alright|cool|good|great|acceptable|possible|welcome)\b"
 )
 OF_THEM = r"(?: (?:want|like|need|see|show|to|me))* (?:those|them|these|that|it)(?= |$)"
 """Behind a negation, where what is meant was said just before: stripes? I don't want those."""
@@ -311,7 +322,7 @@ SUPERLATIVES: tuple[tuple[str, bool, str], ...] = (
     *(
         ("year", True, "newest|latest"),
         ("year", False, "oldest"),
-        ("rating", True, "best rated|top rated|highest rated|best(?= first)"),
+        ("rating", True, "(?:best|top|highest) (?:rated|reviewed|scored|scoring)|best(?= first)"),
     ),
 )
 """Word in a column's name, whether the greatest comes first, and the superlatives that mean it."""

@@ -86,6 +86,7 @@ class Lexicon:
             name: tuple(dict.fromkeys((" ".join(tokens_of(spoken(name))), plain_name(name))))
             for name in (*vocabulary.choices, *vocabulary.quantities)
         }
+        self._quantities = {name: stems_of(spoken(name)) for name in vocabulary.quantities}
         if vocabulary.price:
             self._names[vocabulary.price] = tuple(dict.fromkeys((*self._names[vocabulary.price], "price", "cost")))
         phrases = {stems_of(phrase): name for name, said in self._names.items() for phrase in reversed(said)}
@@ -115,7 +116,7 @@ class Lexicon:
 
     def quantity(self, word: str) -> str:
         """The column of numbers whose name has this word; empty where there is none."""
-        return next((name for name in self.vocabulary.quantities if stem(word) in stems_of(spoken(name))), "")
+        return next((name for name, stems in self._quantities.items() if stem(word) in stems), "")
 
     def numbered(self, word: str) -> str:
         """The column of values that a word names, if some of these are numbers, as sizes are; else empty."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 
@@ -53,11 +54,12 @@ NEEDNT_BE = (
     r"\b(?:(?:forget|ignore|scrap|drop) what (?:i|we) (?:said|told you|asked)(?: for)?(?: about| on)?(?: the)?|"
     r"(?:don't|doesn't|do not|does not) (?:have|need) to be|needn't (?:be|have|come)|need not be|"
     r"no need (?:for (?:it|them|that|this) )?to be|not necessarily|not (?:just|only)|"
+    r"(?:changed?|changing) (?:my|our|his|her|their) minds? (?:about|on)|"
     rf"(?:{_NO_MATTER}|no matter) (?:if|whether|about)(?: (?:it|it's|its|they|they're|that|is|are|be|being|the))*)"
-    r"(?: for| in| made of| a| an)*"
+    r"(?: for| in| made of| from| by| with| a| an| the)*"
 )
 """Before a value whose column no longer matters."""
-A_LIFTED_VALUE = (
+A_LIFTED_VALUE = re.compile(
     rf"{NEEDNT_BE} (?P<before>{ANY_VALUE})(?: or not)?|(?P<either>{ANY_VALUE}) or not(?= [,;.?]|$)|"
     rf"(?P<behind>{ANY_VALUE}){MATTERS_NOT}|"
     rf"\b(?:put|bring|add|let|take) (?P<back>{ANY_VALUE})(?: ones)? back(?: in)?(?!\w)"
@@ -67,21 +69,27 @@ A_LIFTED_VALUE = (
 def take_lifted(text: str, values: Mapping[str, Found], lexicon: Lexicon) -> tuple[str, tuple[str, ...]]:
     """The text without the phrases that lift a condition, and the columns of these."""
     found = list[str]()
-    while (said := re.search(A_LIFTED_VALUE, text)) is not None:
+    while (said := A_LIFTED_VALUE.search(text)) is not None:
         found.append(values[next(filter(None, said.groups()))].column)
         text = _without(said, text)
     for name, phrase in _phrases(lexicon):
-        if (said := re.search(phrase, text)) is not None:
+        if (said := phrase.search(text)) is not None:
             found.append(name)
             text = _without(said, text)
     return text, tuple(dict.fromkeys(found))
 
 
-def _phrases(lexicon: Lexicon) -> Iterator[tuple[str, str]]:
+@functools.lru_cache(maxsize=8)
+def _phrases(lexicon: Lexicon) -> tuple[tuple[str, re.Pattern[str]], ...]:
     """Columns, and what lifts a condition on them."""
+    return tuple((name, re.compile(phrase)) for name, phrase in _phrases_of(lexicon))
+
+
+def _phrases_of(lexicon: Lexicon) -> Iterator[tuple[str, str]]:
     for name in (*lexicon.vocabulary.choices, *lexicon.vocabulary.quantities):
         called = rf"(?:{lexicon.said_of(name)}{_or_so_called(name, lexicon)})(?:'s)?{A_BIT}(?!\w)"
         yield name, rf"{LIFTS} {called}{EXCEPT}{WELCOME}(?!\w)"
+        yield name, rf"\bno {lexicon.said_of(name)} (?:preference|requirement|restriction|limit)s?(?!\w)"
         yield name, rf"\b(?:the )?{called}(?:{MATTERS_NOT}|{STANDS_OPEN})(?!\w)"
 
 

@@ -11,7 +11,7 @@ from pinembed.assistant.small_talk import without_fillers
 from pinembed.assistant.units import UNIT_WORDS
 
 VALUES = rf"(?:{ANY_VALUE} (?:(?:and|or) )?)*{ANY_VALUE}"
-REWRITTEN = (
+_REWRITTEN = (
     (cues.NARROWS, "only"),
     (cues.IT_SHOULD_BE, "but"),
     (cues.THEY_SHOULD_BE, "only"),
@@ -23,6 +23,7 @@ REWRITTEN = (
     (rf"({NUMBER}) (?:- )?ish ({CURRENCY}|{UNIT_WORDS})(?!\w)", r"\1 \2 or so"),
     (rf"({VALUES}){cues.NONE_OF_THEM}", rf"{cues.NEGATION} \1"),
     (cues.REMARK, ""),
+    (cues.AS_LONG_AS, "but"),
     (cues.IF_ANY, ""),
     (rf"({VALUES}){cues.CLASHES}", rf"{cues.NEGATION} \1"),
     (rf"({VALUES}) {cues.NOT_MY}", rf"{cues.NEGATION} \1"),
@@ -36,6 +37,8 @@ REWRITTEN = (
     (cues.DECIDES, "take "),
     (cues.UNDO_PHRASES, "undo"),
     (cues.EARLIER_LIST, "previous list"),
+    (cues.NEXT_PAGE, "next"),
+    (rf"\bnot (?:that|so|very|too|quite|really|all that) (?={ANY_VALUE})", "not "),
     (
         rf"({VALUES})((?: (?!{ANY_VALUE})\S+){{0,4}}) {cues.PUTS} (?:it|them|those|that|these) {cues.AWAY}",
         rf"{cues.NEGATION} \1\2",
@@ -52,6 +55,7 @@ REWRITTEN = (
     (rf"({AMOUNT}) ({A_KIND}) ((?:or|and) (?:{OR_SO}))(?!\w)", r"\1 \3 \2"),
     (rf"({VALUES})(?: [,;?])? (?:i )?(?:{'|'.join(cues.NEGATIONS)}){cues.OF_THEM}", rf"{cues.NEGATION} \1"),
 )
+REWRITTEN = tuple((re.compile(phrase), plain) for phrase, plain in _REWRITTEN)
 """Turns of phrase, and the plain words that they stand for."""
 BEHIND = r"(?:please|thanks|thank you|then|now|,|;|[?]|[.])"
 
@@ -64,7 +68,7 @@ def reworded(text: str) -> str:
     )
     text = re.sub(cues.MAKE_IT, "make", _without_courtesies(without_fillers(text)))
     for phrase, plain in REWRITTEN:
-        text = re.sub(phrase, plain, text)
+        text = phrase.sub(plain, text)
     return " ".join(text.split())
 
 

@@ -30,7 +30,7 @@ from pinembed.assistant.small_talk import is_gibberish, is_remark, is_service, i
 from pinembed.assistant.state import Search, State
 from pinembed.assistant.walk import NOTHING_SAID
 from pinembed.assistant.wishes import Wish, read_wish
-from pinembed.assistant.words import clean
+from pinembed.assistant.words import clean, tokens_of
 from pinembed.reports.table import SearchResult
 
 REFINES_KIND = r"^(?:but|or|and|also|what about|how about|only|just|instead|make)\b|\binstead\b|\bonly$"
@@ -41,7 +41,9 @@ ASKS_FOR = (
     r"do you (?:have|sell|stock|carry)|have you got|got|any)\b(?! (?:something|anything|some|it|them))"
 )
 """Before a thing that is wanted, where this is no `something` like what is shown."""
-A_BARE_KIND = rf"(?:any |the )?{A_KIND}(?: (?:or|and) {A_KIND})*"
+A_BARE_KIND = (
+    rf"(?:(?:any|the|some|maybe|perhaps) )*{A_KIND}(?: (?:or|and) {A_KIND})*(?: ,)?(?: (?:ideally|maybe|perhaps))?"
+)
 WHAT_ABOUT = r"^(?:what|how) about\b"
 WHICH_ONES = r"^(?:which (?:ones?|of \S+)|(?:are|is) (?:some|any|one|there any) of \S+)(?= |$)"
 ADDS = r"^(?:or|plus|as well)\b|\balso\b|\b(?:as well|too|in addition)$"
@@ -112,7 +114,8 @@ def _service(asked: Asked) -> Act | None:
     words = asked.wish.rest.split()
     is_noise = bool(words) and all(map(is_gibberish, words)) and not asked.wish.avoid
     wants_nod = is_small_talk(asked.wish.plain) and not any(one.items for one in asked.wish.references)
-    if asked.names_nothing and (is_service(asked.wish.plain) or wants_nod or is_noise):
+    said = " ".join(tokens_of(asked.say))
+    if asked.names_nothing and (is_service(said) or wants_nod or is_noise):
         return Act(name=UNCLEAR, reason=OUT_OF_REACH)
     return None
 
@@ -202,7 +205,8 @@ def _about(asked: Asked) -> Act | None:
     is_bare = not (wish.limits or wish.relative or wish.excluded or wish.drop or wish.has(cues.ALIKE_CUES))
     is_bare = is_bare and (not wish.rest or not asked.changes_an_item)
     is_named = bool(wish.pointed) and not wish.references and not asked.changes_pointed
-    if points and is_bare and (not wish.wanted or is_named):
+    is_known = items or asked.state.now.focus or len(asked.shown) < 2 or any(one.several for one in wish.references)
+    if points and is_known and is_bare and (not wish.wanted or is_named):
         several = any(reference.several and not reference.items for reference in wish.references)
         every = tuple(range(1, len(asked.shown) + 1)) if several and not items else items
         return Act(name=ABOUT, items=every, question=asked.say)
@@ -215,13 +219,13 @@ def _modify(asked: Asked) -> Act | None:
     if not asked.has_search:
         return None
     is_known = bool(focus) or len(asked.shown) < 2  # what `it` is
-    single = [one for one in wish.references if not one.several and (one.items or is_known or one.named)]
-    single = [reference for reference in single if reference not in wish.than or len(single) > 1]
     is_alike = re.search(cues.ALIKE_CUES, wish.plain) is not None
+    single = [one for one in wish.references if not one.several and (one.items or is_known or one.named or is_alike)]
+    single = [reference for reference in single if reference not in wish.than or len(single) > 1]
     points = bool(single) and (asked.changes_an_item or is_alike)
     changes_focus = len(focus) == 1 and not wish.references and asked.has_changes
     changes_focus = changes_focus and (is_alike or (wish.has(CHANGES_FOCUS) and bool(wish.wanted or wish.rest)))
-    changes_focus = changes_focus and not wish.has(r"\b(?:any|some)$|\bones\b")
+    changes_focus = changes_focus and not wish.has(r"\b(?:any|some)$|\bones\b") and not wish.has(ADDS)
     pointed = bool(wish.pointed) and (is_alike or asked.changes_pointed) and not wish.references and bool(asked.items())
     if not (points or changes_focus or pointed):
         return None
@@ -273,7 +277,7 @@ def _begins_anew(asked: Asked, search: Search) -> bool:
     if wish.relative or wish.has(REFINES_KIND):
         return False
     if asked.names_kind:
-        had_kind = any(one.column == asked.kind for one in search.filters)
+        had_kind = any(one.column == asked.kind and one.op == IN for one in search.filters)
         is_bare = bool(search.filters or search.text) and re.fullmatch(A_BARE_KIND, wish.left)
         return had_kind or not is_bare
     return asked.names_nothing and bool(wish.rest) and wish.has(ASKS_FOR) and not wish.has(cues.FILTER_CUES)

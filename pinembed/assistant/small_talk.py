@@ -31,7 +31,7 @@ _ALONE = (
     "terrific smashing ace jolly great nice lovely perfect cool fine fair enough neat understood agreed "
     "no worries problem thank many much so cheers gracias merci hola bonjour word lord god heavens days goodness bless "
     "her him alas shame pity how are ya doing doin going things life indeed absolutely exactly totally truly "
-    "quite really such true later soon take care day one"
+    "play quite really such true later soon take care day one"
 )
 ALONE = frozenset(_ALONE.split()) | ADDRESSES
 """Greetings, thanks, praise and forms of address, which are noise where nothing else stands between two signs."""
@@ -40,6 +40,8 @@ SERVICE = re.compile(
     r"\b(?:deliver(?:y|ies|s|ed|ing)?|shipping|shipped|shipment|ship (?:to|abroad|overseas|internationally|it|them)|"
     r"postage|courier|refund(?:s|ed|able)?|(?:returns?|refund|exchange|privacy|cancellation) polic(?:y|ies)|"
     r"returns|(?:return|exchange|send back) (?:it|them|this|that|something|an? (?:item|order))|send \S+ back|"
+    r"(?:can|could|may|do|how do) (?:i|we) (?:return|exchange)(?! to\b)|arrives?|get(?:s)? here|"
+    r"(?:size|sizing) (?:guide|chart)|wi ?fi|toilets?|car park|"
     r"pay(?:ing)? (?:by|with|using|via|in (?:cash|installments|instalments)|later|cash|on (?:delivery|credit))|"
     r"payment|paypal|klarna|mastercard|amex|american express|visa|(?:credit|debit|gift|store) cards?|"
     r"(?:apple|google) pay|instal+ments|invoices?|receipts?|vouchers?|coupons?|promo(?:tion(?:al)?)? codes?|"
@@ -53,7 +55,7 @@ SERVICE = re.compile(
     r"(?:speak|talk|chat) (?:to|with) (?:an?|the|some|your)|(?:real|actual) (?:person|human)|human being|robot|chatbot|"
     r"price match(?:ing|es|ed)?|gift ?wrap\w*|wrap (?:it|them)|(?:think|sleep|mull) (?:about|on|over) (?:it|that|this)|"
     r"that(?:'s| is|'ll be| will be) (?:it|all)(?: for (?:now|today))?$|hiring|vacanc(?:y|ies)|newsletter|unsubscribe|"
-    r"complaint|"
+    r"complain(?:ts?)?|"
     r"weather|joke|your name|how old are you|who (?:are|made|built) you|are you (?:a |an )?(?:bot|ai|human|real)|"
     r"money back|book an? (?:appointment|repair|fitting|visit|table)|appointment)\b"
 )
@@ -114,7 +116,11 @@ def parts_of(text: str) -> list[str]:
 
 def is_remark(text: str) -> bool:
     """Whether words in which no value or limit was found ask for no thing: a question to a person, or a remark."""
-    return not REQUEST.search(text) and bool(QUESTION.search(text) or STATEMENT.search(text))
+    return (
+        not re.search(r"\d", text)
+        and not REQUEST.search(text)
+        and bool(QUESTION.search(text) or STATEMENT.search(text))
+    )
 
 
 def is_gibberish(word: str) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pinembed.assistant import cues
 from pinembed.assistant.act import LONGEST_LIST, Relative, Sort
 from pinembed.assistant.amounts import number_of
-from pinembed.assistant.condition import IN, LESS, MORE, NOT_IN, Condition, Value, merged
+from pinembed.assistant.condition import IN, LESS, LOWER, MORE, NOT_IN, UPPER, Condition, Value, merged
 from pinembed.assistant.lexicon import A_KIND, A_REFERENCE, ANY_VALUE, LIMIT, REFERENCE, Found, Lexicon
 from pinembed.assistant.lifted import take_lifted
 from pinembed.assistant.limits import take_limits
@@ -139,7 +139,7 @@ class _Reader:
         self._text = re.sub(IS_TOO_DEAR, lambda match: _cheaper_than(match[1], references), self._text)
         pointed = self._pointed()
         left = self._text
-        relative = self._take_relatives(references)
+        relative = [one for one in self._take_relatives(references) if one.items or not _is_said(one, limits)]
         sort = sort or self._take_cheap()
         walk = self._walk()
         wanted = [one for one in walk.wanted if one not in walk.excluded]  # cream gets dirty, so no cream
@@ -150,7 +150,7 @@ class _Reader:
             excluded=self._conditions(walk.excluded, NOT_IN),
             forgotten=self._conditions(walk.forgotten, NOT_IN),
             limits=merged((), limits),
-            relative=relative,
+            relative=tuple(relative),
             than=tuple(self._than),
             shared=shared,
             avoid=" ".join(walk.avoid),
@@ -159,7 +159,7 @@ class _Reader:
             pointed=pointed,
             superlative=superlative,
             sort=sort,
-            drop=drop,
+            drop=tuple(name for name in drop if all(name != one.column for one in walk.wanted)),
             count=min(count, LONGEST_LIST),
             obstacle=self._obstacle,
             notes=tuple(self._notes),
@@ -204,6 +204,11 @@ class _Reader:
         for pattern, is_dear in ((cues.CHEAP_TO_DEAR, False), (cues.DEAR_TO_CHEAP, True)):
             if price and self._take(rf"(?:\b{SORTING} )?(?:{pattern})"):
                 return None, Sort(column=price, descending=is_dear)
+        for column, descending, words in self._superlatives():
+            if re.search(r"est\b.* to ", self._text) and self._take(
+                rf"\b(?:from )?(?:the )?(?:{words}) to (?:the )?(?:\w+est|most \w+)(?!\w)"
+            ):
+                return None, Sort(column=column, descending=descending)
         for column, descending, words in self._superlatives():
             found = self._take(
                 rf"\b(?:the )?(?:(?<!first )(?<!last )(?P<before>{SOME}) )?(?:{words})"
@@ -294,7 +299,8 @@ class _Reader:
     def _pointed(self) -> tuple[tuple[Condition, ...], ...]:
         """The values of each `the blue one` and `the plum mug`."""
         phrases = re.findall(
-            rf"\bthe ((?:{ANY_VALUE} ?)+)(?!(?: ?(?:and|or|,) (?:the )?{ANY_VALUE})* ?ones)", self._text
+            rf"(?<!for )(?<!in )(?<!on )\bthe ((?:{ANY_VALUE} ?)+)(?!(?: ?(?:and|or|,) (?:the )?{ANY_VALUE})* ?ones)",
+            self._text,
         )
         return tuple(
             self._conditions([self._values[mark] for mark in phrase.split()], IN)
@@ -333,6 +339,12 @@ class _Reader:
             if others := tuple(value for value in known if value not in values):
                 return Condition(column=column, op=IN, values=others)
         return Condition(column=column, op=op, values=values)
+
+
+def _is_said(relative: Relative, limits: Sequence[Condition]) -> bool:
+    """Whether a number says what is wanted instead: too expensive, 150 at most."""
+    side = UPPER if relative.op in UPPER else LOWER
+    return any(one.column == relative.column and one.op in side for one in limits)
 
 
 def _cheaper_than(mark: str, references: Sequence[Reference]) -> str:

@@ -28,7 +28,6 @@ SPELLINGS = {
     "woolen": "wool",
     "woollen": "wool",
     "cheeper": "cheaper",
-    "w/o": "without",
     "wo": "without",
     "pls": "please",
     "plz": "please",
@@ -86,6 +85,7 @@ SPELLINGS |= {word.replace("'", ""): word for word in CONTRACTED.split()}
 """Contractions are often typed without their sign."""
 SIGNS = frozenset("-+,;?.")
 """Tokens that are no words."""
+WITH = re.compile(r"\bw/(o\b)? ?")
 IN_A_NUMBER = re.compile(r"(?<=[a-z]ty)-(?=(?:one|two|three|four|five|six|seven|eight|nine)\b)")
 """The hyphen of fifty-five, which is no range."""
 SHORTEST_STEM, SHORTEST_TYPO, LONG_WORD = 4, 4, 8
@@ -111,7 +111,8 @@ def tokens_of(text: str) -> list[str]:
     """Words, numbers, signs of comparison and currency in lower case and without accents; other signs are left out."""
     folded = unicodedata.normalize("NFKD", clean(text).casefold())
     plain = "".join(sign for sign in folded if not unicodedata.combining(sign))
-    tokens = TOKEN.findall(IN_A_NUMBER.sub(" ", unicodedata.normalize("NFC", plain)))
+    plain = WITH.sub(lambda sign: "without " if sign[1] else "with ", unicodedata.normalize("NFC", plain))
+    tokens = TOKEN.findall(IN_A_NUMBER.sub(" ", plain))
     return [word for token in tokens for word in _spelled(token).split()]
 
 
