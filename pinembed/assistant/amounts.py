@@ -85,7 +85,7 @@ PATTERNS = (
     *((op, rf"(?<!\w)(?:{words}){OF} ({AMOUNT})") for op, words in OPERATORS.items()),
     *((op, rf"({AMOUNT}) (?:{words})(?!\w)") for op, words in BEHIND.items()),
     ("around", rf"\b(?:{AROUND}) ({AMOUNT})"),
-    ("around", rf"({AMOUNT}) (?:- )?(?:{ABOUT})(?!\w)"),
+    ("around", rf"({AMOUNT})(?: (?:wide|tall|high|long|deep))? (?:- )?(?:{ABOUT})(?!\w)"),
     (AT_LEAST, rf"(?<!\w)({NUMBER} stars?)(?!\w)"),
     (AT_MOST, rf"\bfor ({AMOUNT})"),
 )

@@ -147,7 +147,7 @@ class Assistant:
                 return state, shown, answer, notes
             return state.moved_to(Moment(search=wanted.search)), [], answer, notes
         ids = tuple(item.id for item in items)
-        moment = Moment(search=wanted.search, start=wanted.start, shown=ids, focus=ids if len(ids) == 1 else ())
+        moment = Moment(search=wanted.search, start=wanted.start, shown=ids)
         return state.moved_to(moment), items, self._listed(moment, items), notes
 
     def _listed(self, moment: Moment, items: Sequence[SearchResult]) -> Answer:

@@ -58,7 +58,8 @@ POLITE = (
     r"(?:please|thanks|thank you|ok|okay|hi|hello|hey|yes|well|can you|could you|would you|can i|could i|may i|"
     r"be so kind as to|kindly|possibly|mind(?= \w+ing)|any chance (?:of|you (?:can|could))|is it possible to|"
     r"(?:i was |i'm )?wondering (?:if|whether)|i wonder if|do you (?:think you could|mind)|"
-    r"i'd like(?: you)? to|i want to|i would like to|let me|let's|now|then|actually|no(?= (?:[,.;?]|wait|thanks|"
+    r"i'd like(?: you)? to|i want to|i would like to|let me|let's|now|then|actually|k(?= |$)|no(?= (?:[,.;?]|just|only|"
+    r"wait|thanks|"
     r"sorry))|"
     r"alright|right(?! (?:hand|side|handed))|so|look(?= ,)|listen|anyway|anyhow|on second thoughts?|wait|hold on|hang "
     r"on|"
@@ -126,10 +127,12 @@ ALIKE_CUES = (
 QUESTION_CUES = (
     r"^(?:what(?!(?:'s)? (?:about|else|goes|matches|would go))|which|who|whose|is\b(?! there)|are\b(?! there)|"
     r"does|"
-    r"do(?! (?:me|us)\b)(?! (?:you|[\uec00-\uefff]) (?:have|sell|carry|stock|offer|make|keep|know))|did|has|"
+    r"do(?! (?:(?:me|us)\b|[\ue000-\ue7ff]))(?! (?:you|[\uec00-\uefff]) (?:have|sell|carry|stock|offer|make|keep|"
+    r"know))|did|has|"
     r"tell|describe|details|explain|more (?:about|details|info\w*)|info\w*|"
     r"how(?! about)|why|when|where|was|give me (?:details|info\w*|more (?:about|details|info\w*)))|"
-    r"[,;.?] (?:and |so )?(?:is|does|did|has|was) [\uec00-\uefff]"
+    r"[,;.?] (?:and |so )?(?:which|what|who|how)(?:'s| is| are| one)\b|[,;.?] (?:and |so )?(?:is|does|did|has|was) "
+    r"[\uec00-\uefff]"
 )
 """How a question begins that is about what is shown."""
 TELLS = r"\b(?:tell|about|info\w*|details?|describe)\b"
@@ -174,7 +177,7 @@ NEGATIONS = frozenset(_NEGATING.split())
 NEGATION_PHRASES = (
     r"\b(?:(?:all|any|every|anything|everything)(?: (?:other )?\w+)? (?:but(?! not)|bar|barring|save|except)|other "
     r"than|instead of|rather than|apart from|aside from|free of|"
-    r"(?:leave|take|filter|rule|cut|throw|sort) (?:out|off|away)|besides|"
+    r"(?:leave|take|filter|rule|cut|throw|sort|chuck|toss|kick|weed) (?:out|off|away)|besides|"
     r"(?:hide|skip|remove|drop|omit|exclude|ditch|lose|ban|eliminate|discard|strike|scratch|dump)"
     r"(?: everything| all| any)?|"
     r"get rid of|not (?:really |exactly )?(?:a|the) (?:big |huge |great )?(?:fan|friend|lover) of|"
@@ -185,19 +188,25 @@ NEGATION_PHRASES = (
     r"(?:hate|dislike|detest|loathe)[sd]?|no longer(?: want)?)\b"
 )
 NEGATION = "without"
-PUTS = r"(?:take|leave|throw|filter|put|sort|cut|rule|keep|cross|send|weed)"
+PUTS = r"(?:take|leave|throw|filter|put|sort|cut|rule|keep|cross|send|weed|chuck|toss|kick)"
 """Verbs that with `out` or `away` behind what they are about exclude it."""
 AWAY = r"(?:out|away|off|aside)\b"
 FORGET = (
     r"\b(?:forget|scrap|ignore|never ?mind|drop|remove|strike|scratch|cancel)(?: about)?(?: the| my| any)*"
-    r"(?= [\ue000-\ue7ff])"
+    r"(?= [\ue000-\ue7ff])|"
+    r"\b(?:i|we|he|she|they)(?:'ve|'s)? (?:already (?:have|has|got|own)|(?:have|has|got) (?:got )?(?:enough|plenty|"
+    r"loads|tons)(?: of)?)"
+    r"(?: an?| some| the| enough)*(?= [\ue000-\ue7ff])"
 )
 """Verbs by which a value goes: the condition that wants it, or else every item that has it."""
 ENDS_NEGATION = frozenset(["but", "only", "instead", ";", ".", "with", "in", "because", "since", "though", "although"])
 _BEGINNINGS = "for from by at under over made i we he she they it's preferably maybe ideally"
 BEGINS_ANEW = frozenset(_BEGINNINGS.split())
 """Words that behind a comma begin something else than the next thing that is not wanted."""
-NOT_MY = r"(?:isn't|is not|aren't|are not) (?:(?:really|quite|exactly) )?(?:for (?:me|us)|(?:my|our|his|her|their) \S+)"
+NOT_MY = (
+    r"(?:isn't|is not|aren't|are not) (?:(?:really|quite|exactly) )?(?:for (?:me|us)|"
+    r"to (?:my|our|his|her|their)(?: \S+)? (?:taste|liking)|(?:my|our|his|her|their) \S+)"
+)
 DISLIKED = (
     r"(?:out|not for me|no good|not my (?:thing|style|taste)|(?:so |too |just )?(?:awful|ugly|horrible|hideous|boring)|"
     r"(?:a bit |just |far |way )?too (?!cheap|expensive|pricey|dear|costly)\w+)"
@@ -260,7 +269,7 @@ SUITS = (
 )
 """Behind a value that is welcome: plain would suit us."""
 WELCOME = (
-    r"(?: (?:all|both|also|would|will|could|might|can|is|are|be|just|totally|perfectly))+ "
+    r"(?: (?:all|both|also|would|will|could|might|can|is|are|be|just|totally|perfectly))* "
     r"(?:works?|do|fine|ok(?:ay)?|alright|cool|good|great|acceptable|possible|welcome)\b"
 )
 OF_THEM = r"(?: (?:want|like|need|see|show|to|me))* (?:those|them|these|that|it)(?= |$)"

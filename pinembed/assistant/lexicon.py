@@ -14,7 +14,7 @@ from pinembed.assistant.amounts import NUMBER_WORDS, amounts, number_of
 from pinembed.assistant.condition import Value
 from pinembed.assistant.cues import CUE_WORDS, FOLLOWS_NAMES, LEADS_TO_NAMES, MEASURES, NAMES_TOO, STOP_WORDS
 from pinembed.assistant.small_talk import ALONE, INTERJECTIONS
-from pinembed.assistant.units import plain_name, unit_of
+from pinembed.assistant.units import is_rating, plain_name, unit_of
 from pinembed.assistant.vocabulary import Choice, Vocabulary
 from pinembed.assistant.words import SIGNS, spelled_like, stem, stems_of, tokens_of
 from pinembed.trimmed.questions import spoken
@@ -46,6 +46,8 @@ SYNONYMS = {
     **dict.fromkeys(("kids", "kid", "children", "child"), ("kids", "children", "child", "youth")),
 }
 """What people call values of sizes, and whom a thing is for, beside what catalogues write."""
+OF_HEADS = {stem(word) for word in ("color", "material", "fabric", "finish", "metal", "wood")}
+"""Words in the names of columns of which a value is meant by its last word."""
 FIGURE = re.compile(r"\d+(?:[.,]\d+)?")
 
 
@@ -82,10 +84,13 @@ class Lexicon:
         for choice in vocabulary.choices.values():
             self._add(choice)
         self._add_synonyms()
+        self._add_heads()
         self._names = {
             name: tuple(dict.fromkeys((" ".join(tokens_of(spoken(name))), plain_name(name))))
             for name in (*vocabulary.choices, *vocabulary.quantities)
         }
+        for name in filter(is_rating, vocabulary.quantities):
+            self._names[name] = tuple(dict.fromkeys((*self._names[name], "star", "review", "score")))
         self._quantities = {name: stems_of(spoken(name)) for name in vocabulary.quantities}
         if vocabulary.price:
             self._names[vocabulary.price] = tuple(dict.fromkeys((*self._names[vocabulary.price], "price", "cost")))
@@ -112,7 +117,20 @@ class Lexicon:
         for phrases in list(self._meant.values()):
             for phrase, found in phrases:
                 for said in SYNONYMS.get(phrase.casefold(), ()):
-                    self._meant.setdefault(stems_of(said), [(phrase, found)])
+                    self._meant.setdefault(stems_of(said), [(said, found)])
+
+    def _add_heads(self) -> None:
+        """The blue of light blue, the bikes of road bikes and city bikes, where the word is no value itself."""
+        heads: dict[tuple[str, str], list[tuple[str, Found]]] = {}
+        for phrases in self._meant.values():
+            for phrase, found in phrases:
+                if " " in phrase and "-" not in phrase:
+                    heads.setdefault((found.column, stem(tokens_of(phrase)[-1])), []).append((phrase, found))
+        for (column, head), named in heads.items():
+            is_class = column == self.vocabulary.kind and len(named) > 1
+            if is_class or set(stems_of(spoken(column))) & OF_HEADS:
+                values = tuple(dict.fromkeys(value for _, found in named for value in found.values))
+                self._meant.setdefault((head,), [(head, Found(column=column, values=values))])
 
     def quantity(self, word: str) -> str:
         """The column of numbers whose name has this word; empty where there is none."""

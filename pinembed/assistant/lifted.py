@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 
 from pinembed.assistant import cues
 from pinembed.assistant.lexicon import ANY_VALUE, Found, Lexicon
-from pinembed.assistant.units import is_rating
 
 _NOT = "(?:don't|doesn't|do not|does not|didn't|isn't|is not|aren't|are not|won't|not|never|no longer|wouldn't|needn't)"
 _VERY = "(?: (?:really|actually|honestly|too|that|so|very|all that|particularly|overly|a|an|be|going to))*"
@@ -60,7 +59,8 @@ NEEDNT_BE = (
 )
 """Before a value whose column no longer matters."""
 A_LIFTED_VALUE = re.compile(
-    rf"{NEEDNT_BE} (?P<before>{ANY_VALUE})(?: or not)?|(?P<either>{ANY_VALUE}) or not(?= [,;.?]|$)|"
+    rf"{NEEDNT_BE} (?P<before>{ANY_VALUE})(?: or not)?|(?:whether (?:it's|they're|its|it is|they are) )?"
+    rf"(?P<either>{ANY_VALUE}) or not(?:{MATTERS_NOT})?(?= [,;.?]|$)|"
     rf"(?P<behind>{ANY_VALUE}){MATTERS_NOT}|"
     rf"\b(?:put|bring|add|let|take) (?P<back>{ANY_VALUE})(?: ones)? back(?: in)?(?!\w)"
 )
@@ -97,7 +97,6 @@ def _or_so_called(name: str, lexicon: Lexicon) -> str:
     """Other words for a column: the budget, how heavy it is."""
     words = [f"how {word}" for word, measured in cues.MEASURES.items() if lexicon.quantity(measured) == name]
     words += ["budget", "money"] if name == lexicon.vocabulary.price else []
-    words += ["stars?", "reviews?", "scores?"] if is_rating(name) else []
     return "".join(f"|{word}" for word in words)
 
 

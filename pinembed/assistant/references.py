@@ -103,7 +103,7 @@ PATTERNS: tuple[tuple[str, Made], ...] = (
         lambda match: Reference(items=(), several=True),
     ),
     (
-        rf"\b(?:the |that )?same (?:one|thing|item|product|{A_KIND})(?!\w)",
+        rf"\b(?:the |that )?same (?:one|thing|item|product|{A_KIND})(?!\w)(?! (?:as|like)\b)",
         lambda match: Reference(items=(), named=True),
     ),
     (

@@ -12,6 +12,10 @@ from pinembed.assistant.units import UNIT_WORDS
 
 VALUES = rf"(?:{ANY_VALUE} (?:(?:and|or) )?)*{ANY_VALUE}"
 _REWRITTEN = (
+    (r"\bhalf a dozen\b", "6"),
+    (r"\b(?:an?|one) dozen\b", "12"),
+    (r"\b(?:an? )?couple (?:of )?(?=hundred|thousand|grand)", "2 "),
+    (r"(?<!\w)4 (?=(?:an?|my|the|me|our|her|his)\b)", "for "),
     (cues.NARROWS, "only"),
     (cues.IT_SHOULD_BE, "but"),
     (cues.THEY_SHOULD_BE, "only"),
@@ -57,7 +61,11 @@ _REWRITTEN = (
 )
 REWRITTEN = tuple((re.compile(phrase), plain) for phrase, plain in _REWRITTEN)
 """Turns of phrase, and the plain words that they stand for."""
-BEHIND = r"(?:please|thanks|thank you|then|now|,|;|[?]|[.])"
+BEHIND = (
+    r"(?:please|thanks|thank you|then|now|actually|really|honestly|i (?:guess|suppose|think|reckon|should think)|"
+    r"(?<!never )mind|"
+    r"to be (?:honest|fair)|if possible|,|;|[?]|[.])"
+)
 
 
 def reworded(text: str) -> str:

@@ -23,7 +23,7 @@ from pinembed.assistant.act import (
     Act,
 )
 from pinembed.assistant.asked import Asked
-from pinembed.assistant.condition import IN, Condition, same_as
+from pinembed.assistant.condition import IN, NOT_IN, Condition, same_as
 from pinembed.assistant.lexicon import A_KIND, A_REFERENCE, Lexicon
 from pinembed.assistant.limits import moved_limit
 from pinembed.assistant.small_talk import is_gibberish, is_remark, is_service, is_small_talk, parts_of
@@ -223,13 +223,14 @@ def _modify(asked: Asked) -> Act | None:
     single = [one for one in wish.references if not one.several and (one.items or is_known or one.named or is_alike)]
     single = [reference for reference in single if reference not in wish.than or len(single) > 1]
     points = bool(single) and (asked.changes_an_item or is_alike)
-    changes_focus = len(focus) == 1 and not wish.references and asked.has_changes
+    is_one = len(focus) == 1 or (len(asked.shown) == 1 and is_alike)
+    changes_focus = is_one and not wish.references and asked.has_changes
     changes_focus = changes_focus and (is_alike or (wish.has(CHANGES_FOCUS) and bool(wish.wanted or wish.rest)))
     changes_focus = changes_focus and not wish.has(r"\b(?:any|some)$|\bones\b") and not wish.has(ADDS)
     pointed = bool(wish.pointed) and (is_alike or asked.changes_pointed) and not wish.references and bool(asked.items())
     if not (points or changes_focus or pointed):
         return None
-    items = single[0].items if single else asked.items() if pointed else ()
+    items = next((one.items for one in single if one.items), ()) if single else asked.items() if pointed else ()
     wanted = [condition for condition in wish.wanted if not (pointed and condition in wish.pointed[0])]
     return Act(
         name=MODIFY,
@@ -256,14 +257,14 @@ def _filter(asked: Asked) -> Act | None:
     said = asked.has_changes or wish.drop or sort or wish.count or asked.state.user
     if not said:
         return None
-    filters = _added(asked) if re.search(ADDS, wish.left) else wish.filters
+    filters, drop = _added(asked) if re.search(ADDS, wish.left) else (wish.filters, wish.drop)
     return Act(
         name=FILTER,
         text=wish.rest,
         avoid=wish.avoid,
         filters=filters,
         relative=wish.relative,
-        drop=wish.drop,
+        drop=drop,
         sort=sort,
         count=wish.count,
     )
@@ -298,7 +299,7 @@ def _shared(asked: Asked) -> Act | None:
     """What has an item's own value of a column: anything else in that style."""
     wish, focus = asked.wish, asked.state.now.focus
     pointed = [asked.shown[place - 1] for place in asked.items()[:1] if 1 <= place <= len(asked.shown)]
-    items = pointed or [one for one in asked.shown if one.id in focus]
+    items = pointed or [one for one in asked.shown if one.id in focus or len(asked.shown) == 1]
     if not wish.shared or len(items) != 1 or wish.has(cues.QUESTION_CUES):
         return None
     filters = (*wish.filters, *(one for name in wish.shared for one in same_as(items[0].fields, name)))
@@ -309,15 +310,21 @@ def _shared(asked: Asked) -> Act | None:
     return dataclasses.replace(made, name=FILTER, relative=tuple(relative), drop=wish.drop)
 
 
-def _added(asked: Asked) -> tuple[Condition, ...]:
-    """`Or red`: the values beside those that are wanted already."""
-    search = asked.state.now.search
-    old = {one.column: one.values for one in (search.filters if search else ()) if one.op == IN}
-    wanted = tuple(
-        Condition(column=one.column, op=IN, values=tuple(dict.fromkeys((*old.get(one.column, ()), *one.values))))
-        for one in asked.wish.wanted
-    )
-    return (*wanted, *asked.wish.excluded, *asked.wish.limits)
+def _added(asked: Asked) -> tuple[tuple[Condition, ...], tuple[str, ...]]:
+    """`Or red`: the values beside those that are wanted already, and the columns that no longer exclude them."""
+    wish, search = asked.wish, asked.state.now.search
+    known = {(one.column, one.op): one.values for one in (search.filters if search else ())}
+    conditions, drop = list[Condition](), list(wish.drop)
+    for one in wish.wanted:
+        old, gone = known.get((one.column, IN), ()), known.get((one.column, NOT_IN), ())
+        if not old and set(one.values) & set(gone):
+            drop.append(one.column)
+            left = tuple(value for value in gone if value not in one.values)
+            conditions += [Condition(column=one.column, op=NOT_IN, values=left)] if left else []
+        else:
+            values = tuple(dict.fromkeys((*old, *one.values)))
+            conditions.append(Condition(column=one.column, op=IN, values=values))
+    return (*conditions, *wish.excluded, *wish.limits), tuple(drop)
 
 
 def _search(asked: Asked) -> Act | None:

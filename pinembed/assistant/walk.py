@@ -32,8 +32,9 @@ class Walk:
         self.forgotten: list[Found] = []
         self.avoid: list[str] = []
         self.rest: list[str] = []
-        self._values, self._lexicon = values, lexicon
-        self._negated = self._has_object = self._is_adjacent = self._is_listed = self._forgets = False
+        self._values, self._lexicon, self._last = values, lexicon, ""
+        self._negated = self._has_object = self._has_value = self._is_listed = self._forgets = False
+        self._is_adjacent = self._is_joined = False
 
     def corrected(self, before: Walk) -> None:
         """Take over what was said before a correction and is not said anew: the `teal` of `teal mugs, I mean rugs`."""
@@ -46,10 +47,11 @@ class Walk:
 
     def step(self, token: str) -> None:
         was_adjacent, self._is_adjacent = self._is_adjacent, False
+        was_joined, self._is_joined = self._is_joined, token in {"or", "nor", "and"}
         if token == "non" and self._negated:
             self._negated = False  # hide the non waterproof ones
         elif token in cues.NEGATIONS or token == cues.FORGOTTEN:
-            self._negated, self._has_object, self._is_listed = True, False, False
+            self._negated, self._has_object, self._has_value, self._is_listed = True, False, False, False
             self._forgets = token == cues.FORGOTTEN
         elif self._is_listed and token in cues.BEGINS_ANEW:
             self._negated = False
@@ -65,15 +67,21 @@ class Walk:
             self._negated = self._negated and not self._has_object and token in {"in", "with"}
         elif not self._says_nothing(token):
             self._negated = self._negated and not self._is_listed  # nothing plain, somewhere near the door
+            self._negated = self._negated and (was_adjacent or was_joined or not self._has_value)
             (self.avoid if self._negated else self.rest).append(token)
             self._has_object = self._is_adjacent = True
 
     def _value(self, mark: str, was_adjacent: bool) -> None:
         if self._negated and was_adjacent and self._has_object and KIND <= mark < LIMIT:
             self._negated = False  # the mugs of `no red mugs` are wanted
+        if self.wanted and was_adjacent and KIND <= mark < LIMIT and self._last >= KIND:
+            before, now = self.wanted[-1], self._values[mark]
+            if not set(before.values) & set(now.values):
+                self.wanted.pop()  # the lock of `bike lock`
+        self._last = mark
         gone = self.forgotten if self._forgets else self.excluded
         (gone if self._negated else self.wanted).append(self._values[mark])
-        self._has_object = self._is_adjacent = True
+        self._has_object = self._has_value = self._is_adjacent = True
 
     def _says_nothing(self, token: str) -> bool:
         base = token.partition("'")[0]
