@@ -77,14 +77,14 @@ AROUND = (
 ABOUT = r"ish|or so|(?:or )?thereabouts|give or take|more or less"
 NEAR = 0.2
 """Share of a number that lies around it."""
-OF = r"(?: of| is| at| to| price of)?(?: an?(?= \d))?"
+OF = r"(?: of| is| at| to| price of)?(?: (?:an?|the)(?= \d[\d.,]*(?: |$)))?"
 PATTERNS = (
     ("between", rf"\bbetween ({AMOUNT}) (?:and|to|-) ({AMOUNT})"),
     ("between", rf"(?:\bfrom )?({AMOUNT}) (?:to|-) ({AMOUNT})"),
     *((DENIED[op], rf"\b{A_DENIAL} (?:{OPERATORS[op]}){OF} ({AMOUNT})") for op in DENIED),
     *((op, rf"(?<!\w)(?:{words}){OF} ({AMOUNT})") for op, words in OPERATORS.items()),
     *((op, rf"({AMOUNT}) (?:{words})(?!\w)") for op, words in BEHIND.items()),
-    ("around", rf"\b(?:{AROUND}) ({AMOUNT})"),
+    ("around", rf"\b(?:{AROUND})(?: the(?= \d[\d.,]*(?: |$)))? ({AMOUNT})"),
     ("around", rf"({AMOUNT})(?: (?:wide|tall|high|long|deep))? (?:- )?(?:{ABOUT})(?!\w)"),
     (AT_LEAST, rf"(?<!\w)({NUMBER} stars?)(?!\w)"),
     (AT_MOST, rf"\bfor ({AMOUNT})"),

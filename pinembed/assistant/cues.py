@@ -27,7 +27,7 @@ _STOPS = (
     "extend sort few made making myself showing shown lot lots bunch batch whichever whatever matter matters anybody "
     "fussed fussy picky bothered particular browsing browse onto moving move wait hang hold either's somehow until "
     "hadn't haven't hasn't wasn't weren't wouldn't couldn't shouldn't didn't won't ain't needn't i'll you're they're "
-    "nonsense rubbish malarkey crap tat preferred prefered liked none seem seems seemed lost "
+    "care bother fuss spose nonsense rubbish malarkey crap tat preferred prefered liked none seem seems seemed lost "
     "he's she's who'd it'd y'all you've you'd you'll they've they'd who's rest page pages turn going gone got "
     "somewhere must alright acceptable works someone somebody anyone everyone his hers theirs mine yours ours"
 )
@@ -36,7 +36,7 @@ STOP_WORDS = frozenset(_STOPS.split())
 _NAMES = "down case wallet check press tap display load wear bit page list style time detail team beat step fancy"
 NAMES_TOO = frozenset(_NAMES.split())
 """Stop words that may be values of a table."""
-_BEFORE = ", ; - + to a an the some any no not without only or and of in with from but for"
+_BEFORE = ", ; - + to a an the some any no not without only or and of in with from but for be being is are"
 _BEHIND = (
     ", ; ? - + or and not but under over below above between for with in from up please filling filled fill lined "
     "ones one too only also instead then"
@@ -78,7 +78,7 @@ UNDO_PHRASES = (
 MORE_CUES = (
     r"\b(?:more|others?|else|next|further|additional|extra|another|rest|remaining|continue|go on|"
     r"keep (?:going|them coming))\b|"
-    r"^is (?:that|this) (?:all|it)$"
+    r"^(?:is (?:that|this|it)|(?:that|this)(?:'s| is)) (?:all|it|the lot|everything)(?: (?:you|there)\b.*)?$"
 )
 """Where nothing else is said: the next page."""
 NARROWS = (
@@ -113,7 +113,7 @@ DEAR_TO_CHEAP = (
 GOES_CUES = (
     r"\b(?:combine|pair|match|wear|team|style|coordinate)\b.* (?:with|to)\b|\baccessor(?:y|ies) (?:for|to)\b|"
     r"\b(?:fitting|suitable|right|nice) (?:to|for|with|beside|next to) (?:the )?[\uec00-\uefff]|"
-    r"\bgo(?:es|ing)?(?: \w+)? with\b|\bmatch(?:es|ing)?\b|\bpairs? (?:\w+ )?with\b|\bpair\b|\bcomplements?\b|"
+    r"\bgo(?:es|ing)?(?: \w+)? with\b|\bmatch(?:es|ing)?\b|\bpairs? (?:\w+ )?with\b|(?<!a )\bpair\b|\bcomplements?\b|"
     r"\bgo(?:es)? together with\b|\bfits?\b(?= (?:to|with|the|it|[\ue000-\uf8ff]))|"
     r"\b(?:buy|wear|get|take|order|put|use|need|have)\b.* with [\uec00-\uefff]|"
     r"\bsuits?\b|\bcompletes?\b|\b(?:next to|beside|alongside|together with) (?:the )?[\uec00-\uefff]|"
@@ -209,6 +209,7 @@ NOT_MY = (
 )
 DISLIKED = (
     r"(?:out|not for me|no good|not my (?:thing|style|taste)|(?:so |too |just )?(?:awful|ugly|horrible|hideous|boring)|"
+    r"(?:a bit|a little|a touch|rather) (?!cheap|expensive|pricey|dear|costly|better|more|less)\w+|"
     r"(?:a bit |just |far |way )?too (?!cheap|expensive|pricey|dear|costly)\w+)"
 )
 ABOUT_ONESELF = (
@@ -243,7 +244,9 @@ DONE_WITH = (
     rf"(?:\b(?:that's|that is|that|so|me|us|got) )*(?:\b(?:the|my|our) )?{_VALUES} "
     r"(?:(?:is|are|all|now|both|can|could|will|have|has|to|been) )*"
     r"(?:done|sorted|finished|chosen|dealt with|settled|taken care of|out of the way|ticked off|covered|wait|later)"
-    r"(?: (?:then|now|with|for now))?(?!\w)"
+    r"(?: (?:then|now|with|for now))?(?!\w)|"
+    rf"^(?:(?:i've|we've|i|we) )?(?:sorted|found|bought|chosen|picked|ordered)(?: out)? (?:the|my|our|an?) "
+    rf"{_VALUES}(?= [,;.])"
 )
 """What is looked at no longer: clocks can wait, that's pumps sorted."""
 NONE_OF_THEM = (
@@ -319,6 +322,8 @@ COMPARATIVES: tuple[tuple[str, str, str], ...] = (
     *(("year", LESS, "older"), ("rating", MORE, "better rated|higher rated"), ("rating", LESS, "lower rated")),
 )
 """Word in a column's name, operator, and the comparatives that mean it."""
+GREATER, LESSER = "more|higher|greater|larger|bigger|longer|better", "less|lower|smaller|shorter|fewer"
+"""Before the name of a quantity."""
 GREATEST, LEAST = "highest|best|greatest|largest|biggest|most|top", "lowest|smallest|least|fewest|shortest"
 """Before the name of any quantity; only the best price is the lowest."""
 SUPERLATIVES: tuple[tuple[str, bool, str], ...] = (

@@ -41,7 +41,7 @@ WELCOME = (
 )
 MATTERS_NOT = (
     rf"(?: (?:really|actually|honestly|just))*(?: (?:{_NO_MATTER}|(?:(?:is|are) )?(?:no|not an?) {_CARES}|"
-    r"(?:is )?no object|(?:is|are) (?:irrelevant|unimportant|optional|negotiable|flexible|immaterial|up to you|"
+    r"(?:is )?no object|(?:(?:is|are) )?(?:irrelevant|unimportant|optional|negotiable|flexible|immaterial|up to you|"
     r"neither here nor there)|makes? no (?:difference|odds))(?: to (?:me|us|him|her|them))?(?: (?:now|much|either))?)"
 )
 """Behind what a column is called, or a value."""

@@ -226,7 +226,8 @@ def _modify(asked: Asked) -> Act | None:
     is_one = len(focus) == 1 or (len(asked.shown) == 1 and is_alike)
     changes_focus = is_one and not wish.references and asked.has_changes
     changes_focus = changes_focus and (is_alike or (wish.has(CHANGES_FOCUS) and bool(wish.wanted or wish.rest)))
-    changes_focus = changes_focus and not wish.has(r"\b(?:any|some)$|\bones\b") and not wish.has(ADDS)
+    changes_focus = changes_focus and not wish.has(ADDS)
+    changes_focus = changes_focus and (is_alike or not wish.has(r"\b(?:any|some)$|\bones\b"))
     pointed = bool(wish.pointed) and (is_alike or asked.changes_pointed) and not wish.references and bool(asked.items())
     if not (points or changes_focus or pointed):
         return None
@@ -315,7 +316,8 @@ def _added(asked: Asked) -> tuple[tuple[Condition, ...], tuple[str, ...]]:
     wish, search = asked.wish, asked.state.now.search
     known = {(one.column, one.op): one.values for one in (search.filters if search else ())}
     conditions, drop = list[Condition](), list(wish.drop)
-    for one in wish.wanted:
+    told = [one for one in wish.excluded if one.op == IN]  # of a column of yes and no
+    for one in (*wish.wanted, *told):
         old, gone = known.get((one.column, IN), ()), known.get((one.column, NOT_IN), ())
         if not old and set(one.values) & set(gone):
             drop.append(one.column)
@@ -323,8 +325,11 @@ def _added(asked: Asked) -> tuple[tuple[Condition, ...], tuple[str, ...]]:
             conditions += [Condition(column=one.column, op=NOT_IN, values=left)] if left else []
         else:
             values = tuple(dict.fromkeys((*old, *one.values)))
+            if set(values) == {True, False}:
+                drop.append(one.column)
+                continue
             conditions.append(Condition(column=one.column, op=IN, values=values))
-    return (*conditions, *wish.excluded, *wish.limits), tuple(drop)
+    return (*conditions, *(one for one in wish.excluded if one not in told), *wish.limits), tuple(drop)
 
 
 def _search(asked: Asked) -> Act | None:

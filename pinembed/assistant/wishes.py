@@ -262,7 +262,7 @@ class _Reader:
 
     def _take_relatives(self, references: Sequence[Reference]) -> tuple[Relative, ...]:
         """Cheaper, and cheaper than the second."""
-        taken = []
+        taken = list(self._take_more_of(references))
         for word, op, words in cues.COMPARATIVES:
             found = re.search(
                 rf"\b(?:{words})(?: (?:\S+ )?(?:than|to|of){OF_WHAT} (?P<than>{A_REFERENCE}))?(?!\w)", self._text
@@ -278,6 +278,16 @@ class _Reader:
             taken.append(Relative(column=column, op=op, items=items))
             self._text = f"{self._text[: found.start()]} {self._text[found.end() :]}"
         return (*taken, *self._take_beside_prices(references))
+
+    def _take_more_of(self, references: Sequence[Reference]) -> Iterator[Relative]:
+        """A longer warranty than the first, a lower weight."""
+        for name in self._lexicon.vocabulary.quantities:
+            for op, words in ((MORE, cues.GREATER), (LESS, cues.LESSER)):
+                called = rf"\b(?:an? )?(?:{words}) {self._lexicon.said_of(name)}"
+                found = self._take(rf"{called}(?: (?:than|to) (?P<than>{A_REFERENCE}))?(?!\w)")
+                if found is not None:
+                    items = self._compared_with(found["than"], references) if found["than"] else ()
+                    yield Relative(column=name, op=op, items=items)
 
     def _take_beside_prices(self, references: Sequence[Reference]) -> Iterator[Relative]:
         """Below the second, above the price of the first."""
