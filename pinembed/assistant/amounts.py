@@ -37,7 +37,8 @@ CURRENCY = "|".join(
 AMOUNT = rf"(?<!\w)(?:(?:{CURRENCY}) )?{NUMBER}(?: (?:{CURRENCY}|{UNIT_WORDS})(?!\w))?"
 OPERATORS = {
     AT_MOST: (
-        r"at most|(?:my |our |a |the )?(?:budget|limit|ceiling|cap)(?: (?:stops?|ends?|(?:tops|maxes|caps) out))?|"
+        r"at most|(?:my |our |a |the )?(?:budget|limit|ceiling|cap)(?:'s)?"
+        r"(?: (?:stops?|ends?|(?:tops|maxes|caps) out))?|"
         r"(?:spend|pay|afford)(?:ing)?|price(?= to )|stretch(?:ing)? to|go(?:ing)? (?:to|as high as)|"
         r"as (?:much|high) as|capped at|not exceeding|up to|max(?:imum)?|within|until|<=|≤"
     ),

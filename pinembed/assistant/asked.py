@@ -12,6 +12,7 @@ from pinembed.assistant.condition import Condition, number_in
 from pinembed.assistant.lexicon import A_REFERENCE, ANY_VALUE, Lexicon
 from pinembed.assistant.state import State
 from pinembed.assistant.wishes import Wish
+from pinembed.assistant.words import tokens_of
 from pinembed.reports.table import SearchResult
 
 A_VALUE_ONE = rf"\bthe (?:{ANY_VALUE} ?)+one\b"
@@ -26,6 +27,11 @@ class Asked:
     state: State
     shown: Sequence[SearchResult]
     lexicon: Lexicon
+
+    @property
+    def said(self) -> str:
+        """Its words as they were said, with courtesies and without marks."""
+        return " ".join(tokens_of(self.say))
 
     @property
     def has_search(self) -> bool:

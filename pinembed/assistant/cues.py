@@ -27,7 +27,7 @@ _STOPS = (
     "extend sort few made making myself showing shown lot lots bunch batch whichever whatever matter matters anybody "
     "fussed fussy picky bothered particular browsing browse onto moving move wait hang hold either's somehow until "
     "hadn't haven't hasn't wasn't weren't wouldn't couldn't shouldn't didn't won't ain't needn't i'll you're they're "
-    "care bother fuss spose nonsense rubbish malarkey crap tat preferred prefered liked none seem seems seemed lost "
+    "up care bother fuss spose nonsense rubbish malarkey crap tat preferred prefered liked none seem seems seemed lost "
     "he's she's who'd it'd y'all you've you'd you'll they've they'd who's rest page pages turn going gone got "
     "somewhere must alright acceptable works someone somebody anyone everyone his hers theirs mine yours ours"
 )
@@ -208,9 +208,10 @@ NOT_MY = (
     r"to (?:my|our|his|her|their)(?: \S+)? (?:taste|liking)|(?:my|our|his|her|their) \S+)"
 )
 DISLIKED = (
-    r"(?:out|not for me|no good|not my (?:thing|style|taste)|(?:so |too |just )?(?:awful|ugly|horrible|hideous|boring)|"
+    r"(?:(?: is| are| would be)? (?:so |too |just )?(?:awful|ugly|horrible|hideous|boring)|"
+    r" (?:is|are|would be) (?:out|not for me|no good|not my (?:thing|style|taste)|"
     r"(?:a bit|a little|a touch|rather) (?!cheap|expensive|pricey|dear|costly|better|more|less)\w+|"
-    r"(?:a bit |just |far |way )?too (?!cheap|expensive|pricey|dear|costly)\w+)"
+    r"(?:a bit |just |far |way )?too (?!cheap|expensive|pricey|dear|costly)\w+))"
 )
 ABOUT_ONESELF = (
     r"\b(?:i'm|i am|we're|we are|he's|she's|they're) not(?! (?:looking|after|searching|interested|fond|into|keen|"
@@ -272,8 +273,9 @@ SUITS = (
 )
 """Behind a value that is welcome: plain would suit us."""
 WELCOME = (
-    r"(?: (?:all|both|also|would|will|could|might|can|is|are|be|just|totally|perfectly))* "
-    r"(?:works?|do|fine|ok(?:ay)?|alright|cool|good|great|acceptable|possible|welcome)\b"
+    r"(?: (?:all|both|also|would|will|could|might|can|is|are|be|just|totally|perfectly))+ "
+    r"(?:works?|do|fine|ok(?:ay)?|alright|cool|good|great|acceptable|possible|welcome)\b|"
+    r" (?:fine|ok(?:ay)?|alright|acceptable|welcome)(?= (?:too|as well|also|now|after all)\b|$)"
 )
 OF_THEM = r"(?: (?:want|like|need|see|show|to|me))* (?:those|them|these|that|it)(?= |$)"
 """Behind a negation, where what is meant was said just before: stripes? I don't want those."""
@@ -309,7 +311,7 @@ DEAREST = (
 )
 CHEAP = (
     rf"(?:cheap|inexpensive|affordable|low cost|{_NOT} (?:too |so |very |that |overly )?{_DEAR}|"
-    r"(?<!my )(?<!our )(?<!the )(?<!a )budget|"
+    r"(?<!my )(?<!our )(?<!the )(?<!a )budget(?!'s)|"
     r"(?:doesn't|don't|won't|not|without) (?:cost(?:ing)?|break(?:ing)?) (?:a fortune|the (?:earth|bank)|a bomb))"
 )
 COMPARATIVES: tuple[tuple[str, str, str], ...] = (

@@ -7,14 +7,14 @@ words and marks, in which a value, whatever its words, is one sign.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from pinembed.assistant.amounts import NUMBER_WORDS, amounts, number_of
 from pinembed.assistant.condition import Value
 from pinembed.assistant.cues import CUE_WORDS, FOLLOWS_NAMES, LEADS_TO_NAMES, MEASURES, NAMES_TOO, STOP_WORDS
 from pinembed.assistant.small_talk import ALONE, INTERJECTIONS
-from pinembed.assistant.units import is_rating, plain_name, unit_of
+from pinembed.assistant.units import plain_name, unit_of
 from pinembed.assistant.vocabulary import Choice, Vocabulary
 from pinembed.assistant.words import SIGNS, spelled_like, stem, stems_of, tokens_of
 from pinembed.trimmed.questions import spoken
@@ -46,8 +46,16 @@ SYNONYMS = {
     **dict.fromkeys(("kids", "kid", "children", "child"), ("kids", "children", "child", "youth")),
 }
 """What people call values of sizes, and whom a thing is for, beside what catalogues write."""
+COLUMN_WORDS = (
+    *("color shade hue", "brand maker make manufacturer label", "material fabric", "pattern print design"),
+    "rating star review score",
+)
+"""What people call columns, one as well as the other, where it is no other column's name."""
 OF_HEADS = {stem(word) for word in ("color", "material", "fabric", "finish", "metal", "wood")}
 """Words in the names of columns of which a value is meant by its last word."""
+_OF_YES_AND_NO = "is are has have with can be needed required included available"
+OF_YES_AND_NO = frozenset(_OF_YES_AND_NO.split())
+"""Words in the names of columns of yes and no that need not be said."""
 FIGURE = re.compile(r"\d+(?:[.,]\d+)?")
 
 
@@ -85,12 +93,15 @@ class Lexicon:
             self._add(choice)
         self._add_synonyms()
         self._add_heads()
+        own = {word for name in (*vocabulary.choices, *vocabulary.quantities) for word in tokens_of(spoken(name))}
         self._names = {
             name: tuple(dict.fromkeys((" ".join(tokens_of(spoken(name))), plain_name(name))))
             for name in (*vocabulary.choices, *vocabulary.quantities)
         }
-        for name in filter(is_rating, vocabulary.quantities):
-            self._names[name] = tuple(dict.fromkeys((*self._names[name], "star", "review", "score")))
+        for name, said in self._names.items():
+            alike = (words.split() for words in COLUMN_WORDS if set(tokens_of(spoken(name))) & set(words.split()))
+            more = (word for words in alike for word in words if word not in own)
+            self._names[name] = tuple(dict.fromkeys((*said, *more)))
         self._quantities = {name: stems_of(spoken(name)) for name in vocabulary.quantities}
         if vocabulary.price:
             self._names[vocabulary.price] = tuple(dict.fromkeys((*self._names[vocabulary.price], "price", "cost")))
@@ -106,7 +117,7 @@ class Lexicon:
         )
 
     def _add(self, choice: Choice) -> None:
-        for phrase, values in choice.phrases.items():
+        for phrase, values in (*choice.phrases.items(), *_shorter(choice)):
             if stems := stems_of(phrase):
                 self._meant.setdefault(stems, []).append((phrase, Found(column=choice.name, values=values)))
                 if joined := _joined(tokens_of(phrase)):
@@ -239,7 +250,8 @@ class Lexicon:
         for phrase, found in meant:
             by_column.setdefault(found.column, []).append((tokens_of(phrase) == list(words), found))
         named = set(map(self._column_called, beside))
-        column = max(by_column, key=lambda name: (name in named, self._items(name, by_column[name])))
+        kind = self.vocabulary.kind
+        column = max(by_column, key=lambda name: (name in named, self._items(name, by_column[name]), name == kind))
         exact = [found for is_exact, found in by_column[column] if is_exact]
         kept = exact or [found for _, found in by_column[column]]
         return Found(column=column, values=tuple(dict.fromkeys(value for found in kept for value in found.values)))
@@ -247,6 +259,14 @@ class Lexicon:
     def _items(self, column: str, found: Iterable[tuple[bool, Found]]) -> int:
         counts = self.vocabulary.choices[column].counts
         return sum(counts[value] for _, one in found for value in one.values)
+
+
+def _shorter(choice: Choice) -> Iterator[tuple[str, tuple[Value, ...]]]:
+    """What a column of yes and no is called for short: assembly, of `assembly_needed` or `has_assembly`."""
+    for phrase, values in choice.phrases.items():
+        short = " ".join(word for word in phrase.split() if word not in OF_YES_AND_NO)
+        if short and short != phrase and all(isinstance(value, bool) for value in values):
+            yield short, values
 
 
 def _shortened(token: str, words: Iterable[str]) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 
 from pinembed.assistant import cues
 from pinembed.assistant.lexicon import ANY_VALUE, Found, Lexicon
+from pinembed.assistant.words import stem, stems_of
+from pinembed.trimmed.questions import spoken
 
 _NOT = "(?:don't|doesn't|do not|does not|didn't|isn't|is not|aren't|are not|won't|not|never|no longer|wouldn't|needn't)"
 _VERY = "(?: (?:really|actually|honestly|too|that|so|very|all that|particularly|overly|a|an|be|going to))*"
@@ -22,7 +24,8 @@ _LITTLE_WORDS = (
 )
 LIFTS = (
     r"\b(?:any|every|whatever|whichever|all|no particular|no specific|remove|drop|forget|ignore|reset|clear|lift|scrap|"
-    r"ditch|lose|cancel|delete|relax|loosen|waive|no matter|regardless|irrespective|never ?mind|without|"
+    r"ditch|lose|cancel|delete|relax|loosen|waive|chang(?:ed|e|ing) (?:my|our|his|her|their) minds? (?:about|on)|no "
+    r"matter|regardless|irrespective|never ?mind|without|"
     r"take (?:off|away)|open (?:to|on|about)|(?:flexible|easy|relaxed) (?:on|about|with)|indifferent (?:to|about)|"
     rf"no (?:limit|preference|restriction)s?|get rid of|{_NO_MATTER}){_LITTLE_WORDS}"
 )
@@ -31,7 +34,7 @@ A_BIT = (
     r"(?: (?:limit|filter|condition|range|thing|bit|part|stuff|business|side|tag|bracket|cap|requirement|restriction|"
     r"constraint|criterion|criteria|preference|rule|aspect))?"
 )
-EXCEPT = r"(?! (?:but(?! not)|except|other than|apart from|aside from|besides|bar|barring|save|excluding)\b)"
+EXCEPT = r"(?! (?:but(?! not)|except|other than|apart from|aside from|besides|bar|barring|save|excluding|without)\b)"
 """Any colour but black is no colour that does not matter."""
 WELCOME = (
     r"(?:(?: (?:is|are|will|would|can|could|be|just|totally|perfectly))* "
@@ -66,6 +69,9 @@ A_LIFTED_VALUE = re.compile(
 )
 
 
+BRANDS = {(stem(word),) for word in ("brand", "maker", "manufacturer")}
+
+
 def take_lifted(text: str, values: Mapping[str, Found], lexicon: Lexicon) -> tuple[str, tuple[str, ...]]:
     """The text without the phrases that lift a condition, and the columns of these."""
     found = list[str]()
@@ -96,6 +102,7 @@ def _phrases_of(lexicon: Lexicon) -> Iterator[tuple[str, str]]:
 def _or_so_called(name: str, lexicon: Lexicon) -> str:
     """Other words for a column: the budget, how heavy it is."""
     words = [f"how {word}" for word, measured in cues.MEASURES.items() if lexicon.quantity(measured) == name]
+    words += ["who (?:makes|made) (?:it|them)"] if stems_of(spoken(name)) in BRANDS else []
     words += ["budget", "money"] if name == lexicon.vocabulary.price else []
     return "".join(f"|{word}" for word in words)
 

@@ -30,7 +30,7 @@ from pinembed.assistant.small_talk import is_gibberish, is_remark, is_service, i
 from pinembed.assistant.state import Search, State
 from pinembed.assistant.walk import NOTHING_SAID
 from pinembed.assistant.wishes import Wish, read_wish
-from pinembed.assistant.words import clean, tokens_of
+from pinembed.assistant.words import clean
 from pinembed.reports.table import SearchResult
 
 REFINES_KIND = r"^(?:but|or|and|also|what about|how about|only|just|instead|make)\b|\binstead\b|\bonly$"
@@ -114,8 +114,7 @@ def _service(asked: Asked) -> Act | None:
     words = asked.wish.rest.split()
     is_noise = bool(words) and all(map(is_gibberish, words)) and not asked.wish.avoid
     wants_nod = is_small_talk(asked.wish.plain) and not any(one.items for one in asked.wish.references)
-    said = " ".join(tokens_of(asked.say))
-    if asked.names_nothing and (is_service(said) or wants_nod or is_noise):
+    if asked.names_nothing and (is_service(asked.said) or wants_nod or is_noise):
         return Act(name=UNCLEAR, reason=OUT_OF_REACH)
     return None
 
@@ -123,7 +122,12 @@ def _service(asked: Asked) -> Act | None:
 def _remark(asked: Asked) -> Act | None:
     """What wants nothing of the catalogue; what is left behind it are wishes."""
     wish = asked.wish
-    if asked.names_nothing and (wish.rest or wish.avoid) and is_remark(wish.plain) and not wish.has(cues.FILTER_CUES):
+    if (
+        asked.names_nothing
+        and (wish.rest or wish.avoid)
+        and is_remark(asked.said, wish.plain)
+        and not wish.has(cues.FILTER_CUES)
+    ):
         return Act(name=UNCLEAR, reason=OUT_OF_REACH)
     return None
 

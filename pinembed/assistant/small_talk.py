@@ -66,7 +66,9 @@ REQUEST = re.compile(
     r"do(?:es)? (?:you|u|anyone|somebody|y'all) (?:\w+ )?(?:have|sell|stock|carry|offer|keep|make|do)|"
     r"(?:show|find|give|get|bring|fetch|recommend|suggest|see|browse|list|display|search|looking|after|hunting|seeking|"
     r"hoping|searching|shopping|ideas?|like|love|fancy|prefer|rather|want|wants|wanted|wish|gift|present)|"
-    r"(?<!do i )(?<!do we )(?:need|needs)|(?:is|are) there|what about|how about|for (?:an?|the|my|our|his|her|their))\b"
+    r"(?:can|could|may|might) (?:i|we) (?:\w+ )?(?:have|get|see|look|browse|try|buy)|have you|"
+    r"would you (?:\w+ )?(?:have|stock|carry)|(?<!do i )(?<!do we )(?:need|needs)|(?:is|are) there|what about|how "
+    r"about|for (?:an?|the|my|our|his|her|their))\b"
 )
 """How a thing is asked for."""
 QUESTION = re.compile(
@@ -115,13 +117,16 @@ def parts_of(text: str) -> list[str]:
     return [part.strip() for part in SIGN.split(text)[::2]]
 
 
-def is_remark(text: str) -> bool:
-    """Whether words in which no value or limit was found ask for no thing: a question to a person, or a remark."""
-    return (
-        not re.search(r"\d", text)
-        and not REQUEST.search(text)
-        and bool(QUESTION.search(text) or STATEMENT.search(text))
-    )
+def is_remark(said: str, plain: str) -> bool:
+    """Whether words in which no value or limit was found ask for no thing: a question to a person, or a remark.
+
+    Args:
+        said: all of the words.
+        plain: those without courtesies.
+    """
+    if re.search(r"\d", said) or REQUEST.search(said):
+        return False
+    return any(QUESTION.search(text) or STATEMENT.search(text) for text in (said, plain))
 
 
 def is_gibberish(word: str) -> bool:

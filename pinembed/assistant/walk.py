@@ -85,5 +85,5 @@ class Walk:
 
     def _says_nothing(self, token: str) -> bool:
         base = token.partition("'")[0]
-        is_known = token in NOTHING_SAID or (base != token and base in NOTHING_SAID)  # that'd, either's
+        is_known = token in NOTHING_SAID or (base != token and (not base or base in NOTHING_SAID))  # that'd, either's
         return is_known or (stem(token),) in self._lexicon.columns
