@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -103,6 +104,12 @@ def outdoor_rows() -> list[dict[str, Any]]:
         }
         rows.append(row)
     return rows
+
+
+def bicycle_rows() -> list[dict[str, Any]]:
+    """A bicycle shop that somebody else made up, with values of two words and a column of yes and no."""
+    lines = (REPOSITORY / "tests/wordings/bicycles_rows.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
 
 
 def make_table(folder: Path, rows: Sequence[dict[str, Any]], *, reference: str = "") -> EmbeddingTable:
