@@ -153,6 +153,91 @@ def test_nothing_said_is_unclear_and_asked_back(shop: Shop, say: str) -> None:
     assert shop.act(say)["name"] == "unclear"
 
 
+@pytest.mark.parametrize(
+    "say",
+    [
+        *("morning!", "evening all", "do you ship to Ireland?", "do you lot take Amex?", "lovely day, isn't it?"),
+        *("can I return it if it breaks", "are you a robot?", "asdkjh;;", "qwrtpsdf", "thanks a bunch", "lol ok"),
+        *(
+            "I'll think about it, thanks",
+            "what time do you close?",
+            "is anybody there?",
+            "ta, you've been a great help",
+        ),
+    ],
+)
+def test_what_no_catalogue_answers_is_asked_back(shop: Shop, say: str) -> None:
+    assert shop.act(say)["name"] == "unclear"
+    assert shop.act(say, *LIST)["name"] == "unclear"
+    assert shop.act(say, *LIST, focus=[LIST[1]])["name"] == "unclear"
+
+
+@pytest.mark.parametrize(
+    ("say", "text"),
+    [
+        *(("something cosy for the kitchen", "cosy kitchen"), ("a robot toy for my son", "robot toy son")),
+        *(("olive branch prints", "olive branch prints"), ("do you have umbrellas?", "umbrellas")),
+        *(("can I have an umbrella", "umbrella"), ("where are the umbrellas?", "umbrellas"), ("duck", "duck")),
+        *(("a good night light", "night light"), ("credit card holder", "credit card holder"), ("dvds", "dvds")),
+        *(("what's good for a picnic?", "picnic"), ("gift for my mum", "gift mum")),
+    ],
+)
+def test_wish_in_words_of_no_column_is_a_search(shop: Shop, say: str, text: str) -> None:
+    made = shop.act(say)
+    assert made["name"] == "search"
+    assert set(made["arguments"]) <= {"text", "filters"}
+    assert made["arguments"].get("text", text) == text or made["arguments"]["filters"] == [is_("tags", "gift")]
+
+
+@pytest.mark.parametrize(
+    ("say", "arguments"),
+    [
+        ("a vase... no, I tell a lie, a lamp", {"filters": [is_("category", "lamp")]}),
+        ("teal mugs, no wait, plum", {"filters": [is_("color", "plum"), is_("category", "mug")]}),
+        ("mugs under 20, sorry, 30", {"filters": [is_("category", "mug"), price("<", 30)]}),
+        ("mugs. no, no red ones", {"filters": [is_("category", "mug"), not_("color", "red")]}),
+        ("clocks can wait, umbrellas now", {"text": "clocks umbrellas"}),
+        ("mugs are sorted, what about vases", {"filters": [is_("category", "vase")]}),
+        ("done with the mugs, onto vases", {"filters": [is_("category", "vase")]}),
+        ("a red mug, mind, I'm not daft", {"filters": [is_("color", "red"), is_("category", "mug")]}),
+        ("mugs under two grand", {"filters": [is_("category", "mug"), price("<", 2000)]}),
+        ("mugs sub 15", {"filters": [is_("category", "mug"), price("<", 15)]}),
+        ("mugs in any color but red", {"filters": [is_("category", "mug"), not_("color", "red")]}),
+        ("mugs that aren't in stock", {"filters": [is_("category", "mug"), is_("in_stock", False)]}),
+    ],
+)
+def test_what_is_taken_back_or_done_with_is_no_wish(shop: Shop, say: str, arguments: dict[str, Any]) -> None:
+    made = shop.act(say)
+    assert made["name"] == "search"
+    key = lambda one: (one["column"], one["op"])  # noqa: E731
+    assert sorted(made["arguments"].pop("filters", []), key=key) == sorted(arguments.pop("filters", []), key=key)
+    assert made["arguments"] == arguments
+
+
+@pytest.mark.parametrize(
+    ("says", "wanted"),
+    [
+        (("red mugs", "forget red"), act("filter", drop=["color"])),
+        (("mugs", "forget red"), act("filter", filters=[not_("color", "red")])),
+        (("red mugs", "forget red, navy"), act("filter", filters=[is_("color", "navy")])),
+        (("red mugs", "forget red, any color will do"), act("filter", drop=["color"])),
+        (("red mugs", "doesnt matter if its red or not"), act("filter", drop=["color"])),
+        (("red mugs", "it needn't be red"), act("filter", drop=["color"])),
+        (("mugs under 30", "scrap the price thing"), act("filter", drop=["price"])),
+        (("mugs under 30", "never mind the budget"), act("filter", drop=["price"])),
+        (("mugs, not red", "red's fine"), act("filter", drop=["color"])),
+        (("mugs", "red would be cute"), act("filter", text="cute", filters=[is_("color", "red")])),
+        (("red ones", "just the mugs"), act("filter", filters=[is_("category", "mug")])),
+        (("mugs", "under 1", "30 then"), act("filter", filters=[price("<", 30)])),
+        (("mugs", "slim pickings. go back"), act("undo")),
+        (("mugs", "ok same mug but in navy"), act("modify", filters=[is_("color", "navy")])),
+        (("mugs", "that last one in plum, love"), act("modify", items=[-1], filters=[is_("color", "plum")])),
+    ],
+)
+def test_list_is_refined_in_many_forms(shop: Shop, says: tuple[str, ...], wanted: dict[str, Any]) -> None:
+    assert shop.talk(*says)[-1].act == wanted
+
+
 @pytest.mark.parametrize("say", ["cheaper", "more expensive"])
 def test_comparison_without_a_list_is_unclear(shop: Shop, say: str) -> None:
     assert "no list yet" in shop.act(say)["arguments"]["reason"]

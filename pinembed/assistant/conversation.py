@@ -143,8 +143,10 @@ class Assistant:
         notes = rest_notes(act.text, act.avoid)
         if not items:
             answer = nothing_answer(wanted.search, self._relaxed(wanted.search), goes_on=bool(wanted.start))
-            if (shown and act.name != SEARCH) or wanted.search == state.now.search:
+            if wanted.search == state.now.search:
                 return state, shown, answer, notes
+            if shown and act.name != SEARCH:
+                return dataclasses.replace(state, tried=wanted.search), shown, answer, notes
             return state.moved_to(Moment(search=wanted.search)), [], answer, notes
         ids = tuple(item.id for item in items)
         moment = Moment(search=wanted.search, start=wanted.start, shown=ids)

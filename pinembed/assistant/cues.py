@@ -63,10 +63,11 @@ POLITE = (
     r"sorry))|"
     r"alright|right(?! (?:hand|side|handed))|so|look(?= ,)|listen|anyway|anyhow|on second thoughts?|wait|hold on|hang "
     r"on|"
-    r"sorry|i mean|,|;|[.]|-|\uf000)"
+    r"sorry|i mean|scratch that|strike that|,|;|[.]|-|\uf000)"
 )
 UNDO_CUES = (
-    r"\b(?:undo|back|previous|before|earlier|return|revert|scrap|cancel|never ?mind|forget (?:that|it|about it)|"
+    r"\b(?:undo|(?<!i'm )back|previous|before|earlier|return|revert|scrap|cancel|never ?mind|forget (?:that|it|about "
+    r"it)|"
     r"take (?:that|it) back|rewind|restore)\b"
 )
 """Where nothing else is said: back to the list before."""
@@ -220,7 +221,8 @@ ABOUT_ONESELF = (
 )
 """What somebody is not, and no thing shall be: I'm not daft."""
 _REPAIRS = (
-    r"no|nah|nope|oh|ah|er|erm|um|uh|well|but|oops|whoops|sorry|wait|hang on|hold on|actually|rather|or rather|"
+    r"no(?! [\ue000-\ue7ff])|nah|nope|oh|ah|er|erm|um|uh|well|but|oops|whoops|sorry|wait|hang on|hold on|actually|"
+    r"rather|or rather|"
     r"scratch that|strike that|correction|i (?:tell a )?lie|my (?:mistake|bad|error)|let me rephrase|what am i saying|"
     r"silly me|on second thoughts?|come to think of it|(?:what )?i (?:really |actually )?meant?(?: to say)?(?: was| "
     r"is)?|"
@@ -257,6 +259,12 @@ KEEPS_TO = (
     r"\b(?:keep|cap|limit|hold) (?:it|this|that|them|things|(?:the |my )?(?:price|costs?|budget)) "
     r"(?:down )?(?:to|at) (?=\D{0,2}\d)"
 )
+HAPPY_WITH = (
+    r"(?:\b(?:i'd be|i'm|i am|we're|we'd be|she'd be|he'd be) (?:also )?(?:fine|ok(?:ay)?|happy|good|cool) with(?: the|"
+    r" an?)?|"
+    r"\b(?:i|we|she|he) (?:don't|wouldn't|doesn't) mind(?: the| an?)?)"
+)
+"""Before a value that is welcome too."""
 AVOIDS = (
     r"(?: (?:is|are)(?: an?)?(?: \S+)?)? (?:that |which )?i (?:(?:always|really|usually|rather) )?"
     r"(?:avoid|hate|dislike|can't stand|(?:don't|do not) (?:like|want|need|trust|buy|wear|use))$"

@@ -74,11 +74,13 @@ class Reading:
     Attributes:
         text: joined by spaces.
         values: by mark.
+        plurals: the marks of words in the plural.
         notes: what was read as something else, for the person.
     """
 
     text: str
     values: Mapping[str, Found]
+    plurals: Set[str]
     notes: tuple[str, ...]
 
 
@@ -98,15 +100,15 @@ class Lexicon:
             name: tuple(dict.fromkeys((" ".join(tokens_of(spoken(name))), plain_name(name))))
             for name in (*vocabulary.choices, *vocabulary.quantities)
         }
-        for name, said in self._names.items():
-            alike = (words.split() for words in COLUMN_WORDS if set(tokens_of(spoken(name))) & set(words.split()))
-            more = (word for words in alike for word in words if word not in own)
-            self._names[name] = tuple(dict.fromkeys((*said, *more)))
         self._quantities = {name: stems_of(spoken(name)) for name in vocabulary.quantities}
         if vocabulary.price:
             self._names[vocabulary.price] = tuple(dict.fromkeys((*self._names[vocabulary.price], "price", "cost")))
         phrases = {stems_of(phrase): name for name, said in self._names.items() for phrase in reversed(said)}
         self.columns = {phrase: name for phrase, name in phrases.items() if phrase}
+        for name, said in self._names.items():
+            alike = (words.split() for words in COLUMN_WORDS if set(tokens_of(spoken(name))) & set(words.split()))
+            more = (word for words in alike for word in words if word not in own)
+            self._names[name] = tuple(dict.fromkeys((*said, *more)))
         self._longest = LONGEST_SPLIT * max(map(len, (*self._meant, *self.columns)), default=1)
         words = {word for meant in self._meant.values() for phrase, _ in meant for word in tokens_of(phrase)}
         self._words = sorted(words | {word for phrase in self.columns.values() for word in tokens_of(spoken(phrase))})
@@ -171,6 +173,7 @@ class Lexicon:
         tokens = [self._spelled(token, notes) for token in tokens_of(say)]
         numbers = self._amounts_in(tokens)
         values: dict[str, Found] = {}
+        plurals = set[str]()
         written: list[str] = []
         place = 0
         while place < len(tokens):
@@ -181,9 +184,11 @@ class Lexicon:
                 continue
             mark = chr(ord(KIND if found.column == self.vocabulary.kind else VALUE) + len(values))
             values[mark] = found
+            if tokens[place + length - 1].endswith("s"):
+                plurals.add(mark)
             written.append(mark)
             place += length
-        return Reading(text=" ".join(written), values=values, notes=tuple(notes))
+        return Reading(text=" ".join(written), values=values, plurals=frozenset(plurals), notes=tuple(notes))
 
     def _spelled(self, token: str, notes: list[str]) -> str:
         if stem(token) in self._known:

@@ -36,6 +36,7 @@ _REWRITTEN = (
     (rf"({AMOUNT})( {UNIT_WORDS}) and a half\b", r"\1 and a half\2"),
     (rf"({VALUES}) {cues.SUITS}", r"\1 only"),
     (rf"({VALUES})(?:{cues.WELCOME})(?: too| as well| also)?", r"\1 too"),
+    (rf"{cues.HAPPY_WITH} ({VALUES})(?!\w)(?! (?:{'|'.join(cues.NEGATIONS)}))", r"\1 too"),
     (rf"({VALUES}){cues.AVOIDS}", rf"{cues.NEGATION} \1"),
     (rf"({VALUES}){cues.MAY_GO}", rf"{cues.NEGATION} \1"),
     (cues.DECIDES, "take "),
@@ -64,7 +65,7 @@ REWRITTEN = tuple((re.compile(phrase), plain) for phrase, plain in _REWRITTEN)
 BEHIND = (
     r"(?:please|thanks|thank you|then|now|actually|really|honestly|i (?:guess|suppose|think|reckon|should think)|"
     r"(?<!never )mind|"
-    r"to be (?:honest|fair)|if possible|,|;|[?]|[.])"
+    r"to be (?:honest|fair)|if possible|after all|,|;|[?]|[.])"
 )
 
 

@@ -114,7 +114,7 @@ def _service(asked: Asked) -> Act | None:
     words = asked.wish.rest.split()
     is_noise = bool(words) and all(map(is_gibberish, words)) and not asked.wish.avoid
     wants_nod = is_small_talk(asked.wish.plain) and not any(one.items for one in asked.wish.references)
-    if asked.names_nothing and (is_service(asked.said) or wants_nod or is_noise):
+    if asked.names_nothing and (is_service(asked.said, asked.wish.plain) or wants_nod or is_noise):
         return Act(name=UNCLEAR, reason=OUT_OF_REACH)
     return None
 
@@ -145,7 +145,8 @@ def _says_only(asked: Asked, cue: str, known: Sequence[Condition] = ()) -> bool:
         return False
     places = any(reference.items for reference in wish.references)
     is_new = any(condition not in known for condition in wish.filters) or bool(wish.drop or wish.shared)
-    return not (is_new or wish.relative or wish.sort or wish.superlative or places)
+    is_compared = bool(wish.relative) and not (is_apart and cue == cues.UNDO_CUES)  # go back, that was too cheap
+    return not (is_new or is_compared or wish.sort or wish.superlative or places)
 
 
 def _is_only(cue: str, part: str) -> bool:
@@ -193,7 +194,9 @@ def _about(asked: Asked) -> Act | None:
         return None
     items = asked.items()
     is_question = wish.has(cues.QUESTION_CUES) and not wish.has(cues.OFFERED_IN)
-    is_question = is_question and not (wish.limits and not wish.references)  # what costs under 20?
+    is_question = is_question and not (
+        wish.limits and all(one.several for one in wish.references)
+    )  # what costs under 20?
     points = bool(wish.references or items) and (wish.superlative is None or wish.superlative.points or is_question)
     if wish.sort and not is_question:
         return None  # put them in order, cheapest to dearest
@@ -291,12 +294,14 @@ def _begins_anew(asked: Asked, search: Search) -> bool:
 
 def _moved_limit(asked: Asked) -> Act | None:
     """Nothing but a number, where the search has a limit that it can be: that one, at the new number."""
-    wish, search = asked.wish, asked.state.now.search
-    if search is None or wish.filters or wish.relative or wish.references:
+    wish, state = asked.wish, asked.state
+    searches = [search for search in (state.now.search, state.tried) if search is not None]
+    if not searches or wish.filters or wish.relative or wish.references:
         return None
     if wish.rest.isdigit() and 1 <= int(wish.rest) <= len(asked.shown):
         return None  # a place on the list, perhaps
-    limit = moved_limit(wish.rest, search.filters, asked.lexicon)
+    moved = (moved_limit(wish.rest, search.filters, asked.lexicon) for search in searches)
+    limit = next(filter(None, moved), None)
     return None if limit is None else Act(name=FILTER, filters=(limit,))
 
 

@@ -9,7 +9,7 @@ from pinembed.assistant.words import VOWELS
 _INTERJECTIONS = (
     "ah aha ahem argh aw aww bah blimey boo brr cheers cor crikey crumbs da dang darn doh drat duh eek eh er erm err "
     "eww ey fab gee golly goodness gosh ha haha hah heh hello hey heya hi hiya hm hmm hmmm ho hooray howdy huh hurrah "
-    "jeez mhm nah naw nope och oh oho ohh ok okay okey dokey omg oof oi ooh oooh oops ouch ow phew pff please "
+    "jeez mhm nah naw nope och oh oho ohh okey dokey omg oof oi ooh oooh oops ouch ow phew pff please "
     "psst shh shucks sigh ta tada tut ugh uh uhh um umm wahey whew whoa whoops woah woohoo wow wowza yay yea yeah yep "
     "yes yikes yippee yo yum yup zzz aye righto "
     "afaik atm asap brb btw cya fwiw fyi gg idk idc ikr imho imo irl iirc jk lmao lmk lol np nvm omw rofl smh soz tbf "
@@ -24,7 +24,8 @@ _ADDRESSES = (
 ADDRESSES = frozenset(_ADDRESSES.split())
 """What people are called; a wish too, where nothing else is said."""
 _ALONE = (
-    "all anyway anyhow anyways anybody anyone everyone everybody there good gd very morning afternoon evening night "
+    "ok okay all anyway anyhow anyways anybody anyone everyone everybody there good gd very morning afternoon evening "
+    "night "
     "day today tonight greetings welcome right so well now then look listen see mind honestly frankly basically "
     "literally seriously obviously apologies excuse pardon sorry me bother bothering you your to a an the my for is "
     "brilliant wonderful splendid marvellous marvelous fantastic excellent super superb fabulous amazing awesome sweet "
@@ -38,36 +39,41 @@ ALONE = frozenset(_ALONE.split()) | ADDRESSES
 SIGN = re.compile(r"(?:^| )([,;.?])(?= |$)")
 SERVICE = re.compile(
     r"\b(?:deliver(?:y|ies|s|ed|ing)?|shipping|shipped|shipment|ship (?:to|abroad|overseas|internationally|it|them)|"
-    r"postage|courier|refund(?:s|ed|able)?|(?:returns?|refund|exchange|privacy|cancellation) polic(?:y|ies)|"
-    r"returns|(?:return|exchange|send back) (?:it|them|this|that|something|an? (?:item|order))|send \S+ back|"
-    r"(?:can|could|may|do|how do) (?:i|we) (?:return|exchange)(?! to\b)|arrives?|get(?:s)? here|"
-    r"(?:size|sizing) (?:guide|chart)|wi ?fi|toilets?|car park|"
-    r"pay(?:ing)? (?:by|with|using|via|in (?:cash|installments|instalments)|later|cash|on (?:delivery|credit))|"
-    r"payment|paypal|klarna|mastercard|amex|american express|visa|(?:credit|debit|gift|store) cards?|"
-    r"(?:apple|google) pay|instal+ments|invoices?|receipts?|vouchers?|coupons?|promo(?:tion(?:al)?)? codes?|"
-    r"discount codes?|(?:student|nhs|military|staff|bulk|trade) discounts?|loyalty|"
-    r"my (?:order|parcel|package|account|password|delivery|money back)|an order|order number|track(?:ing)?|parcel|"
-    r"opening (?:hours|times?)|(?:what|which) (?:hours|time|days)|are you (?:open|closed|shut)|open (?:on|at|till|"
-    r"until)|"
-    r"(?:click|call) (?:and|&) collect|in store|showroom|(?:outlet|shop|store) (?:in|near|around|at)|branch(?:es)?|"
-    r"warehouse|"
-    r"where are you|located|customer (?:service|care|support)|phone number|email address|contact (?:you|us|details)|"
-    r"(?:speak|talk|chat) (?:to|with) (?:an?|the|some|your)|(?:real|actual) (?:person|human)|human being|robot|chatbot|"
-    r"price match(?:ing|es|ed)?|gift ?wrap\w*|wrap (?:it|them)|(?:think|sleep|mull) (?:about|on|over) (?:it|that|this)|"
-    r"that(?:'s| is|'ll be| will be) (?:it|all)(?: for (?:now|today))?$|hiring|vacanc(?:y|ies)|newsletter|tax|vat|"
-    r"leave it (?:there|at that|for (?:now|today))|unsubscribe|"
-    r"complain(?:ts?)?|"
-    r"weather|joke|your name|how old are you|who (?:are|made|built) you|are you (?:a |an )?(?:bot|ai|human|real)|"
-    r"money back|book an? (?:appointment|repair|fitting|visit|table)|appointment)\b"
+    r"postage|refund(?:s|ed|able)?|(?:returns?|refund|exchange|privacy|cancellation) polic(?:y|ies)|returns|"
+    r"(?:return|exchange|send back) (?:it|them|this|that|something|an? (?:item|order))|send \S+ back|money back|"
+    r"(?:can|could|may|do|how do) (?:i|we) (?:return|exchange)(?! to\b)|(?:when|how long) .*(?:arrive|get here|come)|"
+    r"pay(?:ing)? (?:by|with|using|via|in (?:cash|instal+ments)|later|cash|on (?:delivery|credit))|"
+    r"payment|paypal|klarna|mastercard|amex|american express|(?:apple|google) pay|instal+ments|"
+    r"(?:credit|debit) cards?(?! (?:holder|case|wallet))|(?:promo(?:tion(?:al)?)?|discount|voucher) codes?|"
+    r"(?:student|nhs|military|staff|bulk|trade) discounts?|loyalty (?:card|scheme|program(?:me)?|points)|"
+    r"my (?:order|parcel|package|account|password)|order number|price match(?:ing|es|ed)?|gift ?wrap(?:ping|ped)|"
+    r"wrap (?:it|them)|opening (?:hours|times?)|(?:what|which) (?:hours|time|days)|are you (?:open|closed|shut)|"
+    r"(?:click|call) and collect|in store|showroom|(?:outlet|shop|store) (?:in|near|around|at)|where are you|"
+    r"customer (?:service|care|support)|phone number|email address|contact (?:you|us|details)|complain(?:ts?)?|"
+    r"(?:speak|talk|chat) (?:to|with) (?:an?|the|some|your)|(?:real|actual) (?:person|human)|human being|chatbot|"
+    r"(?:size|sizing) (?:guide|chart)|vacanc(?:y|ies)|unsubscribe|"
+    r"book an? (?:appointment|repair|fitting|visit|table)|any(?:one|body) (?:home|there|around)|tell me a (?:joke|"
+    r"story)|"
+    r"weather (?:like|today|tomorrow|out|outside|forecast)|(?:lovely|nice|terrible|awful|good|bad|the) weather|"
+    r"your name|how old are you|who (?:are|made|built) you|are you (?:an? )?(?:bot|robot|ai|human|real)|"
+    r"(?:think|sleep|mull) (?:about|on|over) (?:it|that|this)|leave it (?:there|at that|for (?:now|today))|"
+    r"that(?:'s| is|'ll be| will be) (?:it|all)(?: for (?:now|today))?$)\b"
 )
 """What a shop is asked beside its goods: a closed class, and none of it stands in a catalogue."""
+SERVICE_TOO = re.compile(
+    r"\b(?:visa|invoices?|receipts?|vouchers?|coupons?|parcel|track(?:ing)?|branch(?:es)?|warehouse|located|robot|"
+    r"courier|"
+    r"hiring|newsletter|tax|vat|appointment|wi ?fi|toilets?|car park|open|closed?)\b"
+)
+"""The same, in a question alone: a branch and a robot may be goods."""
 REQUEST = re.compile(
     r"\b(?:(?:have|has) (?:you|they|y'all) (?:got|any)|(?:^|you )got|got (?:any|an?|some)|any|anything|something|some|"
     r"do(?:es)? (?:you|u|anyone|somebody|y'all) (?:\w+ )?(?:have|sell|stock|carry|offer|keep|make|do)|"
     r"(?:show|find|give|get|bring|fetch|recommend|suggest|see|browse|list|display|search|looking|after|hunting|seeking|"
     r"hoping|searching|shopping|ideas?|like|love|fancy|prefer|rather|want|wants|wanted|wish|gift|present)|"
     r"(?:can|could|may|might) (?:i|we) (?:\w+ )?(?:have|get|see|look|browse|try|buy)|have you|"
-    r"would you (?:\w+ )?(?:have|stock|carry)|(?<!do i )(?<!do we )(?:need|needs)|(?:is|are) there|what about|how "
+    r"would you (?:\w+ )?(?:have|stock|carry)|(?<!do i )(?<!do we )(?:need|needs)|(?:is|are) there|where (?:are|is) "
+    r"(?:the|your)|available|in stock|what about|how "
     r"about|for (?:an?|the|my|our|his|her|their))\b"
 )
 """How a thing is asked for."""
@@ -102,9 +108,14 @@ def _is_noise(part: str) -> bool:
     return all(word in ALONE for word in part.split())
 
 
-def is_service(text: str) -> bool:
-    """Whether something is asked of a shop that stands in no catalogue."""
-    return SERVICE.search(text) is not None
+def is_service(said: str, plain: str) -> bool:
+    """Whether something is asked of a shop that stands in no catalogue.
+
+    Args:
+        said: all of the words.
+        plain: those without courtesies.
+    """
+    return bool(SERVICE.search(said) or (SERVICE_TOO.search(said) and is_remark(said, plain)))
 
 
 def is_small_talk(text: str) -> bool:
@@ -133,9 +144,9 @@ def is_gibberish(word: str) -> bool:
     """Whether no word of a language looks so: no vowel, a run of keys, consonants that never stand together."""
     if not word.isalpha() or not word.isascii() or len(word) < len(KEYS[0]):
         return False
-    clusters = re.findall(r"[^aeiouy]{4,}", word)
+    clusters = re.findall(r"[^aeiouy]{5,}", word)
     return (
-        not set(word) & VOWELS
+        (len(word) > len(KEYS[0]) and not set(word) & VOWELS)
         or any(keys in word or keys[::-1] in word for keys in KEYS)
         or any(set(cluster) & set("jqvxz") for cluster in clusters)
         or re.search(r"(.)\1{3}|(.{2,3})\2{2}", word) is not None

@@ -88,6 +88,7 @@ class State:
         turns: so far.
         now: the moment.
         before: moments that undo goes back to, the latest last.
+        tried: a refinement of the list that found nothing; None where there is none. `25 then` moves its limit.
     """
 
     conversation: str = ""
@@ -95,11 +96,12 @@ class State:
     turns: int = 0
     now: Moment = Moment()
     before: tuple[Moment, ...] = ()
+    tried: Search | None = None
 
     def moved_to(self, moment: Moment) -> State:
         """The state at a new list; undo comes back from it."""
         before = self.before if self.now.search is None else (*self.before, self.now)[-MOST_MOMENTS:]
-        return dataclasses.replace(self, now=moment, before=before)
+        return dataclasses.replace(self, now=moment, before=before, tried=None)
 
     def spoken_of(self, ids: tuple[str, ...]) -> State:
         """The same list with other items in focus."""
@@ -109,7 +111,7 @@ class State:
         """The state before the last list; itself where there is none."""
         if not self.before:
             return self
-        return dataclasses.replace(self, now=self.before[-1], before=self.before[:-1])
+        return dataclasses.replace(self, now=self.before[-1], before=self.before[:-1], tried=None)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -124,7 +126,8 @@ class State:
         try:
             found = typed_record_of(cls, stored, "the state", is_whole=True)
             before = tuple(map(Moment.from_json, list_of(found.before, "before of the state")))
-            return dataclasses.replace(found, now=Moment.from_json(found.now), before=before)
+            tried = None if found.tried is None else Search.from_json(found.tried)
+            return dataclasses.replace(found, now=Moment.from_json(found.now), before=before, tried=tried)
         except ValueError as error:
             raise DataError(
                 f"{origin} holds no state of a conversation: {error}.",

@@ -10,7 +10,7 @@ from pinembed.assistant import cues
 from pinembed.assistant.act import LONGEST_LIST, Relative, Sort
 from pinembed.assistant.amounts import number_of
 from pinembed.assistant.condition import IN, LESS, LOWER, MORE, NOT_IN, UPPER, Condition, Value, merged
-from pinembed.assistant.lexicon import A_KIND, A_REFERENCE, ANY_VALUE, LIMIT, REFERENCE, Found, Lexicon
+from pinembed.assistant.lexicon import A_KIND, A_REFERENCE, ANY_VALUE, KIND, LIMIT, REFERENCE, Found, Lexicon
 from pinembed.assistant.lifted import take_lifted
 from pinembed.assistant.limits import take_limits
 from pinembed.assistant.references import COUNT, Reference, in_order, take_references
@@ -118,7 +118,7 @@ class _Reader:
     def __init__(self, say: str, lexicon: Lexicon) -> None:
         self._lexicon = lexicon
         reading = lexicon.read(say)
-        self._values = reading.values
+        self._values, self._plurals = reading.values, reading.plurals
         self._notes = list(reading.notes)
         self._obstacle = ""
         self._than: list[Reference] = []
@@ -314,8 +314,8 @@ class _Reader:
         )
         return tuple(
             self._conditions([self._values[mark] for mark in phrase.split()], IN)
-            for phrase in phrases
-            if phrase.split()
+            for phrase in map(str.strip, phrases)
+            if phrase and not (phrase[-1] in self._plurals and phrase[-1] >= KIND)  # just the mugs
         )
 
     def _walk(self) -> Walk:
