@@ -186,7 +186,7 @@ NEGATION_PHRASES = (
     r"(?:can't|cannot|couldn't|won't|wouldn't) (?:do|be|have|take|use|wear|stand|bear|abide|want|like|go for)|"
     r"(?:don't|doesn't|do not|does not) (?:really |much )?care (?:much )?for|"
     r"none of (?:that|those|these|this|the|your)(?= )|tired of|sick of|bored of|enough of|allergic to|"
-    r"(?:hate|dislike|detest|loathe)[sd]?|no longer(?: want)?)\b"
+    r"(?:hate|dislike|detest|loathe)[sd]?|no longer (?:want|need|like|into|interested in))\b"
 )
 NEGATION = "without"
 PUTS = r"(?:take|leave|throw|filter|put|sort|cut|rule|keep|cross|send|weed|chuck|toss|kick)"
@@ -209,7 +209,7 @@ NOT_MY = (
     r"to (?:my|our|his|her|their)(?: \S+)? (?:taste|liking)|(?:my|our|his|her|their) \S+)"
 )
 DISLIKED = (
-    r"(?:(?: is| are| would be)? (?:so |too |just )?(?:awful|ugly|horrible|hideous|boring)|"
+    r"(?:(?: is| are| would be)? (?:so |too |just )?(?:awful|ugly|horrible|hideous|boring|out(?= [,;.]|$))|"
     r" (?:is|are|would be) (?:out|not for me|no good|not my (?:thing|style|taste)|"
     r"(?:a bit|a little|a touch|rather) (?!cheap|expensive|pricey|dear|costly|better|more|less)\w+|"
     r"(?:a bit |just |far |way )?too (?!cheap|expensive|pricey|dear|costly)\w+))"
@@ -256,8 +256,9 @@ NONE_OF_THEM = (
     r"(?: (?![\ue000-\uf8ff])\S+){0,5} (?:none of|no|not|without|skip|avoid|exclude|hide) (?:those|them|these)$"
 )
 KEEPS_TO = (
-    r"\b(?:keep|cap|limit|hold) (?:it|this|that|them|things|(?:the |my )?(?:price|costs?|budget)) "
-    r"(?:down )?(?:to|at) (?=\D{0,2}\d)"
+    r"\b(?:keep|cap|limit|hold|up|raise|increase|push|bump|lower|reduce|bring|change|set) (?:it|this|that|them|things|"
+    r"(?:the |my )?(?:price|costs?|budget)) "
+    r"(?:down |up )?(?:to|at) (?=\D{0,2}\d)"
 )
 HAPPY_WITH = (
     r"(?:\b(?:i'd be|i'm|i am|we're|we'd be|she'd be|he'd be) (?:also )?(?:fine|ok(?:ay)?|happy|good|cool) with(?: the|"

@@ -76,6 +76,12 @@ def _numbered(match: re.Match[str]) -> Reference:
     return Reference(items=(int(number_of(word.removeprefix("#"))),))
 
 
+def _is_had(match: re.Match[str]) -> bool:
+    """Whether an item is asked for with something: that in plum."""
+    behind = match.string[match.end() :]
+    return match[0] == "that" and re.match(rf" in (?:an? )?{ANY_VALUE}", behind) is not None
+
+
 PATTERNS: tuple[tuple[str, Made], ...] = (
     (rf"\b(?:{THE})?(?:first|top) (?P<count>{COUNT})\b{THING}", _first),
     (rf"\b(?:{THE})?(?:last|final|bottom) (?P<count>{COUNT})\b{THING}", _last),
@@ -115,7 +121,7 @@ PATTERNS: tuple[tuple[str, Made], ...] = (
         rf"that (?:one|item|product|{A_KIND})|"
         r"(?:(?<=\bdoes )|(?<=\bwould )|(?<=\bcould )|(?<=\bcan )|(?<=\bwill )|(?<=\bdid ))that|"
         rf"that(?! (?:is|are)\b){ENDS})(?!\w)",
-        lambda match: Reference(items=(), named=" one" in match[0]),
+        lambda match: Reference(items=(), named=" one" in match[0] or _is_had(match)),
     ),
 )
 

@@ -42,6 +42,8 @@ _REWRITTEN = (
     (cues.DECIDES, "take "),
     (cues.UNDO_PHRASES, "undo"),
     (cues.EARLIER_LIST, "previous list"),
+    (r"\bmore of the same\b", "more"),
+    (r"^(.+) only$", r"only \1"),
     (cues.NEXT_PAGE, "next"),
     (rf"\bnot (?:that|so|very|too|quite|really|all that) (?={ANY_VALUE})", "not "),
     (

@@ -198,6 +198,8 @@ def _about(asked: Asked) -> Act | None:
         wish.limits and all(one.several for one in wish.references)
     )  # what costs under 20?
     points = bool(wish.references or items) and (wish.superlative is None or wish.superlative.points or is_question)
+    if wish.drop and not items:
+        return None  # what if the colour didn't matter
     if wish.sort and not is_question:
         return None  # put them in order, cheapest to dearest
     if wish.relative and all(reference.several or reference in wish.than for reference in wish.references):

@@ -36,7 +36,7 @@ COUNTS = (
 )
 IS_TOO_DEAR = rf"({A_REFERENCE}) (?:is|was|are|costs?|seems?) (?:just |far |way |a bit )?(?:{cues.TOO_DEAR})"
 OF_A_RANGE = rf"{LIMIT} (?:range|bracket|region|mark|ballpark)\b"
-BUYS = r"\b(?:need|want|buy|order|for|with)(?: to)?(?: buy| order)?(?: the| a)? ?$"
+BUYS = r"\b(?:need|want|buy|order|for|with|after)(?: to)?(?: buy| order)?(?: the| a)? ?$"
 """Before a number of things that somebody wants to have, which says nothing of a list."""
 OF_WHAT = r"(?: (?:the price of|for|what))?"
 
