@@ -200,7 +200,9 @@ FORGET = (
     r"(?: an?| some| the| enough)*(?= [\ue000-\ue7ff])"
 )
 """Verbs by which a value goes: the condition that wants it, or else every item that has it."""
-ENDS_NEGATION = frozenset(["but", "only", "instead", ";", ".", "with", "in", "because", "since", "though", "although"])
+ENDS_NEGATION = frozenset(
+    ["but", "only", "instead", ";", ".", "?", "with", "in", "because", "since", "though", "although"]
+)
 _BEGINNINGS = "for from by at under over made i we he she they it's preferably maybe ideally"
 BEGINS_ANEW = frozenset(_BEGINNINGS.split())
 """Words that behind a comma begin something else than the next thing that is not wanted."""
@@ -242,7 +244,7 @@ REPAIRS = (
 _VALUES = "[\ue000-\ue7ff](?: (?:(?:and|or) )?(?:the )?[\ue000-\ue7ff])*"
 DONE_WITH = (
     rf"(?:\b(?:that's|that is|i'm|i am|we're|we are|me|us|now|all) )*(?:\b(?:done|finished|sorted|through) with|"
-    rf"\benough about) "
+    rf"\benough about|\b(?:i've |we've )?(?:seen|had) enough(?: of)?) "
     rf"(?:the |my |our |looking at )*{_VALUES}|"
     rf"(?:\b(?:that's|that is|that|so|me|us|got) )*(?:\b(?:the|my|our) )?{_VALUES} "
     r"(?:(?:is|are|all|now|both|can|could|will|have|has|to|been) )*"
@@ -256,9 +258,10 @@ NONE_OF_THEM = (
     r"(?: (?![\ue000-\uf8ff])\S+){0,5} (?:none of|no|not|without|skip|avoid|exclude|hide) (?:those|them|these)$"
 )
 KEEPS_TO = (
-    r"\b(?:keep|cap|limit|hold|up|raise|increase|push|bump|lower|reduce|bring|change|set) (?:it|this|that|them|things|"
+    r"\b(?:keep|cap|limit|hold|up|raise|increase|push|bump|lower|reduce|bring|change|set|stretch) (?:it|this|that|them|"
+    r"things|"
     r"(?:the |my )?(?:price|costs?|budget)) "
-    r"(?:down |up )?(?:to|at) (?=\D{0,2}\d)"
+    r"(?:down |up )?(?:to|at) (?=\D{0,2}\d|(?:an? )?(?:hundred|thousand|grand|\w+ty|ten)\b)"
 )
 HAPPY_WITH = (
     r"(?:\b(?:i'd be|i'm|i am|we're|we'd be|she'd be|he'd be) (?:also )?(?:fine|ok(?:ay)?|happy|good|cool) with(?: the|"
@@ -335,7 +338,7 @@ COMPARATIVES: tuple[tuple[str, str, str], ...] = (
 """Word in a column's name, operator, and the comparatives that mean it."""
 GREATER, LESSER = "more|higher|greater|larger|bigger|longer|better", "less|lower|smaller|shorter|fewer"
 """Before the name of a quantity."""
-GREATEST, LEAST = "highest|best|greatest|largest|biggest|most|top", "lowest|smallest|least|fewest|shortest"
+GREATEST, LEAST = "highest|longest|best|greatest|largest|biggest|most|top", "lowest|smallest|least|fewest|shortest"
 """Before the name of any quantity; only the best price is the lowest."""
 SUPERLATIVES: tuple[tuple[str, bool, str], ...] = (
     *(("price", False, CHEAPEST), ("price", True, DEAREST), ("size", True, "biggest|largest")),

@@ -30,7 +30,8 @@ _ALONE = (
     "literally seriously obviously apologies excuse pardon sorry me bother bothering you your to a an the my for is "
     "brilliant wonderful splendid marvellous marvelous fantastic excellent super superb fabulous amazing awesome sweet "
     "terrific smashing ace jolly great nice lovely perfect cool fine fair enough neat understood agreed "
-    "no worries problem thank many much so cheers gracias merci hola bonjour word lord god heavens days goodness bless "
+    "no worries problem luck joy dice thank many much so cheers gracias merci hola bonjour word lord god heavens days "
+    "goodness bless "
     "her him alas shame pity how are ya doing doin going things life indeed absolutely exactly totally truly "
     "play quite really such true later soon take care day one"
 )
