@@ -43,7 +43,7 @@ from pinembed.trimmed.questions import Dialogue, QuestionMaker, choose_fields
 from pinembed.trimmed.talks import TalkMaker
 from pinembed.trimmed.write_back import check_can_learn, check_can_write_back
 
-JUDGED_CALLS = 100
+JUDGED_CALLS = 200
 
 
 def align(settings: AlignSettings, *, progress: Progress = SILENT, stop: Stop | None = None) -> AlignReport:

@@ -35,7 +35,7 @@ QUICK_CHOICES, JUDGED_CHOICES = 100, 500
 SELECTING = "selecting"
 MOST_QUESTIONS = 5000
 COMPARISONS = 200
-TALKS, TALK_TURNS = 100, 3
+TALKS, TALK_TURNS = 400, 3
 CALLS_TOGETHER = 16
 """Calls in a batch: the tools that stand before each are a thousand tokens or more."""
 FEWEST_SHARED = 64

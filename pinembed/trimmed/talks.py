@@ -12,7 +12,10 @@ from dataclasses import dataclass
 
 from pinembed.trimmed.questions import ASK, Dialogue, QuestionMaker, Turn, spoken, verdict_on
 
+NEXT, NEW, BACK, BOTH, WHICH, AMONG = "next", "new", "back", "both", "which", "among"
 ORDINALS = ("first", "second", "third")
+AFTER_TWO = (NEXT, NEXT, NEXT, NEXT, NEW, NEW, BACK, BACK, BOTH)
+"""What a turn asks once two items were shown, as often as it stands here; `its` has to be the last one's."""
 MOST_LISTED = 3
 LISTED_SHARE = 0.25
 """Of the conversations, those that begin with a search among several items."""
@@ -28,14 +31,28 @@ class Wordings:
     held_out: tuple[str, ...]
 
 
-NEXT, NEW, BACK, BOTH, WHICH, AMONG = "next", "new", "back", "both", "which", "among"
 FORMS: Mapping[str, Wordings] = {
     NEXT: Wordings(
-        known=("And its {field}?", "What about its {field}?", "And the {field}?", "What {field} does it have?"),
+        known=(
+            "And its {field}?",
+            "What about its {field}?",
+            "And the {field}?",
+            "What {field} does it have?",
+            "Its {field}?",
+            "Tell me the {field} as well.",
+            "Also its {field}, please.",
+            "What is the {field} of it?",
+        ),
         held_out=("What is its {field}?", "Tell me its {field} too."),
     ),
     NEW: Wordings(
-        known=("And the {field} of this one?", "What {field} does this one have?", "Now this one: its {field}?"),
+        known=(
+            "And the {field} of this one?",
+            "What {field} does this one have?",
+            "Now this one: its {field}?",
+            "This is another one. What is the {field}?",
+            "Tell me the {field} of this one.",
+        ),
         held_out=("What is the {field} of this one?", "Here is another. Its {field}?"),
     ),
     BACK: Wordings(
@@ -137,7 +154,7 @@ class TalkMaker:
             turns = [Turn(rows=single.rows, question=single.question, answer=single.answer)]
         shown = rows[:1]
         for _ in range(rng.choice((1, 2, 2))):
-            form = rng.choice((NEXT, NEW) if len(shown) == 1 else (NEXT, NEXT, NEW, NEW, BACK, BACK, BOTH))
+            form = rng.choice((NEXT, NEW) if len(shown) == 1 else AFTER_TWO)
             if form == NEW:
                 shown = rows[: len(shown) + 1]
             if form == BOTH:
