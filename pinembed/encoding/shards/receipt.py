@@ -14,6 +14,7 @@ from lance.fragment import FragmentMetadata
 
 from pinembed.nouns.failure import Failure
 from pinembed.nouns.run_record import Counts
+from pinembed.stored import plain
 
 RECEIPT_VERSION = 1
 
@@ -82,18 +83,8 @@ class Receipt:
 
     def to_bytes(self) -> bytes:
         """JSON, in which an old receipt stays readable for people."""
-        told: dict[str, Any] = {name.name: getattr(self, name.name) for name in dataclasses.fields(self)}
-        told |= {
-            "version": RECEIPT_VERSION,
-            "added": [fragment.to_json() for fragment in self.added],
-            "changed": [fragment.to_json() for fragment in self.changed],
-            "copied": [dataclasses.asdict(copied) for copied in self.copied],
-            "failures": [dataclasses.asdict(failure) for failure in self.failures],
-            "measures": base64.b64encode(self.measures).decode(),
-            "counts": dataclasses.asdict(self.counts),
-            "times": dataclasses.asdict(self.times),
-        }
-        return json.dumps(told).encode()
+        failures = [dataclasses.asdict(failure) for failure in self.failures]
+        return json.dumps(plain(self) | {"version": RECEIPT_VERSION, "failures": failures}).encode()
 
     @classmethod
     def from_bytes(cls, stored: bytes) -> Receipt | None:
