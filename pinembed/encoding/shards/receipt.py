@@ -14,6 +14,7 @@ from lance.fragment import FragmentMetadata
 
 from pinembed.nouns.failure import Failure
 from pinembed.nouns.run_record import Counts
+from pinembed.reports.encode import EncodeStages
 from pinembed.stored import plain
 
 RECEIPT_VERSION = 1
@@ -36,17 +37,6 @@ class Copied:
     mtime_ns: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShardTimes:
-    """Seconds of a shard's steps, as in Counters; `whole_s` from begin to end."""
-
-    decode_s: float = 0.0
-    encode_s: float = 0.0
-    wait_s: float = 0.0
-    write_s: float = 0.0
-    whole_s: float = 0.0
-
-
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
     """What became of one shard.
@@ -64,7 +54,7 @@ class Receipt:
         failures: images without an embedding.
         measures: as the measures table keeps them, an Arrow stream; empty where nothing was measured.
         counts: of items.
-        times: of the shard.
+        stages: of the shard.
     """
 
     number: int
@@ -79,7 +69,7 @@ class Receipt:
     failures: tuple[Failure, ...] = ()
     measures: bytes = b""
     counts: Counts = field(default_factory=Counts)
-    times: ShardTimes = ShardTimes()
+    stages: EncodeStages = field(default_factory=EncodeStages)
 
     def to_bytes(self) -> bytes:
         """JSON, in which an old receipt stays readable for people."""
@@ -103,7 +93,7 @@ class Receipt:
                     "failures": tuple(Failure(**failure) for failure in told["failures"]),
                     "measures": base64.b64decode(told["measures"]),
                     "counts": Counts(**told["counts"]),
-                    "times": ShardTimes(**told["times"]),
+                    "stages": EncodeStages(**told["stages"]),
                 }
             )
         except (ValueError, KeyError, TypeError):

@@ -123,16 +123,16 @@ class ShardRun:
             )
 
     def _count(self, receipt: Receipt) -> None:
-        counts, counters, times = self._counters.counts, self._counters, receipt.times
+        counts, counters, stages = self._counters.counts, self._counters, receipt.stages
         counts.added += receipt.counts.added
         counts.updated += receipt.counts.updated
         counts.duplicate += receipt.counts.duplicate
         counts.failed += receipt.counts.failed
         counts.encoded += receipt.counts.encoded
         counters.failures += receipt.failures
-        counters.decode_s += times.decode_s
-        counters.encode_s += times.encode_s
-        counters.wait_s += times.wait_s
-        counters.write_s += times.write_s
+        counters.decode_s += stages.decode
+        counters.encode_s += stages.encode
+        counters.wait_s += stages.wait
+        counters.write_s += stages.write
         if receipt.backend:
             self._backends.add(receipt.backend)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import socket
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from pinembed.encoding.pipeline import Counters, EncodePipeline
 from pinembed.encoding.plan import Plan
 from pinembed.encoding.run_backend import BackendOfRun
 from pinembed.encoding.shards.epoch import Epoch
-from pinembed.encoding.shards.receipt import Copied, Receipt, ShardTimes
+from pinembed.encoding.shards.receipt import Copied, Receipt
 from pinembed.encoding.shards.shard import Shard
 from pinembed.encoding.shards.writer import ShardWriter, table_identity
 from pinembed.errors import DataError, EncoderMismatchError, TableError
@@ -24,6 +23,7 @@ from pinembed.images.pool import LOADED_AHEAD, LoadingPool
 from pinembed.machine import disk_of
 from pinembed.nouns.encoder_spec import EncoderSpec
 from pinembed.nouns.progress import SILENT, Progress, Stop
+from pinembed.reports.encode import EncodeStages
 from pinembed.settings.encoding import EncodeSettings
 from pinembed.stores.address import is_address
 from pinembed.table.embedding_table import EmbeddingTable
@@ -109,21 +109,20 @@ class ShardWorker:
             EncoderError: the encoder cannot be loaded.
             TableError: the fragments or the receipt cannot be written.
         """
-        started_s = time.perf_counter()
         counters, writer = Counters(), ShardWriter(self._table, fuse=self._fuser)
         plan = _seen_from_here(shard.plan)
         pipeline = EncodePipeline(plan, counters=counters, writer=writer, dims=self._work.spec.dim, progress=progress)
         self._pool.begin(plan.requests(is_measured=self._work.settings.measure))
         pipeline.load_and_encode(self._pool, self._backend, stop)
         writer.finish()
-        self._work.epoch.put(self._receipt(shard, counters, writer, time.perf_counter() - started_s))
+        self._work.epoch.put(self._receipt(shard, counters, writer))
 
     def _new_pool(self) -> LoadingPool:
         settings = self._work.settings
         setup = WorkerSetup(preprocessing=self._work.spec.preprocessing, reduced=settings.reduced_decode)
         return LoadingPool(setup, workers=self._work.threads, image_limit_s=settings.image_limit_s, ahead=LOADED_AHEAD)
 
-    def _receipt(self, shard: Shard, counters: Counters, writer: ShardWriter, whole_s: float) -> Receipt:
+    def _receipt(self, shard: Shard, counters: Counters, writer: ShardWriter) -> Receipt:
         counts = counters.counts
         copied = (
             Copied(id=row.id, sha256=row.sha256, size_bytes=row.size_bytes, mtime_ns=row.mtime_ns)
@@ -142,12 +141,8 @@ class ShardWorker:
             failures=tuple(writer.failures),
             measures=writer.measures(),
             counts=counts,
-            times=ShardTimes(
-                decode_s=counters.decode_s,
-                encode_s=counters.encode_s,
-                wait_s=counters.wait_s,
-                write_s=writer.seconds,
-                whole_s=whole_s,
+            stages=EncodeStages(
+                decode=counters.decode_s, encode=counters.encode_s, wait=counters.wait_s, write=writer.seconds
             ),
         )
 
