@@ -212,8 +212,7 @@ def test_ask_refuses_more_tokens_than_the_projector_has(cli: Run, model: Path, s
 def test_ask_refuses_a_batch_of_none(cli: Run, model: Path, source: Path) -> None:
     result = cli("ask", COLOUR, "--model", model, "--source", source, "--item", "mug-1", "--batch-size", "0")
     assert result.exit_code == 2
-    assert "'--batch-size'" in result.words
-    assert "greater than or equal to 1" in result.words
+    assert "--batch-size is 0; wanted at least 1" in result.words
 
 
 def test_ask_refuses_an_unknown_dtype(cli: Run, model: Path, source: Path) -> None:

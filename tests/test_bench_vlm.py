@@ -206,7 +206,7 @@ def test_bench_command_gives_one_object(cli: Callable[..., CliResult], tiny_qwen
     [
         (["--images", "1,two"], "--images 1,two is no list of numbers"),
         (["--images", "0"], "--images is 0; wanted at least 1"),
-        (["--image-px", "8"], "greater than or equal to 64"),
+        (["--image-px", "8"], "--image-px is 8; wanted at least 64"),
         (["--dtype", "int3"], "--dtype int3 is unknown; wanted bfloat16"),
         (["--shape", "2B"], "Both a MODEL and a --shape came"),
     ],

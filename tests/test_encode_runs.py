@@ -118,6 +118,10 @@ def test_prune_spares_the_rows_of_another_folder(
         (["{tmp}/none", "--table", "{tmp}/db/t"], "none does not exist; wanted a folder of images"),
         (["{photos}", "--table", "{tmp}/my pins"], "my pins' names no table"),
         (["{photos}", "--table", "{tmp}/file/pins"], "file is a file; wanted a folder for the LanceDB database"),
+        (
+            ["{photos}", "--table", "{tmp}/db/t", "--max-failure-rate", "7"],
+            "--max-failure-rate is 7.0; wanted at most 1",
+        ),
         (["{photos}", "--table", "{tmp}/db/t", "--metadata", "{tmp}/file"], "cannot be read as metadata"),
         (["{photos}", "--table", "{tmp}/db/t", "--metadata", "{tmp}/no.csv"], "no.csv cannot be read: No such file"),
         (["{photos}", "--table", "{tmp}/db/t", "--device", "abacus"], "--device abacus cannot be used here"),

@@ -140,9 +140,7 @@ class _Field:
         return typer.Option(
             *record.named(self.name),
             help=record.help,
-            metavar=record.metavar,
-            min=record.min,
-            max=record.max,
+            metavar=f"{record.metavar or self.name.upper()} {record.bounds}" if record.bounds else record.metavar,
             show_default=record.shown_default or True,
             rich_help_panel=record.panel if has_panels else None,
         )

@@ -74,6 +74,12 @@ class Option:
         """Its names on the command line, as the option of this field."""
         return self.flags or (f"--{field.replace('_', '-')}",)
 
+    @property
+    def bounds(self) -> str:
+        """As help shows them, such as `[x>=1]`; empty without any."""
+        low, high = ("" if bound is None else f"{bound:.10g}" for bound in (self.min, self.max))
+        return f"[{low}<=x<={high}]" if low and high else f"[x>={low}]" if low else f"[x<={high}]" if high else ""
+
 
 @dataclass(frozen=True)
 class PythonOnly:
@@ -91,9 +97,9 @@ def missed_bound(option: object, number: object) -> tuple[str, str] | None:
     if not isinstance(option, Option) or not isinstance(number, int | float):
         return None
     if option.min is not None and not number >= option.min:  # NaN is not either
-        return f"at least {option.min:g}", "Give a larger number."
+        return f"at least {option.min:.10g}", "Give a larger number."
     if option.max is not None and not number <= option.max:
-        return f"at most {option.max:g}", "Give a smaller number."
+        return f"at most {option.max:.10g}", "Give a smaller number."
     return None
 
 
