@@ -135,7 +135,7 @@ def align(settings: AlignSettings, *, progress: Progress = SILENT, stop: Stop | 
         trained_parameters=trained,
         fields=scores,
         comparisons=comparisons,
-        turns=turn_scores(trimmed, dataset, chosen, seed=settings.seed),
+        turns=turn_scores(trimmed, dataset, chosen, was_taught=bool(talk_turns), seed=settings.seed),
         own_dialogues=own_share(trimmed, dataset, about(own, dataset.held_out.items)),
         calls=None if calls is None else calls.judged(),
         customers=None if customers is None else customer_score(trimmed, customers, seed=settings.seed),

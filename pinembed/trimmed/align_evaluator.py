@@ -35,7 +35,8 @@ QUICK_CHOICES, JUDGED_CHOICES = 100, 500
 SELECTING = "selecting"
 MOST_QUESTIONS = 5000
 COMPARISONS = 200
-TALKS, TALK_TURNS = 400, 3
+TALKS, FEW_TALKS, TALK_TURNS = 400, 100, 3
+"""Conversations that judge: of a model that was taught them, and of one that was not."""
 CALLS_TOGETHER = 16
 """Calls in a batch: the tools that stand before each are a thousand tokens or more."""
 FEWEST_SHARED = 64
@@ -199,12 +200,13 @@ def held_out_scores(
 
 
 def turn_scores(
-    model: TrimmedModel, dataset: AlignDataset, fields: Sequence[str], *, seed: int
+    model: TrimmedModel, dataset: AlignDataset, fields: Sequence[str], *, was_taught: bool, seed: int
 ) -> tuple[TurnScore, ...]:
     """Answers in each turn of conversations about held-out items, in wordings that were not trained on."""
     maker = TalkMaker(QuestionMaker(dataset.held_out.items, fields, seed=seed), held_out=True)
     rng = random.Random(f"{seed} talking")
-    talks = [talk for _ in range(TALKS) if (talk := maker.plain(rng, TALK_TURNS))]
+    count = TALKS if was_taught else FEW_TALKS
+    talks = [talk for _ in range(count) if (talk := maker.plain(rng, TALK_TURNS))]
     return tuple(
         TurnScore(
             turn=place + 1,
