@@ -412,7 +412,12 @@ def test_cut_texts_are_counted_over_batches(tiny_encoder) -> None:
 
 @pytest.mark.parametrize(
     ("column", "values", "is_class"),
-    [("zip", [10115, 20095, 80331] * 5, True), ("PostCode", [1010, 8001] * 5, True), ("n_items", [1, 2, 3] * 5, False)],
+    [
+        ("zip", [10115, 20095, 80331] * 5, True),
+        ("PostCode", [1010, 8001] * 5, True),
+        ("n_items", [1, 2, 3] * 5, False),
+        *((name, [1, 2, 3, 4, 5] * 5, False) for name in ("bedrooms", "players_max", "gears", "doors")),
+    ],
 )
 def test_postal_codes_are_names_and_counts_are_quantities(column, values, is_class) -> None:
     assert are_class_numbers(column, values) is is_class

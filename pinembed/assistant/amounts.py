@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pinembed.assistant.condition import AT_LEAST, AT_MOST, LESS, MORE
 from pinembed.assistant.cues import NEGATIONS
-from pinembed.assistant.units import UNIT_WORDS, unit_of
+from pinembed.assistant.units import EXACT_UNIT_WORDS, UNIT_WORDS, unit_of
 from pinembed.assistant.vocabulary import CURRENCIES
 from pinembed.assistant.words import stem
 
@@ -45,11 +45,13 @@ OPERATORS = {
     AT_LEAST: r"at least|from|min(?:imum)?|starting (?:at|from)|upwards of|>=|≥",
     LESS: (
         r"under|below|beneath|sub(?: -)?|south of|shy of|less expensive than|"
-        r"(?:less|lower|fewer|cheaper|smaller|lighter|shorter|narrower|younger|shallower) than|<"
+        r"(?:less|lower|fewer|cheaper|smaller|lighter|shorter|narrower|younger|shallower|"
+        r"weaker|slower|dimmer|quieter|thinner) than|<"
     ),
     MORE: (
         r"over|above|more expensive than|beyond|north of|in excess of|exceed(?:s|ing)?|"
-        r"(?:more|higher|greater|pricier|dearer|larger|bigger|heavier|taller|longer|wider|broader|older|deeper) than|>"
+        r"(?:more|higher|greater|pricier|dearer|larger|bigger|heavier|taller|longer|wider|broader|older|deeper|"
+        r"stronger|faster|quicker|brighter|louder|thicker|more powerful) than|>"
     ),
 }
 DENIED = {LESS: AT_LEAST, MORE: AT_MOST}
@@ -76,9 +78,10 @@ AROUND = (
     r"in the (?:region|area|vicinity|neighbou?rhood|ballpark) of"
 )
 ABOUT = r"ish|or so|(?:or )?thereabouts|give or take|more or less"
+EXACTLY = "exactly"
 NEAR = 0.2
 """Share of a number that lies around it."""
-OF = r"(?: of| is| at| to| price of)?(?: (?:an?|the)(?= \d[\d.,]*(?: |$)))?"
+OF = r"(?: (?:the )?ages?(?= (?:of )?\S))?(?: of| is| at| to| price of)?(?: (?:an?|the)(?= \d[\d.,]*(?: |$)))?"
 PATTERNS = (
     ("between", rf"\bbetween ({AMOUNT}) (?:and|to|-) ({AMOUNT})"),
     ("between", rf"(?:\bfrom )?({AMOUNT}) (?:to|-) ({AMOUNT})"),
@@ -89,6 +92,7 @@ PATTERNS = (
     ("around", rf"({AMOUNT})(?: (?:wide|tall|high|long|deep))? (?:- )?(?:{ABOUT})(?!\w)"),
     (AT_LEAST, rf"(?<!\w)({NUMBER} stars?)(?!\w)"),
     (AT_MOST, rf"\bfor ({AMOUNT})"),
+    (EXACTLY, rf"(?<!\w)(?!an? \w{{1,2}}(?!\w))({NUMBER}(?: -)? (?:{EXACT_UNIT_WORDS}))(?!\w)"),
 )
 
 
@@ -101,6 +105,7 @@ class Amount:
         limits: operators and numbers.
         currency: code of the currency it was given in; empty where none was.
         unit: the word of the unit of measure it was given in; empty where none was.
+        is_exact: a number with its unit and no word for a limit, which is none where no column holds such.
     """
 
     start: int
@@ -108,6 +113,7 @@ class Amount:
     limits: tuple[tuple[str, float], ...]
     currency: str
     unit: str
+    is_exact: bool = False
 
 
 def amounts(text: str) -> Iterator[Amount]:
@@ -126,7 +132,8 @@ def amounts(text: str) -> Iterator[Amount]:
             if (op, currency) == (AT_MOST, "") and match.group().startswith("for "):
                 continue  # for two people
             taken.append((start, end))
-            yield Amount(start=start, end=end, limits=_limits(op, numbers), currency=currency, unit=unit)
+            limits, is_exact = _limits(op, numbers), op == EXACTLY
+            yield Amount(start=start, end=end, limits=limits, currency=currency, unit=unit, is_exact=is_exact)
 
 
 def _limits(op: str, numbers: list[float]) -> tuple[tuple[str, float], ...]:
@@ -134,7 +141,7 @@ def _limits(op: str, numbers: list[float]) -> tuple[tuple[str, float], ...]:
         return (AT_LEAST, min(numbers)), (AT_MOST, max(numbers))
     if op == "around":
         return (AT_LEAST, numbers[0] * (1 - NEAR)), (AT_MOST, numbers[0] * (1 + NEAR))
-    return ((op, numbers[0]),)
+    return ((AT_LEAST, numbers[0]), (AT_MOST, numbers[0])) if op == EXACTLY else ((op, numbers[0]),)
 
 
 def number_of(amount: str) -> float:

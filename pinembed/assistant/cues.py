@@ -29,7 +29,7 @@ _STOPS = (
     "hadn't haven't hasn't wasn't weren't wouldn't couldn't shouldn't didn't won't ain't needn't i'll you're they're "
     "up care bother fuss spose nonsense rubbish malarkey crap tat preferred prefered liked none seem seems seemed lost "
     "he's she's who'd it'd y'all you've you'd you'll they've they'd who's rest page pages turn going gone got "
-    "somewhere must alright acceptable works someone somebody anyone everyone his hers theirs mine yours ours"
+    "somewhere must percent alright acceptable works someone somebody anyone everyone his hers theirs mine yours ours"
 )
 STOP_WORDS = frozenset(_STOPS.split())
 """Words that name nothing; they are no part of a text for the encoder."""
@@ -326,14 +326,23 @@ CHEAP = (
     r"(?<!my )(?<!our )(?<!the )(?<!a )budget(?!'s)|"
     r"(?:doesn't|don't|won't|not|without) (?:cost(?:ing)?|break(?:ing)?) (?:a fortune|the (?:earth|bank)|a bomb))"
 )
+BIGGER = "bigger|larger|roomier"
 COMPARATIVES: tuple[tuple[str, str, str], ...] = (
-    *(("price", LESS, CHEAPER), ("price", MORE, DEARER), ("size", MORE, "bigger|larger"), ("size", LESS, "smaller")),
+    *(("price", LESS, CHEAPER), ("price", MORE, DEARER)),
+    *((word, MORE, BIGGER) for word in ("size", "capacity", "volume", "area", "screen")),
+    *((word, LESS, "smaller") for word in ("size", "capacity", "volume", "area", "screen")),
     *(("width", MORE, "wider|broader"), ("width", LESS, "narrower"), ("height", MORE, "taller|higher")),
-    *(("capacity", MORE, "bigger|larger|roomier"), ("capacity", LESS, "smaller")),
     *(("height", LESS, "shorter|lower"), ("length", MORE, "longer"), ("length", LESS, "shorter")),
     *(("weight", MORE, "heavier"), ("weight", LESS, "lighter"), ("depth", MORE, "deeper")),
     *(("depth", LESS, "shallower"), ("age", MORE, "older"), ("age", LESS, "younger"), ("year", MORE, "newer")),
     *(("year", LESS, "older"), ("rating", MORE, "better rated|higher rated"), ("rating", LESS, "lower rated")),
+    *(("alcohol", MORE, "stronger"), ("alcohol", LESS, "weaker|lighter"), ("lumen", MORE, "brighter")),
+    *(("lumen", LESS, "dimmer"), ("speed", MORE, "faster|quicker"), ("speed", LESS, "slower")),
+    *(("power", MORE, "stronger|more powerful|faster"), ("power", LESS, "weaker|less powerful")),
+    *(("watt", MORE, "stronger|more powerful"), ("watt", LESS, "weaker|less powerful")),
+    *(("noise", MORE, "louder|noisier"), ("noise", LESS, "quieter|less (?:noisy|loud)")),
+    *(("thickness", MORE, "thicker"), ("thickness", LESS, "thinner"), ("pages", MORE, "longer|thicker")),
+    *(("pages", LESS, "shorter|thinner"), ("battery", MORE, "longer lasting")),
 )
 """Word in a column's name, operator, and the comparatives that mean it."""
 GREATER, LESSER = "more|higher|greater|larger|bigger|longer|better", "less|lower|smaller|shorter|fewer"
@@ -354,6 +363,10 @@ SUPERLATIVES: tuple[tuple[str, bool, str], ...] = (
     ),
 )
 """Word in a column's name, whether the greatest comes first, and the superlatives that mean it."""
+PEOPLE = frozenset(["people", "men", "women", "children", "teeth", "feet", "mice"])
+"""Plurals without their ending."""
+NO_THINGS = frozenset(["upwards", "onwards", "tops", "always", "besides", "plus", "sometimes"])
+"""Words with the ending of plurals that name nothing."""
 MEASURES = {
     **dict.fromkeys(("wide", "broad"), "width"),
     **dict.fromkeys(("tall", "high"), "height"),

@@ -12,9 +12,17 @@ from dataclasses import dataclass
 
 from pinembed.assistant.amounts import NUMBER_WORDS, amounts, number_of
 from pinembed.assistant.condition import Value
-from pinembed.assistant.cues import CUE_WORDS, FOLLOWS_NAMES, LEADS_TO_NAMES, MEASURES, NAMES_TOO, STOP_WORDS
+from pinembed.assistant.cues import (
+    COMPARATIVES,
+    CUE_WORDS,
+    FOLLOWS_NAMES,
+    LEADS_TO_NAMES,
+    MEASURES,
+    NAMES_TOO,
+    STOP_WORDS,
+)
 from pinembed.assistant.small_talk import ALONE, INTERJECTIONS
-from pinembed.assistant.units import plain_name, unit_of
+from pinembed.assistant.units import FRAMES, column_unit, plain_name, unit_of
 from pinembed.assistant.vocabulary import Choice, Vocabulary
 from pinembed.assistant.words import SIGNS, spelled_like, stem, stems_of, tokens_of
 from pinembed.trimmed.questions import spoken
@@ -48,7 +56,8 @@ SYNONYMS = {
 """What people call values of sizes, and whom a thing is for, beside what catalogues write."""
 COLUMN_WORDS = (
     *("color shade hue", "brand maker make manufacturer label", "material fabric", "pattern print design"),
-    "rating star review score",
+    *("rating star review score", "alcohol abv strength", "ram memory", "storage disk ssd", "pieces bits parts"),
+    *("players people persons", "seats seaters people passengers", "gears speeds", "mileage miles"),
 )
 """What people call columns, one as well as the other, where it is no other column's name."""
 OF_HEADS = {stem(word) for word in ("color", "material", "fabric", "finish", "metal", "wood")}
@@ -100,7 +109,6 @@ class Lexicon:
             name: tuple(dict.fromkeys((" ".join(tokens_of(spoken(name))), plain_name(name))))
             for name in (*vocabulary.choices, *vocabulary.quantities)
         }
-        self._quantities = {name: stems_of(spoken(name)) for name in vocabulary.quantities}
         if vocabulary.price:
             self._names[vocabulary.price] = tuple(dict.fromkeys((*self._names[vocabulary.price], "price", "cost")))
         phrases = {stems_of(phrase): name for name, said in self._names.items() for phrase in reversed(said)}
@@ -109,6 +117,10 @@ class Lexicon:
             alike = (words.split() for words in COLUMN_WORDS if set(tokens_of(spoken(name))) & set(words.split()))
             more = (word for words in alike for word in words if word not in own)
             self._names[name] = tuple(dict.fromkeys((*said, *more)))
+        self._quantities = {
+            name: {stem(word) for said in self._names[name] for word in said.split()} - FRAMES
+            for name in vocabulary.quantities
+        }
         self._longest = LONGEST_SPLIT * max(map(len, (*self._meant, *self.columns)), default=1)
         words = {word for meant in self._meant.values() for phrase, _ in meant for word in tokens_of(phrase)}
         self._words = sorted(words | {word for phrase in self.columns.values() for word in tokens_of(spoken(phrase))})
@@ -116,6 +128,7 @@ class Lexicon:
             {stem(word) for word in self._words}
             | set(self._joined)
             | {stem(word) for word in STOP_WORDS | CUE_WORDS | NUMBER_WORDS | INTERJECTIONS | ALONE | set(MEASURES)}
+            | {stem(word) for _, _, words in COMPARATIVES for word in re.findall(r"\w+", words)}
         )
 
     def _add(self, choice: Choice) -> None:
@@ -147,7 +160,8 @@ class Lexicon:
 
     def quantity(self, word: str) -> str:
         """The column of numbers whose name has this word; empty where there is none."""
-        return next((name for name, stems in self._quantities.items() if stem(word) in stems), "")
+        called = [name for name, stems in self._quantities.items() if stem(word) in stems]
+        return next((name for name in called if stem(word) in stems_of(spoken(name))), (*called, "")[0])
 
     def numbered(self, word: str) -> str:
         """The column of values that a word names, if some of these are numbers, as sizes are; else empty."""
@@ -165,7 +179,16 @@ class Lexicon:
 
     def said_of(self, column: str) -> str:
         """A pattern of what people call a column, in the singular or the plural."""
-        return rf"(?:{'|'.join(map(re.escape, self._names[column]))})s?"
+        return rf"(?:{'|'.join(re.escape(re.sub('(?<=[^s])s$', '', said)) for said in self._names[column])})s?"
+
+    def is_own(self, word: str, column: str) -> bool:
+        """Whether a word is of what a column of numbers is called, or its unit."""
+        return stem(word) in self._quantities[column]
+
+    def is_age(self, column: str) -> bool:
+        """Whether a column holds ages in years."""
+        unit = column_unit(column)
+        return self.is_own("age", column) and (unit is None or not unit.size or unit == unit_of("year"))
 
     def read(self, say: str) -> Reading:
         """A wish with its values as marks."""

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pinembed.assistant import cues
 from pinembed.assistant.amounts import AMOUNT, Amount, amounts, currency_of, number_of, unit_in
 from pinembed.assistant.condition import AT_MOST, COMPARISONS, IN, UPPER, Condition, Value
+from pinembed.assistant.counted import take_counted
 from pinembed.assistant.lexicon import LIMIT, Lexicon
 from pinembed.assistant.units import column_unit, unit_of
+from pinembed.assistant.vocabulary import Quantity
 from pinembed.trimmed.questions import spoken
 
 WINDOW_BEFORE, WINDOW_AFTER = 3, 2
@@ -21,6 +23,8 @@ ENDS_CLAUSE = frozenset([",", ";", "and", "but", "with", LIMIT])
 """Behind these another part of the wish begins, with columns of its own."""
 MOVED_AT_MOST = 2
 """How many times as much a limit may become by a bare number, where there are several limits."""
+LEAST_PLURAL = 3
+"""Letters of the name of several things at least."""
 OF_ANY_NUMBER = frozenset(["higher", "lower"])
 """Comparatives that are said of any number."""
 
@@ -43,10 +47,12 @@ class Limits:
 
 def take_limits(text: str, lexicon: Lexicon) -> Limits:
     """The limits of a text of words and marks."""
-    found: list[Condition] = []
+    text, found = take_counted(text, lexicon)
     notes, obstacle = list[str](), ""
     for amount in sorted(amounts(text), key=lambda one: -one.start):
         columns = tuple(dict.fromkeys(_columns(amount, text, lexicon)))
+        if (amount.is_exact and len(columns) != 1) or (not columns and _counts_things(amount, text)):
+            continue
         if len(columns) != 1:
             obstacle = _which(columns)
             continue
@@ -112,16 +118,21 @@ def _conditions(amount: Amount, column: str, lexicon: Lexicon) -> tuple[list[Con
 def _with_measures(amount: Amount, text: str, column: str, lexicon: Lexicon) -> tuple[int, int]:
     """Where a limit begins and ends with the words that say its column: rated over 4, under 20 cm wide."""
     start, end = amount.start, amount.end
-    before, after = text[:start].split()[-1:], text[end:].split()[:1]
+    before = text[:start].split()[-1:]
     if _is_measure(before, column, lexicon):
         start = text.rindex(before[0], 0, start)
-    if _is_measure(after, column, lexicon):
-        end = text.index(after[0], end) + len(after[0])
+    while _is_measure(text[end:].split()[:1], column, lexicon):
+        end = text.index((word := text[end:].split()[0]), end) + len(word)
     return start, end
 
 
 def _is_measure(words: Sequence[str], column: str, lexicon: Lexicon) -> bool:
-    return any(word in cues.MEASURES and lexicon.quantity(cues.MEASURES[word]) == column for word in words)
+    if column not in lexicon.vocabulary.quantities:
+        return False
+    return any(
+        lexicon.is_own(word, column) or (word in cues.MEASURES and lexicon.quantity(cues.MEASURES[word]) == column)
+        for word in words
+    )
 
 
 def _columns(amount: Amount, text: str, lexicon: Lexicon) -> Iterator[str]:
@@ -137,9 +148,24 @@ def _columns(amount: Amount, text: str, lexicon: Lexicon) -> Iterator[str]:
     if bare:
         yield from bare
     elif vocabulary.price in fitting:
-        yield vocabulary.price
+        yield from () if _counts_things(amount, text) else (vocabulary.price,)
     else:
-        yield from fitting
+        within = [name for name in fitting if _is_within(amount, vocabulary.quantities[name])]
+        yield from within if len(within) == 1 else fitting
+
+
+def _is_within(amount: Amount, quantity: Quantity) -> bool:
+    """Whether a limit is one of the numbers that a column has."""
+    factor, _ = _factor(amount.unit, quantity.name)
+    return all(quantity.low <= number * factor <= quantity.high for _, number in amount.limits)
+
+
+def _counts_things(amount: Amount, text: str) -> bool:
+    """Whether a number stands before the name of things, of which it is no price: at least 4 wheels."""
+    behind = next(iter(text[amount.end :].split()), "")
+    is_name = behind.isalpha() and behind not in cues.STOP_WORDS | cues.CUE_WORDS | cues.NO_THINGS
+    is_plural = behind in cues.PEOPLE or (len(behind) > LEAST_PLURAL and behind.endswith("s") and behind[-2] != "s")
+    return is_name and is_plural and not (amount.currency or amount.unit)
 
 
 def _is_range(amount: Amount, numbers: Mapping[Value, float]) -> bool:

@@ -298,6 +298,8 @@ def _moved_limit(asked: Asked) -> Act | None:
     """Nothing but a number, where the search has a limit that it can be: that one, at the new number."""
     wish, state = asked.wish, asked.state
     searches = [search for search in (state.now.search, state.tried) if search is not None]
+    if searches and wish.filters == wish.limits and not (wish.rest or wish.relative or wish.references):
+        return _moved_to(wish.limits, searches)
     if not searches or wish.filters or wish.relative or wish.references:
         return None
     if wish.rest.isdigit() and 1 <= int(wish.rest) <= len(asked.shown):
@@ -305,6 +307,15 @@ def _moved_limit(asked: Asked) -> Act | None:
     moved = (moved_limit(wish.rest, search.filters, asked.lexicon) for search in searches)
     limit = next(filter(None, moved), None)
     return None if limit is None else Act(name=FILTER, filters=(limit,))
+
+
+def _moved_to(limits: Sequence[Condition], searches: Sequence[Search]) -> Act | None:
+    """A column's very number, where a search has one limit on that column: that one at this number."""
+    if len(limits) != 2 or limits[0].values != limits[1].values:
+        return None
+    known = [one for search in searches for one in search.filters if one.column == limits[0].column]
+    moved = tuple(dataclasses.replace(one, values=limits[0].values) for one in known)
+    return Act(name=FILTER, filters=moved) if len(moved) == 1 else None
 
 
 def _shared(asked: Asked) -> Act | None:

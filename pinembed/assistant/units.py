@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pinembed.assistant.vocabulary import CURRENCIES
 from pinembed.assistant.words import stem, tokens_of
 from pinembed.trimmed.questions import spoken
 
-MASS, LENGTH, VOLUME, TIME, RATING = "mass", "length", "volume", "time", "rating"
+MASS, LENGTH, AREA, VOLUME, TIME, RATING = "mass", "length", "area", "volume", "time", "rating"
+MEMORY, POWER, LIGHT, SHARE, SPEED, SOUND, PIXELS = "memory", "power", "light", "share", "speed", "sound", "pixels"
 _UNITS: tuple[tuple[str, float, str], ...] = (
     (MASS, 0.001, "mg"),
     (MASS, 1, "g gr gram gramme"),
@@ -19,8 +21,11 @@ _UNITS: tuple[tuple[str, float, str], ...] = (
     (LENGTH, 1, "cm centimeter centimetre"),
     (LENGTH, 100, "m meter metre"),
     (LENGTH, 100_000, "km kilometer kilometre"),
+    (LENGTH, 160_934.4, "mile"),
     (LENGTH, 2.54, "in inch"),
     (LENGTH, 30.48, "ft foot feet"),
+    (AREA, 1, "sqm"),
+    (AREA, 0.09290304, "sqft"),
     (VOLUME, 0.001, "ml milliliter millilitre"),
     (VOLUME, 0.01, "cl centiliter centilitre"),
     (VOLUME, 1, "l liter litre"),
@@ -32,11 +37,24 @@ _UNITS: tuple[tuple[str, float, str], ...] = (
     (TIME, 43_830, "month"),
     (TIME, 525_960, "year"),
     (RATING, 1, "star"),
+    (MEMORY, 0.001, "mb megabyte"),
+    (MEMORY, 1, "gb gigabyte gig"),
+    (MEMORY, 1024, "tb terabyte"),
+    (POWER, 1, "w watt"),
+    (POWER, 1000, "kw kilowatt"),
+    (POWER, 735.49875, "hp horsepower ps bhp"),
+    (LIGHT, 1, "lm lumen"),
+    (SHARE, 1, "percent pct abv"),
+    (SPEED, 1, "kmh kph"),
+    (SPEED, 1.609344, "mph"),
+    (SOUND, 1, "db decibel"),
+    (PIXELS, 1, "mp megapixel"),
 )
 """What is measured, the size of the unit in the smallest common one, and its names."""
 _NAMES = (
     (MASS, "weight mass"),
-    (LENGTH, "width height length depth diameter thickness"),
+    (LENGTH, "width height length depth diameter thickness mileage"),
+    (AREA, "area"),
     (VOLUME, "volume capacity"),
     (TIME, "age warranty duration"),
     (RATING, "rating stars score"),
@@ -59,14 +77,25 @@ class Unit:
 
 MEASURED = {stem(word): of for of, words in _NAMES for word in words.split()}
 UNITS = {stem(word): Unit(measures=of, size=size) for of, size, words in _UNITS for word in words.split()}
-UNIT_WORDS = "|".join(
-    sorted(
-        (rf"{word}(?:s|es)?" if len(word) > 3 else word for _, _, words in _UNITS for word in words.split()),
-        key=len,
-        reverse=True,
-    ),
-).replace("|in|", r"|in(?= (?:wide|tall|high|long|deep|thick)(?!\w))|")
+
+
+def _pattern(measures: Iterable[str]) -> str:
+    """The names of units, the longest first."""
+    words = (word for of, _, words in _UNITS for word in words.split() if of in measures)
+    return "|".join(sorted((rf"{word}(?:s|es)?" if len(word) > 3 else word for word in words), key=len, reverse=True))
+
+
+UNIT_WORDS = _pattern({of for of, _, _ in _UNITS}).replace("|in|", r"|in(?= (?:wide|tall|high|long|deep|thick)(?!\w))|")
 """Their names in a wish, the longest first; the inch is an `in` only where the next word measures."""
+EXACT_UNIT_WORDS = _pattern((MEMORY, VOLUME, POWER, LIGHT, PIXELS))
+"""Those of which people name the one number that things are sold by: a 750 ml bottle, 16 GB."""
+
+
+ALONE = frozenset(f"{word}{plural}" for word in ("watt", "lumen", "megapixel", "horsepower") for plural in ("", "s"))
+"""Units that are columns' names by themselves."""
+_FRAMES = "max maximum min minimum from to of in count number no nr n num total per avg average up net gross top"
+FRAMES = frozenset(_FRAMES.split())
+"""Words in columns' names that say how something is counted, and not what."""
 
 
 def unit_of(word: str) -> Unit | None:
@@ -77,7 +106,7 @@ def unit_of(word: str) -> Unit | None:
 def column_unit(name: str) -> Unit | None:
     """What a column's name says of its numbers: `weight_g` is of grams, `weight` of a mass; None where nothing."""
     words = tokens_of(spoken(name))
-    if len(words) > 1 and (found := unit_of(words[-1])) is not None:
+    if words and (len(words) > 1 or words[0] in ALONE) and (found := unit_of(words[-1])) is not None:
         return found
     measured = next((MEASURED[stem(word)] for word in words if stem(word) in MEASURED), None)
     return None if measured is None else Unit(measures=measured, size=1 if measured == RATING else 0)
@@ -90,6 +119,11 @@ def is_rating(column: str) -> bool:
 
 
 def plain_name(name: str) -> str:
-    """A column's name as people say it, without the unit behind: the weight of `weight_g`, the price of `price_eur`."""
-    *words, last = tokens_of(spoken(name)) or [""]
-    return " ".join(words if words and (unit_of(last) or last in CURRENCIES) else (*words, last))
+    """A column's name as people say it: the weight of `weight_g`, the age of `age_from_years`.
+
+    The unit is left out, and words that say how something is counted.
+    """
+    words = tokens_of(spoken(name))
+    if len(words) > 1 and (unit_of(words[-1]) or words[-1] in CURRENCIES):
+        words.pop()
+    return " ".join([word for word in words if word not in FRAMES] or words)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pinembed.assistant.condition import Value
-from pinembed.catalogue.class_labels import are_class_numbers
+from pinembed.catalogue.class_labels import is_called_class
 from pinembed.catalogue.metadata import SPLIT
 from pinembed.catalogue.slices import USUAL_COLUMNS
 from pinembed.catalogue.wording import levels, path_separator, without_echoes
@@ -247,8 +247,10 @@ def _phrases(values: Sequence[str]) -> dict[str, tuple[Value, ...]]:
 
 
 def _quantity(table: Columns, name: str) -> Quantity | None:
-    """The range of the numbers; None where they are those of classes."""
-    lows, highs, known = list[float](), list[float](), list[float]()
+    """The range of the numbers; None where they are called those of classes."""
+    if is_called_class(name):
+        return None
+    lows, highs = list[float](), list[float]()
     for batch in table.batches([name], BATCH_ROWS):
         column = batch.column(0)
         if pa.types.is_floating(column.type):
@@ -257,10 +259,7 @@ def _quantity(table: Columns, name: str) -> Quantity | None:
         if ends["min"] is not None:
             lows.append(float(ends["min"]))
             highs.append(float(ends["max"]))
-            known.extend(column.drop_null().to_pylist() if len(known) < SAMPLED_ROWS else ())
-    if not known or are_class_numbers(name, known):
-        return None
-    return Quantity(name=name, low=min(lows), high=max(highs))
+    return Quantity(name=name, low=min(lows), high=max(highs)) if lows else None
 
 
 def _currency(price: str, choices: Mapping[str, Choice]) -> str:

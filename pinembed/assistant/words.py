@@ -89,6 +89,14 @@ SPELLINGS |= {word.replace("'", ""): word for word in CONTRACTED.split()}
 SIGNS = frozenset("-+,;?.")
 """Tokens that are no words."""
 WITH = re.compile(r"\bw/(o\b)? ?")
+WRITTEN_WITH_SIGNS = (
+    (re.compile(r"%"), " percent "),
+    (re.compile(r"(?<![a-z])(?:m2|sq\.? ?m(?:et(?:re|er)s?)?|square met(?:re|er)s?)(?![a-z\d])"), " sqm "),
+    (re.compile(r"(?<![a-z])(?:sq\.? ?(?:ft|feet)|square f(?:oo|ee)t)(?![a-z\d])"), " sqft "),
+    (re.compile(r"(?<![a-z])km ?/ ?h(?![a-z])"), " kmh "),
+    (re.compile(r"\bback and forth\b"), "considering"),
+)
+"""Units that are written with signs or in two words, and an expression that names no place, as one word each."""
 IN_A_NUMBER = re.compile(r"(?<=[a-z]ty)-(?=(?:one|two|three|four|five|six|seven|eight|nine)\b)")
 """The hyphen of fifty-five, which is no range."""
 SHORTEST_STEM, SHORTEST_TYPO, LONG_WORD = 4, 4, 8
@@ -115,6 +123,8 @@ def tokens_of(text: str) -> list[str]:
     folded = unicodedata.normalize("NFKD", clean(text).casefold())
     plain = "".join(sign for sign in folded if not unicodedata.combining(sign))
     plain = WITH.sub(lambda sign: "without " if sign[1] else "with ", unicodedata.normalize("NFC", plain))
+    for written, word in WRITTEN_WITH_SIGNS:
+        plain = written.sub(word, plain)
     tokens = TOKEN.findall(IN_A_NUMBER.sub(" ", plain))
     return [word for token in tokens for word in _spelled(token).split()]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -21,8 +21,12 @@ CLASS_WORDS = re.compile(
 )
 QUANTITY_WORDS = re.compile(
     r"(?<![a-z])(price|cost|weight|width|height|length|depth|size|volume|area|year|age|amount|quantity|count|number|"
-    r"stock|rating|score|stars|views|likes|temperature|percent|n|num|total)(?![a-z])"
+    r"stock|rating|score|stars|views|likes|temperature|percent|n|num|total|max|maximum|min|minimum|from|people|"
+    r"(?:player|person|seat|room|bedroom|bathroom|door|gear|speed|page|piece|part|pack|drawer|shelf|shelve|floor|level|"
+    r"bulb|blade|burner|port|lane|wheel|string|key|layer|pocket|month|day|hour|minute|core|guest|bed|bath)s?|"
+    r"years|ages|counts|pct|eur|usd|gbp|cm|mm|km|kg|mg|ml|cl|gb|tb|mb|hz|mah|watts?|lumens?|m2|sqm)(?![a-z])"
 )
+"""Names of what is counted or measured, and units."""
 
 
 def class_names(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
@@ -64,16 +68,26 @@ def are_class_numbers(column: str, values: Iterable[FieldValue]) -> bool:
     least half of the numbers up to the highest.
     """
     known = [value for value in values if not is_missing(value)]
-    if not all(map(_is_whole, known)):
+    if not _repeat(known) or QUANTITY_WORDS.search(_words_of(column)):
         return False
     distinct = {int(value) for value in known}
-    if not 2 <= len(distinct) <= min(MOST_CLASSES, len(known) // FEWEST_REPEATS):
-        return False
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", column).lower()
-    if QUANTITY_WORDS.search(words):
-        return False
     is_dense = min(distinct) in (0, 1) and max(distinct) < 2 * len(distinct)
-    return bool(CLASS_WORDS.search(words)) or (is_dense and all(isinstance(value, int) for value in known))
+    return is_called_class(column) or (is_dense and all(isinstance(value, int) for value in known))
+
+
+def is_called_class(column: str) -> bool:
+    """Whether a column's name says that its numbers are those of classes: `label_id`, but not `product_count`."""
+    words = _words_of(column)
+    return bool(CLASS_WORDS.search(words)) and not QUANTITY_WORDS.search(words)
+
+
+def _words_of(column: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", column).lower()
+
+
+def _repeat(known: Sequence[Any]) -> bool:
+    """Whether there are few numbers, all whole, and several of each."""
+    return all(map(_is_whole, known)) and 2 <= len(set(known)) <= min(MOST_CLASSES, len(known) // FEWEST_REPEATS)
 
 
 def _is_whole(value: FieldValue) -> bool:
