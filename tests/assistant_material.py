@@ -108,7 +108,16 @@ def outdoor_rows() -> list[dict[str, Any]]:
 
 def bicycle_rows() -> list[dict[str, Any]]:
     """A bicycle shop that somebody else made up, with values of two words and a column of yes and no."""
-    lines = (REPOSITORY / "tests/wordings/bicycles_rows.jsonl").read_text(encoding="utf-8").splitlines()
+    return _rows_beside_wordings("bicycles")
+
+
+def wine_rows() -> list[dict[str, Any]]:
+    """A wine shop that somebody else made up, with countries, percents, and kinds that share their last word."""
+    return _rows_beside_wordings("wine")
+
+
+def _rows_beside_wordings(name: str) -> list[dict[str, Any]]:
+    lines = (REPOSITORY / f"tests/wordings/{name}_rows.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
 

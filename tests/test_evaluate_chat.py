@@ -12,10 +12,19 @@ import pytest
 from pinembed.assistant.composed import average_precision, measure_composed
 from pinembed.assistant.phrasings import PHRASINGS
 from pinembed.assistant.script_maker import make_scripts
-from pinembed.assistant.script_measure import measure_scripts
+from pinembed.assistant.script_measure import measure_scripts, measure_turns
 from pinembed.assistant.scripts import read_scripts, write_scripts
 from pinembed.errors import DataError
-from tests.assistant_material import Shop, bicycle_rows, embed_texts, home_rows, make_table, outdoor_rows, shop_rows
+from tests.assistant_material import (
+    Shop,
+    bicycle_rows,
+    embed_texts,
+    home_rows,
+    make_table,
+    outdoor_rows,
+    shop_rows,
+    wine_rows,
+)
 from tests.conftest import CliResult, make_encoder
 
 Cli = Callable[..., CliResult]
@@ -55,14 +64,16 @@ def test_known_wordings_become_the_acts_that_they_should(shop: Shop) -> None:
     assert shuffled.references.value <= 0.1
 
 
-@pytest.mark.parametrize(("name", "rows"), [("home", home_rows), ("outdoor", outdoor_rows), ("bicycles", bicycle_rows)])
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [("home", home_rows), ("outdoor", outdoor_rows), ("bicycles", bicycle_rows), ("wine", wine_rows)],
+)
 def test_people_s_own_wordings_become_the_lists_that_they_mean(
     tmp_path: Path, name: str, rows: Callable[[], list[dict[str, Any]]]
 ) -> None:
     shop = Shop(make_table(tmp_path, rows()), group="product" if name == "home" else None)
-    figures, _ = measure_scripts(
-        shop.assistant, read_scripts(WORDINGS / f"{name}.jsonl", shop.vocabulary), name="rules"
-    )
+    turns = read_scripts(WORDINGS / f"{name}.jsonl", shop.vocabulary)
+    figures = measure_turns(shop.assistant, turns, name="rules")
     assert figures.whole_acts.value == figures.conditions.value == figures.references.value == 1
     assert figures.citations.value == 1
     for share in (figures.acts_held_out, figures.conditions_held_out, figures.references_held_out):

@@ -20,7 +20,8 @@ LOWER_ENDS = frozenset(["min", "minimum", "from"])
 BETWEEN = "between"
 MONTHS, FIRST_YEAR = 12, 1000
 _CHILD = (
-    "(?:he|she|they|(?:the |my |our |his |her )?(?:son|daughter|kid|child|boy|girl|nephew|niece|grandson|granddaughter|"
+    "(?:he|she|they|(?:the |my |our |his |her )?(?:sons?|daughters?|kids?|child(?:ren)?|boys?|girls?|twins|"
+    "nephew|niece|grandson|granddaughter|"
     "grandchild|godson|goddaughter|brother|sister|cousin|little one|youngest|oldest|eldest|toddler|baby))"
 )
 _WHO = r"(?:(?:(?:suitable |good |okay |fine )?(?:for|to) )?(?:an?|my|our|his|her|their|the|some) )?"
@@ -32,7 +33,12 @@ AGES = (
     r"(?: years?)?(?! (?:euro|dollar|pound|buck|quid)s?\b)"
     r"(?= [,;.?-]| (?:so|and|but|now|next|soon|today|under|old|with)\b|$)",
 )
-PLAYING = rf"\b(?:for|with) (?:the )?(?P<number>{NUMBER})(?: of us)?(?= [,;.?]|$)"
+AND_UP = r"^(?:for |from )?(\d{1,2}) (?:[+]|and (?:up|over|above|older))$"
+"""What is said of ages alone where a catalogue has these: 8+."""
+PLAYING = (
+    r"\b(?:for|with|by|we're|we are|there are|there will be) "
+    rf"(?:the |like |about |all |up to )?(?P<number>{NUMBER})(?: of us)?(?= [,;.?]|$)"
+)
 _YEAR = r"((?:19|20)\d\d)"
 _MADE = r"(?:\b(?:built|made|published|released|registered|written|printed|produced|bottled) )?\b(?:in )?"
 YEARS = (
@@ -68,11 +74,13 @@ class Nouns:
     Attributes:
         any_noun: a pattern of the nouns of its counts; matches nothing where there are none.
         years: the columns of calendar years.
+        age: the name of its column of ages; empty where it has none.
     """
 
     any_noun: str
     known: tuple[Noun, ...]
     years: tuple[str, ...]
+    age: str
 
 
 def take_counted(text: str, lexicon: Lexicon) -> tuple[str, list[Condition]]:
@@ -82,6 +90,8 @@ def take_counted(text: str, lexicon: Lexicon) -> tuple[str, list[Condition]]:
     for column in nouns.years:
         text, taken = _take_years(text, column)
         found += taken
+    if nouns.age:
+        text = re.sub(AND_UP, rf"at least \1 {nouns.age}", text)
     behind = "|".join(BEHIND[op] for op in (AT_MOST, AT_LEAST))
     text = re.sub(rf"({NUMBER})(?: -)? ({nouns.any_noun})(?: ,)? ({behind})(?!\w)", r"\1 \3 \2", text)
     for noun in nouns.known:
@@ -99,7 +109,9 @@ def _nouns(lexicon: Lexicon) -> Nouns:
     years = tuple(name for name in dated if lexicon.is_own("year", name))
     said = "|".join(lexicon.said_of(name) for name in counts if name not in years)
     known = (noun for name in names if name not in years for noun in _nouns_of(name, lexicon))
-    return Nouns(any_noun=said or r"(?!)", known=tuple(known), years=years)
+    return Nouns(
+        any_noun=said or r"(?!)", known=tuple(known), years=years, age="age" if any(map(lexicon.is_age, names)) else ""
+    )
 
 
 def _nouns_of(name: str, lexicon: Lexicon) -> Iterator[Noun]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pinembed.assistant.condition import LESS, MORE
 
 _STOPS = (
@@ -29,7 +31,8 @@ _STOPS = (
     "hadn't haven't hasn't wasn't weren't wouldn't couldn't shouldn't didn't won't ain't needn't i'll you're they're "
     "up care bother fuss spose nonsense rubbish malarkey crap tat preferred prefered liked none seem seems seemed lost "
     "he's she's who'd it'd y'all you've you'd you'll they've they'd who's rest page pages turn going gone got "
-    "somewhere must percent alright acceptable works someone somebody anyone everyone his hers theirs mine yours ours"
+    "somewhere must percent alright acceptable works someone somebody anyone everyone his hers theirs mine yours ours "
+    "less believe worth"
 )
 STOP_WORDS = frozenset(_STOPS.split())
 """Words that name nothing; they are no part of a text for the encoder."""
@@ -94,7 +97,9 @@ OFFERED_IN = (
 """A question whether an item is there with another value."""
 COMPARE_CUES = (
     r"\bpros and cons\b|\bwhich (?:one )?is better\b|"
-    r"\bcompar(?:e|es|ed|ing|ison)\b|\bdifferen(?:t|ce|ces)\b|\bdiffer\b|\bdistinguish\w*\b|"
+    r"\bcompar(?:e|es|ed|ing|ison)\b|\bdifferen(?:ces?|t from)\b|"
+    r"\b(?:how|are|is|look|looks|what)\b.* different\b|"
+    r"\bdiffer\b|\bdistinguish\w*\b|"
     r"[\uec00-\uefff] (?:next to|beside|alongside) (?:the )?[\uec00-\uefff]|\bapart from (?:the )?[\uec00-\uefff]|"
     r"\bversus\b|\bvs\b|\bside by side\b|\b(?:next to|beside|against) (?:each |one an)other\b|"
     r"\bhave in common\b|\bcontrast\b"
@@ -185,6 +190,7 @@ NEGATION_PHRASES = (
     r"not (?:very |so |too |really )?(?:fond|keen) (?:of|on)|not (?:into|interested in)|"
     r"(?:can't|cannot|couldn't|won't|wouldn't) (?:do|be|have|take|use|wear|stand|bear|abide|want|like|go for)|"
     r"(?:don't|doesn't|do not|does not) (?:really |much )?care (?:much )?for|"
+    r"(?:sceptical|skeptical|unsure|not (?:so |too |really )?(?:sure|convinced)|doubtful|wary|worried) (?:about|of|by)|"
     r"none of (?:that|those|these|this|the|your)(?= )|tired of|sick of|bored of|enough of|allergic to|"
     r"(?:hate|dislike|detest|loathe)[sd]?|no longer (?:want|need|like|into|interested in))\b"
 )
@@ -270,8 +276,9 @@ HAPPY_WITH = (
 )
 """Before a value that is welcome too."""
 AVOIDS = (
-    r"(?: (?:is|are)(?: an?)?(?: \S+)?)? (?:that |which )?i (?:(?:always|really|usually|rather) )?"
-    r"(?:avoid|hate|dislike|can't stand|(?:don't|do not) (?:like|want|need|trust|buy|wear|use))$"
+    r"(?: ones| things)?(?: (?:is|are)(?: an?)?(?: \S+)?)? (?:that |which )?i (?:(?:always|really|usually|rather) )?"
+    r"(?:avoid|hate|dislike|can't stand|"
+    r"(?:don't|do not) (?:like|want|need|trust|buy|wear|use))(?: to (?:see|have|get))?$"
 )
 CLASHES = (
     r"(?: ones| things)? (?:don't|doesn't|do not|does not|won't|wouldn't) (?:really )?(?:go|fit|match|work|suit)"
@@ -296,7 +303,8 @@ _DEAR = "(?:expensive|pricey|dear|costly)"
 _NOT = "(?:not|nothing|isn't|aren't|never)"
 TOO_DEAR = (
     rf"(?<!not )(?<!nothing )(?<!isn't )(?<!aren't )too (?:{_DEAR}|much)|"
-    r"(?:over|above|out of|beyond) (?:my |the |our )?budget|over ?priced|"
+    r"(?:over|above|out of|beyond) (?:my |the |our )?budget|over ?priced|rip ?off|"
+    r"daylight robbery|extortionate|"
     r"(?:prices?|costs?) (?:(?:is|are|seems?|looks?) )?(?:just |a bit |way |far |all )?too (?:high|steep)"
 )
 CHEAPER = (
@@ -327,6 +335,13 @@ CHEAP = (
     r"(?:doesn't|don't|won't|not|without) (?:cost(?:ing)?|break(?:ing)?) (?:a fortune|the (?:earth|bank)|a bomb))"
 )
 BIGGER = "bigger|larger|roomier"
+
+
+def _greatest(comparatives: str) -> str:
+    """The superlatives of comparatives."""
+    return re.sub(r"er\b", "est", comparatives).replace("more ", "most ").replace("less ", "least ")
+
+
 COMPARATIVES: tuple[tuple[str, str, str], ...] = (
     *(("price", LESS, CHEAPER), ("price", MORE, DEARER)),
     *((word, MORE, BIGGER) for word in ("size", "capacity", "volume", "area", "screen")),
@@ -342,25 +357,21 @@ COMPARATIVES: tuple[tuple[str, str, str], ...] = (
     *(("watt", MORE, "stronger|more powerful"), ("watt", LESS, "weaker|less powerful")),
     *(("noise", MORE, "louder|noisier"), ("noise", LESS, "quieter|less (?:noisy|loud)")),
     *(("thickness", MORE, "thicker"), ("thickness", LESS, "thinner"), ("pages", MORE, "longer|thicker")),
-    *(("pages", LESS, "shorter|thinner"), ("battery", MORE, "longer lasting")),
+    *(("pages", LESS, "shorter|thinner"), ("battery", MORE, "longer lasting"), ("piece", MORE, BIGGER)),
 )
 """Word in a column's name, operator, and the comparatives that mean it."""
-GREATER, LESSER = "more|higher|greater|larger|bigger|longer|better", "less|lower|smaller|shorter|fewer"
+GREATER, LESSER = (
+    "more|too few|not enough|too little|higher|greater|larger|bigger|longer|better",
+    "less|too many|too much|lower|smaller|shorter|fewer",
+)
 """Before the name of a quantity."""
 GREATEST, LEAST = "highest|longest|best|greatest|largest|biggest|most|top", "lowest|smallest|least|fewest|shortest"
 """Before the name of any quantity; only the best price is the lowest."""
 SUPERLATIVES: tuple[tuple[str, bool, str], ...] = (
-    *(("price", False, CHEAPEST), ("price", True, DEAREST), ("size", True, "biggest|largest")),
-    *(("size", False, "smallest"), ("width", True, "widest|broadest"), ("width", False, "narrowest")),
-    *(("height", True, "tallest|highest"), ("height", False, "shortest|lowest"), ("length", True, "longest")),
-    *(("length", False, "shortest"), ("weight", True, "heaviest|weighs? (?:the )?most")),
-    ("weight", False, "lightest|weighs? (?:the )?least"),
-    *(("capacity", True, "biggest|largest|roomiest"), ("capacity", False, "smallest")),
-    *(
-        ("year", True, "newest|latest"),
-        ("year", False, "oldest"),
-        ("rating", True, "(?:best|top|highest) (?:rated|reviewed|scored|scoring)|best(?= first)"),
-    ),
+    *(("price", False, CHEAPEST), ("price", True, DEAREST), ("year", True, "latest")),
+    *(("weight", True, "weighs? (?:the )?most"), ("weight", False, "weighs? (?:the )?least")),
+    ("rating", True, "(?:best|top|highest) (?:rated|reviewed|scored|scoring)|best(?= first)"),
+    *((word, op == MORE, _greatest(words)) for word, op, words in COMPARATIVES if word not in {"price", "rating"}),
 )
 """Word in a column's name, whether the greatest comes first, and the superlatives that mean it."""
 PEOPLE = frozenset(["people", "men", "women", "children", "teeth", "feet", "mice"])
@@ -373,6 +384,7 @@ MEASURES = {
     **dict.fromkeys(("heavy", "weigh", "weighs", "weighing"), "weight"),
     **dict.fromkeys(("rated", "rating", "score", "scored", "review", "reviews"), "rating"),
     **dict.fromkeys(("holds", "holding"), "capacity"),
+    **dict.fromkeys(("aged", "suitable", "recommended", "kid", "kids", "child", "children", "toddlers"), "age"),
     "long": "length",
     "deep": "depth",
 }

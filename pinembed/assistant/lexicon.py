@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from pinembed.assistant.amounts import NUMBER_WORDS, amounts, number_of
+from pinembed.assistant.amounts import NUMBER_WORDS, ONES, TENS, amounts, number_of
 from pinembed.assistant.condition import Value
 from pinembed.assistant.cues import (
     COMPARATIVES,
@@ -22,6 +22,7 @@ from pinembed.assistant.cues import (
     STOP_WORDS,
 )
 from pinembed.assistant.small_talk import ALONE, INTERJECTIONS
+from pinembed.assistant.synonyms import COLUMN_WORDS, SYNONYMS
 from pinembed.assistant.units import FRAMES, column_unit, plain_name, unit_of
 from pinembed.assistant.vocabulary import Choice, Vocabulary
 from pinembed.assistant.words import SIGNS, spelled_like, stem, stems_of, tokens_of
@@ -38,33 +39,16 @@ ANY_VALUE = f"[{VALUE}-{chr(ord(LIMIT) - 1)}]"
 A_KIND = f"[{KIND}-{chr(ord(LIMIT) - 1)}]"
 A_REFERENCE = f"[{REFERENCE}-{chr(ord(REFERENCE) + MOST_MARKS - 1)}]"
 
-
-SYNONYMS = {
-    "xs": ("extra small",),
-    "s": ("small",),
-    "m": ("medium",),
-    "l": ("large",),
-    "xl": ("extra large",),
-    **dict.fromkeys(
-        ("plain", "solid"),
-        ("without pattern", "without a pattern", "without any pattern", "unpatterned", "in one colour"),
-    ),
-    **dict.fromkeys(("women", "woman"), ("lady", "female")),
-    **dict.fromkeys(("men", "man"), ("gents", "gentlemen", "male", "guys")),
-    **dict.fromkeys(("kids", "kid", "children", "child"), ("kids", "children", "child", "youth")),
-}
-"""What people call values of sizes, and whom a thing is for, beside what catalogues write."""
-COLUMN_WORDS = (
-    *("color shade hue", "brand maker make manufacturer label", "material fabric", "pattern print design"),
-    *("rating star review score", "alcohol abv strength", "ram memory", "storage disk ssd", "pieces bits parts"),
-    *("players people persons", "seats seaters people passengers", "gears speeds", "mileage miles"),
-)
-"""What people call columns, one as well as the other, where it is no other column's name."""
 OF_HEADS = {stem(word) for word in ("color", "material", "fabric", "finish", "metal", "wood")}
 """Words in the names of columns of which a value is meant by its last word."""
-_OF_YES_AND_NO = "is are has have with can be needed required included available"
+_OF_YES_AND_NO = (
+    "is are has have with can be needed required included available needs need requires require contains "
+    "contain includes include"
+)
 OF_YES_AND_NO = frozenset(_OF_YES_AND_NO.split())
 """Words in the names of columns of yes and no that need not be said."""
+IN_WORDS = re.compile(rf"\b(?:{'|'.join(TENS)})(?: (?:{'|'.join(ONES[1:10])}))?\b")
+"""Numbers of two figures in words."""
 FIGURE = re.compile(r"\d+(?:[.,]\d+)?")
 
 
@@ -146,8 +130,9 @@ class Lexicon:
                     self._meant.setdefault(stems_of(said), [(said, found)])
 
     def _add_heads(self) -> None:
-        """The blue of light blue, the bikes of road bikes and city bikes, where the word is no value itself."""
+        """The blue of light blue, the bikes and the road of road bikes, where the word is no value itself."""
         heads: dict[tuple[str, str], list[tuple[str, Found]]] = {}
+        firsts: dict[tuple[str, ...], list[tuple[str, Found]]] = {}
         for phrases in self._meant.values():
             for phrase, found in phrases:
                 if " " in phrase and "-" not in phrase:
@@ -157,6 +142,11 @@ class Lexicon:
             if is_class or set(stems_of(spoken(column))) & OF_HEADS:
                 values = tuple(dict.fromkeys(value for _, found in named for value in found.values))
                 self._meant.setdefault((head,), [(head, Found(column=column, values=values))])
+            for phrase, found in named if is_class else ():
+                firsts.setdefault(stems_of(phrase)[:-1], []).append((phrase, found))
+        for first, named in firsts.items():
+            if len(named) == 1:
+                self._meant.setdefault(first, named)  # the white and the reds of a wine shop
 
     def quantity(self, word: str) -> str:
         """The column of numbers whose name has this word; empty where there is none."""
@@ -193,7 +183,7 @@ class Lexicon:
     def read(self, say: str) -> Reading:
         """A wish with its values as marks."""
         notes: list[str] = []
-        tokens = [self._spelled(token, notes) for token in tokens_of(say)]
+        tokens = self._in_figures([self._spelled(token, notes) for token in tokens_of(say)])
         numbers = self._amounts_in(tokens)
         values: dict[str, Found] = {}
         plurals = set[str]()
@@ -213,10 +203,21 @@ class Lexicon:
             place += length
         return Reading(text=" ".join(written), values=values, plurals=frozenset(plurals), notes=tuple(notes))
 
+    def _in_figures(self, tokens: Sequence[str]) -> list[str]:
+        """Words of numbers that are values in figures: the 42 of `size forty two`."""
+        text = " ".join(tokens)
+        for said in reversed([*IN_WORDS.finditer(text)]):
+            figure = f"{number_of(said[0]):g}"
+            if (figure,) in self._meant and (" " in said[0] or self.numbered(text[: said.start()].split(" ")[-2:][0])):
+                text = f"{text[: said.start()]}{figure}{text[said.end() :]}"
+        return text.split()
+
     def _spelled(self, token: str, notes: list[str]) -> str:
         if stem(token) in self._known:
             return token
-        meant = spelled_like(token, (*self._words, *CUE_WORDS)) or _shortened(token, self._words)
+        known = (*self._words, *CUE_WORDS)
+        meant = spelled_like(token, known) or spelled_like(token.removesuffix("s"), known)
+        meant = meant or _shortened(token, self._words)
         if meant:
             notes.append(f"{token} was read as {meant}.")
         return meant or token

@@ -23,7 +23,8 @@ _LITTLE_WORDS = (
     "whether|over|for|old|particular|specific|kind|sort))*"
 )
 LIFTS = (
-    r"\b(?:any|every|whatever|whichever|all|no particular|no specific|remove|drop|forget|ignore|reset|clear|lift|scrap|"
+    r"\b(?:any|every|another|(?<!the )other|different|"
+    r"whatever|whichever|all|no particular|no specific|remove|drop|forget|ignore|reset|clear|lift|scrap|"
     r"ditch|lose|cancel|delete|relax|loosen|waive|chang(?:ed|e|ing) (?:my|our|his|her|their) minds? (?:about|on)|no "
     r"matter|regardless|irrespective|never ?mind|without|"
     r"take (?:off|away)|open (?:to|on|about)|(?:flexible|easy|relaxed) (?:on|about|with)|indifferent (?:to|about)|"
@@ -55,7 +56,7 @@ STANDS_OPEN = (
 NEEDNT_BE = (
     r"\b(?:(?:forget|ignore|scrap|drop) what (?:i|we) (?:said|told you|asked)(?: for)?(?: about| on)?(?: the)?|"
     r"(?:don't|doesn't|do not|does not) (?:have|need) to be|needn't (?:be|have|come)|need not be|"
-    r"no need (?:for (?:it|them|that|this) )?to be|not necessarily|not (?:just|only)|"
+    r"no need (?:for (?:it|them|that|this) )?to be|no need for|not necessarily|not (?:just|only)|"
     r"(?:changed?|changing) (?:my|our|his|her|their) minds? (?:about|on)|"
     rf"(?:{_NO_MATTER}|no matter) (?:if|whether|about)(?: (?:it|it's|its|they|they're|that|is|are|be|being|the))*)"
     r"(?: for| in| made of| from| by| with| a| an| the)*"

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from pinembed.assistant import cues
 from pinembed.assistant.amounts import AMOUNT, Amount, amounts, currency_of, number_of, unit_in
-from pinembed.assistant.condition import AT_MOST, COMPARISONS, IN, UPPER, Condition, Value
+from pinembed.assistant.condition import AT_MOST, COMPARISONS, IN, LOWER, UPPER, Condition, Value
 from pinembed.assistant.counted import take_counted
 from pinembed.assistant.lexicon import LIMIT, Lexicon
 from pinembed.assistant.units import column_unit, unit_of
-from pinembed.assistant.vocabulary import Quantity
+from pinembed.assistant.vocabulary import Quantity, Vocabulary
 from pinembed.trimmed.questions import spoken
 
 WINDOW_BEFORE, WINDOW_AFTER = 3, 2
@@ -148,10 +148,20 @@ def _columns(amount: Amount, text: str, lexicon: Lexicon) -> Iterator[str]:
     if bare:
         yield from bare
     elif vocabulary.price in fitting:
-        yield from () if _counts_things(amount, text) else (vocabulary.price,)
+        if not _counts_things(amount, text):
+            yield _reached(amount, fitting, vocabulary)
     else:
         within = [name for name in fitting if _is_within(amount, vocabulary.quantities[name])]
         yield from within if len(within) == 1 else fitting
+
+
+def _reached(amount: Amount, fitting: Sequence[str], vocabulary: Vocabulary) -> str:
+    """The price; but the one column that goes so high where no price does: more than 1000, of pieces."""
+    too_high = all(
+        op in LOWER and number > vocabulary.quantities[vocabulary.price].high for op, number in amount.limits
+    )
+    within = [name for name in fitting if _is_within(amount, vocabulary.quantities[name])]
+    return within[0] if too_high and len(within) == 1 else vocabulary.price
 
 
 def _is_within(amount: Amount, quantity: Quantity) -> bool:

@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pinembed.assistant.amounts import ONES, number_of
+from pinembed.assistant.amounts import CURRENCY, ONES, number_of
 from pinembed.assistant.cues import CUE_WORDS, STOP_WORDS
 from pinembed.assistant.lexicon import A_KIND, A_REFERENCE, ANY_VALUE, REFERENCE
+from pinembed.assistant.units import UNIT_WORDS
 
 ORDINALS = (
     *("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh"),
@@ -101,7 +102,7 @@ PATTERNS: tuple[tuple[str, Made], ...] = (
         lambda match: Reference(items=(_position(match["ordinal"] or match["bare"]),)),
     ),
     (
-        rf"\b(?:{THE}last\b{THING}|last\b{THING}{ENDS_OF_PLACE})",
+        rf"\b(?:{THE}last\b{THING}|(?<!it )(?<!they )(?<!that )last\b{THING}{ENDS_OF_PLACE})",
         lambda match: Reference(items=(-1,)),
     ),
     (
@@ -119,7 +120,7 @@ PATTERNS: tuple[tuple[str, Made], ...] = (
     (
         rf"\b(?:it(?!'s (?:an?|for|because|been|going|my|our|his|her)\b)|its|this(?: one| item| product| {A_KIND})?|"
         rf"that (?:one|item|product|{A_KIND})|"
-        r"(?:(?<=\bdoes )|(?<=\bwould )|(?<=\bcould )|(?<=\bcan )|(?<=\bwill )|(?<=\bdid ))that|"
+        r"(?:(?<=\bis )|(?<=\bdoes )|(?<=\bwould )|(?<=\bcould )|(?<=\bcan )|(?<=\bwill )|(?<=\bdid ))that|"
         rf"that(?! (?:is|are)\b){ENDS})(?!\w)",
         lambda match: Reference(items=(), named=" one" in match[0] or _is_had(match)),
     ),
@@ -136,7 +137,9 @@ def take_references(text: str, *, counted: bool = False) -> tuple[str, list[Refe
     patterns = list(PATTERNS)
     if counted:
         joined = rf"one(?= (?:and|or|with|to|against|versus|vs|,) (?:number )?{COUNT}(?!\w))"
-        patterns.append((rf"(?<!\w)(?P<number>{joined}|(?!one\b){COUNT})(?!\w)", _numbered))
+        patterns.append(
+            (rf"(?<!\w)(?P<number>{joined}|(?!one\b){COUNT})(?!\w)(?! (?:{CURRENCY}|{UNIT_WORDS})(?!\w))", _numbered)
+        )
     found: list[Reference] = []
     for pattern, make in patterns:
 

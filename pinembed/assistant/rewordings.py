@@ -11,7 +11,72 @@ from pinembed.assistant.small_talk import without_fillers
 from pinembed.assistant.units import UNIT_WORDS
 
 VALUES = rf"(?:{ANY_VALUE} (?:(?:and|or) )?)*{ANY_VALUE}"
+NAMES_NOTHING = r"(?: (?![,;.?\ue000-\uf8ff])[^\W\d]\S*)"
+"""A word that is no value, number or sign."""
+_REMARKS = (
+    rf"\b(?:thanks|thank you|cheers) for{NAMES_NOTHING}+(?= [,;.]|$)",
+    rf"(?<=\S) , (?:it's|it is|that's|they're|he's|she's) (?:from|for|an? (?:gift|present)){NAMES_NOTHING}*$",
+    r"(?<=\S) [,;.] (?:and |but )?(?:does|do|would) (?:it|they|that|one|such an? \S+) (?:even |actually )?exist\b",
+    r"(?<=\S)(?: [,;.])? (?:if|is|are) there (?:such a thing|any such|such an? \S+)\b",
+    r"\b(?:i'd |i'll |let's |let us |we'll )?(?:rather )?(?:keep|stick) (?:to|with) (?:that|those|it)(?= [,;.?]|$)",
+    r"(?:^|(?<=[,;.] ))(?:not|isn't) (?:really |quite )?(?:my|our|his|her) (?:thing|style|taste|cup of tea)(?= [,;.])",
+    r"(?:^|(?<=[,;.] ))(?:too|so) few(?= [,;.])",
+)
+REMARKS = re.compile("|".join(_REMARKS))
+"""What is said beside a wish and wants nothing of the catalogue."""
+SAME_TO_ME = r"(?:it|that)(?:'s| is| would be) (?:all )?(?:the same|one|equal) (?:to|for) (?:me|us)"
+A_LIMIT = r"(?:price )?(?:limit|bound|end|price|budget)(?: of| is| at| ,)*"
+IT_IS = r"(?:(?:that|it|they|these|those)(?:'s|'re| is| are| looks?| sounds?| seems?| feels?)? )?"
+BY_HOW_MUCH = "(?:a bit |a little |bit |way |far |much |just |still )*"
+WHOM = r"(?:me|us|him|her|them|(?:my|our|his|her) \S+)"
+TOO = (
+    *(("heavy", "lighter"), ("big|large|huge", "smaller"), ("small|tiny|little", "bigger"), ("light", "heavier")),
+    *(("long", "shorter"), ("short", "longer"), ("wide|broad", "narrower"), ("narrow", "wider"), ("strong", "weaker")),
+    *(("weak", "stronger"), ("slow", "faster"), ("loud|noisy", "quieter"), ("thick", "thinner"), ("thin", "thicker")),
+    *(("tall", "shorter"), ("old", "younger"), ("young", "older")),
+)
+"""What is too much of something, and what is wanted then."""
+MUST = "(?:should|must|has to|needs to)"
+BACK_TO_WHAT_WAS = (
+    r"\b(?:take me |go |went |gone |let's go )?back to (?:the |my |those |these )?(?:\S+ ){0,3}?"
+    r"(?:i|we) (?:had|saw|looked at)(?: before| earlier| first)?(?= [,;.?]|$)"
+)
 _REWRITTEN = (
+    (
+        rf"\bi said ({ANY_VALUE}) but (?:what )?(?:i|we) (?:actually |really )?(?:want|need|mean)\w*(?: is| was)?",
+        cues.CORRECTION,
+    ),
+    (r"\bmore (cheap|small|light|tall|strong|old|young|long|short|quiet|fast)(?= |$)", r"\1er"),
+    (r"\bmore big\b", "bigger"),
+    *(
+        (
+            rf"^{IT_IS}{BY_HOW_MUCH}too (?:{words})(?: for {WHOM})?(?= [,;.]|$)",
+            comparative,
+        )
+        for words, comparative in TOO
+    ),
+    (r"\bno [.] (?=\d)", "number "),
+    (rf"^((?:and|like|what about|how about) )?([1-9]) (?=(?:but|in) (?:an? )?{ANY_VALUE})", r"\1number \2 "),
+    (r"\b(tell me (?:more )?about|goes? with|would go with|next to) (?=[1-9](?: [?.]|$))", r"\1 number "),
+    (r"(?<!size )(?<!\d )\b([1-9]) or ([1-9])$", r"number \1 or number \2"),
+    (r"^(?:definitely )?(?:none of|not) (?:them|these|those)(?: ones)?$", "more"),
+    (r"^([1-9]) (?:and|versus|vs) ([1-9])$", r"compare \1 and \2"),
+    (r"^(is|was|does) ([1-9]) (.+) than ([1-9])$", r"\1 number \2 \3 than number \4"),
+    (r"\bas (light|small|tall|long|short|strong|fast|quiet|bright) as (?:possible|you have|can be)\b", r"\1est"),
+    (rf"^(?:add|put) .+ (?:to|in|into) (?:my|the) (?:cart|trolley|bag|{ANY_VALUE})$", ""),
+    (r"\bpocket money(?: budget)?\b", ""),
+    (rf"(?<!not )(?<!nothing )\b(?:too|overly) ({ANY_VALUE})(?= [,;.]|$)", rf"{cues.NEGATION} \1"),
+    (rf"({VALUES})(?: -)? free\b", rf"{cues.NEGATION} \1"),
+    (
+        rf"({VALUES}) (?:is|are|would be) (?:an? )?(?:no(?: -)? (?:go|no)|deal ?breaker|nightmare)\b",
+        rf"{cues.NEGATION} \1",
+    ),
+    (rf"\b(?:upper|top|highest) {A_LIMIT} ({AMOUNT})", r"at most \1"),
+    (rf"\b(?:lower|bottom|lowest) {A_LIMIT} ({AMOUNT})", r"at least \1"),
+    (rf"({ANY_VALUE}(?: or not)?) (?:, )?{SAME_TO_ME}", r"\1 doesn't matter"),
+    (r"\bmore of (?:them|these|those)\b", "more"),
+    (BACK_TO_WHAT_WAS, "undo"),
+    (rf"\bit {MUST} (?:fit|suit|go|match)(?: well)?(?: with| to)?(?= (?:to |with )?{ANY_VALUE})", "but"),
     (r"\bhalf a dozen\b", "6"),
     (r"\b(?:an?|one) dozen\b", "12"),
     (r"\b(?:an? )?couple (?:of )?(?=hundred|thousand|grand)", "2 "),
@@ -77,7 +142,8 @@ def reworded(text: str) -> str:
     text = re.sub(
         cues.REPAIR, lambda run: f" {cues.CORRECTION}" if re.search(cues.REPAIRS, run["run"]) else run[0], text
     )
-    text = re.sub(cues.MAKE_IT, "make", _without_courtesies(without_fillers(text)))
+    text = without_fillers(" ".join(REMARKS.sub("", text).split()))
+    text = re.sub(cues.MAKE_IT, "make", _without_courtesies(text))
     for phrase, plain in REWRITTEN:
         text = phrase.sub(plain, text)
     return " ".join(text.split())

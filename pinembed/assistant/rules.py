@@ -24,7 +24,7 @@ from pinembed.assistant.act import (
 )
 from pinembed.assistant.asked import Asked
 from pinembed.assistant.condition import IN, NOT_IN, Condition, same_as
-from pinembed.assistant.lexicon import A_KIND, A_REFERENCE, Lexicon
+from pinembed.assistant.lexicon import A_KIND, A_REFERENCE, ANY_VALUE, Lexicon
 from pinembed.assistant.limits import moved_limit
 from pinembed.assistant.small_talk import is_gibberish, is_remark, is_service, is_small_talk, parts_of
 from pinembed.assistant.state import Search, State
@@ -43,6 +43,12 @@ ASKS_FOR = (
 """Before a thing that is wanted, where this is no `something` like what is shown."""
 A_BARE_KIND = (
     rf"(?:(?:any|the|some|maybe|perhaps) )*{A_KIND}(?: (?:or|and) {A_KIND})*(?: ,)?(?: (?:ideally|maybe|perhaps))?"
+)
+OF_BOTH = r"^(?:and )?(?:are|do|have|were|can) (?:they|both|these|those)\b"
+"""A question about each of several things, and no choice between them."""
+ANOTHER_KIND = rf"\b(?:look(?:ing)?|see|switch|move|go) (?:at|to|for|on to|over to)? ?(?:some |the )?{A_KIND} instead\b"
+REVERSES = (
+    r"^(?:reverse|flip|invert)(?: (?:it|that|this|them|the (?:order|list|sorting|sort)))?$|\bother way (?:a)?round\b"
 )
 WHAT_ABOUT = r"^(?:what|how) about\b"
 WHICH_ONES = r"^(?:which (?:ones?|of \S+)|(?:are|is) (?:some|any|one|there any) of \S+)(?= |$)"
@@ -151,7 +157,8 @@ def _says_only(asked: Asked, cue: str, known: Sequence[Condition] = ()) -> bool:
 
 def _is_only(cue: str, part: str) -> bool:
     """Whether a part of what was said is a cue and words that say nothing: slim pickings, go back."""
-    return re.search(cue, part) is not None and set(re.sub(cue, "", part).split()) <= NOTHING_SAID
+    words = re.sub(rf"{cue}|{ANY_VALUE}", "", part).split()
+    return re.search(cue, part) is not None and set(words) <= NOTHING_SAID
 
 
 def _undo(asked: Asked) -> Act | None:
@@ -174,6 +181,7 @@ def _compare(asked: Asked) -> Act | None:
     items = asked.items()
     is_choice = wish.has(cues.QUESTION_CUES) or wish.has(f"{A_REFERENCE} (?:or|against) (?:the )?{A_REFERENCE}")
     is_choice = is_choice and len(wish.references) > 1 and len(items) > 1 and not wish.filters
+    is_choice = is_choice and not re.search(OF_BOTH, asked.said)
     if not asked.has_search or not (wish.has(cues.COMPARE_CUES) or is_choice):
         return None
     return Act(name=COMPARE, items=items, question=asked.say)
@@ -285,7 +293,7 @@ def _begins_anew(asked: Asked, search: Search) -> bool:
     wish = asked.wish
     if wish.has(cues.FRESH):
         return True
-    if wish.relative or wish.has(REFINES_KIND):
+    if not (len(wish.filters) > 1 and wish.has(ANOTHER_KIND)) and (wish.relative or wish.has(REFINES_KIND)):
         return False
     if asked.names_kind:
         had_kind = any(one.column == asked.kind and one.op == IN for one in search.filters)
@@ -303,7 +311,7 @@ def _moved_limit(asked: Asked) -> Act | None:
     if not searches or wish.filters or wish.relative or wish.references:
         return None
     if wish.rest.isdigit() and 1 <= int(wish.rest) <= len(asked.shown):
-        return None  # a place on the list, perhaps
+        return Act(name=ABOUT, items=(int(wish.rest),), question=asked.say)
     moved = (moved_limit(wish.rest, search.filters, asked.lexicon) for search in searches)
     limit = next(filter(None, moved), None)
     return None if limit is None else Act(name=FILTER, filters=(limit,))
@@ -316,6 +324,14 @@ def _moved_to(limits: Sequence[Condition], searches: Sequence[Search]) -> Act | 
     known = [one for search in searches for one in search.filters if one.column == limits[0].column]
     moved = tuple(dataclasses.replace(one, values=limits[0].values) for one in known)
     return Act(name=FILTER, filters=moved) if len(moved) == 1 else None
+
+
+def _reversed(asked: Asked) -> Act | None:
+    """The order that there is the other way round."""
+    search = asked.state.now.search
+    if search is None or search.sort is None or not re.search(REVERSES, asked.wish.plain) or asked.wish.filters:
+        return None
+    return Act(name=FILTER, sort=dataclasses.replace(search.sort, descending=not search.sort.descending))
 
 
 def _shared(asked: Asked) -> Act | None:
@@ -364,6 +380,19 @@ def _search(asked: Asked) -> Act | None:
 
 
 RULES: Sequence[Callable[[Asked], Act | None]] = (
-    *(_obstacle, _service, _undo, _more, _compare, _goes_with, _moved_limit, _shared, _about, _modify, _remark),
+    *(
+        _obstacle,
+        _service,
+        _undo,
+        _more,
+        _compare,
+        _goes_with,
+        _reversed,
+        _moved_limit,
+        _shared,
+        _about,
+        _modify,
+        _remark,
+    ),
     *(_filter, _search),
 )

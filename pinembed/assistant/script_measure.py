@@ -43,16 +43,29 @@ def measure_scripts(
         name: of the planner, for the report.
     """
     own, shuffled = list[Judged](), list[Judged]()
-    conversations = by_conversation(turns)
-    strange = [State() for _ in range(max(map(len, conversations), default=0) + 1)]
-    for conversation in conversations:
+    strange: dict[int, State] = {}
+    for place, scripted, judged, state, shown in _turn_by_turn(assistant, turns):
+        own.append(judged)
+        shuffled.append(_judged(assistant, strange.get(place, State()), scripted, state, shown)[0])
+        strange[place] = state  # for the conversation after this one
+    return _figures(own, name), _figures(shuffled, f"{name}, states shuffled")
+
+
+def measure_turns(assistant: Assistant, turns: Sequence[ScriptedTurn], *, name: str) -> ChatFigures:
+    """The figures of an assistant alone, in half of the time."""
+    return _figures([judged for _, _, judged, _, _ in _turn_by_turn(assistant, turns)], name)
+
+
+def _turn_by_turn(
+    assistant: Assistant, turns: Sequence[ScriptedTurn]
+) -> Iterator[tuple[int, ScriptedTurn, Judged, State, list[SearchResult]]]:
+    """Each turn with its place in its conversation, its judgement, and the state and the list that it was said in."""
+    for conversation in by_conversation(turns):
         state, shown = State(conversation=conversation[0].say.conversation), list[SearchResult]()
         for place, scripted in enumerate(conversation):
-            shuffled.append(_judged(assistant, strange[place], scripted, state, shown)[0])
-            strange[place] = state  # for the conversation after this one
-            judged, state, shown = _judged(assistant, state, scripted, state, shown)
-            own.append(judged)
-    return _figures(own, name), _figures(shuffled, f"{name}, states shuffled")
+            judged, after, now = _judged(assistant, state, scripted, state, shown)
+            yield place, scripted, judged, state, shown
+            state, shown = after, now
 
 
 def count_calls(assistant: Assistant, turns: Sequence[ScriptedTurn]) -> Share:

@@ -9,7 +9,7 @@ from pinembed.assistant.words import VOWELS
 _INTERJECTIONS = (
     "ah aha ahem argh aw aww bah blimey boo brr cheers cor crikey crumbs da dang darn doh drat duh eek eh er erm err "
     "eww ey fab gee golly goodness gosh ha haha hah heh hello hey heya hi hiya hm hmm hmmm ho hooray howdy huh hurrah "
-    "jeez mhm nah naw nope och oh oho ohh okey dokey omg oof oi ooh oooh oops ouch ow phew pff please "
+    "jeez mhm nah naw nope och oh oho ohh okey dokey omg oof oi meh ooh oooh oops ouch ow phew pff please "
     "psst shh shucks sigh ta tada tut ugh uh uhh um umm wahey whew whoa whoops woah woohoo wow wowza yay yea yeah yep "
     "yes yikes yippee yo yum yup zzz aye righto "
     "afaik atm asap brb btw cya fwiw fyi gg idk idc ikr imho imo irl iirc jk lmao lmk lol np nvm omw rofl smh soz tbf "
@@ -63,7 +63,7 @@ SERVICE = re.compile(
 )
 """What a shop is asked beside its goods: a closed class, and none of it stands in a catalogue."""
 SERVICE_TOO = re.compile(
-    r"\b(?:visa|invoices?|receipts?|vouchers?|coupons?|parcel|track(?:ing)?|branch(?:es)?|warehouse|located|robot|"
+    r"\b(?:visa|discounts?|invoices?|receipts?|vouchers?|coupons?|parcel|track(?:ing)?|branch(?:es)?|warehouse|located|robot|"
     r"courier|"
     r"hiring|newsletter|tax|vat|appointment|wi ?fi|toilets?|car park|open|closed?)\b"
 )

@@ -112,6 +112,13 @@ def column_unit(name: str) -> Unit | None:
     return None if measured is None else Unit(measures=measured, size=1 if measured == RATING else 0)
 
 
+def unit_names(column: str) -> str:
+    """A pattern of the long names of a column's unit; matches nothing where it has none."""
+    own = column_unit(column)
+    names = (word for of, size, words in _UNITS for word in words.split() if own == Unit(measures=of, size=size))
+    return "|".join(f"{word}s?" for word in names if len(word) > 3) or r"(?!)"
+
+
 def is_rating(column: str) -> bool:
     """Whether a column's numbers are what people gave, of which more is better."""
     unit = column_unit(column)

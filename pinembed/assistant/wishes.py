@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from pinembed.assistant import cues
 from pinembed.assistant.act import LONGEST_LIST, Relative, Sort
-from pinembed.assistant.amounts import number_of
+from pinembed.assistant.amounts import CURRENCY, number_of
 from pinembed.assistant.condition import IN, LESS, LOWER, MORE, NOT_IN, UPPER, Condition, Value, merged
 from pinembed.assistant.lexicon import A_KIND, A_REFERENCE, ANY_VALUE, KIND, LIMIT, REFERENCE, Found, Lexicon
 from pinembed.assistant.lifted import take_lifted
 from pinembed.assistant.limits import take_limits
 from pinembed.assistant.references import COUNT, Reference, in_order, take_references
 from pinembed.assistant.rewordings import reworded
-from pinembed.assistant.units import is_rating
+from pinembed.assistant.units import UNIT_WORDS, is_rating, unit_names
 from pinembed.assistant.walk import Walk
 
 DOWN = r"descending|desc|(?:from )?high(?:est)? to low(?:est)?|downwards|(?:best|highest|largest|biggest|most) first"
@@ -29,7 +29,7 @@ SOME = COUNT.replace("one|", "", 1)
 NOUN = rf"(?:{A_KIND}|ones|items|things|products|results|options|pieces|alternatives|suggestions|pictures)"
 COUNTS = (
     r"(?<!first )(?<!last )(?<!final )(?<!bottom )(?<!these )(?<!those )(?<!the )(?<!number )(?<!item )(?<!than )"
-    rf"(?<!\w)(?P<said>(?:top |best )?(?P<count>{SOME}))"
+    rf"(?<!\w)(?P<said>(?:top |best )?(?P<count>{SOME}))(?! (?:{UNIT_WORDS}|{CURRENCY})(?!\w))"
     rf"(?= (?:\S+ ){{0,2}}?(?:{NOUN}|more|others?|of (?:them|these|those))(?!\w))",
     r"(?:\b(?:another|next|(?:show|give|list)(?: me| us)?(?: only| just)?(?: the)?|^only|^just) |^(?=best|top))"
     rf"(?P<said>(?:best |top )?(?P<count>{SOME}))$",
@@ -220,6 +220,8 @@ class _Reader:
                 sort = Sort(column=column, descending=descending != bool(found["last"]))
                 count = int(number_of(found["before"] or found["behind"] or "one"))
                 points = bool(found["points"]) and (count == 1 or " of " in found["points"])
+                points = points or re.search(r"\bone with$", self._text[: found.start()].strip()) is not None
+                points = points and not (count > 1 and re.search(r"\b(?:just|only)\b", self._text[: found.start()]))
                 points = points or re.search(cues.COMPARE_CUES, self._text) is not None
                 return (
                     (None, sort)
@@ -283,7 +285,7 @@ class _Reader:
         """A longer warranty than the first, a lower weight."""
         for name in self._lexicon.vocabulary.quantities:
             for op, words in ((MORE, cues.GREATER), (LESS, cues.LESSER)):
-                called = rf"\b(?:an? )?(?:{words}) {self._lexicon.said_of(name)}"
+                called = rf"\b(?:an? )?(?:{words}) (?:{self._lexicon.said_of(name)}|{unit_names(name)})"
                 found = self._take(rf"{called}(?: (?:than|to) (?P<than>{A_REFERENCE}))?(?!\w)")
                 if found is not None:
                     items = self._compared_with(found["than"], references) if found["than"] else ()
@@ -336,6 +338,8 @@ class _Reader:
             by_column.setdefault(one.column, []).append(one)
         conditions = []
         for column, several in by_column.items():
+            if op == IN:  # wine, white or red
+                several = [one for one in several if not any(set(one.values) > set(other.values) for other in several)]
             joint = [value for value in several[0].values if all(value in one.values for one in several)]
             every = [value for one in several for value in one.values]
             values = joint if joint and op == IN else every

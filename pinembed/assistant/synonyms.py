@@ -1,0 +1,45 @@
+"""Synonyms: what people call values and columns beside what catalogues write."""
+
+from __future__ import annotations
+
+SYNONYMS = {
+    "xs": ("extra small",),
+    "s": ("small",),
+    "m": ("medium",),
+    "l": ("large",),
+    "xl": ("extra large",),
+    **dict.fromkeys(
+        ("plain", "solid"),
+        ("without pattern", "without a pattern", "without any pattern", "unpatterned", "in one colour"),
+    ),
+    **dict.fromkeys(("women", "woman"), ("lady", "female")),
+    **dict.fromkeys(("men", "man"), ("gents", "gentlemen", "male", "guys")),
+    **dict.fromkeys(("kids", "kid", "children", "child"), ("kids", "children", "child", "youth")),
+}
+"""What people call values of sizes, and whom a thing is for."""
+_DEMONYMS = (
+    "argentina/argentinian/argentine australia/australian austria/austrian belgium/belgian brazil/brazilian "
+    "bulgaria/bulgarian canada/canadian chile/chilean china/chinese colombia/colombian croatia/croatian cuba/cuban "
+    "czechia/czech denmark/danish egypt/egyptian england/english ethiopia/ethiopian finland/finnish france/french "
+    "georgia/georgian germany/german greece/greek hungary/hungarian iceland/icelandic india/indian "
+    "indonesia/indonesian ireland/irish israel/israeli italy/italian jamaica/jamaican japan/japanese kenya/kenyan "
+    "lebanon/lebanese mexico/mexican morocco/moroccan netherlands/dutch norway/norwegian peru/peruvian poland/polish "
+    "portugal/portuguese romania/romanian russia/russian scotland/scottish/scotch slovakia/slovak slovenia/slovenian "
+    "spain/spanish sweden/swedish switzerland/swiss taiwan/taiwanese thailand/thai turkey/turkish ukraine/ukrainian "
+    "vietnam/vietnamese wales/welsh usa/american"
+)
+SYNONYMS |= {country: tuple(adjectives) for country, *adjectives in (one.split("/") for one in _DEMONYMS.split())}
+SYNONYMS |= {
+    "south africa": ("south african",),
+    "new zealand": ("new zealand's", "kiwi"),
+    "south korea": ("korean",),
+    **dict.fromkeys(("united states", "us"), ("american",)),
+    **dict.fromkeys(("united kingdom", "uk", "great britain"), ("british",)),
+}
+"""The adjectives of countries."""
+COLUMN_WORDS = (
+    *("color shade hue", "brand maker make manufacturer label", "material fabric", "pattern print design"),
+    *("rating star review score", "alcohol abv strength", "ram memory", "storage disk ssd", "pieces bits parts"),
+    *("players people persons", "seats seaters people passengers", "gears speeds", "mileage miles"),
+)
+"""What people call columns, one as well as the other, where it is no other column's name."""
