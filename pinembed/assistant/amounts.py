@@ -58,13 +58,13 @@ DENIED = {LESS: AT_LEAST, MORE: AT_MOST}
 """What not less and not more are."""
 _SPENDING = (
     "wants? to go going pay paying spend spending carry carrying have having costs? costing be being weighs? weighing "
-    "anything any that is are"
+    "anything any that is are rated for"
 )
 A_DENIAL = rf"(?:{'|'.join(sorted(NEGATIONS))}|can't|cannot|won't|wouldn't)(?: (?:{_SPENDING.replace(' ', '|')}))*"
 """What turns an operator round: nothing over, don't want to spend more than."""
 _IS_TOO = "(?:is|are|was|would be)(?: just| way| far| a bit)? too"
-_OR_LESS = "less|cheaper|under|below|lower|fewer|smaller|lighter|shorter|narrower"
-_OR_MORE = "more|up|over|above|higher|larger|bigger|better|heavier|longer|wider|taller"
+_OR_LESS = "less|cheaper|under|below|lower|fewer|smaller|lighter|shorter|narrower|younger|weaker"
+_OR_MORE = "more|up|over|above|higher|larger|bigger|better|heavier|longer|wider|taller|older|newer|stronger|faster"
 OR_SO = f"{_OR_LESS}|{_OR_MORE}"
 BEHIND = {
     AT_MOST: rf"(?:or|and) (?:{_OR_LESS})|at (?:the )?(?:very )?(?:most|outside)|max(?:imum)?|tops|to spend(?: on)?|"
@@ -82,12 +82,14 @@ EXACTLY = "exactly"
 NEAR = 0.2
 """Share of a number that lies around it."""
 OF = r"(?: (?:the )?ages?(?= (?:of )?\S))?(?: of| is| at| to| price of)?(?: (?:an?|the)(?= \d[\d.,]*(?: |$)))?"
+NO_PLACES = r"(?<!first )(?<!last )(?<!these )(?<!those )"
+"""Before a number that does not count shown items."""
 PATTERNS = (
     ("between", rf"\bbetween ({AMOUNT}) (?:and|to|-) ({AMOUNT})"),
     ("between", rf"(?:\bfrom )?({AMOUNT}) (?:to|-) ({AMOUNT})"),
     *((DENIED[op], rf"\b{A_DENIAL} (?:{OPERATORS[op]}){OF} ({AMOUNT})") for op in DENIED),
     *((op, rf"(?<!\w)(?:{words}){OF} ({AMOUNT})") for op, words in OPERATORS.items()),
-    *((op, rf"({AMOUNT}) (?:{words})(?!\w)") for op, words in BEHIND.items()),
+    *((op, rf"{NO_PLACES}({AMOUNT}) (?:{words})(?!\w)") for op, words in BEHIND.items()),
     ("around", rf"\b(?:{AROUND})(?: the(?= \d[\d.,]*(?: |$)))? ({AMOUNT})"),
     ("around", rf"({AMOUNT})(?: (?:wide|tall|high|long|deep))? (?:- )?(?:{ABOUT})(?!\w)"),
     (AT_LEAST, rf"(?<!\w)({NUMBER} stars?)(?!\w)"),

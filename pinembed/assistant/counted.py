@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pinembed.assistant.amounts import BEHIND, NUMBER, amounts, number_of
+from pinembed.assistant.amounts import AMOUNT, BEHIND, NUMBER, amounts, number_of
 from pinembed.assistant.condition import AT_LEAST, AT_MOST, LESS, MORE, Condition
 from pinembed.assistant.lexicon import LIMIT, Lexicon
 from pinembed.assistant.units import column_unit
@@ -18,6 +18,7 @@ UPPER_ENDS = frozenset(["max", "maximum", "up"])
 LOWER_ENDS = frozenset(["min", "minimum", "from"])
 """Words of a column's name by which its number is the end of a range that a wish is to lie in."""
 BETWEEN = "between"
+NOTHING = r"(?!)"
 MONTHS, FIRST_YEAR = 12, 1000
 _CHILD = (
     "(?:he|she|they|(?:the |my |our |his |her )?(?:sons?|daughters?|kids?|child(?:ren)?|boys?|girls?|twins|"
@@ -27,16 +28,17 @@ _CHILD = (
 _WHO = r"(?:(?:(?:suitable |good |okay |fine )?(?:for|to) )?(?:an?|my|our|his|her|their|the|some) )?"
 AGES = (
     rf"\b(?:for )?{_WHO}(?P<number>{NUMBER}) (?:- )?(?:(?:years?|yrs?)|(?P<months>months?))(?: -)? olds?\b",
-    rf"\b(?:for )?{_WHO}(?P<number>{NUMBER}) (?:yo|y o|yr)s?\b",
-    rf"\b(?:for )?(?:{_CHILD}(?:'s| is|'re| are| of| will be| has| just)* |(?:aged?|ages|turn(?:s|ing|ed)) )"
+    rf"\b(?:for )?(?:{_CHILD}(?:'s| is|'ll be|'re| are| of| will be| has| just)* |(?:aged?|ages|turn(?:s|ing|ed)) )"
     rf"(?:only |just |about |almost |nearly |turn(?:s|ing|ed) |aged? |of )*(?P<number>{NUMBER})"
     r"(?: years?)?(?! (?:euro|dollar|pound|buck|quid)s?\b)"
-    r"(?= [,;.?-]| (?:so|and|but|now|next|soon|today|under|old|with)\b|$)",
+    r"(?= [,;.?-]| (?:so|and|but|now|next|soon|today|in|on|under|old|with)\b|$)",
 )
 AND_UP = r"^(?:for |from )?(\d{1,2}) (?:[+]|and (?:up|over|above|older))$"
 """What is said of ages alone where a catalogue has these: 8+."""
+OVER_THE = r"\b(under|below|over) (?:the )?(\d{1,2}) s\b"
+ENDS = "min(?:imum)?|max(?:imum)?|at least|at most|up to"
 PLAYING = (
-    r"\b(?:for|with|by|we're|we are|there are|there will be) "
+    r"\b(?:for|with|by|we're|we are|there are|there will be|(?:group|party) of) "
     rf"(?:the |like |about |all |up to )?(?P<number>{NUMBER})(?: of us)?(?= [,;.?]|$)"
 )
 _YEAR = r"((?:19|20)\d\d)"
@@ -73,11 +75,13 @@ class Nouns:
 
     Attributes:
         any_noun: a pattern of the nouns of its counts; matches nothing where there are none.
+        any_column: the same of all its quantities.
         years: the columns of calendar years.
         age: the name of its column of ages; empty where it has none.
     """
 
     any_noun: str
+    any_column: str
     known: tuple[Noun, ...]
     years: tuple[str, ...]
     age: str
@@ -92,6 +96,8 @@ def take_counted(text: str, lexicon: Lexicon) -> tuple[str, list[Condition]]:
         found += taken
     if nouns.age:
         text = re.sub(AND_UP, rf"at least \1 {nouns.age}", text)
+        text = re.sub(OVER_THE, r"\1 \2 years", text)
+    text = re.sub(rf"\b({ENDS}) ({nouns.any_column})(?: of| is)? ({AMOUNT})", r"\1 \3 \2", text)
     behind = "|".join(BEHIND[op] for op in (AT_MOST, AT_LEAST))
     text = re.sub(rf"({NUMBER})(?: -)? ({nouns.any_noun})(?: ,)? ({behind})(?!\w)", r"\1 \3 \2", text)
     for noun in nouns.known:
@@ -108,9 +114,14 @@ def _nouns(lexicon: Lexicon) -> Nouns:
     dated = (name for name in names if lexicon.vocabulary.quantities[name].low >= FIRST_YEAR)
     years = tuple(name for name in dated if lexicon.is_own("year", name))
     said = "|".join(lexicon.said_of(name) for name in counts if name not in years)
+    any_column = "|".join(map(lexicon.said_of, lexicon.vocabulary.quantities)) or NOTHING
     known = (noun for name in names if name not in years for noun in _nouns_of(name, lexicon))
     return Nouns(
-        any_noun=said or r"(?!)", known=tuple(known), years=years, age="age" if any(map(lexicon.is_age, names)) else ""
+        any_noun=said or NOTHING,
+        any_column=any_column,
+        known=tuple(known),
+        years=years,
+        age="age" if any(map(lexicon.is_age, names)) else "",
     )
 
 
@@ -127,8 +138,9 @@ def _nouns_of(name: str, lexicon: Lexicon) -> Iterator[Noun]:
 
 def _first_free(noun: Noun, text: str) -> re.Match[str] | None:
     """The first such number that is no limit already and can be the column's."""
-    limits = [(amount.start, amount.end) for amount in amounts(text)]
-    for said in noun.said.finditer(text):
+    every = [*noun.said.finditer(text)]
+    limits = [(amount.start, amount.end) for amount in amounts(text)] if every else []
+    for said in every:
         start, end = said.span("number")
         is_limit = any(start < other_end and other_start < end for other_start, other_end in limits)
         if not is_limit and (noun.highest is None or _number(said) <= noun.highest):

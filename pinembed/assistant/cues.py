@@ -32,7 +32,7 @@ _STOPS = (
     "up care bother fuss spose nonsense rubbish malarkey crap tat preferred prefered liked none seem seems seemed lost "
     "he's she's who'd it'd y'all you've you'd you'll they've they'd who's rest page pages turn going gone got "
     "somewhere must percent alright acceptable works someone somebody anyone everyone his hers theirs mine yours ours "
-    "less believe worth"
+    "less believe worth number"
 )
 STOP_WORDS = frozenset(_STOPS.split())
 """Words that name nothing; they are no part of a text for the encoder."""
@@ -146,7 +146,7 @@ CHANGES = r"[\uec00-\uefff].*\b(?:but|in|with|instead|only|made)\b|^(?:but|in|wi
 """Behind an item, or first of all, before a word that no column knows: the item with this, not a remark on it."""
 REMARK = (
     r"^(?:(?:that's|that is|it's|these are|those are|they're) )?(?:(?:a bit|way|just|far) )?too "
-    r"(?:strict|tight|few|many|limiting|narrow|(?:little|low|much|high)(?= ,? ?\d)) (?:, )?"
+    r"(?:strict|tight|(?:few|many)(?= ,)|limiting|narrow|(?:little|low|much|high)(?= ,? ?\d)) (?:, )?"
 )
 """Before what is wanted instead: too strict, 3.5."""
 IF_ANY = (

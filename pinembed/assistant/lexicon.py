@@ -47,6 +47,12 @@ _OF_YES_AND_NO = (
 )
 OF_YES_AND_NO = frozenset(_OF_YES_AND_NO.split())
 """Words in the names of columns of yes and no that need not be said."""
+_CALENDAR = (
+    "january february march april june july august september october november december monday tuesday wednesday "
+    "thursday friday saturday sunday"
+)
+CALENDAR = frozenset(_CALENDAR.split())
+"""Words that are no slips of others: the match of `in March`."""
 IN_WORDS = re.compile(rf"\b(?:{'|'.join(TENS)})(?: (?:{'|'.join(ONES[1:10])}))?\b")
 """Numbers of two figures in words."""
 FIGURE = re.compile(r"\d+(?:[.,]\d+)?")
@@ -111,7 +117,10 @@ class Lexicon:
         self._known = (
             {stem(word) for word in self._words}
             | set(self._joined)
-            | {stem(word) for word in STOP_WORDS | CUE_WORDS | NUMBER_WORDS | INTERJECTIONS | ALONE | set(MEASURES)}
+            | {
+                stem(word)
+                for word in STOP_WORDS | CUE_WORDS | NUMBER_WORDS | INTERJECTIONS | ALONE | CALENDAR | set(MEASURES)
+            }
             | {stem(word) for _, _, words in COMPARATIVES for word in re.findall(r"\w+", words)}
         )
 

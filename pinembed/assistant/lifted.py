@@ -20,7 +20,7 @@ _CARES = (
 _NO_MATTER = rf"{_NOT}{_VERY} {_CARES}"
 _LITTLE_WORDS = (
     "(?: (?:the|a|an|any|of|what|which|about|on|to|as|in|with|my|your|our|this|that|it|it's|they|they're|is|are|if|"
-    "whether|over|for|old|particular|specific|kind|sort))*"
+    "whether|over|for|old|particular|specific|kind|sort|number|amount))*"
 )
 LIFTS = (
     r"\b(?:any|every|another|(?<!the )other|different|"

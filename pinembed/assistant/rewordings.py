@@ -28,7 +28,7 @@ SAME_TO_ME = r"(?:it|that)(?:'s| is| would be) (?:all )?(?:the same|one|equal) (
 A_LIMIT = r"(?:price )?(?:limit|bound|end|price|budget)(?: of| is| at| ,)*"
 IT_IS = r"(?:(?:that|it|they|these|those)(?:'s|'re| is| are| looks?| sounds?| seems?| feels?)? )?"
 BY_HOW_MUCH = "(?:a bit |a little |bit |way |far |much |just |still )*"
-WHOM = r"(?:me|us|him|her|them|(?:my|our|his|her) \S+)"
+WHOM = r"(?:me|us|him|her|them|that|this|those|these|(?:my|our|his|her) \S+)"
 TOO = (
     *(("heavy", "lighter"), ("big|large|huge", "smaller"), ("small|tiny|little", "bigger"), ("light", "heavier")),
     *(("long", "shorter"), ("short", "longer"), ("wide|broad", "narrower"), ("narrow", "wider"), ("strong", "weaker")),
@@ -36,6 +36,11 @@ TOO = (
     *(("tall", "shorter"), ("old", "younger"), ("young", "older")),
 )
 """What is too much of something, and what is wanted then."""
+OUTGROWN = (
+    r"\b(?:he|she|they)(?:'s| is|'re| are) (?:a bit |way |far |much )?too (old|young)"
+    r"(?: for (?:this|that|it|those|these|them))?(?= [,;.]|$)"
+)
+"""Who is too old for what is shown wants something for older ones."""
 MUST = "(?:should|must|has to|needs to)"
 BACK_TO_WHAT_WAS = (
     r"\b(?:take me |go |went |gone |let's go )?back to (?:the |my |those |these )?(?:\S+ ){0,3}?"
@@ -47,6 +52,7 @@ _REWRITTEN = (
         cues.CORRECTION,
     ),
     (r"\bmore (cheap|small|light|tall|strong|old|young|long|short|quiet|fast)(?= |$)", r"\1er"),
+    (OUTGROWN, r"\1er"),
     (r"\bmore big\b", "bigger"),
     *(
         (
@@ -56,7 +62,11 @@ _REWRITTEN = (
         for words, comparative in TOO
     ),
     (r"\bno [.] (?=\d)", "number "),
-    (rf"^((?:and|like|what about|how about) )?([1-9]) (?=(?:but|in) (?:an? )?{ANY_VALUE})", r"\1number \2 "),
+    (r"\b(max|min|approx|ca) [.] (?=\D{0,2}\d)", r"\1 "),
+    (r"\b(like|similar to|same as) (?=[1-9] (?:but|in|only)\b)", r"\1 number "),
+    (rf"^{IT_IS}(?:a bit |bit |very |quite |rather |pretty |so )*(?:pricey|expensive|steep|costly)$", "too expensive"),
+    (rf"\bless ({ANY_VALUE})", rf"{cues.NEGATION} \1"),
+    (rf"^((?:and|like|what about|how about) )?([1-9]) (?=(?:but |in |but in )(?:an? )?{ANY_VALUE})", r"\1number \2 "),
     (r"\b(tell me (?:more )?about|goes? with|would go with|next to) (?=[1-9](?: [?.]|$))", r"\1 number "),
     (r"(?<!size )(?<!\d )\b([1-9]) or ([1-9])$", r"number \1 or number \2"),
     (r"^(?:definitely )?(?:none of|not) (?:them|these|those)(?: ones)?$", "more"),

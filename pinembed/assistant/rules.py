@@ -201,7 +201,8 @@ def _about(asked: Asked) -> Act | None:
     if not asked.has_search:
         return None
     items = asked.items()
-    is_question = wish.has(cues.QUESTION_CUES) and not wish.has(cues.OFFERED_IN)
+    is_offered = wish.has(cues.OFFERED_IN) and not all(one.values[0] in (True, False) for one in wish.wanted)
+    is_question = wish.has(cues.QUESTION_CUES) and not is_offered
     is_question = is_question and not (
         wish.limits and all(one.several for one in wish.references)
     )  # what costs under 20?

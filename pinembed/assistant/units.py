@@ -35,7 +35,7 @@ _UNITS: tuple[tuple[str, float, str], ...] = (
     (TIME, 1440, "day"),
     (TIME, 10_080, "week"),
     (TIME, 43_830, "month"),
-    (TIME, 525_960, "year"),
+    (TIME, 525_960, "year yr yrs"),
     (RATING, 1, "star"),
     (MEMORY, 0.001, "mb megabyte"),
     (MEMORY, 1, "gb gigabyte gig"),

@@ -94,6 +94,7 @@ WRITTEN_WITH_SIGNS = (
     (re.compile(r"(?<![a-z])(?:m2|sq\.? ?m(?:et(?:re|er)s?)?|square met(?:re|er)s?)(?![a-z\d])"), " sqm "),
     (re.compile(r"(?<![a-z])(?:sq\.? ?(?:ft|feet)|square f(?:oo|ee)t)(?![a-z\d])"), " sqft "),
     (re.compile(r"(?<![a-z])km ?/ ?h(?![a-z])"), " kmh "),
+    (re.compile(r"(?<=\d) ?(?:yo|y/o)\b"), " year old"),
     (re.compile(r"\bback and forth\b"), "considering"),
 )
 """Units that are written with signs or in two words, and an expression that names no place, as one word each."""
