@@ -111,6 +111,11 @@ def bicycle_rows() -> list[dict[str, Any]]:
     return _rows_beside_wordings("bicycles")
 
 
+def toy_rows() -> list[dict[str, Any]]:
+    """A toy shop that somebody else made up, with ages, numbers of players and of pieces."""
+    return _rows_beside_wordings("unmended/toys")
+
+
 def wine_rows() -> list[dict[str, Any]]:
     """A wine shop that somebody else made up, with countries, percents, and kinds that share their last word."""
     return _rows_beside_wordings("wine")

@@ -23,6 +23,7 @@ from tests.assistant_material import (
     make_table,
     outdoor_rows,
     shop_rows,
+    toy_rows,
     wine_rows,
 )
 from tests.conftest import CliResult, make_encoder
@@ -79,6 +80,19 @@ def test_people_s_own_wordings_become_the_lists_that_they_mean(
     for share in (figures.acts_held_out, figures.conditions_held_out, figures.references_held_out):
         assert share.right == share.of
     assert figures.whole_acts_held_out.right >= 0.9 * figures.whole_acts_held_out.of
+
+
+@pytest.mark.parametrize(("name", "rows"), [("home", home_rows), ("outdoor", outdoor_rows), ("toys", toy_rows)])
+def test_wordings_that_no_rule_was_mended_by_are_read_nearly_as_well(
+    tmp_path: Path, name: str, rows: Callable[[], list[dict[str, Any]]]
+) -> None:
+    shop = Shop(make_table(tmp_path, rows()), group="product" if name == "home" else None)
+    turns = read_scripts(WORDINGS / f"unmended/{name}.jsonl", shop.vocabulary)
+    figures = measure_turns(shop.assistant, turns, name="rules")
+    assert figures.acts_held_out.of == 50
+    assert figures.acts_held_out.value >= 0.9
+    assert figures.whole_acts_held_out.value >= 0.8
+    assert figures.citations.value == 1
 
 
 def test_held_out_wordings_are_none_that_the_rules_were_made_by() -> None:
