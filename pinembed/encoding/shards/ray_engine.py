@@ -134,8 +134,21 @@ class Head:
         Raises:
             EngineError: it has not answered several times in a row.
         """
-        if not self._address or time.monotonic() - self._asked_s < ASK_HEAD_S:
-            return
+        if time.monotonic() - self._asked_s >= ASK_HEAD_S:
+            self._ask()
+
+    def require(self) -> None:
+        """Ask now, and again until it answers, before something that would wait for it for ever.
+
+        Raises:
+            EngineError: as for check.
+        """
+        self._ask()
+        while self._missed:
+            time.sleep(POLL_S)
+            self._ask()
+
+    def _ask(self) -> None:
         self._asked_s = time.monotonic()
         try:
             _refuse_nobody(self._address)
@@ -272,6 +285,7 @@ class RayEngine:
                 f"{self._deaths[number]} workers died {over}: {_first_line(lost)}",
                 remedy="Look at Ray's logs, for memory above all; fewer --workers or --shard-images need less of it.",
             ) from lost
+        self._head.require()  # it may be what ended the worker
         self._hire()
         is_done = shard is None or self._work.epoch.receipt(number) is not None
         done = 0 if shard is None else shard.images
