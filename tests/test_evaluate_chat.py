@@ -15,6 +15,7 @@ from pinembed.assistant.script_maker import make_scripts
 from pinembed.assistant.script_measure import measure_scripts, measure_turns
 from pinembed.assistant.scripts import read_scripts, write_scripts
 from pinembed.errors import DataError
+from pinembed.reports.assistant import ChatFigures
 from tests.assistant_material import (
     Shop,
     bicycle_rows,
@@ -65,16 +66,21 @@ def test_known_wordings_become_the_acts_that_they_should(shop: Shop) -> None:
     assert shuffled.references.value <= 0.1
 
 
+Rows = Callable[[], list[dict[str, Any]]]
+
+
+def read_by_rules(folder: Path, wordings: str, rows: Rows) -> ChatFigures:
+    """What the rules make of a file of wordings over a table of these rows."""
+    shop = Shop(make_table(folder, rows()), group="product" if rows is home_rows else None)
+    return measure_turns(shop.assistant, read_scripts(WORDINGS / f"{wordings}.jsonl", shop.vocabulary), name="rules")
+
+
 @pytest.mark.parametrize(
     ("name", "rows"),
     [("home", home_rows), ("outdoor", outdoor_rows), ("bicycles", bicycle_rows), ("wine", wine_rows)],
 )
-def test_people_s_own_wordings_become_the_lists_that_they_mean(
-    tmp_path: Path, name: str, rows: Callable[[], list[dict[str, Any]]]
-) -> None:
-    shop = Shop(make_table(tmp_path, rows()), group="product" if name == "home" else None)
-    turns = read_scripts(WORDINGS / f"{name}.jsonl", shop.vocabulary)
-    figures = measure_turns(shop.assistant, turns, name="rules")
+def test_people_s_own_wordings_become_the_lists_that_they_mean(tmp_path: Path, name: str, rows: Rows) -> None:
+    figures = read_by_rules(tmp_path, name, rows)
     assert figures.whole_acts.value == figures.conditions.value == figures.references.value == 1
     assert figures.citations.value == 1
     for share in (figures.acts_held_out, figures.conditions_held_out, figures.references_held_out):
@@ -83,12 +89,8 @@ def test_people_s_own_wordings_become_the_lists_that_they_mean(
 
 
 @pytest.mark.parametrize(("name", "rows"), [("home", home_rows), ("outdoor", outdoor_rows), ("toys", toy_rows)])
-def test_wordings_that_no_rule_was_mended_by_are_read_nearly_as_well(
-    tmp_path: Path, name: str, rows: Callable[[], list[dict[str, Any]]]
-) -> None:
-    shop = Shop(make_table(tmp_path, rows()), group="product" if name == "home" else None)
-    turns = read_scripts(WORDINGS / f"unmended/{name}.jsonl", shop.vocabulary)
-    figures = measure_turns(shop.assistant, turns, name="rules")
+def test_wordings_that_no_rule_was_mended_by_are_read_nearly_as_well(tmp_path: Path, name: str, rows: Rows) -> None:
+    figures = read_by_rules(tmp_path, f"unmended/{name}", rows)
     assert figures.acts_held_out.of == 50
     assert figures.acts_held_out.value >= 0.9
     assert figures.whole_acts_held_out.value >= 0.8

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pinembed.encoding.shards import ray_engine
+from pinembed.encoding.shards import ray_engine, ray_head
 from pinembed.encoding.shards.worker import ShardWorker
 from pinembed.errors import DataError, EngineError, StoppedError
 from pinembed.jobs.encode import encode
@@ -160,7 +160,7 @@ def test_stopped_run_commits_what_its_workers_have_and_the_next_one_goes_on(
 def test_head_that_is_gone_ends_a_run_that_would_wait_for_ever(
     on_ray: Run, made_up: MadeUpRay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_engine, "ASK_HEAD_S", 0.01)
+    monkeypatch.setattr(ray_head, "ASK_HEAD_S", 0.01)
     made_up.head = "127.0.0.1:1"
     is_over = threading.Event()
     let_workers(monkeypatch, lambda worker, shard, honest: bool(is_over.wait(10)) and None)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -19,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from pinembed.encoding.shards.engine import Advance
+from pinembed.encoding.shards.ray_head import Head, no_cluster, refuse_nobody
 from pinembed.encoding.shards.shard import Shard, ShardQueue
 from pinembed.encoding.shards.worker import ShardWork, ShardWorker
 from pinembed.errors import EngineError, MissingExtraError, PinembedError
@@ -29,9 +29,6 @@ from pinembed.version import __version__
 
 POLL_S = 1.0
 SHUTDOWN_S = 60.0
-CONNECT_S = 10.0
-ASK_HEAD_S = 5.0
-MOST_MISSED = 3
 STOPPING_S = 120.0  # what workers have to finish their batches and fragments
 MOST_DEATHS = 4  # of the workers of one shard; the fifth would die as well
 OBJECT_STORE_BYTES = 200 << 20  # of a cluster that is started here; shards are names, not pixels
@@ -112,55 +109,6 @@ class Hired:
         """How many more, or fewer, the watcher has to be told of."""
         more, self.images = images - self.images, images
         return more
-
-
-class Head:
-    """Whether the head of the cluster is there, by what its port answers.
-
-    A driver whose head has died may wait for its workers for ever, or be ended by Ray without a word.
-
-    Args:
-        address: HOST:PORT; empty for one that cannot be asked.
-    """
-
-    def __init__(self, address: str) -> None:
-        self._address = address
-        self._asked_s = time.monotonic()
-        self._missed = 0
-
-    def check(self) -> None:
-        """Ask from time to time.
-
-        Raises:
-            EngineError: it has not answered several times in a row.
-        """
-        if time.monotonic() - self._asked_s >= ASK_HEAD_S:
-            self._ask()
-
-    def require(self) -> None:
-        """Ask now, and again until it answers, before something that would wait for it for ever.
-
-        Raises:
-            EngineError: as for check.
-        """
-        self._ask()
-        while self._missed:
-            time.sleep(POLL_S)
-            self._ask()
-
-    def _ask(self) -> None:
-        self._asked_s = time.monotonic()
-        try:
-            _refuse_nobody(self._address)
-        except EngineError as error:
-            self._missed += 1
-            if self._missed >= MOST_MISSED:
-                raise EngineError(
-                    f"The head of the Ray cluster at {self._address} is gone.",
-                    remedy="Start it again, and run the same command again; what was committed is whole.",
-                ) from error
-        else:
-            self._missed = 0
 
 
 class RayEngine:
@@ -351,7 +299,7 @@ def _connect(ray: Any, address: str | None) -> None:
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE_BYTES,
         }
-    _refuse_nobody(address)
+    refuse_nobody(address)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with warnings.catch_warnings():  # what Ray forks becomes another program at once
@@ -362,29 +310,7 @@ def _connect(ray: Any, address: str | None) -> None:
                 signal.signal(number, handler)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         _shut_down(ray)
-        raise _no_cluster(address, _first_line(error)) from error
-
-
-def _refuse_nobody(address: str) -> None:
-    """Tell at once where nobody answers at HOST:PORT; Ray itself would try for minutes.
-
-    Raises:
-        EngineError: so it is.
-    """
-    host, _, port = address.rpartition(":")
-    if not (host and port.isdecimal()) or "://" in address:
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
-    except (OSError, OverflowError) as error:
-        raise _no_cluster(address, str(error)) from error
-
-
-def _no_cluster(address: str, reason: str) -> EngineError:
-    return EngineError(
-        f"There is no Ray cluster at {address}: {reason}",
-        remedy="Start one with `ray start --head`, give its --address, and the token of a cluster that wants one.",
-    )
+        raise no_cluster(address, _first_line(error)) from error
 
 
 def _shut_down(ray: Any) -> None:
