@@ -1,13 +1,14 @@
 """Small catalogues of many kinds to compare fine-tuning on: `python finetune_sets.py SET SOURCE OUT`.
 
-Nothing is shipped; SOURCE is what each set is laid out from. Splits come from hashes, so they are the same everywhere.
+Nothing is shipped; SOURCE is what each set is laid out from. Splits come from hashes of names below SOURCE, so they are
+the same everywhere.
 
 | set | SOURCE | group | the gate has |
 | --- | --- | --- | --- |
 | stamps | `usr/share/tuxpaint/stamps` of Debian's tuxpaint-stamps-default | two folders | seen groups |
 | clipart | `usr/share/openclipart/png` of Debian's openclipart-png | two folders | seen groups |
 | emoji, emoji-unseen | unpacked emoji-datasource-* as google, apple, twitter, facebook | kind | (un)seen emoji |
-| grocery-294, grocery-half, grocery-fruit | Grocery Store as an ImageFolder | label | seen groups |
+| grocery-294, grocery-half, grocery-whole, grocery-fruit | Grocery Store as an ImageFolder | label | seen groups |
 | grocery-shelves | the same; category paths and markup as shops export them | path's leaf | unseen products |
 | animals | github.com/EliSchwartz/imagenet-sample-images | family | unseen kinds |
 | furniture, furniture-2 | github.com/IvonaTau/ikea, two halves of the series | kind | unseen series |
@@ -66,7 +67,7 @@ def stamps(source: Path) -> list[Row]:
             folders = text.relative_to(source).parts[:-1][:2]
             rows.append(
                 {
-                    "file": str(picture),
+                    "file": str(picture.relative_to(source)),
                     "group": spoken(folders[-1]),
                     "description": said[0].strip(),
                     "category": " > ".join(spoken(name) for name in folders),
@@ -81,7 +82,7 @@ def clipart(source: Path) -> list[Row]:
         if picture.stat().st_size < 60_000:
             folders = picture.relative_to(source).parts[:-1][:2]
             name = re.sub(r"_[a-z]*_?\d+$", "", picture.stem)
-            rows.append({"file": str(picture), "group": spoken(folders[-1]), "title": spoken(name)})
+            rows.append({"file": str(picture.relative_to(source)), "group": spoken(folders[-1]), "title": spoken(name)})
     rows = [row for row in rows if row["title"] and "star" not in row["group"] and bucket(row["file"]) < 0.25]
     return shared_out(of_large_groups(rows), lambda row: row["file"])
 
@@ -96,7 +97,7 @@ def emoji(source: Path, *, unseen: bool) -> list[Row]:
                 keywords = ", ".join(word.replace("_", " ") for word in entry["short_names"])
                 rows.append(
                     {
-                        "file": str(picture),
+                        "file": str(picture.relative_to(source)),
                         "group": entry["subcategory"].replace("-", " "),
                         "title": entry["name"].lower(),
                         "tags": keywords,
@@ -108,7 +109,7 @@ def emoji(source: Path, *, unseen: bool) -> list[Row]:
 def grocery_rows(source: Path) -> list[Row]:
     with (source / "metadata.csv").open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] in SIZES and not row["dup_of"]]
-    return [{**row, "file": str(source / row["file_name"]), "group": row["label"]} for row in rows]
+    return [{**row, "file": row["file_name"], "group": row["label"]} for row in rows]
 
 
 def thinned(rows: list[Row], steps: dict[str, int]) -> list[Row]:
@@ -124,6 +125,10 @@ def grocery_294(source: Path) -> list[Row]:
 
 def grocery_half(source: Path) -> list[Row]:
     return thinned(grocery_rows(source), {"train": 2, "val": 2, "test": 6})
+
+
+def grocery_whole(source: Path) -> list[Row]:
+    return grocery_rows(source)
 
 
 def grocery_fruit(source: Path) -> list[Row]:
@@ -162,7 +167,7 @@ def animals(source: Path) -> list[Row]:
     for family, numbers in FAMILIES.items():
         for number in numbers:
             name = spoken(pictures[number].stem.partition("_")[2])
-            rows.append({"file": str(pictures[number]), "group": family, "title": name})
+            rows.append({"file": pictures[number].name, "group": family, "title": name})
     return shared_out(rows, lambda row: row["title"])
 
 
@@ -185,7 +190,7 @@ def furniture(source: Path, *, half: int) -> list[Row]:
             body = product["desc"].removeprefix("View more product information").strip()
             rows.append(
                 {
-                    "file": str(picture),
+                    "file": str(picture.relative_to(source)),
                     "group": kind,
                     "title": product["type"],
                     **texts,
@@ -200,10 +205,10 @@ DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 
 
 def signs(source: Path) -> list[Row]:
-    pictures = sorted(source.rglob("*.JPG"))
+    pictures = sorted(source.glob("Dataset/*/*.JPG"))
     rows = [
         {
-            "file": str(picture),
+            "file": str(picture.relative_to(source)),
             "group": DIGITS[int(picture.parent.name)],
             "title": f"hand sign for {picture.parent.name}",
         }
@@ -219,6 +224,7 @@ SETS: dict[str, Callable[[Path], list[Row]]] = {
     "emoji-unseen": lambda source: emoji(source, unseen=True),
     "grocery-294": grocery_294,
     "grocery-half": grocery_half,
+    "grocery-whole": grocery_whole,
     "grocery-fruit": grocery_fruit,
     "grocery-shelves": grocery_shelves,
     "animals": animals,
@@ -230,13 +236,13 @@ GROCERY_TEXT = "label,coarse_label,title,description"
 TEXTS = {
     "stamps": "description,category", "clipart": "title,group", "animals": "title,group",
     **dict.fromkeys(("emoji", "emoji-unseen"), "title,tags,group"),
-    **dict.fromkeys(("grocery-294", "grocery-half", "grocery-fruit"), GROCERY_TEXT),
+    **dict.fromkeys(("grocery-294", "grocery-half", "grocery-whole", "grocery-fruit"), GROCERY_TEXT),
     "grocery-shelves": "title,category,body", "signs": "title",
     **dict.fromkeys(("furniture", "furniture-2"), "title,color,description,size"),
 }  # fmt: skip
 
 
-def lay_out(rows: list[Row], out: Path) -> None:
+def lay_out(rows: list[Row], source: Path, out: Path) -> None:
     """A folder of links with metadata.csv."""
     out.mkdir(parents=True)
     columns = [name for name in rows[0] if name not in {"file", "file_name", "split"}]
@@ -245,7 +251,7 @@ def lay_out(rows: list[Row], out: Path) -> None:
         writer.writeheader()
         for number, row in enumerate(rows):
             name = f"{number:05d}{Path(row['file']).suffix.lower()}"
-            (out / name).symlink_to(Path(row["file"]).resolve())
+            (out / name).symlink_to((source / row["file"]).resolve())
             writer.writerow({**row, "file_name": name})
 
 
@@ -256,7 +262,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     arguments = parser.parse_args()
     rows = SETS[arguments.set](arguments.source)
-    lay_out(rows, arguments.out)
+    lay_out(rows, arguments.source, arguments.out)
     counts = Counter(row["split"] for row in rows)
     print(f"{arguments.set}: {dict(counts)}, {len({row['group'] for row in rows})} groups")  # noqa: T201
 
