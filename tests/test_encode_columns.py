@@ -32,7 +32,7 @@ def sha256(number: int) -> str:
 @pytest.fixture(params=["hashes", "one hash for all"])
 def hashes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "one hash for all":
-        monkeypatch.setattr(id_index, "_hashes", lambda ids: np.full(len(ids), 7, dtype=np.int64))
+        monkeypatch.setattr(id_index, "hashes_of", lambda ids: np.full(len(ids), 7, dtype=np.int64))
 
 
 @pytest.mark.usefixtures("hashes")

@@ -149,7 +149,7 @@ def test_image_that_makes_the_encoder_give_nan_fails_alone(
 def test_folder_that_goes_away_during_the_run_ends_it_and_the_next_run_goes_on(
     run: Callable[..., EncodeReport], folder: Path, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pinembed.encoding.run.LOADED_AHEAD", 1)
+    monkeypatch.setattr("pinembed.encoding.plan_run.LOADED_AHEAD", 1)
     for grey in range(14):
         Image.new("RGB", (32, 32), (grey, grey, grey)).save(folder / f"{grey}.png")
     away = folder.with_name("unmounted")

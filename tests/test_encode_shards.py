@@ -17,9 +17,9 @@ from lance import LanceDataset
 from PIL import Image
 
 from pinembed.catalogue.candidates import Candidates
-from pinembed.catalogue.inputs import Inputs
+from pinembed.catalogue.parts import Inputs
 from pinembed.encoder.backends.choose import BackendChoice
-from pinembed.encoding import run as encode_run
+from pinembed.encoding import plan_run
 from pinembed.encoding.diff import SHA256_BYTES, ContentHashes, StoredItems
 from pinembed.encoding.plan import Plan
 from pinembed.encoding.shards import adopt
@@ -421,7 +421,7 @@ def test_worker_finds_an_encoder_again_that_is_not_where_the_driver_had_it(
 ) -> None:
     def away(reference: Path) -> None:
         found = {"weights": Path("/cache/of/the/driver/w.safetensors"), "reference": str(reference)}
-        monkeypatch.setattr(encode_run, "with_absolute_paths", lambda files: dataclasses.replace(files, **found))
+        monkeypatch.setattr(plan_run, "with_absolute_paths", lambda files: dataclasses.replace(files, **found))
 
     away(tiny_encoder)
     assert in_shards().counts.encoded == IMAGES

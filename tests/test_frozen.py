@@ -14,7 +14,8 @@ import pytest
 
 from pinembed.catalogue import inputs as inputs_module
 from pinembed.catalogue.frozen import frozen_files
-from pinembed.catalogue.inputs import Inputs, find_inputs
+from pinembed.catalogue.inputs import find_inputs
+from pinembed.catalogue.parts import Inputs
 from pinembed.settings.encoding import EncodeSettings
 
 
@@ -35,7 +36,8 @@ def ids(found: Inputs) -> list[str]:
 
 
 def look(images: Path, *, dry_run: bool = False) -> Inputs:
-    return find_inputs(EncodeSettings(images=images, table="database/name", encoder="any", dry_run=dry_run))
+    [found] = find_inputs(EncodeSettings(images=images, table="database/name", encoder="any", dry_run=dry_run))
+    return found
 
 
 @pytest.mark.parametrize(("suffix", "write", "picture"), [("tar", write_tar, ".jpg"), ("parquet", write_parquet, "")])
@@ -55,8 +57,9 @@ def test_shards_of_a_night_are_those_of_the_first_look(
         [failure] = found.failures
         assert (failure.file_name, failure.reason) == (two.name, "changed_while_read")
         assert failure.message == f"{two.name} changed since this run first looked at it; it belongs to the next."
-        assert not found.would_have_seen(f"{two.name}/c")
-        assert found.would_have_seen(f"{one.name}/gone")
+        parts = find_inputs(EncodeSettings(images=tmp_path, table="database/name", encoder="any"))
+        assert not parts.would_have_seen(f"{two.name}/c")
+        assert parts.would_have_seen(f"{one.name}/gone")
         two.unlink()
         assert [failure.file_name for failure in look(tmp_path).failures] == [two.name]
     assert ids(look(tmp_path)) == ["d", "a", "b"]
@@ -70,7 +73,9 @@ def test_shards_are_scanned_once_a_night(
     scans: list[object] = []
     for name in ("scan_tars", "scan_parquets"):
         scan = getattr(inputs_module, name)
-        monkeypatch.setattr(inputs_module, name, lambda *given, scan=scan: scans.append(given) or scan(*given))
+        monkeypatch.setattr(
+            inputs_module, name, lambda *given, scan=scan, **more: scans.append(given) or scan(*given, **more)
+        )
     with frozen_files(tmp_path):
         assert ids(look(tmp_path, dry_run=True)) == ids(look(tmp_path)) == ["a"]
     assert len(scans) == 1
@@ -105,7 +110,7 @@ def test_a_folder_is_scanned_once_a_night(
     monkeypatch.setattr(inputs_module, "scan_folder", counted)
     with frozen_files(tmp_path):
         look(tmp_path, dry_run=True)
-        found = find_inputs(EncodeSettings(images=tmp_path, table="t/t", encoder="other"), texts=as_text)
+        [found] = find_inputs(EncodeSettings(images=tmp_path, table="t/t", encoder="other"), texts=as_text)
         assert found.candidates[0].fields == {"price": "5" if as_text else 5}
     assert len(scans) == 1 + len(as_text)
     look(tmp_path)

@@ -114,7 +114,7 @@ def outcome_of(reader: Callable[[Path], object], folder: Path, what: str) -> str
 
 
 def _read_as_encode_does(folder: Path) -> None:
-    inputs = find_inputs(EncodeSettings(images=folder, table="t/t", encoder="e"))
+    [inputs] = find_inputs(EncodeSettings(images=folder, table="t/t", encoder="e"))
     assert all(candidate.id for candidate in inputs.candidates)
 
 

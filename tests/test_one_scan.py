@@ -12,7 +12,8 @@ import pyarrow.parquet
 import pytest
 
 from pinembed.catalogue.folder import SPLIT, read_catalogue
-from pinembed.catalogue.inputs import Inputs, find_inputs
+from pinembed.catalogue.inputs import find_inputs
+from pinembed.catalogue.parts import Inputs
 from pinembed.errors import DataError
 from pinembed.settings.encoding import EncodeSettings
 from tests.conftest import draw_item
@@ -33,7 +34,8 @@ def write_rows(folder: Path, *rows: dict[str, Any]) -> None:
 
 
 def inputs_of(folder: Path) -> Inputs:
-    return find_inputs(EncodeSettings(images=folder, table="db/pins", encoder="none"))
+    [found] = find_inputs(EncodeSettings(images=folder, table="db/pins", encoder="none"))
+    return found
 
 
 def seen_by_finetune(folder: Path) -> list[tuple[str, str, Path, dict[str, Any], str | None]]:

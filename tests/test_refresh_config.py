@@ -188,6 +188,7 @@ address = "auto"
 engine_workers = 2
 threads_per_worker = 2
 shard_images = 0
+plan_images = 0
 [finetune]
 random_init = 1
 text = "colour"

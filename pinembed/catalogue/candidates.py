@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
@@ -33,13 +34,13 @@ class IdIndex:
 
     def __init__(self, ids: pa.LargeStringArray) -> None:
         self._ids = ids
-        hashes = _hashes(ids)
+        hashes = hashes_of(ids)
         self._order: Indices = np.argsort(hashes, kind="stable")
         self._hashes = hashes[self._order]
 
     def find(self, wanted: pa.Array) -> Indices:
         """The index of each wanted id; NOT_FOUND for one that is not there."""
-        hashes = _hashes(wanted)
+        hashes = hashes_of(wanted)
         ranks = np.searchsorted(self._hashes, hashes)
         has_hash = np.zeros(len(hashes), dtype=bool)
         inside = ranks < len(self._hashes)
@@ -73,7 +74,7 @@ class IdIndex:
         return NOT_FOUND
 
 
-def _hashes(ids: pa.Array) -> NDArray[np.int64]:
+def hashes_of(ids: pa.Array) -> NDArray[np.int64]:
     """Python's own hashes, 64 bits, of this process alone."""
     made = np.empty(len(ids), dtype=np.int64)
     for start in range(0, len(ids), _SLICE_ROWS):
@@ -105,6 +106,12 @@ class Candidates(Sequence[Candidate]):
     mtime_ns: NDArray[np.int64]
     fields: pa.Table | None
     images: Place | PackedImages
+
+    @classmethod
+    def none(cls) -> Candidates:
+        """Not a single one."""
+        names, numbers = pa.array([], pa.large_string()), np.empty(0, np.int64)
+        return cls(names=names, ids=names, size_bytes=numbers, mtime_ns=numbers, fields=None, images=Path())
 
     def __len__(self) -> int:
         return len(self.names)

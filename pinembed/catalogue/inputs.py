@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+import functools
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,6 +25,7 @@ from pinembed.catalogue.listing import (
 from pinembed.catalogue.metadata import METADATA_NAMES
 from pinembed.catalogue.names import shown
 from pinembed.catalogue.parquet_shards import are_records_of_tars, scan_parquets
+from pinembed.catalogue.parts import InputParts, Inputs, without_taken
 from pinembed.catalogue.shards import (
     PARQUET,
     TAR,
@@ -47,62 +48,10 @@ from pinembed.table.columns import as_stated
 from pinembed.table.schema import metadata_fields
 
 
-@dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """Everything that one scan found.
-
-    Attributes:
-        folder: that all file names are relative to, absolute, or the address of a prefix; links in its path are kept,
-            as a mount's name is what stays.
-        candidates: sorted by file name, those in tars and Parquet files by file and then as they lie there.
-        schema: metadata columns that the table needs.
-        failures: what cannot be read at all: rows without a file, names that are no text, ids that are taken.
-        notes: sentences for a person.
-        seen: beginnings of the file names that the scan would have met, where their file is still there; "" is all.
-        unsure: beginnings of file names of which it cannot say that.
-        disk: that the folder lay on, as the system numbers it; 0 for a store.
-        folders: whose rows are of these inputs: `folder`, and the one that it was before.
-    """
-
-    folder: str
-    candidates: Candidates
-    schema: pa.Schema
-    failures: tuple[Failure, ...]
-    notes: tuple[str, ...] = ()
-    seen: tuple[str, ...] = ("",)
-    unsure: tuple[str, ...] = ()
-    disk: int
-    folders: tuple[str, ...]
-
-    def check_presence(self) -> None:
-        """Tell a lost disk from a lost file.
-
-        Raises:
-            DataError: the folder is gone, or another disk lies in its place, as where a mount was.
-            StoreError: its store does not answer.
-        """
-        place = parse_place(self.folder)
-        if isinstance(place, Address):
-            is_there = is_prefix(place)
-        else:
-            try:
-                is_there = disk_of(self.folder) == self.disk
-            except OSError:
-                is_there = False
-        if not is_there:
-            raise DataError(
-                f"{self.folder} is not there any more; it went away during the run.",
-                remedy="Bring the disk back and run the same command again; what was encoded so far is stored.",
-            )
-
-    def would_have_seen(self, file_name: str) -> bool:
-        """Whether a file of this folder that the scan did not meet is gone."""
-        below = f"{file_name}/"  # so that a tar itself is among what was seen of it
-        return below.startswith(self.seen) and not below.startswith(self.unsure)
-
-
-def find_inputs(settings: EncodeSettings, *, texts: Collection[str] = ()) -> Inputs:
+def find_inputs(settings: EncodeSettings, *, texts: Collection[str] = ()) -> InputParts:
     """List the images, read their metadata and join them.
+
+    What tars and Parquet files hold comes in parts of `settings.plan_images` images, a folder of images in one.
 
     Args:
         settings: what was asked for.
@@ -115,9 +64,11 @@ def find_inputs(settings: EncodeSettings, *, texts: Collection[str] = ()) -> Inp
     if settings.null_separated and settings.files_from is None:
         raise UsageError("--null says how --files-from is separated; there is none.", remedy="Give --files-from LIST.")
     stated = settings.column_types
-    inputs = _found(settings, {*texts, *stated})
-    if not stated:
-        return inputs
+    parts = _found(settings, {*texts, *stated})
+    return parts.changed(functools.partial(_stated, stated)) if stated else parts
+
+
+def _stated(stated: Mapping[str, str], inputs: Inputs) -> Inputs:
     fields, notes = as_stated(inputs.candidates.fields, stated)
     return dataclasses.replace(
         inputs,
@@ -127,7 +78,7 @@ def find_inputs(settings: EncodeSettings, *, texts: Collection[str] = ()) -> Inp
     )
 
 
-def _found(settings: EncodeSettings, texts: Collection[str]) -> Inputs:
+def _found(settings: EncodeSettings, texts: Collection[str]) -> InputParts:
     place = parse_place(settings.images)
     if isinstance(place, Address):
         return _found_in_store(settings, place, texts)
@@ -146,7 +97,7 @@ def _found(settings: EncodeSettings, texts: Collection[str]) -> Inputs:
     return _from_shards(settings, *_one_kind(images, shards), folder=_absolute(images), seen=("",))
 
 
-def _found_in_store(settings: EncodeSettings, place: Address, texts: Collection[str]) -> Inputs:
+def _found_in_store(settings: EncodeSettings, place: Address, texts: Collection[str]) -> InputParts:
     """As `_found`, of the object at an address, those that its braces name, or those below it."""
     if has_braces(place.key):
         root, files = shards_in_braces(place)
@@ -208,7 +159,7 @@ def _disk(folder: str) -> int:
         raise DataError(f"{folder} cannot be read: {error.strerror or error}.", remedy="Check the disk.") from error
 
 
-def _from_folder(settings: EncodeSettings, texts: Collection[str], listing: Listing) -> Inputs:
+def _from_folder(settings: EncodeSettings, texts: Collection[str], listing: Listing) -> InputParts:
     """The items of a folder of image files; where they are frozen, as the first scan found them."""
     asked = dataclasses.replace(settings, table="any/table", encoder="any", dry_run=False, measure=False)
     key = (repr(asked), frozenset(texts))
@@ -217,7 +168,7 @@ def _from_folder(settings: EncodeSettings, texts: Collection[str], listing: List
     missing = {failure.file_name for failure in found.failures if failure.reason == "missing_file"}
     came = {name for name in missing if listing.came_later(name)}
     lasting = [failure for failure in found.failures if failure.file_name not in came]
-    return dataclasses.replace(found, failures=tuple(lasting))
+    return InputParts([dataclasses.replace(found, failures=tuple(lasting))])
 
 
 def _scanned(settings: EncodeSettings, texts: Collection[str], listing: Listing) -> Inputs:
@@ -232,19 +183,20 @@ def _scanned(settings: EncodeSettings, texts: Collection[str], listing: Listing)
         else:
             listed = listed_files(settings.images, settings.files_from, separator=separator)
     scan = scan_folder(listing, metadata=settings.metadata, listed=listed, texts=texts)
-    candidates, failures = drop_duplicate_ids(_with_prefix(settings, scan.candidates))
+    candidates = _with_prefix(settings, scan.candidates)
     schema = pa.schema([]) if candidates.fields is None else candidates.fields.schema
     metadata_fields(schema)  # a name that no column can have is refused before anything is made
-    return Inputs(
+    found = Inputs(
         folder=folder,
         disk=_disk(folder),
         folders=_folders(settings, folder),
         candidates=candidates,
         schema=schema,
-        failures=_stored(folder, [*(listed.failures if listed else ()), *scan.failures, *failures]),
+        failures=_stored(folder, [*(listed.failures if listed else ()), *scan.failures]),
         notes=_notes(scan, listed),
         seen=("",) if listed is None else (),
     )
+    return _without_repeated(found)
 
 
 def _from_shards(
@@ -255,7 +207,7 @@ def _from_shards(
     folder: str,
     seen: tuple[str, ...],
     listing: StoreListing | None = None,
-) -> Inputs:
+) -> InputParts:
     what = f"{kind} files"
     if settings.metadata is not None:
         raise _needless("--metadata", settings.images, "a folder of images", f"{what} bring their own metadata")
@@ -265,42 +217,70 @@ def _from_shards(
         )
     if settings.image_column is not None and kind != PARQUET:
         raise _needless("--image-column", settings.images, "Parquet files")
-    scan = _scanned_shards(settings, kind, shards)
-    notes = list(scan.notes)
-    if ignored := [name for name in METADATA_NAMES if _holds(folder, name, listing)]:
-        notes.append(f"{', '.join(ignored)} in {folder}: not read; {what} bring their own metadata.")
-    if packed := packed_below(settings.images) if listing is None else listing.packed():
-        notes.append(f"{as_text(shown(packed))} in {folder}: packed, and not read; unpack it to a .tar.")
-    candidates, repeated = drop_duplicate_ids(_with_prefix(settings, scan.candidates))
-    return Inputs(
+    now = tuple(shard.status() for shard in shards)
+    first = found_once(settings.images, "statuses", lambda: now)
+    whole = [shard for shard, was, status in zip(shards, first, now, strict=True) if status == was]
+    changed = [shard for shard in shards if shard not in whole]
+    found = Inputs(
         folder=folder,
         disk=_disk(folder),
         folders=_folders(settings, folder),
-        candidates=candidates,
-        schema=scan.schema,
-        failures=_stored(folder, [*scan.failures, *scan.unnamed, *repeated]),
-        notes=tuple(notes),
+        candidates=Candidates.none(),
+        schema=pa.schema([]),
+        failures=(),
         seen=seen,
-        unsure=tuple(f"{name}/" for name in scan.damaged),
     )
 
+    def parts() -> Iterator[Inputs]:
+        is_first = True
+        for scan, has_more in _scans(settings, kind, whole):
+            notes = []
+            if is_first:
+                for shard in changed:
+                    words = "changed since this run first looked at it; it belongs to the next"
+                    scan.give_up(shard, "changed_while_read", words)
+                refuse_nothing(scan, parse_place(settings.images), shards)
+                notes = list(_left_out(settings, folder, f"{kind} files", listing))
+            scan.notes += fit_metadata(scan)
+            part = dataclasses.replace(
+                found,
+                has_more=has_more,
+                candidates=_with_prefix(settings, scan.candidates),
+                schema=scan.schema,
+                failures=_stored(folder, [*scan.failures, *scan.unnamed]),
+                notes=(*scan.notes, *notes),
+                unsure=tuple(f"{name}/" for name in scan.damaged),
+            )
+            del scan  # while the next one is made
+            is_first = False
+            yield _without_repeated(part)
+            del part
 
-def _scanned_shards(settings: EncodeSettings, kind: str, shards: Sequence[Shard]) -> ShardScan:
-    """What the files hold; where they are frozen, what the first scan found as long as none changes."""
-    now = tuple(shard.status() for shard in shards)
-    first = found_once(settings.images, "statuses", lambda: now)
+    # where the files are frozen, what the first scan found as long as none changes
+    key = (kind, settings.image_column, settings.id_prefix, settings.moved_from, settings.plan_images, now)
+    return found_once(settings.images, key, lambda: InputParts(parts()))
 
-    def scanned() -> ShardScan:
-        whole = [shard for shard, was, status in zip(shards, first, now, strict=True) if status == was]
-        scan = scan_tars(whole) if kind == TAR else scan_parquets(whole, settings.image_column)
-        for shard in (shard for shard in shards if shard not in whole):
-            words = "changed since this run first looked at it; it belongs to the next"
-            scan.give_up(shard, "changed_while_read", words)
-        refuse_nothing(scan, parse_place(settings.images), shards)
-        scan.notes += fit_metadata(scan)
-        return scan
 
-    return found_once(settings.images, (kind, settings.image_column, now), scanned)
+def _scans(settings: EncodeSettings, kind: str, shards: Sequence[Shard]) -> Iterator[tuple[ShardScan, bool]]:
+    """What the files hold, in one scan at least, and with each whether another one follows."""
+    while True:
+        if kind == TAR:
+            scan = scan_tars(shards, most=settings.plan_images)
+        else:
+            scan = scan_parquets(shards, settings.image_column, most=settings.plan_images)
+        shards = shards[scan.shards :]
+        yield scan, bool(shards)
+        del scan
+        if not shards:
+            return
+
+
+def _left_out(settings: EncodeSettings, folder: str, what: str, listing: StoreListing | None) -> Iterator[str]:
+    """Sentences about what lies beside tars or Parquet files and is not read."""
+    if ignored := [name for name in METADATA_NAMES if _holds(folder, name, listing)]:
+        yield f"{', '.join(ignored)} in {folder}: not read; {what} bring their own metadata."
+    if packed := packed_below(settings.images) if listing is None else listing.packed():
+        yield f"{as_text(shown(packed))} in {folder}: packed, and not read; unpack it to a .tar."
 
 
 def _holds(folder: str, name: str, listing: StoreListing | None) -> bool:
@@ -327,24 +307,9 @@ def _with_prefix(settings: EncodeSettings, candidates: Candidates) -> Candidates
     return dataclasses.replace(candidates, ids=pc.binary_join_element_wise(prefix, candidates.ids, nothing))
 
 
-def drop_duplicate_ids(candidates: Candidates) -> tuple[Candidates, list[Failure]]:
-    """The candidates that can be items; those whose id an earlier one has cannot."""
-    repeated = candidates.repeated()
-    if not repeated:
-        return candidates, []
-    failures = []
-    for index, first in repeated:
-        candidate, other = candidates[index], candidates[first]
-        failures.append(
-            Failure(
-                file_name=candidate.file_name,
-                reason="id_taken",
-                message=f"{candidate.file_name} has the id {candidate.id}, which {other.file_name} has.",
-                size_bytes=candidate.size_bytes or 0,
-                mtime_ns=candidate.mtime_ns,
-            )
-        )
-    return candidates.without(index for index, _ in repeated), failures
+def _without_repeated(inputs: Inputs) -> Inputs:
+    names = inputs.candidates.names
+    return without_taken(inputs, {index: names[first].as_py() for index, first in inputs.candidates.repeated()})
 
 
 def _stored(folder: str, failures: Iterable[Failure]) -> tuple[Failure, ...]:

@@ -46,18 +46,24 @@ class _Layout:
     left_out: tuple[str, ...]
 
 
-def scan_parquets(shards: Sequence[Shard], image_column: str | None) -> ShardScan:
+def scan_parquets(shards: Sequence[Shard], image_column: str | None, *, most: int | None = None) -> ShardScan:
     """The items of Parquet files.
 
     Args:
         shards: the files.
         image_column: column of the images; None looks for it.
+        most: no further file is scanned once there are so many rows.
 
     Raises:
         DataError: several columns could be the images, or the files' columns do not go together.
     """
     scan, found = ShardScan(), FoundImages()
-    scanned = [_scan_one(shard, image_column, scan) for shard in shards]
+    scanned: list[tuple[PackedFile, pa.Table]] = []
+    for shard in shards:
+        scanned.append(_scan_one(shard, image_column, scan))
+        if most is not None and sum(len(table) for _, table in scanned) >= most:
+            break
+    scan.shards = len(scanned)
     try:
         rows = concatenated([table for _, table in scanned])
     except pa.ArrowException as error:

@@ -64,6 +64,9 @@ class FoundImages:
         self._of = array("i")
         self._places, self._sizes, self._mtimes = array("q"), array("q"), array("q")
 
+    def __len__(self) -> int:
+        return len(self._of)
+
     def add_file(self, file: PackedFile) -> None:
         """The file of all images that follow."""
         self._files.append(file)
@@ -109,6 +112,7 @@ class ShardScan:
         unnamed: what cannot be one because its name or id is no text.
         damaged: names of the files that were not read to their end, so that nobody knows what else they held.
         notes: for a person, such as columns that were left out.
+        shards: how many of the files were scanned.
     """
 
     candidates: Candidates = field(default_factory=lambda: FoundImages().candidates(None))
@@ -116,6 +120,7 @@ class ShardScan:
     unnamed: list[Failure] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    shards: int = 0
 
     @property
     def schema(self) -> pa.Schema:

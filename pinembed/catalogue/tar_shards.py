@@ -93,15 +93,20 @@ class _Members:
         known.update(fields)
 
 
-def scan_tars(shards: Sequence[Shard]) -> ShardScan:
+def scan_tars(shards: Sequence[Shard], *, most: int | None = None) -> ShardScan:
     """The items of tars; an `id` in an item's JSON is its id, else the name without its suffix is.
 
     An item has the metadata of that name, and of its key, which ends at the name's first dot.
 
     A tar that is cut or damaged gives the items before that place, and a failure.
+
+    Args:
+        shards: the tars.
+        most: no further tar is scanned once there are so many items.
     """
     scan, found, columns = ShardScan(), FoundImages(), JsonColumns()
     for shard, members in zip(shards, _read(shards), strict=True):
+        scan.shards += 1
         if members.trouble is not None:
             scan.give_up(shard, *members.trouble)
         found.add_file(
@@ -121,6 +126,8 @@ def scan_tars(shards: Sequence[Shard]) -> ShardScan:
             ):
                 columns.append(fields)
         scan.notes += [f"{shard.path}: {sentence}" for sentence in _left_out(members)]
+        if most is not None and len(found) >= most:
+            break
     scan.candidates = found.candidates(columns.to_arrow())
     scan.unnamed = found.unnamed
     return scan

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pinembed.catalogue.candidates import NOT_FOUND, UNKNOWN_SIZE, Indices
-from pinembed.catalogue.inputs import Inputs
+from pinembed.catalogue.parts import InputParts, Inputs
 from pinembed.encoding.folders import Absence, Folders, absent_link, is_of
 from pinembed.nouns.item import FileRange, ParquetCell
 from pinembed.stores.address import Place, parse_place
@@ -126,14 +126,14 @@ class TableDiff:
     spared: Mapping[Absence, int]
 
 
-def compare(inputs: Inputs, table: EmbeddingTable | None, folders: Folders, *, look_for_gone: bool) -> TableDiff:
+def compare(inputs: Inputs, table: EmbeddingTable | None, folders: Folders, *, whole: InputParts | None) -> TableDiff:
     """Stream the table past the candidates.
 
     Args:
         inputs: with the candidates.
         table: None where there is none yet.
         folders: of the table's rows.
-        look_for_gone: tell which rows have no file any more.
+        whole: all parts of the inputs, where it is to be told which rows have no file any more in any of them.
     """
     candidates = inputs.candidates
     states = np.full(len(candidates), NEW, dtype=np.uint8)
@@ -156,8 +156,9 @@ def compare(inputs: Inputs, table: EmbeddingTable | None, folders: Folders, *, l
         if kept.any():
             held = ours.select(["size_bytes", "sha256"]).filter(pa.array(kept))
             stored.append((at[kept], held["size_bytes"].to_numpy(), digests_of(held["sha256"].to_pylist())))
-        if look_for_gone and not is_here.all():
-            gone += _gone(batch.filter(pa.array(~is_here)), inputs, folders, spared)
+        if whole is not None and not is_here.all():
+            others = batch.filter(pa.array(~is_here))
+            gone += _gone(others.filter(pa.array(~whole.hold(others["id"]))), whole, folders, spared)
     return TableDiff(
         unchanged=int((states == SAME).sum()),
         rewrite=np.flatnonzero(states == REWRITE),
@@ -272,7 +273,7 @@ def _differing_indices(there: Sequence[Any], here: Sequence[Any]) -> set[int]:
     return {index for index, (old, new) in enumerate(pairs) if old != new and repr(old) != repr(new)}
 
 
-def _gone(rows: pa.RecordBatch, inputs: Inputs, folders: Folders, spared: Counter[Absence]) -> list[str]:
+def _gone(rows: pa.RecordBatch, inputs: InputParts, folders: Folders, spared: Counter[Absence]) -> list[str]:
     """Ids of those rows, which are none of these inputs' items, whose file is nowhere else either."""
     gone = []
     for item_id, folder, file_name in zip(
@@ -288,7 +289,7 @@ def _gone(rows: pa.RecordBatch, inputs: Inputs, folders: Folders, spared: Counte
     return gone
 
 
-def _absence(inputs: Inputs, folders: Folders, folder: str, file_name: str) -> Absence | None:
+def _absence(inputs: InputParts, folders: Folders, folder: str, file_name: str) -> Absence | None:
     """Why nobody can call a row's file gone; a folder that these inputs were before is, whatever is in its place."""
     is_former = folder in inputs.folders and folder != inputs.folder
     return None if is_former else folders.absence(folder) or absent_link(folder, file_name)

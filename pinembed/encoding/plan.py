@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pinembed.catalogue.candidates import NOT_FOUND, Indices
-from pinembed.catalogue.inputs import Inputs
+from pinembed.catalogue.parts import InputParts, Inputs
 from pinembed.encoding.diff import ContentHashes, StoredItems, TableDiff, compare, stored_content_hashes
 from pinembed.encoding.folders import Absence, Folders
 from pinembed.errors import DataError
@@ -111,25 +111,25 @@ def make_plan(
     folders: Folders,
     *,
     retry_failed: bool,
-    prune: bool,
+    prune: InputParts | None,
     force: bool,
 ) -> Plan:
     """Compare the inputs with the table.
 
     Args:
-        inputs: what there is.
+        inputs: what there is, or a part of it.
         table: None where there is none yet.
         known_failures: of earlier runs, by item id.
         folders: of the table's rows.
         retry_failed: read images that failed before again although their file is the same.
-        prune: plan to remove the rows whose files are gone.
+        prune: all parts of the inputs, to plan to remove the rows whose files are gone; None keeps them.
         force: allow more than a fifth of the rows to be removed.
 
     Raises:
         DataError: --prune would remove more than a fifth of the rows.
     """
-    compared = compare(inputs, table, folders, look_for_gone=prune)
-    if prune and not force:
+    compared = compare(inputs, table, folders, whole=prune)
+    if prune is not None and not force:
         _refuse_too_many(compared, inputs.folder)
     failed = {} if retry_failed else _failed_before(inputs, known_failures, compared)
     if not retry_failed:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from pinembed.catalogue.inputs import Inputs, find_inputs
+from pinembed.catalogue.inputs import find_inputs
+from pinembed.catalogue.parts import InputParts
 from pinembed.encoding.history import RunHistory
 from pinembed.encoding.run import EncodeRun
 from pinembed.encoding.shards.adopt import adopt_left_over
@@ -40,10 +41,9 @@ def encode(settings: EncodeSettings, *, progress: Progress = SILENT, stop: Stop 
     progress.start("scan")
     if settings.dry_run:
         run = EncodeRun(settings, target, _inputs(settings, tables), tables, progress)
-        plan = run.plan()
-        run.foresee(plan)
-        scan_s = time.perf_counter() - started_s
-        return run.report(plan, scan_s=scan_s, seconds=scan_s)
+        run.scan_s = time.perf_counter() - started_s
+        run.foresee()
+        return run.report(seconds=time.perf_counter() - started_s)
     # a first run that finds nothing to encode leaves nothing behind, not even a lock
     inputs = _inputs(settings, tables) if tables.embeddings is None else None
     history = RunHistory(settings, target, tables)
@@ -53,15 +53,14 @@ def encode(settings: EncodeSettings, *, progress: Progress = SILENT, stop: Stop 
             progress.say(f"{rows} row(s) of a run that ended early came into the table from its workers' receipts.")
         with history.kept():
             run = EncodeRun(settings, target, inputs or _inputs(settings, tables), tables, progress)
+            run.scan_s = time.perf_counter() - started_s
             history.counts = run.counters.counts
-            plan = run.plan()
-            scan_s = time.perf_counter() - started_s
-            run.carry_out(plan, history, stop or Stop())
-            report = run.report(plan, scan_s=scan_s, seconds=time.perf_counter() - started_s)
-            history.finish(report, folder=run.inputs.folder, disk=run.disk)
+            run.carry_out(history, stop or Stop())
+            report = run.report(seconds=time.perf_counter() - started_s)
+            history.finish(report, folder=run.parts.folder, disk=run.disk)
     return report
 
 
-def _inputs(settings: EncodeSettings, tables: Tables) -> Inputs:
+def _inputs(settings: EncodeSettings, tables: Tables) -> InputParts:
     table = tables.embeddings
     return find_inputs(settings, texts=() if table is None else text_columns(table))

@@ -258,8 +258,9 @@ class _Run:
         if home is None or base is None:
             from pinembed.catalogue.inputs import find_inputs
 
-            inputs = find_inputs(EncodeSettings(table="none/none", encoder=self._config.encoder, **options))
-            return Counts(added=len(inputs.candidates), rows=len(inputs.candidates)), 0
+            parts = find_inputs(EncodeSettings(table="none/none", encoder=self._config.encoder, **options))
+            items = sum(len(part.candidates) for part in parts)
+            return Counts(added=items, rows=items), 0
         folder = home.folder_of(base.number)
         table, encoder = table_in(folder), str(folder / ENCODER)
         report = self._jobs.encode(EncodeSettings(table=table, encoder=encoder, dry_run=True, **options))

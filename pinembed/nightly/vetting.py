@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from pinembed.catalogue.captions import make_captioner
+from pinembed.catalogue.column_types import concatenated
 from pinembed.catalogue.inputs import find_inputs
 from pinembed.catalogue.metadata import SPLIT
 from pinembed.catalogue.slices import slice_columns
@@ -94,8 +95,8 @@ def outline(images: Path, options: Options, *, base: Path | None = None) -> Cata
     """
     settings = EncodeSettings(images=images, table="none/none", encoder="none", **options)
     texts = () if base is None else text_columns(EmbeddingTable.open(table_in(base)))
-    found = find_inputs(settings, texts=texts).candidates.fields
-    table = pa.table({}) if found is None else found
+    found = [part.candidates.fields for part in find_inputs(settings, texts=texts)]
+    table = concatenated([fields for fields in found if fields is not None] or [pa.table({})])
     names = [name for name in table.column_names if name != SPLIT]
     splits = table[SPLIT].unique().to_pylist() if SPLIT in table.column_names else [None]
     items = tuple(

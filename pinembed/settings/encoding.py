@@ -204,6 +204,15 @@ class EncodeSettings:
             panel=ENGINE,
         ),
     ] = None
+    plan_images: Annotated[
+        int,
+        Option(
+            "Images of tars or Parquet files to plan at a time, each of which takes some 150 bytes of memory and its "
+            "metadata. Where there are more, the files come in parts, one encoded before the next is planned.",
+            min=1,
+            panel=RUN,
+        ),
+    ] = 20_000_000
     workers: Annotated[int | None, PythonOnly("Processes that decode; None takes one for each CPU core.")] = None
     image_limit_s: Annotated[float, PythonOnly("Time limit for reading and decoding one image.")] = IMAGE_LIMIT_S
     commit_rows: Annotated[int, PythonOnly("Commit after this many rows, or after commit_s.")] = 4096
