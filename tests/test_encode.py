@@ -97,6 +97,20 @@ def test_touched_file_of_the_same_content_keeps_its_vector_without_encoding(
     assert counts(run()) == {"unchanged": 6}
 
 
+def test_file_that_was_only_touched_keeps_its_size_beside_a_new_copy_of_it(
+    run: Callable[..., EncodeReport], folder: Path, table: str
+) -> None:
+    run()
+    touch(folder / "red.png")
+    shutil.copy(folder / "red.png", folder / "then.png")
+
+    run()
+
+    for name in ("red.png", "then.png"):
+        row = rows_of(table)[name]
+        assert (row["width_px"], row["height_px"]) == (48, 48)
+
+
 def test_equal_content_is_encoded_once(run: Callable[..., EncodeReport], folder: Path, table: str) -> None:
     shutil.copy(folder / "red.png", folder / "copy-1.png")
     shutil.copy(folder / "red.png", folder / "copy-2.png")

@@ -103,6 +103,13 @@ class Shop:
             os.utime(written, ns=(1, hash(tuple(items.items()))))
 
 
+def told(report: EncodeReport) -> dict[str, int]:
+    """Counts, but for what was encoded and what copied: pictures that two items exchange are copied between parts."""
+    found = counts(report)
+    written = sum(found.pop(name, 0) for name in ("added", "updated", "duplicate"))
+    return {**found, "written": written, "rows": report.counts.rows}
+
+
 @pytest.mark.parametrize("seed", range(HISTORIES))
 def test_history_in_parts_is_the_history_in_one(run: Run, tmp_path: Path, seed: int) -> None:
     shop = Shop(tmp_path / "shop", seed)
@@ -114,8 +121,7 @@ def test_history_in_parts_is_the_history_in_one(run: Run, tmp_path: Path, seed: 
             wanted = run(shop.root, table=whole, dry_run=dry_run, **options)
             size = shop.random.randrange(1, 5)
             found = run(shop.root, table=parted, dry_run=dry_run, plan_images=size, **options)
-            assert counts(found) == counts(wanted), (night, dry_run)
-            assert found.counts.rows == wanted.counts.rows
+            assert told(found) == told(wanted), (night, dry_run)
             assert sorted(map(str, found.failures.items())) == sorted(map(str, wanted.failures.items()))
         assert rows_of(parted) == rows_of(whole)
         assert failures_of(parted) == failures_of(whole)

@@ -202,10 +202,16 @@ class EncodePipeline:
                 message = f"The encoder gave NaN or inf for {name}."
                 self._fail(index, Failure(file_name=name, reason="non_finite", message=message))
             else:
-                self._store(index, image, candidate, vector_D)
+                decoded = in_flight.images.get(image.sha256, image)  # itself, or one of the same content
+                self._store(index, image, decoded, candidate, vector_D)
 
     def _store(
-        self, index: int, image: LoadedImage, candidate: Candidate, vector_D: NDArray[np.float32] | None
+        self,
+        index: int,
+        image: LoadedImage,
+        decoded: LoadedImage,
+        candidate: Candidate,
+        vector_D: NDArray[np.float32] | None,
     ) -> None:
         stored, counts = self._plan.stored.of(index), self.counters.counts
         if vector_D is None and (stored is None or stored[0] != image.sha256):
@@ -222,8 +228,8 @@ class EncodePipeline:
                 sha256=image.sha256,
                 size_bytes=image.size_bytes,
                 mtime_ns=image.mtime_ns,
-                width_px=image.width_px,
-                height_px=image.height_px,
+                width_px=decoded.width_px,
+                height_px=decoded.height_px,
                 fields=candidate.fields,
                 vector_D=vector_D,
                 is_new=stored is None,
