@@ -288,6 +288,18 @@ def test_object_that_vanishes_after_the_listing_fails_alone(
     assert report.counts.added == len(rows_of(table)) > 0
 
 
+@pytest.mark.parametrize("kind", ["tars", "parquets"])
+def test_objects_come_in_parts_as_they_come_in_one(
+    kind: str, run: Run, prefix: Address, table: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    address = put_up(request.getfixturevalue(kind), prefix)
+    whole = str(tmp_path / "whole" / "pins")
+    run(address, table=whole)
+    run(address, plan_images=5)
+    assert rows_of(table) == rows_of(whole)
+    assert run(address, plan_images=5, prune=True).counts.unchanged == len(rows_of(table))
+
+
 def test_tar_that_is_rewritten_after_the_listing_is_noticed(
     run: Run, tars: Path, prefix: Address, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
