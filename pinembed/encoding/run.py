@@ -66,9 +66,10 @@ class EncodeRun:
         self._calibrate_s = 0.0
 
     def _note(self, sentence: str) -> None:
-        """Tell a person, now and in the report."""
-        self._notes.append(sentence)
-        self.progress.say(sentence)
+        """Tell a person, now and in the report, what no part before has told."""
+        if sentence not in self._notes:
+            self._notes.append(sentence)
+            self.progress.say(sentence)
 
     def plans(self) -> Iterator[Plan]:
         """The plan of each part, after making sure that the table is this encoder's.
