@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pinembed.assistant.condition import Condition, number_in
-from pinembed.assistant.cues import COMPARATIVES, SUPERLATIVES
 from pinembed.assistant.lexicon import Lexicon
+from pinembed.assistant.measures import COMPARATIVES, SUPERLATIVES
 from pinembed.assistant.state import Search
 from pinembed.assistant.vocabulary import Vocabulary
 from pinembed.assistant.wishes import read_wish

@@ -12,15 +12,8 @@ from dataclasses import dataclass
 
 from pinembed.assistant.amounts import NUMBER_WORDS, ONES, TENS, amounts, number_of
 from pinembed.assistant.condition import Value
-from pinembed.assistant.cues import (
-    COMPARATIVES,
-    CUE_WORDS,
-    FOLLOWS_NAMES,
-    LEADS_TO_NAMES,
-    MEASURES,
-    NAMES_TOO,
-    STOP_WORDS,
-)
+from pinembed.assistant.cues import CUE_WORDS, FOLLOWS_NAMES, LEADS_TO_NAMES, NAMES_TOO, STOP_WORDS
+from pinembed.assistant.measures import COMPARATIVES, MEASURES
 from pinembed.assistant.small_talk import ALONE, INTERJECTIONS
 from pinembed.assistant.synonyms import COLUMN_WORDS, SYNONYMS
 from pinembed.assistant.units import FRAMES, column_unit, plain_name, unit_of

@@ -6,7 +6,7 @@ import functools
 import re
 from collections.abc import Iterator, Mapping
 
-from pinembed.assistant import cues
+from pinembed.assistant import measures
 from pinembed.assistant.lexicon import ANY_VALUE, Found, Lexicon
 from pinembed.assistant.words import stem, stems_of
 from pinembed.trimmed.questions import spoken
@@ -102,7 +102,7 @@ def _phrases_of(lexicon: Lexicon) -> Iterator[tuple[str, str]]:
 
 def _or_so_called(name: str, lexicon: Lexicon) -> str:
     """Other words for a column: the budget, how heavy it is."""
-    words = [f"how {word}" for word, measured in cues.MEASURES.items() if lexicon.quantity(measured) == name]
+    words = [f"how {word}" for word, measured in measures.MEASURES.items() if lexicon.quantity(measured) == name]
     words += ["who (?:makes|made) (?:it|them)"] if stems_of(spoken(name)) in BRANDS else []
     words += ["budget", "money"] if name == lexicon.vocabulary.price else []
     return "".join(f"|{word}" for word in words)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pinembed.assistant import cues
+from pinembed.assistant import cues, measures
 from pinembed.assistant.amounts import AMOUNT, Amount, amounts, currency_of, number_of, unit_in
 from pinembed.assistant.condition import AT_MOST, COMPARISONS, IN, LOWER, UPPER, Condition, Value
 from pinembed.assistant.counted import take_counted
@@ -130,8 +130,7 @@ def _is_measure(words: Sequence[str], column: str, lexicon: Lexicon) -> bool:
     if column not in lexicon.vocabulary.quantities:
         return False
     return any(
-        lexicon.is_own(word, column) or (word in cues.MEASURES and lexicon.quantity(cues.MEASURES[word]) == column)
-        for word in words
+        lexicon.is_own(word, column) or lexicon.quantity(measures.MEASURES.get(word, "")) == column for word in words
     )
 
 
@@ -208,8 +207,8 @@ def _around(amount: Amount, text: str) -> Iterator[str]:
 
 def _named(word: str, fitting: Sequence[str], lexicon: Lexicon) -> str:
     """The column whose name has a word, or that the word measures (wide, heavier); of values, if these are numbers."""
-    measured = cues.MEASURES.get(word, word)
-    names = (measured, *(name for name, _, words in cues.COMPARATIVES if _compares(word, name, words)))
+    measured = measures.MEASURES.get(word, word)
+    names = (measured, *(name for name, _, words in measures.COMPARATIVES if _compares(word, name, words)))
     named = (lexicon.quantity(name) or lexicon.numbered(name) for name in names)
     return next((column for column in named if column in fitting), "")
 

@@ -23,9 +23,9 @@ from pinembed.assistant.act import (
     Act,
 )
 from pinembed.assistant.asked import Asked
-from pinembed.assistant.condition import IN, NOT_IN, Condition, same_as
+from pinembed.assistant.condition import IN, Condition, same_as
 from pinembed.assistant.lexicon import A_KIND, A_REFERENCE, ANY_VALUE, Lexicon
-from pinembed.assistant.limits import moved_limit
+from pinembed.assistant.refined import added, moved, reversed_order
 from pinembed.assistant.small_talk import is_gibberish, is_remark, is_service, is_small_talk, parts_of
 from pinembed.assistant.state import Search, State
 from pinembed.assistant.walk import NOTHING_SAID
@@ -47,9 +47,6 @@ A_BARE_KIND = (
 OF_BOTH = r"^(?:and )?(?:are|do|have|were|can) (?:they|both|these|those)\b"
 """A question about each of several things, and no choice between them."""
 ANOTHER_KIND = rf"\b(?:look(?:ing)?|see|switch|move|go) (?:at|to|for|on to|over to)? ?(?:some |the )?{A_KIND} instead\b"
-REVERSES = (
-    r"^(?:reverse|flip|invert)(?: (?:it|that|this|them|the (?:order|list|sorting|sort)))?$|\bother way (?:a)?round\b"
-)
 WHAT_ABOUT = r"^(?:what|how) about\b"
 WHICH_ONES = r"^(?:which (?:ones?|of \S+)|(?:are|is) (?:some|any|one|there any) of \S+)(?= |$)"
 ADDS = r"^(?:or|plus|as well)\b|\balso\b|\b(?:as well|too|in addition)$"
@@ -276,7 +273,7 @@ def _filter(asked: Asked) -> Act | None:
     said = asked.has_changes or wish.drop or sort or wish.count or asked.state.user
     if not said:
         return None
-    filters, drop = _added(asked) if re.search(ADDS, wish.left) else (wish.filters, wish.drop)
+    filters, drop = added(asked) if re.search(ADDS, wish.left) else (wish.filters, wish.drop)
     return Act(
         name=FILTER,
         text=wish.rest,
@@ -303,38 +300,6 @@ def _begins_anew(asked: Asked, search: Search) -> bool:
     return asked.names_nothing and bool(wish.rest) and wish.has(ASKS_FOR) and not wish.has(cues.FILTER_CUES)
 
 
-def _moved_limit(asked: Asked) -> Act | None:
-    """Nothing but a number, where the search has a limit that it can be: that one, at the new number."""
-    wish, state = asked.wish, asked.state
-    searches = [search for search in (state.now.search, state.tried) if search is not None]
-    if searches and wish.filters == wish.limits and not (wish.rest or wish.relative or wish.references):
-        return _moved_to(wish.limits, searches)
-    if not searches or wish.filters or wish.relative or wish.references:
-        return None
-    if wish.rest.isdigit() and 1 <= int(wish.rest) <= len(asked.shown):
-        return Act(name=ABOUT, items=(int(wish.rest),), question=asked.say)
-    moved = (moved_limit(wish.rest, search.filters, asked.lexicon) for search in searches)
-    limit = next(filter(None, moved), None)
-    return None if limit is None else Act(name=FILTER, filters=(limit,))
-
-
-def _moved_to(limits: Sequence[Condition], searches: Sequence[Search]) -> Act | None:
-    """A column's very number, where a search has one limit on that column: that one at this number."""
-    if len(limits) != 2 or limits[0].values != limits[1].values:
-        return None
-    known = [one for search in searches for one in search.filters if one.column == limits[0].column]
-    moved = tuple(dataclasses.replace(one, values=limits[0].values) for one in known)
-    return Act(name=FILTER, filters=moved) if len(moved) == 1 else None
-
-
-def _reversed(asked: Asked) -> Act | None:
-    """The order that there is the other way round."""
-    search = asked.state.now.search
-    if search is None or search.sort is None or not re.search(REVERSES, asked.wish.plain) or asked.wish.filters:
-        return None
-    return Act(name=FILTER, sort=dataclasses.replace(search.sort, descending=not search.sort.descending))
-
-
 def _shared(asked: Asked) -> Act | None:
     """What has an item's own value of a column: anything else in that style."""
     wish, focus = asked.wish, asked.state.now.focus
@@ -348,27 +313,6 @@ def _shared(asked: Asked) -> Act | None:
         return made
     relative = (one if one.items else dataclasses.replace(one, items=asked.items()[:1]) for one in wish.relative)
     return dataclasses.replace(made, name=FILTER, relative=tuple(relative), drop=wish.drop)
-
-
-def _added(asked: Asked) -> tuple[tuple[Condition, ...], tuple[str, ...]]:
-    """`Or red`: the values beside those that are wanted already, and the columns that no longer exclude them."""
-    wish, search = asked.wish, asked.state.now.search
-    known = {(one.column, one.op): one.values for one in (search.filters if search else ())}
-    conditions, drop = list[Condition](), list(wish.drop)
-    told = [one for one in wish.excluded if one.op == IN]  # of a column of yes and no
-    for one in (*wish.wanted, *told):
-        old, gone = known.get((one.column, IN), ()), known.get((one.column, NOT_IN), ())
-        if not old and set(one.values) & set(gone):
-            drop.append(one.column)
-            left = tuple(value for value in gone if value not in one.values)
-            conditions += [Condition(column=one.column, op=NOT_IN, values=left)] if left else []
-        else:
-            values = tuple(dict.fromkeys((*old, *one.values)))
-            if set(values) == {True, False}:
-                drop.append(one.column)
-                continue
-            conditions.append(Condition(column=one.column, op=IN, values=values))
-    return (*conditions, *(one for one in wish.excluded if one not in told), *wish.limits), tuple(drop)
 
 
 def _search(asked: Asked) -> Act | None:
@@ -388,8 +332,8 @@ RULES: Sequence[Callable[[Asked], Act | None]] = (
         _more,
         _compare,
         _goes_with,
-        _reversed,
-        _moved_limit,
+        reversed_order,
+        moved,
         _shared,
         _about,
         _modify,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pinembed.assistant import cues
+from pinembed.assistant import cues, measures
 from pinembed.assistant.act import LONGEST_LIST, Relative, Sort
 from pinembed.assistant.amounts import CURRENCY, number_of
 from pinembed.assistant.condition import IN, LESS, LOWER, MORE, NOT_IN, UPPER, Condition, Value, merged
@@ -34,7 +34,7 @@ COUNTS = (
     r"(?:\b(?:another|next|(?:show|give|list)(?: me| us)?(?: only| just)?(?: the)?|^only|^just) |^(?=best|top))"
     rf"(?P<said>(?:best |top )?(?P<count>{SOME}))$",
 )
-IS_TOO_DEAR = rf"({A_REFERENCE}) (?:is|was|are|costs?|seems?) (?:just |far |way |a bit )?(?:{cues.TOO_DEAR})"
+IS_TOO_DEAR = rf"({A_REFERENCE}) (?:is|was|are|costs?|seems?) (?:just |far |way |a bit )?(?:{measures.TOO_DEAR})"
 OF_A_RANGE = rf"{LIMIT} (?:range|bracket|region|mark|ballpark)\b"
 BUYS = r"\b(?:need|want|buy|order|for|with|after)(?: to)?(?: buy| order)?(?: the| a)? ?$"
 """Before a number of things that somebody wants to have, which says nothing of a list."""
@@ -190,14 +190,14 @@ class _Reader:
     def _superlatives(self) -> Iterator[tuple[str, bool, str]]:
         """Columns, whether their greatest come first, and the words for it."""
         price = self._lexicon.vocabulary.price
-        for word, descending, words in cues.SUPERLATIVES:
+        for word, descending, words in measures.SUPERLATIVES:
             if column := self._column_by(word):
                 yield column, descending, words
         for name in self._lexicon.vocabulary.quantities:
             said = self._lexicon.said_of(name)
             yield name, name != price, rf"best {said}"
-            yield name, True, rf"(?:{cues.GREATEST}) {said}"
-            yield name, False, rf"(?:{cues.LEAST}) {said}"
+            yield name, True, rf"(?:{measures.GREATEST}) {said}"
+            yield name, False, rf"(?:{measures.LEAST}) {said}"
 
     def _take_superlative(self) -> tuple[Superlative | None, Sort | None]:
         price = self._lexicon.vocabulary.price
@@ -243,7 +243,7 @@ class _Reader:
 
     def _take_order(self) -> Sort | None:
         """Sort by price, descending; the lighter the better."""
-        for word, op, words in cues.COMPARATIVES:
+        for word, op, words in measures.COMPARATIVES:
             column = self._column_by(word)
             better = rf"\bthe (?:{words})(?: (?:they|it) (?:are|is))? (?:, )?the better\b"
             if column and self._take(rf"{better}|(?:\bthe )?\b(?:{words})(?: ones)? (?:first|at the top|on top)\b"):
@@ -265,7 +265,7 @@ class _Reader:
     def _take_relatives(self, references: Sequence[Reference]) -> tuple[Relative, ...]:
         """Cheaper, and cheaper than the second."""
         taken = list(self._take_more_of(references))
-        for word, op, words in cues.COMPARATIVES:
+        for word, op, words in measures.COMPARATIVES:
             found = re.search(
                 rf"\b(?:{words})(?: (?:\S+ )?(?:than|to|of){OF_WHAT} (?P<than>{A_REFERENCE}))?(?!\w)", self._text
             )
@@ -284,7 +284,7 @@ class _Reader:
     def _take_more_of(self, references: Sequence[Reference]) -> Iterator[Relative]:
         """A longer warranty than the first, a lower weight."""
         for name in self._lexicon.vocabulary.quantities:
-            for op, words in ((MORE, cues.GREATER), (LESS, cues.LESSER)):
+            for op, words in ((MORE, measures.GREATER), (LESS, measures.LESSER)):
                 called = rf"\b(?:an? )?(?:{words}) (?:{self._lexicon.said_of(name)}|{unit_names(name)})"
                 found = self._take(rf"{called}(?: (?:than|to) (?P<than>{A_REFERENCE}))?(?!\w)")
                 if found is not None:
@@ -306,7 +306,7 @@ class _Reader:
 
     def _take_cheap(self) -> Sort | None:
         price = self._lexicon.vocabulary.price
-        return Sort(column=price) if price and self._take(rf"\b{cues.CHEAP}\b") else None
+        return Sort(column=price) if price and self._take(rf"\b{measures.CHEAP}\b") else None
 
     def _pointed(self) -> tuple[tuple[Condition, ...], ...]:
         """The values of each `the blue one` and `the plum mug`."""
