@@ -71,13 +71,15 @@ BEHIND = {
     r"(?:is|would be) (?:my|our|the) (?:\w+ )?(?:limit|max(?:imum)?|budget|ceiling)",
     LESS: rf"{_IS_TOO} (?:much|expensive|dear|pricey|high|heavy|big|large|long|wide)",
     MORE: rf"{_IS_TOO} (?:little|cheap|low|light|small|short|narrow)",
-    AT_LEAST: rf"(?:or|and) (?:{_OR_MORE})|at (?:the )?(?:very )?least|min(?:imum)?|upwards?|[+]|plus(?! size)",
+    AT_LEAST: rf"(?:or|and) (?:{_OR_MORE})|at (?:the )?(?:very )?least|min(?:imum)?|"
+    r"(?:(?:or|and) )?(?:up|on)wards?|[+]|plus(?! size)",
 }
 AROUND = (
     r"around|(?<!what )(?<!how )about|roughly|approximately|approx|circa|ca|near|close to|"
     r"in the (?:region|area|vicinity|neighbou?rhood|ballpark) of"
 )
 ABOUT = r"ish|or so|(?:or )?thereabouts|give or take|more or less"
+LIMIT_WORDS = frozenset(re.findall(r"[a-z]{4,}", " ".join((*OPERATORS.values(), *BEHIND.values(), AROUND, ABOUT))))
 EXACTLY = "exactly"
 NEAR = 0.2
 """Share of a number that lies around it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _STOPS = (
     "a an the some any of for to in on at by with from into and or me my i you your we our us is are be was were it "
     "it's its i'd i'm i'll i've we'd do does did done have has had can could would should will may might please "
@@ -28,7 +30,7 @@ _STOPS = (
     "up care bother fuss spose nonsense rubbish malarkey crap tat preferred prefered liked none seem seems seemed lost "
     "he's she's who'd it'd y'all you've you'd you'll they've they'd who's rest page pages turn going gone got "
     "somewhere must percent alright acceptable works someone somebody anyone everyone his hers theirs mine yours ours "
-    "less believe worth number"
+    "less believe worth number exist exists existing gladly happily"
 )
 STOP_WORDS = frozenset(_STOPS.split())
 """Words that name nothing; they are no part of a text for the encoder."""
@@ -50,11 +52,37 @@ _CUES = (
 )
 CUE_WORDS = frozenset(_CUES.split())
 """Words that a slip of the keyboard is compared with, beside the catalogue's own."""
+_SLIPPED = (
+    "too which middle better bigger smaller lighter heavier shorter longer wider taller bottom would could should "
+    "until really please thanks something anything everything nothing upwards within without"
+)
+SLIPPED = frozenset(_SLIPPED.split())
+"""The same, where a slip has no letter but the word's own: beter, and not bitter."""
 
-CORRECTION, FRESH, FORGOTTEN = "\uf000", "\uf001", "\uf002"
-"""Marks: before what is meant instead, in the place of what is done with, and before values that shall go."""
+CORRECTION, FRESH, FORGOTTEN, CLEARED = "\uf000", "\uf001", "\uf002", "\uf003"
+"""Marks: before what is meant instead, in the place of what is done with, before values that shall go, and in the place
+of the words by which all conditions go."""
+_CONDITIONS = "(?:filter|condition|restriction|requirement|constraint|limit|wishe|criterion|setting|preference)"
+_ALL = "(?: (?:all|everything|every|each|of|about|the|my|our|these|those|that|single|last|other|and|previous|it|i))*"
+CLEARS = (
+    r"\b(?:let's |let us |i want to |can we |please )?(?:"
+    rf"(?:clear|reset|remove|drop|lift|delete|cancel|forget|scrap|undo|wipe|lose|ditch|get rid of|take (?:off|away)|"
+    rf"without|no(?: more| other)?){_ALL} (?:{_CONDITIONS}s|criteria)"
+    r"(?: (?:off|away|at all|whatsoever|i (?:had|set|said|gave)))?(?! (?:on|as to|about|of|for)\b)"
+    r"(?: (?:save|except) that)?|"
+    rf"(?:(?:drop|lift|remove|clear|forget|scrap|cancel) )?every (?:single |last )?{_CONDITIONS}|"
+    r"(?:forget|clear|reset|scrap|wipe|drop|lift|cancel|remove) "
+    r"(?:it all|everything|all (?:of )?(?:that|this|it|those|these))"
+    r"(?: i (?:said|asked(?: for)?|told you|wanted))?(?! (?:but|except|apart|by|from|that)\b)(?! [\ue000-\ue7ff])|"
+    r"(?:start|begin)(?:ing)? (?:all )?(?:over|again|afresh|anew|fresh)(?: again| from (?:scratch|zero))?|"
+    r"(?:start|begin)(?:ing)? (?:again )?(?:from scratch|from zero|with a clean slate)|"
+    r"reset(?=$| [,;.])|(?:wipe the slate clean|(?:a )?(?:clean|blank) slate)|from scratch|back to square one"
+    r")(?! \w+ (?:limit|filter)\b)"
+)
+"""Nothing that was said holds any longer but what kind of thing it is."""
 POLITE = (
     r"(?:please|thanks|thank you|ok|okay|hi|hello|hey|yes|well|can you|could you|would you|can i|could i|may i|"
+    r"m{2,}|aight|(?:seriously|honestly|frankly|basically|literally)(?! \S+ (?:priced|cheap)\b)|"
     r"be so kind as to|kindly|possibly|mind(?= \w+ing)|any chance (?:of|you (?:can|could))|is it possible to|"
     r"(?:i was |i'm )?wondering (?:if|whether)|i wonder if|do you (?:think you could|mind)|"
     r"i'd like(?: you)? to|i want to|i would like to|let me|let's|now|then|actually|k(?= |$)|no(?= (?:[,.;?]|just|only|"
@@ -82,7 +110,7 @@ MORE_CUES = (
 )
 """Where nothing else is said: the next page."""
 NARROWS = (
-    r"\b(?:narrow|(?<!my )(?<!the )(?<!a )(?<!no )limit(?! is\b|$)|restrict|refine|filter|cut)"
+    r"\b(?:narrow|(?<!my )(?<!the )(?<!a )(?<!no )limit(?! (?:is|can|could|may|should)\b|$)|restrict|refine|filter|cut)"
     r"(?: (?:it|this|that|them|these|those|the list))?(?: down)?"
     r"(?: to| by)?\b"
 )
@@ -98,7 +126,7 @@ COMPARE_CUES = (
     r"\bdiffer\b|\bdistinguish\w*\b|"
     r"[\uec00-\uefff] (?:next to|beside|alongside) (?:the )?[\uec00-\uefff]|\bapart from (?:the )?[\uec00-\uefff]|"
     r"\bversus\b|\bvs\b|\bside by side\b|\b(?:next to|beside|against) (?:each |one an)other\b|"
-    r"\bhave in common\b|\bcontrast\b"
+    r"\bhave in common\b|\bcontrast\b|\b(?:stack|measure|shape)s? up(?= (?:against|to|with)\b|$)|\bsets? .*\bapart\b"
 )
 EARLIER_LIST = (
     r"\b(?:the )?(?:last|first|earlier|old) (?:list|results|page|search|lot|selection|batch)\b|\bpage (?:one|1)\b"
@@ -119,6 +147,8 @@ GOES_CUES = (
     r"\bgo(?:es)? together with\b|\bfits?\b(?= (?:to|with|the|it|[\ue000-\uf8ff]))|"
     r"\b(?:buy|wear|get|take|order|put|use|need|have)\b.* with [\uec00-\uefff]|"
     r"\bsuits?\b|\bcompletes?\b|\b(?:next to|beside|alongside|together with) (?:the )?[\uec00-\uefff]|"
+    r"^(?:what|which) [\ue400-\ue7ff] (?:do|does|should|would|can|could) (?:i|we|you|one) (?:\S+ ){1,3}?"
+    r"[\uec00-\uefff] (?:into|in|with|to|on|onto|under|over)$|\b(?:do|does|doing) [\uec00-\uefff] justice\b|"
     r"\blooks? (?:\w+ )?with\b|\b(?:nice|good|great|well|lovely) with (?:the )?[\uec00-\uefff]|\bwork(?:s)? with\b"
 )
 ALIKE_CUES = (
@@ -133,8 +163,10 @@ QUESTION_CUES = (
     r"know))|did|has|"
     r"tell|describe|details|explain|more (?:about|details|info\w*)|info\w*|"
     r"how(?! about)|why|when|where|was|give me (?:details|info\w*|more (?:about|details|info\w*)))|"
-    r"[,;.?] (?:and |so )?(?:which|what|who|how)(?:'s| is| are| one)\b|[,;.?] (?:and |so )?(?:is|does|did|has|was) "
-    r"[\uec00-\uefff]"
+    r"[,;.?] (?:and |so )?(?:which|what|who|how)(?:'s| is| are| one| many| much| [a-z]+)\b(?<! about)(?<! else)|"
+    r"[,;.?] (?:and |so )?(?:is|does|did|has|was|would|will|can|could) [\uec00-\uefff]|"
+    r"^(?:and |but |so )?(?:would|will|can|could|might)(?:n't)? [\uec00-\uefff]"
+    r"(?! (?:\S+ )?(?:be(?! \w+ed\b)|come|get)\b)"
 )
 """How a question begins that is about what is shown."""
 TELLS = r"\b(?:tell|about|info\w*|details?|describe)\b"
@@ -257,7 +289,8 @@ DONE_WITH = (
 )
 """What is looked at no longer: clocks can wait, that's pumps sorted."""
 NONE_OF_THEM = (
-    r"(?: (?![\ue000-\uf8ff])\S+){0,5} (?:none of|no|not|without|skip|avoid|exclude|hide) (?:those|them|these)$"
+    r"(?: (?!(?:hate|dislike|detest|loathe|can't|don't)\b|[\ue000-\uf8ff])\S+){0,5} "
+    r"(?:none of|no|not|without|skip|avoid|exclude|hide) (?:those|them|these)$"
 )
 KEEPS_TO = (
     r"\b(?:keep|cap|limit|hold|up|raise|increase|push|bump|lower|reduce|bring|change|set|stretch) (?:it|this|that|them|"
@@ -280,16 +313,20 @@ CLASHES = (
     r"(?: ones| things)? (?:don't|doesn't|do not|does not|won't|wouldn't) (?:really )?(?:go|fit|match|work|suit)"
     r"(?: well)?(?: in| into| with| to)? (?:my|our|the|his|her|their) \S+"
 )
-MAY_GO = r"(?: ones)? (?:can|may|must|should|has to|have to) (?:go|leave|disappear|be (?:dropped|removed|left out))\b"
+MAY_GO = (
+    r"(?: ones)? (?:(?:can|may|must|should|has to|have to) (?:go|leave|disappear|be (?:dropped|removed|left out))\b|"
+    r"(?:(?:are|is|being) )?(?:excluded|excepted|aside|not included)(?= [,;.?]|$))"
+)
 """Behind a value that is not wanted: tarn is a brand i avoid, everything by tarn can go."""
 SUITS = (
     r"(?:(?:would|will|might|could|should|may) )?(?:suits?|fits?|works?|do(?:es)?) "
-    r"(?:for )?(?:me|us|him|her|them|my \S+|our \S+)(?: (?:best|better|well|fine|too|as well))?(?= |$)"
+    r"(?:for )?(?:me|us|him|her|them|my \S+|our \S+)(?: (?:best|better|well|fine))?"
 )
 """Behind a value that is welcome: plain would suit us."""
 WELCOME = (
     r"(?: (?:all|both|also|would|will|could|might|can|is|are|be|just|totally|perfectly))+ "
-    r"(?:works?|do|fine|ok(?:ay)?|alright|cool|good|great|acceptable|possible|welcome)\b|"
+    r"(?:works?|do(?! (?:the|this|that|it|number)\b)|fine|ok(?:ay)?|alright|cool|good|great|acceptable|possible|"
+    r"welcome)\b|"
     r" (?:fine|ok(?:ay)?|alright|acceptable|welcome)(?= (?:too|as well|also|now|after all)\b|$)"
 )
 OF_THEM = r"(?: (?:want|like|need|see|show|to|me))* (?:those|them|these|that|it)(?= |$)"
@@ -299,3 +336,6 @@ PEOPLE = frozenset(["people", "men", "women", "children", "teeth", "feet", "mice
 """Plurals without their ending."""
 NO_THINGS = frozenset(["upwards", "onwards", "tops", "always", "besides", "plus", "sometimes"])
 """Words with the ending of plurals that name nothing."""
+_PATTERNS = " ".join(words for words in [*globals().values()] if isinstance(words, str))
+NAMED_WORDS = STOP_WORDS | CUE_WORDS | SLIPPED | frozenset(re.findall(r"(?<![a-z\\])[a-z]{4,}", _PATTERNS))
+"""All words that rules look for, which are no slips of a catalogue's: to stack up is no stock."""

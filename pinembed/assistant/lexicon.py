@@ -10,15 +10,23 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from pinembed.assistant.amounts import NUMBER_WORDS, ONES, TENS, amounts, number_of
+from pinembed.assistant.amounts import LIMIT_WORDS, NUMBER_WORDS, ONES, TENS, amounts, number_of
 from pinembed.assistant.condition import Value
-from pinembed.assistant.cues import CUE_WORDS, FOLLOWS_NAMES, LEADS_TO_NAMES, NAMES_TOO, STOP_WORDS
+from pinembed.assistant.cues import (
+    CUE_WORDS,
+    FOLLOWS_NAMES,
+    LEADS_TO_NAMES,
+    NAMED_WORDS,
+    NAMES_TOO,
+    SLIPPED,
+    STOP_WORDS,
+)
 from pinembed.assistant.measures import COMPARATIVES, MEASURES
 from pinembed.assistant.small_talk import ALONE, INTERJECTIONS
-from pinembed.assistant.synonyms import COLUMN_WORDS, SYNONYMS
+from pinembed.assistant.synonyms import COLUMN_WORDS, synonyms_of
 from pinembed.assistant.units import FRAMES, column_unit, plain_name, unit_of
 from pinembed.assistant.vocabulary import Choice, Vocabulary
-from pinembed.assistant.words import SIGNS, spelled_like, stem, stems_of, tokens_of
+from pinembed.assistant.words import SIGNS, spelled_alike, spelled_like, stem, stems_of, tokens_of
 from pinembed.trimmed.questions import spoken
 
 VALUE, KIND, LIMIT, REFERENCE = (chr(0xE000 + 0x400 * index) for index in range(4))
@@ -28,6 +36,7 @@ LONGEST_SPLIT, SHORTEST_JOINED = 2, 5
 """Words that one word may be written as, with a hyphen or without, and the letters that it then has at least."""
 LEAST_CUT = 3
 """Letters that are left out of a word that is shortened."""
+LEAST_VERB = 4
 ANY_VALUE = f"[{VALUE}-{chr(ord(LIMIT) - 1)}]"
 A_KIND = f"[{KIND}-{chr(ord(LIMIT) - 1)}]"
 A_REFERENCE = f"[{REFERENCE}-{chr(ord(REFERENCE) + MOST_MARKS - 1)}]"
@@ -44,8 +53,12 @@ _CALENDAR = (
     "january february march april june july august september october november december monday tuesday wednesday "
     "thursday friday saturday sunday"
 )
-CALENDAR = frozenset(_CALENDAR.split())
-"""Words that are no slips of others: the match of `in March`."""
+_EVERYDAY = (
+    "class school teacher mum mom dad granny grandma grandpa cousin girlfriend boyfriend husband wife uncle auntie "
+    "former latter later form middle condition conditions filter filters"
+)
+NO_SLIPS = frozenset(f"{_CALENDAR} {_EVERYDAY}".split())
+"""Words that are no slips of others and none cut short: the match of `in March`, the classical of `my class`."""
 IN_WORDS = re.compile(rf"\b(?:{'|'.join(TENS)})(?: (?:{'|'.join(ONES[1:10])}))?\b")
 """Numbers of two figures in words."""
 FIGURE = re.compile(r"\d+(?:[.,]\d+)?")
@@ -112,7 +125,8 @@ class Lexicon:
             | set(self._joined)
             | {
                 stem(word)
-                for word in STOP_WORDS | CUE_WORDS | NUMBER_WORDS | INTERJECTIONS | ALONE | CALENDAR | set(MEASURES)
+                for words in (NUMBER_WORDS, INTERJECTIONS, ALONE, NO_SLIPS, LIMIT_WORDS, NAMED_WORDS, MEASURES)
+                for word in words
             }
             | {stem(word) for _, _, words in COMPARATIVES for word in re.findall(r"\w+", words)}
         )
@@ -128,7 +142,7 @@ class Lexicon:
         """Other words for values, where they are no value themselves."""
         for phrases in list(self._meant.values()):
             for phrase, found in phrases:
-                for said in SYNONYMS.get(phrase.casefold(), ()):
+                for said in (*synonyms_of(phrase), *_verbs_of(phrase)):
                     self._meant.setdefault(stems_of(said), [(said, found)])
 
     def _add_heads(self) -> None:
@@ -219,7 +233,7 @@ class Lexicon:
             return token
         known = (*self._words, *CUE_WORDS)
         meant = spelled_like(token, known) or spelled_like(token.removesuffix("s"), known)
-        meant = meant or _shortened(token, self._words)
+        meant = meant or spelled_alike(token, SLIPPED) or _shortened(token, self._words)
         if meant:
             notes.append(f"{token} was read as {meant}.")
         return meant or token
@@ -298,6 +312,13 @@ def _shorter(choice: Choice) -> Iterator[tuple[str, tuple[Value, ...]]]:
         short = " ".join(word for word in phrase.split() if word not in OF_YES_AND_NO)
         if short and short != phrase and all(isinstance(value, bool) for value in values):
             yield short, values
+
+
+def _verbs_of(phrase: str) -> Iterator[str]:
+    """What is foldable can fold."""
+    verb = phrase.removesuffix("able")
+    if verb != phrase and verb.isalpha() and len(verb) >= LEAST_VERB:
+        yield verb
 
 
 def _shortened(token: str, words: Iterable[str]) -> str:

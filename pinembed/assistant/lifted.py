@@ -46,11 +46,14 @@ WELCOME = (
 MATTERS_NOT = (
     rf"(?: (?:really|actually|honestly|just))*(?: (?:{_NO_MATTER}|(?:(?:is|are) )?(?:no|not an?) {_CARES}|"
     r"(?:is )?no object|(?:(?:is|are) )?(?:irrelevant|unimportant|optional|negotiable|flexible|immaterial|up to you|"
-    r"neither here nor there)|makes? no (?:difference|odds))(?: to (?:me|us|him|her|them))?(?: (?:now|much|either))?)"
+    r"neither here nor there)|makes? no (?:difference|odds))(?: to (?:me|us|him|her|them))?"
+    r"(?: (?:now|much|either|any ?more|any longer))?)"
 )
 """Behind what a column is called, or a value."""
 STANDS_OPEN = (
-    r"(?: (?:is|are) (?:fine|ok(?:ay)?|open|whatever)| (?:can|could|may|might) (?:vary|be (?:anything|any|whatever)(?! "
+    r"(?: (?:can|could|may|should|must) (?:go|be (?:dropped|struck|removed|lifted|deleted|ignored|scrapped|left out|"
+    r"forgotten|relaxed|waived|cancel+ed))(?: (?:now|again|too))?|"
+    r" (?:is|are) (?:fine|ok(?:ay)?|open|whatever)| (?:can|could|may|might) (?:vary|be (?:anything|any|whatever)(?! "
     r"(?:up|under|over|below|above|between|from|less|more|but|except)\b)))"
 )
 NEEDNT_BE = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ ORDINALS = (
 ORDINAL = rf"(?:{'|'.join(ORDINALS)}|\d+(?:st|nd|rd|th))"
 COUNT = rf"(?:\d+|{'|'.join(ONES[1:])})"
 THE = "(?:the|that|this|these|those)(?: very)? "
-THING = rf"(?: (?:ones?|items?|products?|results?|options?|of (?:them|these|those)|(?:{ANY_VALUE} )*{A_KIND}))?"
+A_THING = rf"(?:ones?|1(?= |$)|pair|items?|products?|results?|options?|(?:{ANY_VALUE} )*{A_KIND})"
+THING = rf"(?: (?:{A_THING}|of (?:them|these|those)))?"
 """What may stand behind an ordinal and says nothing more: the second one, the second teal mug."""
 ENDS = (
     r"(?= (?:but|and|or|in|with|without|instead|please|is|are|for|to|vs|versus|than|from|only|also|against|compared|"
@@ -32,7 +34,30 @@ ASKING = frozenset(
 PLAIN_WORDS = "|".join(sorted(re.escape(word) for word in (STOP_WORDS | CUE_WORDS) - ASKING))
 ENDS_OF_PLACE = rf"(?:{ENDS}|(?= (?:{PLAIN_WORDS}|against|compared|side)(?!\w)))"
 """What may stand behind a bare `second`, which then is no thing of its own as in `second hand`."""
-SINGLE, SEVERAL = "one", "several"
+NUMBERED = r"(?:no|nr|pos|spot|position|place|pair|(?:number|item|option|result|product)s?)"
+"""Before the place of an item in figures or words."""
+MIDDLE, FORMER, LATTER, BOTH = "middle", "former", "latter", "both"
+SIDES = {"top": 1, "start": 1, "beginning": 1, "bottom": -1, "end": -1}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listed:
+    """The list that references point at.
+
+    Attributes:
+        count: items on it.
+        spoken: places of those that were spoken of last, in the order in which they were.
+    """
+
+    count: int = 0
+    spoken: tuple[int, ...] = ()
+
+    def places(self, meant: str) -> tuple[int, ...]:
+        """Where the middle is, or the one or both of two; empty where there are none such."""
+        if meant == MIDDLE:
+            return ((self.count + 1) // 2,) if self.count else ()
+        two = self.spoken if len(self.spoken) == 2 else (1, 2) if self.count > 1 and meant != BOTH else ()
+        return {FORMER: two[:1], LATTER: two[1:], BOTH: two}.get(meant, ())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,13 +68,16 @@ class Reference:
         items: positions, 1 the first, -1 the last; empty for what was spoken of last.
         several: the words speak of more than one.
         named: they speak of one for sure, whether or not one was spoken of: that one, the same chair.
+        meant: what it takes the list to place; empty for none: the middle, the former, the latter, both.
     """
 
     items: tuple[int, ...]
     several: bool = False
     named: bool = False
+    meant: str = ""
 
 
+NO_LIST = Listed()
 Made = Callable[["re.Match[str]"], Reference]
 
 
@@ -77,28 +105,45 @@ def _numbered(match: re.Match[str]) -> Reference:
     return Reference(items=(int(number_of(word.removeprefix("#"))),))
 
 
+def _at_a_side(match: re.Match[str]) -> Reference:
+    side = match["side"] or match["bare"] or MIDDLE
+    return Reference(items=(SIDES[side],)) if side in SIDES else Reference(items=(), named=True, meant=MIDDLE)
+
+
 def _is_had(match: re.Match[str]) -> bool:
     """Whether an item is asked for with something: that in plum."""
     behind = match.string[match.end() :]
     return match[0] == "that" and re.match(rf" in (?:an? )?{ANY_VALUE}", behind) is not None
 
 
+_SIDE = "top|start|beginning|bottom|end"
+_WHERE = r"(?: (?:right|just|bang|up|down|way|all the way|over there))* (?:at|in|on|to)(?: the)?(?: very)?"
+_OF_THE_LIST = r"(?: of (?:the|your|my|this|that) (?:list|page|row|lot|bunch|results))?"
 PATTERNS: tuple[tuple[str, Made], ...] = (
-    (rf"\b(?:{THE})?(?:first|top) (?P<count>{COUNT})\b{THING}", _first),
-    (rf"\b(?:{THE})?(?:last|final|bottom) (?P<count>{COUNT})\b{THING}", _last),
+    (
+        rf"\b(?:the |that )?(?:(?:middle|central) {A_THING}|{A_THING}{_WHERE} (?P<side>{_SIDE}|middle|centre)|"
+        rf"(?:right|all the way|way down) at the (?:very )?(?P<bare>{_SIDE})){_OF_THE_LIST}{ENDS_OF_PLACE}",
+        _at_a_side,
+    ),
+    (
+        r"\b(?:the )?(?P<meant>former|latter)(?:'s)?(?: (?:one|1|of (?:them|these|those|the two)))?(?!\w)",
+        lambda match: Reference(items=(), named=True, meant=match["meant"]),
+    ),
+    (rf"\b(?:{THE})?(?:first|top|topmost|uppermost) (?P<count>{COUNT})\b{THING}", _first),
+    (rf"\b(?:{THE})?(?:last|final|bottom|bottommost) (?P<count>{COUNT})\b{THING}", _last),
     (
         rf"\b(?:{THE})?(?:(?!first)(?P<from_end>{ORDINAL}|next)(?:(?: to)? last| from the (?:end|bottom))|"
-        rf"penultimate|last but one)\b{THING}",
+        rf"penultimate|last but one|(?:one|{A_KIND}) (?:just |right )?before (?:the )?(?:very )?last)\b{THING}",
         _from_the_end,
     ),
     (
-        rf"(?:\b(?:the )?(?:no|nr|(?:number|item|option|result|product)s?) (?P<number>{COUNT})\b|"
+        rf"(?:(?<!\w)(?:the )?(?:(?:{ANY_VALUE} )*{A_KIND} )?\b{NUMBERED} (?P<number>{COUNT})\b|"
         r"(?:the )?(?P<sign>#\d+))",
         lambda match: _numbered(match) if match["number"] else Reference(items=(int(match["sign"][1:]),)),
     ),
     (
         rf"\b(?:{THE}(?P<ordinal>{ORDINAL})\b{THING}|"
-        rf"(?P<bare>{ORDINAL})\b{THING}{ENDS_OF_PLACE})",
+        rf"(?<!\ba )(?<!\bmy )(?<!\bour )(?<!\bher )(?<!\bhis )(?P<bare>{ORDINAL})\b{THING}{ENDS_OF_PLACE})",
         lambda match: Reference(items=(_position(match["ordinal"] or match["bare"]),)),
     ),
     (
@@ -106,11 +151,15 @@ PATTERNS: tuple[tuple[str, Made], ...] = (
         lambda match: Reference(items=(-1,)),
     ),
     (
+        rf"\bboth(?: (?:of )?(?:them|these|those))?\b{THING}{ENDS}|\b(?:these|those|the) two(?: {A_THING})?\b{ENDS}",
+        lambda match: Reference(items=(), several=True, meant=BOTH),
+    ),
+    (
         rf"\b(?:both|all(?! {ANY_VALUE}))(?: (?:of )?(?:them|these|those|the {COUNT}|{COUNT}))?\b{THING}{ENDS}",
         lambda match: Reference(items=(), several=True),
     ),
     (
-        rf"\b(?:the |that )?same (?:one|thing|item|product|{A_KIND})(?!\w)(?! (?:as|like)\b)",
+        rf"\b(?:the |that )?same (?:one|thing|item|product|{A_KIND}|[a-z]+(?= (?:in|but) ))(?!\w)(?! (?:as|like)\b)",
         lambda match: Reference(items=(), named=True),
     ),
     (
@@ -127,12 +176,13 @@ PATTERNS: tuple[tuple[str, Made], ...] = (
 )
 
 
-def take_references(text: str, *, counted: bool = False) -> tuple[str, list[Reference]]:
+def take_references(text: str, *, counted: bool = False, listed: Listed = NO_LIST) -> tuple[str, list[Reference]]:
     """The text with a mark in the place of each reference, and the references in the order of the marks.
 
     Args:
         text: of words and marks.
         counted: bare figures are positions too, as in `compare 1 and 3`.
+        listed: what the words can point at.
     """
     patterns = list(PATTERNS)
     if counted:
@@ -148,7 +198,17 @@ def take_references(text: str, *, counted: bool = False) -> tuple[str, list[Refe
             return chr(ord(REFERENCE) + len(found) - 1)
 
         text = re.sub(pattern, marked, text)
-    return " ".join(text.split()), found
+    return " ".join(text.split()), _placed(found, listed)
+
+
+def _placed(found: Sequence[Reference], listed: Listed) -> list[Reference]:
+    """With the places of those that take the list; `both` counts where no other place is named."""
+    placed = [
+        one if one.meant in {"", BOTH} else dataclasses.replace(one, items=listed.places(one.meant)) for one in found
+    ]
+    if any(one.items for one in placed):
+        return placed
+    return [dataclasses.replace(one, items=listed.places(BOTH)) if one.meant == BOTH else one for one in placed]
 
 
 def in_order(text: str, found: Sequence[Reference]) -> list[Reference]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from pinembed.assistant.act import ABOUT, FILTER, Act
+from pinembed.assistant import cues
+from pinembed.assistant.act import ABOUT, FILTER, SEARCH, Act
 from pinembed.assistant.asked import Asked
-from pinembed.assistant.condition import IN, NOT_IN, Condition
+from pinembed.assistant.condition import IN, NOT_IN, UPPER, Condition
 from pinembed.assistant.limits import moved_limit
 from pinembed.assistant.state import Search
 
@@ -41,6 +42,23 @@ def _moved_to(limits: Sequence[Condition], searches: Sequence[Search]) -> Act | 
     return Act(name=FILTER, filters=moved) if len(moved) == 1 else None
 
 
+def cleared(asked: Asked) -> Act | None:
+    """Without all conditions but the kind of thing: start over, clear all filters; another kind is a new search."""
+    wish, search = asked.wish, asked.state.now.search
+    kinds = [one for one in search.filters if one.column == asked.kind] if search else []
+    is_another = any(one.column == asked.kind and one not in kinds for one in wish.wanted)
+    if search is None or cues.CLEARED not in wish.plain or is_another:
+        return None
+    new = tuple(one for one in wish.filters if one not in search.filters)
+    kept = {asked.kind, *(one.column for one in new)}
+    drop = tuple(dict.fromkeys(one.column for one in search.filters if one.column not in kept))
+    if not (drop or new):
+        return None
+    if search.like or search.beside:  # nor is anything looked for like an item, or beside one
+        return Act(name=SEARCH, text=wish.rest, filters=(*kinds, *new), sort=wish.sort, count=wish.count)
+    return Act(name=FILTER, text=wish.rest, filters=new, drop=drop, sort=wish.sort, count=wish.count)
+
+
 def reversed_order(asked: Asked) -> Act | None:
     """The order that there is the other way round."""
     search = asked.state.now.search
@@ -67,4 +85,15 @@ def added(asked: Asked) -> tuple[tuple[Condition, ...], tuple[str, ...]]:
                 drop.append(one.column)
                 continue
             conditions.append(Condition(column=one.column, op=IN, values=values))
-    return (*conditions, *(one for one in wish.excluded if one not in told), *wish.limits), tuple(drop)
+    excluded = (one for one in wish.excluded if one not in told)
+    return (*conditions, *excluded, *_widened(wish.limits, search)), tuple(drop)
+
+
+def _widened(limits: Sequence[Condition], search: Search | None) -> Iterator[Condition]:
+    """Limits; a column's very number lies beside those that are wanted already: 4 strings too."""
+    exact = {one.column for one in limits for other in limits if one.op != other.op and one.values == other.values}
+    known = {(one.column, one.op): one for one in (search.filters if search else ()) if one.column in exact}
+    for one in limits:
+        old = known.get((one.column, one.op), one)
+        wider = max if one.op in UPPER else min
+        yield wider(one, old, key=lambda limit: float(limit.values[0]))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from pinembed.assistant import cues
-from pinembed.assistant.amounts import AMOUNT, CURRENCY, NUMBER, OR_SO
-from pinembed.assistant.lexicon import A_KIND, ANY_VALUE
+from pinembed.assistant.amounts import AMOUNT, CURRENCY, NUMBER, ONES, OR_SO
+from pinembed.assistant.lexicon import A_KIND, ANY_VALUE, KIND, VALUE
+from pinembed.assistant.references import NUMBERED
 from pinembed.assistant.small_talk import without_fillers
 from pinembed.assistant.units import UNIT_WORDS
 
@@ -21,6 +23,9 @@ _REMARKS = (
     r"\b(?:i'd |i'll |let's |let us |we'll )?(?:rather )?(?:keep|stick) (?:to|with) (?:that|those|it)(?= [,;.?]|$)",
     r"(?:^|(?<=[,;.] ))(?:not|isn't) (?:really |quite )?(?:my|our|his|her) (?:thing|style|taste|cup of tea)(?= [,;.])",
     r"(?:^|(?<=[,;.] ))(?:too|so) few(?= [,;.])",
+    r"(?<=\S) [,;.] (?:and |but )?not (?:an?|one)(?: single)? [a-z]+ (?:more|over|on top|above|extra)(?= [,;.]|$)",
+    rf"(?<=\S)(?: [,;.] (?:or else|or|else|otherwise)| or(?: else)?(?= \S+'ll )) "
+    rf"(?:it|they|that|i|we|he|she)(?:'ll|'d|'s)?{NAMES_NOTHING}+(?= [,;.]|$)",
 )
 REMARKS = re.compile("|".join(_REMARKS))
 """What is said beside a wish and wants nothing of the catalogue."""
@@ -42,11 +47,70 @@ OUTGROWN = (
 )
 """Who is too old for what is shown wants something for older ones."""
 MUST = "(?:should|must|has to|needs to)"
-BACK_TO_WHAT_WAS = (
-    r"\b(?:take me |go |went |gone |let's go )?back to (?:the |my |those |these )?(?:\S+ ){0,3}?"
-    r"(?:i|we) (?:had|saw|looked at)(?: before| earlier| first)?(?= [,;.?]|$)"
+_AGO = r"(?: (?:before|earlier|first|previously|just now|an? (?:minute|moment|second|while|bit|few minutes) ago))"
+_WAS = (
+    r"(?: that)? (?:i|we) (?:just )?(?:had|saw|looked at|(?:was|were) (?:just )?(?:on|at|in|looking at|seeing|viewing))"
 )
-_REWRITTEN = (
+BACK_TO_WHAT_WAS = (
+    r"\b(?:(?:take|bring|get|put|send|give|show) me )?(?:"
+    rf"(?:go |went |gone |let's go )?back to (?:the |my |those |these |that )?(?:\S+ ){{0,2}}?\S+{_WAS}{_AGO}?|"
+    rf"(?:to )?(?:the|that|my|those) (?:list|page|results|selection|ones|lot|things|stuff){_WAS}{_AGO}?|"
+    rf"(?:to )?what{_WAS}{_AGO})(?= [,;.?]|$)"
+)
+"""The list before, as what somebody saw or had."""
+A_PLACE = rf"(?:[1-9]\d?|{'|'.join(ONES[1:])})"
+PLACES = (
+    rf"(?<!\w){NUMBERED} (?P<places>{A_PLACE}(?: (?:, and|, or|,|and|or|to) {A_PLACE}(?!\w))+)"
+    rf"(?! (?:{CURRENCY}|{UNIT_WORDS}|more|or)(?!\w))"
+)
+"""Several places behind one word: numbers two and three."""
+AT_PLACES = (
+    rf"\b(?:those|these|the ones|the two|ones) (?:at|on|in) (?:{NUMBERED} )?"
+    rf"(?={A_PLACE} (?:, )?(?:and|or|,) {A_PLACE}(?!\w)(?! (?:{CURRENCY}|{UNIT_WORDS})(?!\w)))"
+)
+MONEY = rf"(?:(?:{CURRENCY}) {NUMBER}|{NUMBER} (?:{CURRENCY})(?!\w))"
+HAS_ONLY = (
+    r"\b(?:i|we|he|she|they)(?:'ve|'s)? (?:only |just )*(?:got|have|has|brought|saved(?: up)?)(?: got)?"
+    rf"(?: only| just)? (?={MONEY})"
+)
+OVER_THAT = (
+    rf"(?:at most )?({MONEY})((?: (?![\ue000-\uf8ff])\S+){{0,6}}?) (?:so |and |but )?(?:(?:not|nothing|never|don't go) "
+    r"(?:over|above|beyond|more than)|no more than) (?:that|this|it)$"
+)
+A_PIECE = rf"({MONEY}) (?:(?:per|an?) (?:piece|item|unit|pop)|pc|pcs|pp|each|apiece)(?!\w)"
+SHOWS_AT_MOST = (
+    r"\b(?:(?:don't|do not|never|no need to) (?:show|give|list|bring)(?: me| us)? (?:more than|over|above)|"
+    r"(?:show|give|list|bring)(?: me| us)? (?:no|not) more than) "
+    rf"({A_PLACE})(?! (?:{CURRENCY}|{UNIT_WORDS})(?!\w))"
+)
+"""A number of things on the list, and no limit of a price."""
+NO_THANKS = re.compile(
+    rf"({VALUES}) [?,] (?:(?:no|nah|nope) (?:, )?(?:thanks|thank you|ta|way|please|chance)|never|nah|nope|yuck|ew)"
+    r"(?= [,;.]|$)"
+)
+"""A value that is asked for only to be turned down, which would be a courtesy elsewhere."""
+A_VALUE = f"[{VALUE}-{chr(ord(KIND) - 1)}]"
+ANY_BUT_THAT = (
+    rf"({A_VALUE})(.*) (?:any|every|all|whatever) (?:other )?\w+ (?:but|except|bar|besides|other than|apart from|save) "
+    r"(?:for )?(?:that|this|those|it)(?: one)?(?= [,;.]|$)"
+)
+"""What is not wanted was said before: any colour except that."""
+_REWRITTEN: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
+    (cues.CLEARS, cues.CLEARED),
+    (r"\b(?:no|nr|pos) [.] (?=\d)", "number "),
+    (rf"\b(max|min|approx|ca) [.] (?=(?:(?:{CURRENCY}) )?\D{{0,2}}\d)", r"\1 "),
+    (AT_PLACES, "numbers "),
+    (PLACES, lambda said: re.sub(A_PLACE, r"number \g<0>", said["places"])),
+    (A_PIECE, r"\1"),
+    (HAS_ONLY, "at most "),
+    (OVER_THAT, r"at most \1\2"),
+    (SHOWS_AT_MOST, r"show \1 items"),
+    (r"\b(?:weighs?|weighing) (?:a bit |a lot |far |much |way )?less\b", "lighter"),
+    (r"\b(?:weighs?|weighing) (?:a bit |a lot |far |much |way )?more\b", "heavier"),
+    (r"\b(?:holds?|holding) (?:a bit |a lot |far |much |way )?more\b(?= than|$)", "bigger"),
+    (r"\b(?:undercuts?|beats?) (?=(?:the|that|this|number|it|#\d+|all|both)\b)(?!\w+ prices?)", "cheaper than "),
+    (ANY_BUT_THAT, rf"{cues.NEGATION} \1\2"),
+    (rf"(?<=[,;.] )(?:and |but )?({VALUES}) (?:neither|(?:not )?either|nor)(?= [,;.]|$)", rf"{cues.NEGATION} \1"),
     (
         rf"\bi said ({ANY_VALUE}) but (?:what )?(?:i|we) (?:actually |really )?(?:want|need|mean)\w*(?: is| was)?",
         cues.CORRECTION,
@@ -61,8 +125,6 @@ _REWRITTEN = (
         )
         for words, comparative in TOO
     ),
-    (r"\bno [.] (?=\d)", "number "),
-    (r"\b(max|min|approx|ca) [.] (?=\D{0,2}\d)", r"\1 "),
     (r"\b(like|similar to|same as) (?=[1-9] (?:but|in|only)\b)", r"\1 number "),
     (rf"^{IT_IS}(?:a bit |bit |very |quite |rather |pretty |so )*(?:pricey|expensive|steep|costly)$", "too expensive"),
     (rf"\bless ({ANY_VALUE})", rf"{cues.NEGATION} \1"),
@@ -109,7 +171,10 @@ _REWRITTEN = (
     (r"\bstar (?=ratings?\b)", ""),
     (rf"\b(?:an?|one) ({UNIT_WORDS}) and a half\b", r"1.5 \1"),
     (rf"({AMOUNT})( {UNIT_WORDS}) and a half\b", r"\1 and a half\2"),
-    (rf"({VALUES}) {cues.SUITS}", r"\1 only"),
+    (
+        rf"({VALUES}) {cues.SUITS}(?P<too> (?:too|as well|also))?(?= |$)",
+        lambda said: f"{said[1]} too" if said["too"] else f"{said[1]} only",
+    ),
     (rf"({VALUES})(?:{cues.WELCOME})(?: too| as well| also)?", r"\1 too"),
     (rf"{cues.HAPPY_WITH} ({VALUES})(?!\w)(?! (?:{'|'.join(cues.NEGATIONS)}))", r"\1 too"),
     (rf"({VALUES}){cues.AVOIDS}", rf"{cues.NEGATION} \1"),
@@ -148,7 +213,7 @@ BEHIND = (
 
 def reworded(text: str) -> str:
     """A wish of words and marks in plain words."""
-    text = re.sub(r"[.](?: [.])+", ".", text)
+    text = NO_THANKS.sub(rf"{cues.NEGATION} \1", re.sub(r"[.](?: [.])+", ".", text))
     text = re.sub(
         cues.REPAIR, lambda run: f" {cues.CORRECTION}" if re.search(cues.REPAIRS, run["run"]) else run[0], text
     )

@@ -21,11 +21,13 @@ from pinembed.assistant.act import (
     UNCLEAR,
     UNDO,
     Act,
+    Relative,
 )
 from pinembed.assistant.asked import Asked
 from pinembed.assistant.condition import IN, Condition, same_as
 from pinembed.assistant.lexicon import A_KIND, A_REFERENCE, ANY_VALUE, Lexicon
-from pinembed.assistant.refined import added, moved, reversed_order
+from pinembed.assistant.references import Listed
+from pinembed.assistant.refined import added, cleared, moved, reversed_order
 from pinembed.assistant.small_talk import is_gibberish, is_remark, is_service, is_small_talk, parts_of
 from pinembed.assistant.state import Search, State
 from pinembed.assistant.walk import NOTHING_SAID
@@ -33,6 +35,10 @@ from pinembed.assistant.wishes import Wish, read_wish
 from pinembed.assistant.words import clean
 from pinembed.reports.table import SearchResult
 
+OTHERS = (
+    rf"{A_REFERENCE}.* [,;.?] (?:is there |are there |do you have |have you |got |but )*(?:anything|something|any|some|"
+    r"others?)\b"
+)
 REFINES_KIND = r"^(?:but|or|and|also|what about|how about|only|just|instead|make)\b|\binstead\b|\bonly$"
 CHANGES_FOCUS = r"^(?:but|in|and|what about|how about|with|the same|same|make|i(?:'d)? prefer|rather)\b"
 ASKS_FOR = (
@@ -44,7 +50,7 @@ ASKS_FOR = (
 A_BARE_KIND = (
     rf"(?:(?:any|the|some|maybe|perhaps) )*{A_KIND}(?: (?:or|and) {A_KIND})*(?: ,)?(?: (?:ideally|maybe|perhaps))?"
 )
-OF_BOTH = r"^(?:and )?(?:are|do|have|were|can) (?:they|both|these|those)\b"
+OF_BOTH = r"^(?:and )?(?:(?:are|do|have|were|can) (?:they|these|those)|(?:\S+ )?both)\b"
 """A question about each of several things, and no choice between them."""
 ANOTHER_KIND = rf"\b(?:look(?:ing)?|see|switch|move|go) (?:at|to|for|on to|over to)? ?(?:some |the )?{A_KIND} instead\b"
 WHAT_ABOUT = r"^(?:what|how) about\b"
@@ -78,11 +84,16 @@ def plan_by_rules(say: str, state: State, shown: Sequence[SearchResult], lexicon
         shown: the items of `state.now.shown`, in order.
         lexicon: of the table.
     """
-    wish = _with_forgotten(read_wish(say, lexicon), state)
+    wish = _with_forgotten(read_wish(say, lexicon, _listed(state, shown)), state)
     asked = Asked(say=clean(say), wish=wish, state=state, shown=shown, lexicon=lexicon)
     act = next((act for rule in RULES if (act := rule(asked)) is not None), None)
     act = _in_grammar(act) if act is not None else Act(name=UNCLEAR, reason=NOTHING)
     return Plan(act=act, planner="rules", notes=asked.wish.notes)
+
+
+def _listed(state: State, shown: Sequence[SearchResult]) -> Listed:
+    places = {one.id: place for place, one in enumerate(shown, start=1)}
+    return Listed(count=len(shown), spoken=tuple(places[name] for name in state.now.focus if name in places))
 
 
 def _with_forgotten(wish: Wish, state: State) -> Wish:
@@ -244,7 +255,7 @@ def _modify(asked: Asked) -> Act | None:
     changes_focus = changes_focus and not wish.has(ADDS)
     changes_focus = changes_focus and (is_alike or not wish.has(r"\b(?:any|some)$|\bones\b"))
     pointed = bool(wish.pointed) and (is_alike or asked.changes_pointed) and not wish.references and bool(asked.items())
-    if not (points or changes_focus or pointed):
+    if not (points or changes_focus or pointed) or _seeks_others(asked):
         return None
     items = next((one.items for one in single if one.items), ()) if single else asked.items() if pointed else ()
     wanted = [condition for condition in wish.wanted if not (pointed and condition in wish.pointed[0])]
@@ -257,6 +268,12 @@ def _modify(asked: Asked) -> Act | None:
         relative=wish.relative,
         count=wish.count,
     )
+
+
+def _seeks_others(asked: Asked) -> bool:
+    """Whether an item is named only to ask for others: the first is nice, anything cheaper?"""
+    wish = asked.wish
+    return bool(wish.relative) and not wish.filters and wish.has(OTHERS)
 
 
 def _filter(asked: Asked) -> Act | None:
@@ -279,17 +296,21 @@ def _filter(asked: Asked) -> Act | None:
         text=wish.rest,
         avoid=wish.avoid,
         filters=filters,
-        relative=wish.relative,
+        relative=_beside_named(asked) if _seeks_others(asked) else wish.relative,
         drop=drop,
         sort=sort,
         count=wish.count,
     )
 
 
+def _beside_named(asked: Asked) -> tuple[Relative, ...]:
+    return tuple(one if one.items else dataclasses.replace(one, items=asked.items()) for one in asked.wish.relative)
+
+
 def _begins_anew(asked: Asked, search: Search) -> bool:
     """Whether a wish is no change of the search: another kind of thing, or one that no column knows."""
     wish = asked.wish
-    if wish.has(cues.FRESH):
+    if wish.has(rf"{cues.FRESH}|{cues.CLEARED}"):
         return True
     if not (len(wish.filters) > 1 and wish.has(ANOTHER_KIND)) and (wish.relative or wish.has(REFINES_KIND)):
         return False
@@ -327,6 +348,7 @@ def _search(asked: Asked) -> Act | None:
 RULES: Sequence[Callable[[Asked], Act | None]] = (
     *(
         _obstacle,
+        cleared,
         _service,
         _undo,
         _more,

@@ -14,9 +14,26 @@ SYNONYMS = {
     ),
     **dict.fromkeys(("women", "woman"), ("lady", "female")),
     **dict.fromkeys(("men", "man"), ("gents", "gentlemen", "male", "guys")),
+    "beginner": ("newbie", "starter", "novice", "newcomer", "learner", "starting out"),
+    "professional": ("pro", "expert"),
+    "in stock": ("from stock", "ex stock", "on stock", "in store now"),
+    **{
+        share: (f"{name} size", f"{name} sized", f"size {name}")
+        for share, name in (("1/4", "quarter"), ("1/2", "half"), ("3/4", "three quarter"), ("4/4", "full"))
+    },
     **dict.fromkeys(("kids", "kid", "children", "child"), ("kids", "children", "child", "youth")),
 }
-"""What people call values of sizes, and whom a thing is for."""
+"""What people call values of sizes, whom a thing is for, and whether it is there."""
+_THINGS = (
+    "amplifier/amp backpack/rucksack sofa/couch/settee trousers/pants jumper/sweater/pullover bicycle/bike "
+    "refrigerator/fridge television/telly/tv microphone/mic torch/flashlight wardrobe/closet photograph/photo"
+)
+SYNONYMS |= {
+    name: tuple(other for other in names if other != name)
+    for names in (one.split("/") for one in _THINGS.split())
+    for name in names
+}
+"""What things are called on either side of an ocean, and for short."""
 _DEMONYMS = (
     "argentina/argentinian/argentine australia/australian austria/austrian belgium/belgian brazil/brazilian "
     "bulgaria/bulgarian canada/canadian chile/chilean china/chinese colombia/colombian croatia/croatian cuba/cuban "
@@ -43,3 +60,9 @@ COLUMN_WORDS = (
     *("players people persons", "seats seaters people passengers", "gears speeds", "mileage miles"),
 )
 """What people call columns, one as well as the other, where it is no other column's name."""
+
+
+def synonyms_of(phrase: str) -> tuple[str, ...]:
+    """What else a value is called, in the singular or the plural."""
+    said = phrase.casefold()
+    return SYNONYMS.get(said) or SYNONYMS.get(said.removesuffix("s"), ())

@@ -13,7 +13,7 @@ from pinembed.assistant.condition import IN, LESS, LOWER, MORE, NOT_IN, UPPER, C
 from pinembed.assistant.lexicon import A_KIND, A_REFERENCE, ANY_VALUE, KIND, LIMIT, REFERENCE, Found, Lexicon
 from pinembed.assistant.lifted import take_lifted
 from pinembed.assistant.limits import take_limits
-from pinembed.assistant.references import COUNT, Reference, in_order, take_references
+from pinembed.assistant.references import COUNT, NO_LIST, Listed, Reference, in_order, take_references
 from pinembed.assistant.rewordings import reworded
 from pinembed.assistant.units import UNIT_WORDS, is_rating, unit_names
 from pinembed.assistant.walk import Walk
@@ -29,7 +29,7 @@ SOME = COUNT.replace("one|", "", 1)
 NOUN = rf"(?:{A_KIND}|ones|items|things|products|results|options|pieces|alternatives|suggestions|pictures)"
 COUNTS = (
     r"(?<!first )(?<!last )(?<!final )(?<!bottom )(?<!these )(?<!those )(?<!the )(?<!number )(?<!item )(?<!than )"
-    rf"(?<!\w)(?P<said>(?:top |best )?(?P<count>{SOME}))(?! (?:{UNIT_WORDS}|{CURRENCY})(?!\w))"
+    rf"(?<!\w)(?P<said>(?:top |best )?(?P<count>{SOME}))(?! (?:-|{UNIT_WORDS}|{CURRENCY})(?!\w))"
     rf"(?= (?:\S+ ){{0,2}}?(?:{NOUN}|more|others?|of (?:them|these|those))(?!\w))",
     r"(?:\b(?:another|next|(?:show|give|list)(?: me| us)?(?: only| just)?(?: the)?|^only|^just) |^(?=best|top))"
     rf"(?P<said>(?:best |top )?(?P<count>{SOME}))$",
@@ -107,16 +107,16 @@ class Wish:
         return re.search(cue, self.left) is not None
 
 
-def read_wish(say: str, lexicon: Lexicon) -> Wish:
-    """The parts of an utterance, as far as they can be told without knowing what is shown."""
-    return _Reader(say, lexicon).wish()
+def read_wish(say: str, lexicon: Lexicon, listed: Listed = NO_LIST) -> Wish:
+    """The parts of an utterance, as far as they can be told without knowing what the items that are shown are like."""
+    return _Reader(say, lexicon, listed).wish()
 
 
 class _Reader:
     """Takes part after part out of the text."""
 
-    def __init__(self, say: str, lexicon: Lexicon) -> None:
-        self._lexicon = lexicon
+    def __init__(self, say: str, lexicon: Lexicon, listed: Listed) -> None:
+        self._lexicon, self._listed = lexicon, listed
         reading = lexicon.read(say)
         self._values, self._plurals = reading.values, reading.plurals
         self._notes = list(reading.notes)
@@ -135,7 +135,7 @@ class _Reader:
             sort, count = superlative.sort, superlative.count
             superlative = None
         shared = self._take_shared()
-        self._text, references = take_references(self._text, counted=counted)
+        self._text, references = take_references(self._text, counted=counted, listed=self._listed)
         self._text = re.sub(IS_TOO_DEAR, lambda match: _cheaper_than(match[1], references), self._text)
         pointed = self._pointed()
         left = self._text

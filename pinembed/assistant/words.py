@@ -56,6 +56,10 @@ SPELLINGS = {
     "poss": "possible",
     "tho": "though",
     "ppl": "people",
+    "aswell": "as well",
+    "alot": "a lot",
+    "dosnt": "doesn't",
+    "hav": "have",
     "summat": "something",
     "smth": "something",
     "owt": "anything",
@@ -175,6 +179,12 @@ def spelled_like(word: str, known: Iterable[str]) -> str:
     least = min(near.values(), default=0)
     best = [other for other, slips in near.items() if slips == least]
     return best[0] if len(best) == 1 else ""
+
+
+def spelled_alike(word: str, known: Iterable[str]) -> str:
+    """The same, where both have the same letters: one doubled, missing beside its double, or swapped."""
+    same = [other for other in known if set(other) == set(word)]
+    return spelled_like(word, same)
 
 
 def _slips(word: str, other: str, allowed: int) -> int:
