@@ -121,6 +121,11 @@ def wine_rows() -> list[dict[str, Any]]:
     return _rows_beside_wordings("wine")
 
 
+def music_rows() -> list[dict[str, Any]]:
+    """A music shop that somebody else made up, with sizes that are fractions, strings and keys that are counted."""
+    return _rows_beside_wordings("music")
+
+
 def _rows_beside_wordings(name: str) -> list[dict[str, Any]]:
     lines = (REPOSITORY / f"tests/wordings/{name}_rows.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]

@@ -22,6 +22,7 @@ from tests.assistant_material import (
     embed_texts,
     home_rows,
     make_table,
+    music_rows,
     outdoor_rows,
     shop_rows,
     toy_rows,
@@ -77,7 +78,14 @@ def read_by_rules(folder: Path, wordings: str, rows: Rows) -> ChatFigures:
 
 @pytest.mark.parametrize(
     ("name", "rows"),
-    [("home", home_rows), ("outdoor", outdoor_rows), ("bicycles", bicycle_rows), ("wine", wine_rows)],
+    [
+        ("home", home_rows),
+        ("outdoor", outdoor_rows),
+        ("outdoor_2", outdoor_rows),
+        ("bicycles", bicycle_rows),
+        ("wine", wine_rows),
+        ("music", music_rows),
+    ],
 )
 def test_people_s_own_wordings_become_the_lists_that_they_mean(tmp_path: Path, name: str, rows: Rows) -> None:
     figures = read_by_rules(tmp_path, name, rows)

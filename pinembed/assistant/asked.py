@@ -50,7 +50,7 @@ class Asked:
         """Whether no value, limit, order or column of the catalogue is in it."""
         wish = self.wish
         is_order = bool(wish.sort or wish.superlative or wish.count)
-        return not (wish.filters or wish.relative or wish.drop or wish.shared or is_order)
+        return not (wish.filters or wish.relative or wish.drop or wish.shared or wish.unshared or is_order)
 
     @property
     def has_changes(self) -> bool:

@@ -30,7 +30,7 @@ _STOPS = (
     "up care bother fuss spose nonsense rubbish malarkey crap tat preferred prefered liked none seem seems seemed lost "
     "he's she's who'd it'd y'all you've you'd you'll they've they'd who's rest page pages turn going gone got "
     "somewhere must percent alright acceptable works someone somebody anyone everyone his hers theirs mine yours ours "
-    "less believe worth number exist exists existing gladly happily"
+    "less believe worth number exist exists existing gladly happily pay paying paid"
 )
 STOP_WORDS = frozenset(_STOPS.split())
 """Words that name nothing; they are no part of a text for the encoder."""
@@ -72,11 +72,12 @@ CLEARS = (
     r"(?: (?:save|except) that)?|"
     rf"(?:(?:drop|lift|remove|clear|forget|scrap|cancel) )?every (?:single |last )?{_CONDITIONS}|"
     r"(?:forget|clear|reset|scrap|wipe|drop|lift|cancel|remove) "
-    r"(?:it all|everything|all (?:of )?(?:that|this|it|those|these))"
+    r"(?:it all|everything|the lot|all (?:of )?(?:that|this|it|those|these))"
     r"(?: i (?:said|asked(?: for)?|told you|wanted))?(?! (?:but|except|apart|by|from|that)\b)(?! [\ue000-\ue7ff])|"
     r"(?:start|begin)(?:ing)? (?:all )?(?:over|again|afresh|anew|fresh)(?: again| from (?:scratch|zero))?|"
     r"(?:start|begin)(?:ing)? (?:again )?(?:from scratch|from zero|with a clean slate)|"
-    r"reset(?=$| [,;.])|(?:wipe the slate clean|(?:a )?(?:clean|blank) slate)|from scratch|back to square one"
+    r"reset(?=$| [,;.])|wipe the slate clean|(?:a )?(?:clean|blank|fresh) (?:slate|start)|from scratch|"
+    r"back to square one"
     r")(?! \w+ (?:limit|filter)\b)"
 )
 """Nothing that was said holds any longer but what kind of thing it is."""
@@ -93,7 +94,8 @@ POLITE = (
     r"sorry|i mean|scratch that|strike that|,|;|[.]|-|\uf000)"
 )
 UNDO_CUES = (
-    r"\b(?:undo|(?<!i'm )back|previous|before|earlier|return|revert|scrap|cancel|never ?mind|forget (?:that|it|about "
+    r"\b(?:undo|(?<!i'm )back|previous|before(?! (?:it|that|this)\b)|"
+    r"(?<!one )before|earlier|return|revert|scrap|cancel|never ?mind|forget (?:that|it|about "
     r"it)|"
     r"take (?:that|it) back|rewind|restore)\b"
 )
@@ -101,7 +103,8 @@ UNDO_CUES = (
 UNDO_PHRASES = (
     r"\b(?:forget|undo|scrap|cancel|revert|drop|take back)(?: about)? "
     r"(?:that|the|this|my)?(?: ?last| ?previous| ?latest)? ?"
-    r"(?:step|change|thing|search|request|wish|bit|one|filter|condition|move|tweak|edit)\b"
+    r"(?:step|change|thing|search|request|wish|bit|one|filter|condition|move|tweak|edit)\b|"
+    r"\bback (?:an?|one|two|three|\d) (?:steps?|lists?|pages?|searches)\b"
 )
 MORE_CUES = (
     r"\b(?:more|others?|else|next|further|additional|extra|another|rest|remaining|continue|go on|"
@@ -131,7 +134,7 @@ COMPARE_CUES = (
 EARLIER_LIST = (
     r"\b(?:the )?(?:last|first|earlier|old) (?:list|results|page|search|lot|selection|batch)\b|\bpage (?:one|1)\b"
 )
-NEXT_PAGE = r"\b(?:page (?:two|2|three|3)|(?:second|other) page)\b"
+NEXT_PAGE = r"\b(?:page (?:two|2|three|3)|(?:second|2nd|other) page)\b"
 CHEAP_TO_DEAR = (
     r"\b(?:from )?least to most expensive\b|"
     r"\b(?:from )?(?:the )?cheap(?:est)? to (?:the )?(?:most )?(?:expensive|dear|dearest|pricey|priciest)\b"
@@ -157,14 +160,14 @@ ALIKE_CUES = (
     r"closest to|identical)\b"
 )
 QUESTION_CUES = (
-    r"^(?:what(?!(?:'s)? (?:about|else|goes|matches|would go))|which|who|whose|is\b(?! there)|are\b(?! there)|"
+    r"^(?:what(?!ever|(?:'s)? (?:about|else|goes|matches|would go))|which|who|whose|is\b(?! there)|are\b(?! there)|"
     r"does|"
     r"do(?! (?:(?:me|us)\b|[\ue000-\ue7ff]))(?! (?:you|[\uec00-\uefff]) (?:have|sell|carry|stock|offer|make|keep|"
     r"know))|did|has|"
     r"tell|describe|details|explain|more (?:about|details|info\w*)|info\w*|"
     r"how(?! about)|why|when|where|was|give me (?:details|info\w*|more (?:about|details|info\w*)))|"
     r"[,;.?] (?:and |so )?(?:which|what|who|how)(?:'s| is| are| one| many| much| [a-z]+)\b(?<! about)(?<! else)|"
-    r"[,;.?] (?:and |so )?(?:is|does|did|has|was|would|will|can|could) [\uec00-\uefff]|"
+    r"[,;.?] (?:and |so )?(?:is|are|do|does|did|has|have|was|were|would|will|can|could) [\uec00-\uefff]|"
     r"^(?:and |but |so )?(?:would|will|can|could|might)(?:n't)? [\uec00-\uefff]"
     r"(?! (?:\S+ )?(?:be(?! \w+ed\b)|come|get)\b)"
 )

@@ -13,7 +13,7 @@ from pinembed.assistant.amounts import AMOUNT, Amount, amounts, currency_of, num
 from pinembed.assistant.condition import AT_MOST, COMPARISONS, IN, LOWER, UPPER, Condition, Value
 from pinembed.assistant.counted import take_counted
 from pinembed.assistant.lexicon import LIMIT, Lexicon
-from pinembed.assistant.units import column_unit, unit_of
+from pinembed.assistant.units import column_unit, is_sold_by, unit_of
 from pinembed.assistant.vocabulary import Quantity, Vocabulary
 from pinembed.trimmed.questions import spoken
 
@@ -51,6 +51,8 @@ def take_limits(text: str, lexicon: Lexicon) -> Limits:
     notes, obstacle = list[str](), ""
     for amount in sorted(amounts(text), key=lambda one: -one.start):
         columns = tuple(dict.fromkeys(_columns(amount, text, lexicon)))
+        if amount.is_exact:
+            columns = tuple(name for name in columns if is_sold_by(amount.unit, name))
         if (amount.is_exact and len(columns) != 1) or (not columns and _counts_things(amount, text)):
             continue
         if len(columns) != 1:

@@ -85,7 +85,7 @@ MEASURES = {
     **dict.fromkeys(("wide", "broad"), "width"),
     **dict.fromkeys(("tall", "high"), "height"),
     **dict.fromkeys(("heavy", "weigh", "weighs", "weighing"), "weight"),
-    **dict.fromkeys(("rated", "rating", "score", "scored", "review", "reviews"), "rating"),
+    **dict.fromkeys(("rated", "rating", "score", "scored", "review", "reviews", "better"), "rating"),
     **dict.fromkeys(("holds", "holding"), "capacity"),
     **dict.fromkeys(("aged", "suitable", "recommended", "kid", "kids", "child", "children", "toddlers"), "age"),
     "long": "length",

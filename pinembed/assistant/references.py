@@ -76,6 +76,11 @@ class Reference:
     named: bool = False
     meant: str = ""
 
+    @property
+    def is_placed(self) -> bool:
+        """Whether it says where: the first, and not just those."""
+        return bool(self.items) and self.meant != BOTH
+
 
 NO_LIST = Listed()
 Made = Callable[["re.Match[str]"], Reference]
@@ -116,13 +121,15 @@ def _is_had(match: re.Match[str]) -> bool:
     return match[0] == "that" and re.match(rf" in (?:an? )?{ANY_VALUE}", behind) is not None
 
 
+NO_PART = rf"(?! (?:of|end|range|price|speed|shelf|drawer|row|half|class|{ANY_VALUE})(?!\w))"
+"""Not behind the top of something else."""
 _SIDE = "top|start|beginning|bottom|end"
 _WHERE = r"(?: (?:right|just|bang|up|down|way|all the way|over there))* (?:at|in|on|to)(?: the)?(?: very)?"
 _OF_THE_LIST = r"(?: of (?:the|your|my|this|that) (?:list|page|row|lot|bunch|results))?"
 PATTERNS: tuple[tuple[str, Made], ...] = (
     (
         rf"\b(?:the |that )?(?:(?:middle|central) {A_THING}|{A_THING}{_WHERE} (?P<side>{_SIDE}|middle|centre)|"
-        rf"(?:right|all the way|way down) at the (?:very )?(?P<bare>{_SIDE})){_OF_THE_LIST}{ENDS_OF_PLACE}",
+        rf"(?:right|all the way|way down) at the (?:very )?(?P<bare>{_SIDE})){_OF_THE_LIST}(?!\w){NO_PART}",
         _at_a_side,
     ),
     (
@@ -164,7 +171,7 @@ PATTERNS: tuple[tuple[str, Made], ...] = (
     ),
     (
         r"\b(?:these|those|them|they)(?: (?:ones|items|products|two|three))?\b",
-        lambda match: Reference(items=(), several=True),
+        lambda match: Reference(items=(), several=True, meant=BOTH),
     ),
     (
         rf"\b(?:it(?!'s (?:an?|for|because|been|going|my|our|his|her)\b)|its|this(?: one| item| product| {A_KIND})?|"

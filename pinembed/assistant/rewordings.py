@@ -47,9 +47,13 @@ OUTGROWN = (
 )
 """Who is too old for what is shown wants something for older ones."""
 MUST = "(?:should|must|has to|needs to)"
-_AGO = r"(?: (?:before|earlier|first|previously|just now|an? (?:minute|moment|second|while|bit|few minutes) ago))"
+_AGO = (
+    r"(?: (?:before(?: that)?|earlier|first|previously|just now|"
+    r"an? (?:minute|moment|second|while|bit|few minutes) ago))"
+)
 _WAS = (
-    r"(?: that)? (?:i|we) (?:just )?(?:had|saw|looked at|(?:was|were) (?:just )?(?:on|at|in|looking at|seeing|viewing))"
+    r"(?: that)? (?:i|we|you) (?:just )?(?:had(?: shown)?|saw|showed|looked at|"
+    r"(?:was|were) (?:just )?(?:on|at|in|looking at|seeing|viewing))(?: (?:me|us))?"
 )
 BACK_TO_WHAT_WAS = (
     r"\b(?:(?:take|bring|get|put|send|give|show) me )?(?:"
@@ -90,10 +94,11 @@ NO_THANKS = re.compile(
 )
 """A value that is asked for only to be turned down, which would be a courtesy elsewhere."""
 A_VALUE = f"[{VALUE}-{chr(ord(KIND) - 1)}]"
-ANY_BUT_THAT = (
-    rf"({A_VALUE})(.*) (?:any|every|all|whatever) (?:other )?\w+ (?:but|except|bar|besides|other than|apart from|save) "
+ANY_BUT_SUCH = (
+    r"(?:any|every|all|whatever|an?) (?:other )?(\w+) (?:but|except|bar|besides|(?:other )?than|apart from|save) "
     r"(?:for )?(?:that|this|those|it)(?: one)?(?= [,;.]|$)"
 )
+ANY_BUT_THAT = rf"({A_VALUE})(.*) {ANY_BUT_SUCH.replace('(' + chr(92) + 'w+)', chr(92) + 'w+')}"
 """What is not wanted was said before: any colour except that."""
 _REWRITTEN: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (cues.CLEARS, cues.CLEARED),
@@ -104,12 +109,17 @@ _REWRITTEN: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (A_PIECE, r"\1"),
     (HAS_ONLY, "at most "),
     (OVER_THAT, r"at most \1\2"),
+    (rf"({ANY_VALUE})(?: -)? ish\b", r"\1"),
+    (r"\bone (?:right |just |directly )?(?:above|over) (?=(?:it|that|this)\b)", "one before "),
+    (r"\bone (?:right |just |directly )?(?:below|under|beneath|following) (?=(?:it|that|this)\b)", "one after "),
     (SHOWS_AT_MOST, r"show \1 items"),
     (r"\b(?:weighs?|weighing) (?:a bit |a lot |far |much |way )?less\b", "lighter"),
     (r"\b(?:weighs?|weighing) (?:a bit |a lot |far |much |way )?more\b", "heavier"),
     (r"\b(?:holds?|holding) (?:a bit |a lot |far |much |way )?more\b(?= than|$)", "bigger"),
     (r"\b(?:undercuts?|beats?) (?=(?:the|that|this|number|it|#\d+|all|both)\b)(?!\w+ prices?)", "cheaper than "),
     (ANY_BUT_THAT, rf"{cues.NEGATION} \1\2"),
+    (ANY_BUT_SUCH, rf"{cues.NEGATION} that \1"),
+    (r"\b(others?|more|any|else|anything) left$", r"\1"),
     (rf"(?<=[,;.] )(?:and |but )?({VALUES}) (?:neither|(?:not )?either|nor)(?= [,;.]|$)", rf"{cues.NEGATION} \1"),
     (
         rf"\bi said ({ANY_VALUE}) but (?:what )?(?:i|we) (?:actually |really )?(?:want|need|mean)\w*(?: is| was)?",

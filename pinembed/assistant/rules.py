@@ -24,7 +24,7 @@ from pinembed.assistant.act import (
     Relative,
 )
 from pinembed.assistant.asked import Asked
-from pinembed.assistant.condition import IN, Condition, same_as
+from pinembed.assistant.condition import IN, NOT_IN, Condition, same_as
 from pinembed.assistant.lexicon import A_KIND, A_REFERENCE, ANY_VALUE, Lexicon
 from pinembed.assistant.references import Listed
 from pinembed.assistant.refined import added, cleared, moved, reversed_order
@@ -52,6 +52,7 @@ A_BARE_KIND = (
 )
 OF_BOTH = r"^(?:and )?(?:(?:are|do|have|were|can) (?:they|these|those)|(?:\S+ )?both)\b"
 """A question about each of several things, and no choice between them."""
+WHICH_OF = rf"^(?:and )?(?:which|who|what)(?: one)? of {A_REFERENCE}"
 ANOTHER_KIND = rf"\b(?:look(?:ing)?|see|switch|move|go) (?:at|to|for|on to|over to)? ?(?:some |the )?{A_KIND} instead\b"
 WHAT_ABOUT = r"^(?:what|how) about\b"
 WHICH_ONES = r"^(?:which (?:ones?|of \S+)|(?:are|is) (?:some|any|one|there any) of \S+)(?= |$)"
@@ -84,7 +85,8 @@ def plan_by_rules(say: str, state: State, shown: Sequence[SearchResult], lexicon
         shown: the items of `state.now.shown`, in order.
         lexicon: of the table.
     """
-    wish = _with_forgotten(read_wish(say, lexicon, _listed(state, shown)), state)
+    wish = _with_unshared(read_wish(say, lexicon, _listed(state, shown)), state, shown)
+    wish = _with_forgotten(wish, state)
     asked = Asked(say=clean(say), wish=wish, state=state, shown=shown, lexicon=lexicon)
     act = next((act for rule in RULES if (act := rule(asked)) is not None), None)
     act = _in_grammar(act) if act is not None else Act(name=UNCLEAR, reason=NOTHING)
@@ -94,6 +96,16 @@ def plan_by_rules(say: str, state: State, shown: Sequence[SearchResult], lexicon
 def _listed(state: State, shown: Sequence[SearchResult]) -> Listed:
     places = {one.id: place for place, one in enumerate(shown, start=1)}
     return Listed(count=len(shown), spoken=tuple(places[name] for name in state.now.focus if name in places))
+
+
+def _with_unshared(wish: Wish, state: State, shown: Sequence[SearchResult]) -> Wish:
+    """Without the values of some columns that were wanted till now, or that what was spoken of last has."""
+    search, focus = state.now.search, [one for one in shown if one.id in state.now.focus]
+    known = [one for one in (search.filters if search else ()) if one.op == IN]
+    known += [one for item in focus for name in wish.unshared for one in same_as(item.fields, name)]
+    first = {one.column: one for one in reversed(known) if one.column in wish.unshared}
+    gone = (dataclasses.replace(one, op=NOT_IN) for one in first.values())
+    return dataclasses.replace(wish, excluded=(*wish.excluded, *gone))
 
 
 def _with_forgotten(wish: Wish, state: State) -> Wish:
@@ -127,7 +139,7 @@ def _service(asked: Asked) -> Act | None:
     """What is asked of the shop, or of nobody, and no word of a language."""
     words = asked.wish.rest.split()
     is_noise = bool(words) and all(map(is_gibberish, words)) and not asked.wish.avoid
-    wants_nod = is_small_talk(asked.wish.plain) and not any(one.items for one in asked.wish.references)
+    wants_nod = is_small_talk(asked.wish.plain) and not any(one.is_placed for one in asked.wish.references)
     if asked.names_nothing and (is_service(asked.said, asked.wish.plain) or wants_nod or is_noise):
         return Act(name=UNCLEAR, reason=OUT_OF_REACH)
     return None
@@ -157,7 +169,7 @@ def _says_only(asked: Asked, cue: str, known: Sequence[Condition] = ()) -> bool:
     is_apart = not re.search(NO_REMARK, asked.say) and any(_is_only(cue, part) for part in parts_of(wish.left))
     if not re.search(cue, wish.plain) or (rest and not is_apart):
         return False
-    places = any(reference.items for reference in wish.references)
+    places = any(reference.is_placed for reference in wish.references)
     is_new = any(condition not in known for condition in wish.filters) or bool(wish.drop or wish.shared)
     is_compared = bool(wish.relative) and not (is_apart and cue == cues.UNDO_CUES)  # go back, that was too cheap
     return not (is_new or is_compared or wish.sort or wish.superlative or places)
@@ -190,6 +202,7 @@ def _compare(asked: Asked) -> Act | None:
     is_choice = wish.has(cues.QUESTION_CUES) or wish.has(f"{A_REFERENCE} (?:or|against) (?:the )?{A_REFERENCE}")
     is_choice = is_choice and len(wish.references) > 1 and len(items) > 1 and not wish.filters
     is_choice = is_choice and not re.search(OF_BOTH, asked.said)
+    is_choice = is_choice or (bool(wish.relative) and wish.has(WHICH_OF) and len(items) > 1)
     if not asked.has_search or not (wish.has(cues.COMPARE_CUES) or is_choice):
         return None
     return Act(name=COMPARE, items=items, question=asked.say)

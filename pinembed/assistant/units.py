@@ -87,8 +87,8 @@ def _pattern(measures: Iterable[str]) -> str:
 
 UNIT_WORDS = _pattern({of for of, _, _ in _UNITS}).replace("|in|", r"|in(?= (?:wide|tall|high|long|deep|thick)(?!\w))|")
 """Their names in a wish, the longest first; the inch is an `in` only where the next word measures."""
-EXACT_UNIT_WORDS = _pattern((MEMORY, VOLUME, POWER, LIGHT, PIXELS))
-"""Those of which people name the one number that things are sold by: a 750 ml bottle, 16 GB."""
+EXACT_UNIT_WORDS = rf"{_pattern((MEMORY, VOLUME, POWER, LIGHT, PIXELS))}|inch(?:es)?"
+"""Those of which people name the one number that things are sold by: a 750 ml bottle, 16 GB, 28 inch wheels."""
 
 
 ALONE = frozenset(f"{word}{plural}" for word in ("watt", "lumen", "megapixel", "horsepower") for plural in ("", "s"))
@@ -110,6 +110,12 @@ def column_unit(name: str) -> Unit | None:
         return found
     measured = next((MEASURED[stem(word)] for word in words if stem(word) in MEASURED), None)
     return None if measured is None else Unit(measures=measured, size=1 if measured == RATING else 0)
+
+
+def is_sold_by(unit: str, column: str) -> bool:
+    """Whether a number with such a unit is the column's very number; a length, where the column has the same unit."""
+    given = unit_of(unit)
+    return given is None or given.measures != LENGTH or given == column_unit(column)
 
 
 def unit_names(column: str) -> str:

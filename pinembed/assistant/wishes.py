@@ -38,6 +38,8 @@ IS_TOO_DEAR = rf"({A_REFERENCE}) (?:is|was|are|costs?|seems?) (?:just |far |way 
 OF_A_RANGE = rf"{LIMIT} (?:range|bracket|region|mark|ballpark)\b"
 BUYS = r"\b(?:need|want|buy|order|for|with|after)(?: to)?(?: buy| order)?(?: the| a)? ?$"
 """Before a number of things that somebody wants to have, which says nothing of a list."""
+NOT_SUCH = r"(?:not|without|no|never|nothing|except) "
+A_CONDITION = r"(?:filter|limit|condition|restriction|thing|bit)\b"
 OF_WHAT = r"(?: (?:the price of|for|what))?"
 
 
@@ -69,6 +71,7 @@ class Wish:
         relative: comparisons with items.
         than: the references of these.
         shared: columns of which the value of an item is wanted: in that colour, of the same brand as the first.
+        unshared: columns of which it is not: any brand but that.
         avoid: excluded words that no column knows.
         rest: other words that nothing explains.
         references: as they stand.
@@ -87,6 +90,7 @@ class Wish:
     relative: tuple[Relative, ...]
     than: tuple[Reference, ...]
     shared: tuple[str, ...]
+    unshared: tuple[str, ...]
     avoid: str
     rest: str
     references: tuple[Reference, ...]
@@ -127,6 +131,7 @@ class _Reader:
     def wish(self) -> Wish:
         plain = self._text
         counted = bool(re.search(f"{cues.COMPARE_CUES}|{cues.QUESTION_CUES}", plain))
+        unshared = self._take_shared(NOT_SUCH)
         self._text, drop = take_lifted(self._text, self._values, self._lexicon)
         limits = () if re.search(cues.COMPARE_CUES, plain) else self._take_limits()
         superlative, sort = self._take_superlative()
@@ -153,6 +158,7 @@ class _Reader:
             relative=tuple(relative),
             than=tuple(self._than),
             shared=shared,
+            unshared=unshared,
             avoid=" ".join(walk.avoid),
             rest=" ".join(walk.rest),
             references=tuple(in_order(left, references)),
@@ -172,12 +178,14 @@ class _Reader:
             self._text = " ".join(f"{self._text[: found.start()]} {self._text[found.end() :]}".split())
         return found
 
-    def _take_shared(self) -> tuple[str, ...]:
-        """The columns of which an item's own value is wanted."""
-        found = []
+    def _take_shared(self, before: str = "") -> tuple[str, ...]:
+        """The columns of which an item's own value is wanted; or not, behind what denies it."""
+        found = list[str]()
+        if re.search(rf"\b{before}(?:\w+ )?(?:the )?(?:very )?(?:same|that|this) ", self._text) is None:
+            return ()
         for name in self._lexicon.vocabulary.choices:
             said = rf"(?:(?:the )?(?:very )?same|that|this) {self._lexicon.said_of(name)}"
-            if self._take(rf"(?<!\w)(?:(?:in|of|with|from|by) )?{said}(?!\w)"):
+            if self._take(rf"(?<!\w){before}(?:(?:in|of|with|from|by) )?{said}(?!\w)(?! {A_CONDITION})"):
                 found.append(name)
         return tuple(found)
 
@@ -252,11 +260,12 @@ class _Reader:
             word = self._lexicon.said_of(name)
             found = self._take(
                 rf"(?:\bby|\b{SORTING}(?: (?:{UP}|(?P<down_before>{DOWN})))?(?: by| of| on)?) (?:the )?{word}"
-                rf"(?:(?: ,)? (?:(?P<down>{DOWN})|{UP}))?(?!\w)"
+                rf"(?:(?: ,)? (?:(?P<down>{DOWN})|{UP}))?(?!\w)|"
+                rf"\b(?:the )?{word}(?: ,)? (?:(?P<behind>{DOWN})|{UP})(?!\w)"
             )
             if found is not None:
                 best_first = is_rating(name) and not re.search(rf"\b(?:{UP})", found.group())
-                return Sort(column=name, descending=best_first or bool(found["down"] or found["down_before"]))
+                return Sort(column=name, descending=best_first or any(found.group("down", "down_before", "behind")))
         return None
 
     def _column_by(self, word: str) -> str:
