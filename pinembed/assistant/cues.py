@@ -30,7 +30,7 @@ _STOPS = (
     "up care bother fuss spose nonsense rubbish malarkey crap tat preferred prefered liked none seem seems seemed lost "
     "he's she's who'd it'd y'all you've you'd you'll they've they'd who's rest page pages turn going gone got "
     "somewhere must percent alright acceptable works someone somebody anyone everyone his hers theirs mine yours ours "
-    "less believe worth number exist exists existing gladly happily pay paying paid"
+    "less believe worth number exist exists existing gladly happily swap pay paying paid"
 )
 STOP_WORDS = frozenset(_STOPS.split())
 """Words that name nothing; they are no part of a text for the encoder."""

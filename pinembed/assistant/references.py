@@ -121,7 +121,7 @@ def _is_had(match: re.Match[str]) -> bool:
     return match[0] == "that" and re.match(rf" in (?:an? )?{ANY_VALUE}", behind) is not None
 
 
-NO_PART = rf"(?! (?:of|end|range|price|speed|shelf|drawer|row|half|class|{ANY_VALUE})(?!\w))"
+NO_PART = rf"(?! (?:of|end|range|price|speed|shelf|drawer|row|half|class|{A_KIND})(?!\w))"
 """Not behind the top of something else."""
 _SIDE = "top|start|beginning|bottom|end"
 _WHERE = r"(?: (?:right|just|bang|up|down|way|all the way|over there))* (?:at|in|on|to)(?: the)?(?: very)?"

@@ -89,8 +89,8 @@ SHOWS_AT_MOST = (
 )
 """A number of things on the list, and no limit of a price."""
 NO_THANKS = re.compile(
-    rf"({VALUES}) [?,] (?:(?:no|nah|nope) (?:, )?(?:thanks|thank you|ta|way|please|chance)|never|nah|nope|yuck|ew)"
-    r"(?= [,;.]|$)"
+    rf"({VALUES}) [?,] (?:(?:no|nah|nope) (?:, )?(?:thanks|thank you|ta|way|please|chance)|never|nah|nope|yuck|ew|"
+    r"(?<=[?] )no(?! ,))(?= [,;.]|$)"
 )
 """A value that is asked for only to be turned down, which would be a courtesy elsewhere."""
 A_VALUE = f"[{VALUE}-{chr(ord(KIND) - 1)}]"

@@ -54,6 +54,7 @@ SPELLINGS = {
     "womans": "women",
     "mans": "men",
     "poss": "possible",
+    "pref": "preferably",
     "tho": "though",
     "ppl": "people",
     "aswell": "as well",
