@@ -50,6 +50,7 @@ def test_place_is_found_on_the_list_that_is_shown(outdoor: Shop, say: str, count
         ("are both the first and the third waterproof?", "about", [1, 3]),
         ("numbers one, two and five, what sets those apart?", "compare", [1, 2, 5]),
         ("those at 2 and 4, which is lighter?", "compare", [2, 4]),
+        ("both 3 and 5 look fine, what are they made of", "about", [3, 5]),
     ],
 )
 def test_two_that_were_spoken_of_are_the_former_and_the_latter(
@@ -103,6 +104,7 @@ def test_no_clean_slate_is_made_of_less(outdoor: Shop, say: str) -> None:
         (("jackets in black", "any colour but that"), ("colour", "not in", ["black"])),
         (("jackets", "any colour except black"), ("colour", "not in", ["black"])),
         (("leather? no",), ("material", "not in", ["leather"])),
+        (("jackets", "not Norrland", "Kestrel out too", "add Kestrel again"), ("brand", "not in", ["Norrland"])),
         (("down? no thanks, feathers make me sneeze",), ("material", "not in", ["down"])),
         (("not Tarn, Alpina neither",), ("brand", "not in", ["Tarn", "Alpina"])),
         (("jackets by Tarn or Alpina, down ones excluded",), ("material", "not in", ["down"])),
@@ -130,6 +132,8 @@ def test_brand_of_the_item_that_was_spoken_of_is_not_wanted_again(outdoor: Shop)
         ),
         ("40 litres or biger", [("capacity_l", ">=", [40.0])]),
         ("don't show me more than three", []),
+        ("at least 4", [("rating", ">=", [4.0])]),
+        ("exactly 40 litres", [("capacity_l", ">=", [40.0]), ("capacity_l", "<=", [40.0])]),
     ],
 )
 def test_amount_is_a_limit_however_it_is_put(outdoor: Shop, say: str, limits: list[tuple[str, str, Any]]) -> None:

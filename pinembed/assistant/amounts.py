@@ -96,6 +96,7 @@ PATTERNS = (
     ("around", rf"({AMOUNT})(?: (?:wide|tall|high|long|deep))? (?:- )?(?:{ABOUT})(?!\w)"),
     (AT_LEAST, rf"(?<!\w)({NUMBER} stars?)(?!\w)"),
     (AT_MOST, rf"\bfor ({AMOUNT})"),
+    (EXACTLY, rf"\b(?:exactly|precisely) ({AMOUNT})"),
     (EXACTLY, rf"(?<!\w)(?!an? \w{{1,2}}(?!\w))({NUMBER}(?: -)? (?:{EXACT_UNIT_WORDS}))(?!\w)"),
 )
 

@@ -30,7 +30,7 @@ _STOPS = (
     "up care bother fuss spose nonsense rubbish malarkey crap tat preferred prefered liked none seem seems seemed lost "
     "he's she's who'd it'd y'all you've you'd you'll they've they'd who's rest page pages turn going gone got "
     "somewhere must percent alright acceptable works someone somebody anyone everyone his hers theirs mine yours ours "
-    "less believe worth number exist exists existing gladly happily swap pay paying paid"
+    "less believe worth number exist exists existing gladly happily swap add forget pay paying paid"
 )
 STOP_WORDS = frozenset(_STOPS.split())
 """Words that name nothing; they are no part of a text for the encoder."""
@@ -76,6 +76,7 @@ CLEARS = (
     r"(?: i (?:said|asked(?: for)?|told you|wanted))?(?! (?:but|except|apart|by|from|that)\b)(?! [\ue000-\ue7ff])|"
     r"(?:start|begin)(?:ing)? (?:all )?(?:over|again|afresh|anew|fresh)(?: again| from (?:scratch|zero))?|"
     r"(?:start|begin)(?:ing)? (?:again )?(?:from scratch|from zero|with a clean slate)|"
+    r"(?:(?:start|begin|go)(?:ing)? )?(?:again )?(?:from|back to) the (?:very )?(?:beginn?ing|start)(?= [,;.]|$)|"
     r"reset(?=$| [,;.])|wipe the slate clean|(?:a )?(?:clean|blank|fresh) (?:slate|start)|from scratch|"
     r"back to square one"
     r")(?! \w+ (?:limit|filter)\b)"
@@ -150,8 +151,9 @@ GOES_CUES = (
     r"\bgo(?:es)? together with\b|\bfits?\b(?= (?:to|with|the|it|[\ue000-\uf8ff]))|"
     r"\b(?:buy|wear|get|take|order|put|use|need|have)\b.* with [\uec00-\uefff]|"
     r"\bsuits?\b|\bcompletes?\b|\b(?:next to|beside|alongside|together with) (?:the )?[\uec00-\uefff]|"
-    r"^(?:what|which) [\ue400-\ue7ff] (?:do|does|should|would|can|could) (?:i|we|you|one) (?:\S+ ){1,3}?"
-    r"[\uec00-\uefff] (?:into|in|with|to|on|onto|under|over)$|\b(?:do|does|doing) [\uec00-\uefff] justice\b|"
+    r"^(?:what|which)(?P<kind> [\ue400-\ue7ff])? (?:do|does|should|would|can|could) (?:i|we|you|one) (?:\S+ ){1,3}?"
+    r"[\uec00-\uefff] (?(kind)(?:into|in|with|to|on|onto|under|over)|(?:into|with))$|"
+    r"\b(?:do|does|doing) [\uec00-\uefff] justice\b|"
     r"\blooks? (?:\w+ )?with\b|\b(?:nice|good|great|well|lovely) with (?:the )?[\uec00-\uefff]|\bwork(?:s)? with\b"
 )
 ALIKE_CUES = (
@@ -248,7 +250,8 @@ NOT_MY = (
     r"to (?:my|our|his|her|their)(?: \S+)? (?:taste|liking)|(?:my|our|his|her|their) \S+)"
 )
 DISLIKED = (
-    r"(?:(?: is| are| would be)? (?:so |too |just )?(?:awful|ugly|horrible|hideous|boring|out(?= [,;.]|$))|"
+    r"(?:(?: is| are| would be)? (?:so |too |just )?"
+    r"(?:awful|ugly|horrible|hideous|boring|out(?: too| as well)?(?= [,;.]|$))|"
     r" (?:is|are|would be) (?:out|not for me|no good|not my (?:thing|style|taste)|"
     r"(?:a bit|a little|a touch|rather) (?!cheap|expensive|pricey|dear|costly|better|more|less)\w+|"
     r"(?:a bit |just |far |way )?too (?!cheap|expensive|pricey|dear|costly)\w+))"

@@ -23,6 +23,8 @@ ENDS_CLAUSE = frozenset([",", ";", "and", "but", "with", LIMIT])
 """Behind these another part of the wish begins, with columns of its own."""
 MOVED_AT_MOST = 2
 """How many times as much a limit may become by a bare number, where there are several limits."""
+FAR_BELOW = 4
+"""How many times as high the least price is where a lower limit is surely none of prices."""
 LEAST_PLURAL = 3
 """Letters of the name of several things at least."""
 OF_ANY_NUMBER = frozenset(["higher", "lower"])
@@ -157,12 +159,13 @@ def _columns(amount: Amount, text: str, lexicon: Lexicon) -> Iterator[str]:
 
 
 def _reached(amount: Amount, fitting: Sequence[str], vocabulary: Vocabulary) -> str:
-    """The price; but the one column that goes so high where no price does: more than 1000, of pieces."""
-    too_high = all(
-        op in LOWER and number > vocabulary.quantities[vocabulary.price].high for op, number in amount.limits
+    """The price; but the one column that such a lower limit tells apart where no price does: 1000 pieces, 4 stars."""
+    prices = vocabulary.quantities[vocabulary.price]
+    no_price = all(
+        op in LOWER and (number > prices.high or FAR_BELOW * number < prices.low) for op, number in amount.limits
     )
     within = [name for name in fitting if _is_within(amount, vocabulary.quantities[name])]
-    return within[0] if too_high and len(within) == 1 else vocabulary.price
+    return within[0] if no_price and len(within) == 1 and not amount.currency else vocabulary.price
 
 
 def _is_within(amount: Amount, quantity: Quantity) -> bool:

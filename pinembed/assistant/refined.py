@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pinembed.assistant import cues
 from pinembed.assistant.act import ABOUT, FILTER, SEARCH, Act
 from pinembed.assistant.asked import Asked
-from pinembed.assistant.condition import IN, NOT_IN, UPPER, Condition
+from pinembed.assistant.condition import IN, NOT_IN, UPPER, Condition, Value
 from pinembed.assistant.limits import moved_limit
 from pinembed.assistant.state import Search
 
@@ -70,7 +70,9 @@ def reversed_order(asked: Asked) -> Act | None:
 def added(asked: Asked) -> tuple[tuple[Condition, ...], tuple[str, ...]]:
     """`Or red`: the values beside those that are wanted already, and the columns that no longer exclude them."""
     wish, search = asked.wish, asked.state.now.search
-    known = {(one.column, one.op): one.values for one in (search.filters if search else ())}
+    known: dict[tuple[str, str], tuple[Value, ...]] = {}
+    for one in search.filters if search else ():
+        known[one.column, one.op] = (*known.get((one.column, one.op), ()), *one.values)  # exclusions add up
     conditions, drop = list[Condition](), list(wish.drop)
     told = [one for one in wish.excluded if one.op == IN]  # of a column of yes and no
     for one in (*wish.wanted, *told):

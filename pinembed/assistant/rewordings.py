@@ -105,6 +105,7 @@ _REWRITTEN: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"\b(?:no|nr|pos) [.] (?=\d)", "number "),
     (rf"\b(max|min|approx|ca) [.] (?=(?:(?:{CURRENCY}) )?\D{{0,2}}\d)", r"\1 "),
     (AT_PLACES, "numbers "),
+    (rf"\bboth (?={A_PLACE} and {A_PLACE}(?!\w)(?! (?:{CURRENCY}|{UNIT_WORDS})(?!\w)))", "both numbers "),
     (PLACES, lambda said: re.sub(A_PLACE, r"number \g<0>", said["places"])),
     (A_PIECE, r"\1"),
     (HAS_ONLY, "at most "),

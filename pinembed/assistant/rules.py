@@ -52,11 +52,11 @@ A_BARE_KIND = (
 )
 OF_BOTH = r"^(?:and )?(?:(?:are|do|have|were|can) (?:they|these|those)|(?:\S+ )?both)\b"
 """A question about each of several things, and no choice between them."""
-WHICH_OF = rf"^(?:and )?(?:which|who|what)(?: one)? of {A_REFERENCE}"
+WHICH_OF = rf"^(?:and )?(?:which|who|what)(?: one)?(?: of {A_REFERENCE}|'s\b| is\b)"
 ANOTHER_KIND = rf"\b(?:look(?:ing)?|see|switch|move|go) (?:at|to|for|on to|over to)? ?(?:some |the )?{A_KIND} instead\b"
 WHAT_ABOUT = r"^(?:what|how) about\b"
 WHICH_ONES = r"^(?:which (?:ones?|of \S+)|(?:are|is) (?:some|any|one|there any) of \S+)(?= |$)"
-ADDS = r"^(?:or|plus|as well)\b|\balso\b|\b(?:as well|too|in addition)$"
+ADDS = r"^(?:or|plus|as well|add)\b|\balso\b|\b(?:as well|too|in addition)$"
 NO_REMARK = r"[\d{}<>\[\]]"
 """What stands in no remark beside a cue: numbers, which may be limits, and the signs of markup."""
 FOR_USER = r"\b(?:customer|recommend\w*|would (?:he|she|they|\w+) like|suggest\w*)\b"
@@ -202,7 +202,8 @@ def _compare(asked: Asked) -> Act | None:
     is_choice = wish.has(cues.QUESTION_CUES) or wish.has(f"{A_REFERENCE} (?:or|against) (?:the )?{A_REFERENCE}")
     is_choice = is_choice and len(wish.references) > 1 and len(items) > 1 and not wish.filters
     is_choice = is_choice and not re.search(OF_BOTH, asked.said)
-    is_choice = is_choice or (bool(wish.relative) and wish.has(WHICH_OF) and len(items) > 1)
+    has_two = len(items) > 1 if wish.references else len(asked.state.now.focus) == 2
+    is_choice = is_choice or (bool(wish.relative) and wish.has(WHICH_OF) and has_two)
     if not asked.has_search or not (wish.has(cues.COMPARE_CUES) or is_choice):
         return None
     return Act(name=COMPARE, items=items, question=asked.say)

@@ -13,7 +13,7 @@ _INTERJECTIONS = (
     "psst shh shucks sigh ta tada tut ugh uh uhh um umm wahey whew whoa whoops woah woohoo wow wowza yay yea yeah yep "
     "yes yikes yippee yo yum yup zzz aye righto "
     "afaik atm asap brb btw cya fwiw fyi gg idk idc ikr imho imo irl iirc jk lmao lmk lol np nvm omw rofl smh soz tbf "
-    "tbh thanks ttyl ty tysm wtf xoxo xx kinda sorta innit perf o bye goodbye cheerio toodles"
+    "rn fr ngl tbh thanks ttyl ty tysm wtf xoxo xx kinda sorta innit perf o bye goodbye cheerio toodles"
 )
 INTERJECTIONS = frozenset(_INTERJECTIONS.split())
 """Interjections and what is typed for them; nobody's wish, wherever they stand."""

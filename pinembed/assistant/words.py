@@ -96,6 +96,7 @@ SIGNS = frozenset("-+,;?.")
 WITH = re.compile(r"\bw/(o\b)? ?")
 WRITTEN_WITH_SIGNS = (
     (re.compile(r"%"), " percent "),
+    (re.compile(r"(?<=\d)[.,] ?[-\u2013\u2014](?!\d)"), " "),
     (re.compile(r"(?<=\d) ?(?:\"|''|\u2032\u2032|\u201d)(?!\w)"), " inch "),
     (re.compile(r"(?<![a-z])(?:m2|sq\.? ?m(?:et(?:re|er)s?)?|square met(?:re|er)s?)(?![a-z\d])"), " sqm "),
     (re.compile(r"(?<![a-z])(?:sq\.? ?(?:ft|feet)|square f(?:oo|ee)t)(?![a-z\d])"), " sqft "),
