@@ -129,6 +129,8 @@ _REWRITTEN: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"\bmore (cheap|small|light|tall|strong|old|young|long|short|quiet|fast)(?= |$)", r"\1er"),
     (OUTGROWN, r"\1er"),
     (r"\bmore big\b", "bigger"),
+    (rf"^({VALUES}) neither$", rf"{cues.NEGATION} \1"),
+    *((rf"\bless (?:{words})(?!\w)", comparative) for words, comparative in TOO),
     *(
         (
             rf"^{IT_IS}{BY_HOW_MUCH}too (?:{words})(?: for {WHOM})?(?= [,;.]|$)",

@@ -55,6 +55,7 @@ SPELLINGS = {
     "mans": "men",
     "poss": "possible",
     "pref": "preferably",
+    "prev": "previous",
     "tho": "though",
     "ppl": "people",
     "aswell": "as well",
@@ -96,6 +97,7 @@ SIGNS = frozenset("-+,;?.")
 WITH = re.compile(r"\bw/(o\b)? ?")
 WRITTEN_WITH_SIGNS = (
     (re.compile(r"%"), " percent "),
+    (re.compile(rf"(?<=[\s\d{CURRENCY_SIGNS}])&(?=[\s\d{CURRENCY_SIGNS}])"), " and "),
     (re.compile(r"(?<=\d)[.,] ?[-\u2013\u2014](?!\d)"), " "),
     (re.compile(r"(?<=\d) ?(?:\"|''|\u2032\u2032|\u201d)(?!\w)"), " inch "),
     (re.compile(r"(?<![a-z])(?:m2|sq\.? ?m(?:et(?:re|er)s?)?|square met(?:re|er)s?)(?![a-z\d])"), " sqm "),
