@@ -54,7 +54,7 @@ def cleared(asked: Asked) -> Act | None:
     drop = tuple(dict.fromkeys(one.column for one in search.filters if one.column not in kept))
     if not (drop or new):
         return None
-    if search.like or search.beside:  # nor is anything looked for like an item, or beside one
+    if search.like or search.beside:  # which no filter takes back
         return Act(name=SEARCH, text=wish.rest, filters=(*kinds, *new), sort=wish.sort, count=wish.count)
     return Act(name=FILTER, text=wish.rest, filters=new, drop=drop, sort=wish.sort, count=wish.count)
 

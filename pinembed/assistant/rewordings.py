@@ -64,7 +64,7 @@ BACK_TO_WHAT_WAS = (
 """The list before, as what somebody saw or had."""
 A_PLACE = rf"(?:[1-9]\d?|{'|'.join(ONES[1:])})"
 PLACES = (
-    rf"(?<!\w){NUMBERED} (?P<places>{A_PLACE}(?: (?:, and|, or|,|and|or|to) {A_PLACE}(?!\w))+)"
+    rf"(?<!\w){NUMBERED} (?P<places>{A_PLACE}(?: (?:, and|, or|,|and|or) {A_PLACE}(?!\w))+)"
     rf"(?! (?:{CURRENCY}|{UNIT_WORDS}|more|or)(?!\w))"
 )
 """Several places behind one word: numbers two and three."""
@@ -94,11 +94,12 @@ NO_THANKS = re.compile(
 )
 """A value that is asked for only to be turned down, which would be a courtesy elsewhere."""
 A_VALUE = f"[{VALUE}-{chr(ord(KIND) - 1)}]"
-ANY_BUT_SUCH = (
-    r"(?:any|every|all|whatever|an?) (?:other )?(\w+) (?:but|except|bar|besides|(?:other )?than|apart from|save) "
-    r"(?:for )?(?:that|this|those|it)(?: one)?(?= [,;.]|$)"
+_ANY = r"(?:any|every|all|whatever|an?) (?:other )?"
+_BUT_THAT = (
+    r" (?:but|except|bar|besides|(?:other )?than|apart from|save) (?:for )?(?:that|this|those|it)(?: one)?(?= [,;.]|$)"
 )
-ANY_BUT_THAT = rf"({A_VALUE})(.*) {ANY_BUT_SUCH.replace('(' + chr(92) + 'w+)', chr(92) + 'w+')}"
+ANY_BUT_SUCH = rf"{_ANY}(\w+){_BUT_THAT}"
+ANY_BUT_THAT = rf"({A_VALUE})(.*) {_ANY}\w+{_BUT_THAT}"
 """What is not wanted was said before: any colour except that."""
 _REWRITTEN: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (cues.CLEARS, cues.CLEARED),

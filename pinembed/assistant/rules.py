@@ -39,6 +39,7 @@ OTHERS = (
     rf"{A_REFERENCE}.* [,;.?] (?:is there |are there |do you have |have you |got |but )*(?:anything|something|any|some|"
     r"others?)\b"
 )
+"""Behind an item that others are compared with."""
 REFINES_KIND = r"^(?:but|or|and|also|what about|how about|only|just|instead|make)\b|\binstead\b|\bonly$"
 CHANGES_FOCUS = r"^(?:but|in|and|what about|how about|with|the same|same|make|i(?:'d)? prefer|rather)\b"
 ASKS_FOR = (
@@ -53,6 +54,7 @@ A_BARE_KIND = (
 OF_BOTH = r"^(?:and )?(?:(?:are|do|have|were|can) (?:they|these|those)|(?:\S+ )?both)\b"
 """A question about each of several things, and no choice between them."""
 WHICH_OF = rf"^(?:and )?(?:which|who|what)(?: one)?(?: of {A_REFERENCE}|'s\b| is\b)"
+"""A choice between those that are named, or were just compared."""
 ANOTHER_KIND = rf"\b(?:look(?:ing)?|see|switch|move|go) (?:at|to|for|on to|over to)? ?(?:some |the )?{A_KIND} instead\b"
 WHAT_ABOUT = r"^(?:what|how) about\b"
 WHICH_ONES = r"^(?:which (?:ones?|of \S+)|(?:are|is) (?:some|any|one|there any) of \S+)(?= |$)"
