@@ -106,29 +106,12 @@ def outdoor_rows() -> list[dict[str, Any]]:
     return rows
 
 
-def bicycle_rows() -> list[dict[str, Any]]:
-    """A bicycle shop that somebody else made up, with values of two words and a column of yes and no."""
-    return _rows_beside_wordings("bicycles")
-
-
-def toy_rows() -> list[dict[str, Any]]:
-    """A toy shop that somebody else made up, with ages, numbers of players and of pieces."""
-    return _rows_beside_wordings("unmended/toys")
-
-
-def wine_rows() -> list[dict[str, Any]]:
-    """A wine shop that somebody else made up, with countries, percents, and kinds that share their last word."""
-    return _rows_beside_wordings("wine")
-
-
-def music_rows() -> list[dict[str, Any]]:
-    """A music shop that somebody else made up, with sizes that are fractions, strings and keys that are counted."""
-    return _rows_beside_wordings("music")
-
-
-def _rows_beside_wordings(name: str) -> list[dict[str, Any]]:
-    lines = (REPOSITORY / f"tests/wordings/{name}_rows.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
+def rows_of_wordings(name: str) -> list[dict[str, Any]]:
+    """The rows that a file of `tests/wordings` is about: those beside it, which its author made up, or a shop's."""
+    path = REPOSITORY / f"tests/wordings/{name}_rows.jsonl"
+    if path.exists():
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return outdoor_rows() if "outdoor" in name else home_rows()
 
 
 def make_table(folder: Path, rows: Sequence[dict[str, Any]], *, reference: str = "") -> EmbeddingTable:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.assistant_material import Shop, make_table, outdoor_rows, shop_rows, wine_rows
+from tests.assistant_material import Shop, make_table, outdoor_rows, rows_of_wordings, shop_rows
 
 LIST = ("mug-teal-plain", "mug-plum-striped", "mug-red-dotted", "vase-navy-plain", "lamp-teal-striped")
 
@@ -18,7 +18,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 
 @pytest.fixture(scope="module")
 def wines(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    return Shop(make_table(tmp_path_factory.mktemp("wines"), wine_rows()))
+    return Shop(make_table(tmp_path_factory.mktemp("wines"), rows_of_wordings("wine")))
 
 
 @pytest.fixture(scope="module")
