@@ -165,3 +165,12 @@ def test_words_that_rules_look_for_are_no_slips_of_a_catalogue_s(tmp_path: Path)
     rows = [{"id": f"c{i}", "kind": "chair", "in_stock": bool(i % 2), "price": 9.0 + i} for i in range(4)]
     shop = Shop(make_table(tmp_path, rows))
     assert shop.act("how do the first two stack up?", "c0", "c1", "c2")["name"] == "compare"
+
+
+@pytest.mark.parametrize("behind", ["as long as it ain't Tarn", "provided it isn't Tarn", "so long as it's not Tarn"])
+def test_condition_on_another_column_leaves_the_kind_alone(outdoor: Shop, behind: str) -> None:
+    filters = outdoor.act(f"a tent, any brand {behind}")["arguments"]["filters"]
+    assert {(one["column"], one["op"], *one["values"]) for one in filters} == {
+        ("department", "in", "tent"),
+        ("brand", "not in", "Tarn"),
+    }

@@ -209,8 +209,8 @@ EVERYTHING = (
 )
 MAKE_IT = r"\bmake (?:it|that|them|this|those)\b"
 _NEGATING = (
-    "not no without except excluding exclude non never isn't aren't don't doesn't shouldn't mustn't nothing avoid nor "
-    "minus neither"
+    "not no without except excluding exclude non never isn't aren't ain't don't doesn't shouldn't mustn't nothing "
+    "avoid nor minus neither"
 )
 NEGATIONS = frozenset(_NEGATING.split())
 NEGATION_PHRASES = (

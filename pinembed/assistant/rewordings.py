@@ -178,6 +178,7 @@ _REWRITTEN: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (rf"({NUMBER}) (?:- )?ish ({CURRENCY}|{UNIT_WORDS})(?!\w)", r"\1 \2 or so"),
     (rf"({VALUES}){cues.NONE_OF_THEM}", rf"{cues.NEGATION} \1"),
     (cues.REMARK, ""),
+    (rf"{cues.AS_LONG_AS}(?: (?:it|they|that|this))?(?= (?:not|isn't|aren't|ain't|is not|are not)\b)", ","),
     (cues.AS_LONG_AS, "but"),
     (cues.IF_ANY, ""),
     (rf"({VALUES}){cues.CLASHES}", rf"{cues.NEGATION} \1"),
