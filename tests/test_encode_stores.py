@@ -288,7 +288,7 @@ def test_object_that_vanishes_after_the_listing_fails_alone(
     assert report.counts.added == len(rows_of(table)) > 0
 
 
-@pytest.mark.parametrize("kind", ["tars", "parquets"])
+@pytest.mark.parametrize("kind", ["tars", "parquets", "folder"])
 def test_objects_come_in_parts_as_they_come_in_one(
     kind: str, run: Run, prefix: Address, table: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -101,13 +101,13 @@ def test_a_folder_is_scanned_once_a_night(
     (tmp_path / "a.jpg").write_bytes(b"x")
     (tmp_path / "metadata.csv").write_text("file_name,price\na.jpg,5\n")
     scans: list[Path] = []
-    scan = inputs_module.scan_folder
+    scan = inputs_module.scan_in_parts
 
     def counted(root: Path, **options: object) -> object:
         scans.append(root)
         return scan(root, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(inputs_module, "scan_folder", counted)
+    monkeypatch.setattr(inputs_module, "scan_in_parts", counted)
     with frozen_files(tmp_path):
         look(tmp_path, dry_run=True)
         [found] = find_inputs(EncodeSettings(images=tmp_path, table="t/t", encoder="other"), texts=as_text)

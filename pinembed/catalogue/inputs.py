@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pinembed.catalogue.candidates import Candidates, as_text, is_text
 from pinembed.catalogue.files import ListedFiles, listed_files, scan_images
-from pinembed.catalogue.folder import FolderScan, scan_folder
+from pinembed.catalogue.folder import FolderScan, scan_in_parts
 from pinembed.catalogue.frozen import found_once
 from pinembed.catalogue.listing import (
     FolderListing,
@@ -51,7 +52,7 @@ from pinembed.table.schema import metadata_fields
 def find_inputs(settings: EncodeSettings, *, texts: Collection[str] = ()) -> InputParts:
     """List the images, read their metadata and join them.
 
-    What tars and Parquet files hold comes in parts of `settings.plan_images` images, a folder of images in one.
+    They come in parts of `settings.plan_images` images; those that a list names come in one.
 
     Args:
         settings: what was asked for.
@@ -163,15 +164,19 @@ def _from_folder(settings: EncodeSettings, texts: Collection[str], listing: List
     """The items of a folder of image files; where they are frozen, as the first scan found them."""
     asked = dataclasses.replace(settings, table="any/table", encoder="any", dry_run=False, measure=False)
     key = (repr(asked), frozenset(texts))
-    found = found_once(settings.images, key, lambda: _scanned(settings, texts, listing))
-    # a file that was missing at the first look and has come since is the next run's
-    missing = {failure.file_name for failure in found.failures if failure.reason == "missing_file"}
-    came = {name for name in missing if listing.came_later(name)}
-    lasting = [failure for failure in found.failures if failure.file_name not in came]
-    return InputParts([dataclasses.replace(found, failures=tuple(lasting))])
+    found = found_once(settings.images, key, lambda: InputParts(_scanned(settings, texts, listing)))
+    return found.changed(functools.partial(_without_late, listing.came_later))
 
 
-def _scanned(settings: EncodeSettings, texts: Collection[str], listing: Listing) -> Inputs:
+def _without_late(came_later: Callable[[str], bool], inputs: Inputs) -> Inputs:
+    """Without failures of files that were missing at the first look; what has come since is the next run's."""
+    missing = {failure.file_name for failure in inputs.failures if failure.reason == "missing_file"}
+    came = {name for name in missing if came_later(name)}
+    lasting = tuple(failure for failure in inputs.failures if failure.file_name not in came)
+    return dataclasses.replace(inputs, failures=lasting)
+
+
+def _scanned(settings: EncodeSettings, texts: Collection[str], listing: Listing) -> Iterator[Inputs]:
     if settings.image_column is not None:
         raise _needless("--image-column", settings.images, "Parquet files")
     folder = _absolute(settings.images)
@@ -182,21 +187,41 @@ def _scanned(settings: EncodeSettings, texts: Collection[str], listing: Listing)
             listed = listed_objects(listing, settings.files_from, separator=separator)
         else:
             listed = listed_files(settings.images, settings.files_from, separator=separator)
-    scan = scan_folder(listing, metadata=settings.metadata, listed=listed, texts=texts)
-    candidates = _with_prefix(settings, scan.candidates)
-    schema = pa.schema([]) if candidates.fields is None else candidates.fields.schema
-    metadata_fields(schema)  # a name that no column can have is refused before anything is made
-    found = Inputs(
+    found: Inputs | None = None
+    scans = scan_in_parts(listing, metadata=settings.metadata, listed=listed, texts=texts, most=settings.plan_images)
+    for scan in scans:
+        found = found or _empty(settings, folder, seen=("",) if listed is None else ())
+        yield _of_scan(settings, scan, found, listed)
+        del scan  # while the next one is made
+
+
+def _empty(settings: EncodeSettings, folder: str, *, seen: tuple[str, ...]) -> Inputs:
+    """What all parts of the inputs have."""
+    return Inputs(
         folder=folder,
         disk=_disk(folder),
         folders=_folders(settings, folder),
+        candidates=Candidates.none(),
+        schema=pa.schema([]),
+        failures=(),
+        seen=seen,
+    )
+
+
+def _of_scan(settings: EncodeSettings, scan: FolderScan, found: Inputs, listed: ListedFiles | None) -> Inputs:
+    """`found` with what a scan of image files found."""
+    candidates = _with_prefix(settings, scan.candidates)
+    schema = pa.schema([]) if candidates.fields is None else candidates.fields.schema
+    metadata_fields(schema)  # a name that no column can have is refused before anything is made
+    part = dataclasses.replace(
+        found,
         candidates=candidates,
         schema=schema,
-        failures=_stored(folder, [*(listed.failures if listed else ()), *scan.failures]),
+        failures=_stored(found.folder, [*(listed.failures if listed else ()), *scan.failures]),
         notes=_notes(scan, listed),
-        seen=("",) if listed is None else (),
+        has_more=scan.has_more,
     )
-    return _without_repeated(found)
+    return _without_repeated(part, scan.taken)
 
 
 def _from_shards(
@@ -221,15 +246,7 @@ def _from_shards(
     first = found_once(settings.images, "statuses", lambda: now)
     whole = [shard for shard, was, status in zip(shards, first, now, strict=True) if status == was]
     changed = [shard for shard in shards if shard not in whole]
-    found = Inputs(
-        folder=folder,
-        disk=_disk(folder),
-        folders=_folders(settings, folder),
-        candidates=Candidates.none(),
-        schema=pa.schema([]),
-        failures=(),
-        seen=seen,
-    )
+    found = _empty(settings, folder, seen=seen)
 
     def parts() -> Iterator[Inputs]:
         is_first = True
@@ -307,9 +324,11 @@ def _with_prefix(settings: EncodeSettings, candidates: Candidates) -> Candidates
     return dataclasses.replace(candidates, ids=pc.binary_join_element_wise(prefix, candidates.ids, nothing))
 
 
-def _without_repeated(inputs: Inputs) -> Inputs:
+def _without_repeated(inputs: Inputs, taken: Mapping[int, str] = MappingProxyType({})) -> Inputs:
+    """The inputs without items whose id an earlier one has, or a file that `taken` names by the item's index."""
     names = inputs.candidates.names
-    return without_taken(inputs, {index: names[first].as_py() for index, first in inputs.candidates.repeated()})
+    repeated = {index: names[first].as_py() for index, first in inputs.candidates.repeated()}
+    return without_taken(inputs, {**repeated, **taken})
 
 
 def _stored(folder: str, failures: Iterable[Failure]) -> tuple[Failure, ...]:

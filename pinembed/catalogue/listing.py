@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pinembed.catalogue.beside import Beside
+from pinembed.catalogue.candidates import TextColumn
 from pinembed.catalogue.files import ListedFiles, ScannedFile, find_file, listed_names, require_folder
 from pinembed.catalogue.frozen import came_later, files_of
 from pinembed.catalogue.metadata import METADATA_NAMES
@@ -27,6 +28,7 @@ from pinembed.stores.address import Address, Place, is_address
 from pinembed.stores.objects import StoredObject, list_objects, look_at, read_object
 
 LOOKED_AT_ONCE = 32
+_NAMES_AT_ONCE = 1 << 14
 
 
 class Listing(Protocol):
@@ -94,7 +96,7 @@ class StoreListing:
 
     def __init__(self, root: Address) -> None:
         self.root = root
-        self._names: list[str] = []
+        names = TextColumn()
         self._sizes, self._stamps = array("q"), array("q")
         self._kept: dict[str, StoredObject] = {}
         is_empty = True
@@ -103,30 +105,34 @@ class StoreListing:
             name = found.address.relative_to(root)
             if any(part.startswith(".") for part in name.split("/")):
                 continue
-            self._names.append(name)
+            names.append(name)
             self._sizes.append(found.size_bytes)
             self._stamps.append(found.stamp)
             if name.lower().endswith((TAR, PARQUET)):
                 self._kept[name] = found
+        self._names = names.to_arrow()
         if is_empty:
             raise DataError(f"{root} holds no object; wanted a prefix with images.", remedy="Check the address.")
 
     @cached_property
     def _index(self) -> dict[str, int]:
-        return {name: index for index, name in enumerate(self._names)}
+        return {name: index for index, name in enumerate(self._each_name())}
 
-    def _scanned(self, index: int) -> ScannedFile:
-        name = self._names[index]
+    def _each_name(self) -> Iterator[str]:
+        for start in range(0, len(self._names), _NAMES_AT_ONCE):
+            yield from self._names.slice(start, _NAMES_AT_ONCE).to_pylist()
+
+    def _scanned(self, index: int, name: str) -> ScannedFile:
         return ScannedFile(
             root=str(self.root), file_name=name, size_bytes=self._sizes[index], mtime_ns=self._stamps[index]
         )
 
     def files(self, beside: Beside) -> Iterator[ScannedFile]:
         others: defaultdict[str, list[str]] = defaultdict(list)
-        for index, name in enumerate(self._names):
+        for index, name in enumerate(self._each_name()):
             folder, _, base = name.rpartition("/")
             if has_image_suffix(base) or "." not in base:
-                yield self._scanned(index)
+                yield self._scanned(index, name)
             else:
                 others[folder].append(base)
         for folder, names in others.items():
@@ -134,14 +140,15 @@ class StoreListing:
             beside.take(prefix, names, functools.partial(self._images_in, prefix))
 
     def _images_in(self, prefix: str) -> list[str]:
-        below = (name[len(prefix) :] for name in self._names if name.startswith(prefix))
+        below = (name[len(prefix) :] for name in self._each_name() if name.startswith(prefix))
         return [name for name in below if "/" not in name and has_image_suffix(name)]
 
     def find(self, name: str) -> ScannedFile | None:
         index = self._index.get(name)
-        return None if index is None else self._scanned(index)
+        return None if index is None else self._scanned(index, name)
 
-    def came_later(self, name: str) -> bool:
+    @staticmethod  # so that whoever keeps it does not keep the listing
+    def came_later(name: str) -> bool:
         return False
 
     def holds(self, name: str) -> bool:
@@ -164,7 +171,7 @@ class StoreListing:
     @property
     def holds_pictures(self) -> bool:
         """Whether it is a prefix of image files; what has no suffix may as well be a note beside tars."""
-        return any(has_image_suffix(name) for name in self._names)
+        return any(map(has_image_suffix, self._each_name()))
 
     def shards(self) -> dict[str, list[Shard]]:
         """The tar and Parquet files by kind, sorted; metadata files are none of them."""
@@ -177,7 +184,7 @@ class StoreListing:
 
     def packed(self) -> list[str]:
         """Names of packed archives, whose members cannot be read where they lie; sorted."""
-        return sorted(name for name in self._names if name.lower().endswith(PACKED))
+        return sorted(name for name in self._each_name() if name.lower().endswith(PACKED))
 
 
 def listed_objects(listing: StoreListing, names: Path, *, separator: bytes = b"\n") -> ListedFiles:

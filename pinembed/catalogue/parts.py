@@ -6,8 +6,9 @@ import dataclasses
 import pickle
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Generic, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -179,28 +180,42 @@ def without_taken(part: Inputs, holders: dict[int, str]) -> Inputs:
     return dataclasses.replace(part, candidates=left, failures=(*part.failures, *failures))
 
 
-class _PutAway:
-    """A part in files without a name, which are gone however the process ends."""
+Thing = TypeVar("Thing")
+
+
+class OnDisk(Generic[Thing]):
+    """What would take much memory, in a file without a name, which is gone however the process ends.
+
+    Args:
+        thing: what to put there.
+        images: that it lists, for messages.
+
+    Raises:
+        DataError: there is no room in the folder for temporary files.
+    """
+
+    def __init__(self, thing: Thing, *, images: int) -> None:
+        with _telling_of_room(images):
+            self._file = tempfile.TemporaryFile(prefix="pinembed-")  # noqa: SIM115  (lives as long as this)
+            pickle.dump(thing, self._file, protocol=5)
+            self._file.flush()
+
+    def load(self) -> Thing:
+        """The same again."""
+        self._file.seek(0)
+        thing: Thing = pickle.load(self._file)
+        return thing
+
+
+class _PutAway(OnDisk[Inputs]):
+    """A part, and the hashes of its ids."""
 
     def __init__(self, part: Inputs) -> None:
-        self.images = len(part.candidates)
-        try:
-            self._file = tempfile.TemporaryFile(prefix="pinembed-")  # noqa: SIM115  (lives as long as this)
-            bare = dataclasses.replace(part, candidates=dataclasses.replace(part.candidates))  # without its index
-            pickle.dump(bare, self._file, protocol=5)
-            self._file.flush()
+        images = len(part.candidates)
+        # without its index
+        super().__init__(dataclasses.replace(part, candidates=dataclasses.replace(part.candidates)), images=images)
+        with _telling_of_room(images):
             self._hashes = _on_disk(np.sort(hashes_of(part.candidates.ids)))
-        except OSError as error:
-            raise DataError(
-                f"{tempfile.gettempdir()} cannot take the list of {self.images} images: {error.strerror or error}.",
-                remedy="Make room there, some 200 bytes for each image, or set TMPDIR to another folder.",
-            ) from error
-
-    def load(self) -> Inputs:
-        """The part."""
-        self._file.seek(0)
-        part: Inputs = pickle.load(self._file)
-        return part
 
     def may_hold(self, hashes: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of these hashes some id has."""
@@ -209,6 +224,17 @@ class _PutAway:
         held = np.zeros(len(hashes), dtype=bool)
         held[inside] = self._hashes[ranks[inside]] == hashes[inside]
         return held
+
+
+@contextmanager
+def _telling_of_room(images: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{tempfile.gettempdir()} cannot take the list of {images} images: {error.strerror or error}.",
+            remedy="Make room there, some 200 bytes for each image, or set TMPDIR to another folder.",
+        ) from error
 
 
 def _on_disk(hashes: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -207,8 +207,8 @@ class EncodeSettings:
     plan_images: Annotated[
         int,
         Option(
-            "Images of tars or Parquet files to plan at a time, each of which takes some 150 bytes of memory and its "
-            "metadata. Where there are more, the files come in parts, one encoded before the next is planned.",
+            "Images to plan at a time, each of which takes some 150 bytes of memory and its metadata. Where there are "
+            "more, they come in parts, one encoded before the next is planned; those of --files-from come in one.",
             min=1,
             panel=RUN,
         ),

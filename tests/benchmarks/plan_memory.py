@@ -1,12 +1,12 @@
 """Time and peak memory of the plan of a large catalogue, listed synthetically: the driver's part of a run in shards.
 
-    python tests/benchmarks/plan_memory.py [--items 10000000] [--per-tar 10000] [--plan-images N] [--stored 0]
-        [--work WORK]
+    python tests/benchmarks/plan_memory.py [--items 10000000] [--per-tar 10000] [--rows 0] [--plan-images N]
+        [--stored 0] [--work WORK]
 
 The names go through the scan, the sort, the comparison with the table and the cutting of shards as those of a real
-folder do; only the listing is made up, and no image exists. With --per-tar they are images of tars, whose headers are
-made up, and which come in parts of --plan-images. With --stored as many rows of a table of 16 floats are there already,
-so that the comparison has them all to read. The last line is JSON.
+folder do; only the listing is made up, and no image exists. They come in parts of --plan-images. With --per-tar they
+are images of tars, whose headers are made up; with --rows a metadata.csv names as many of the files. With --stored as
+many rows of a table of 16 floats are there already, so that the comparison has them all to read. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import numpy as np
 import pyarrow as pa
 
 from pinembed.catalogue import tar_shards
+from pinembed.catalogue.beside import Beside
 from pinembed.catalogue.files import ScannedFile
 from pinembed.catalogue.inputs import find_inputs
 from pinembed.catalogue.listing import FolderListing
@@ -79,6 +80,13 @@ def make_tars(images: Path, items: int, per_tar: int) -> None:
         os.utime(path, ns=(MTIME_NS, MTIME_NS))
 
 
+def make_rows(images: Path, rows: int) -> None:
+    """A metadata.csv that names the first files, whose listing is made up."""
+    with (images / "metadata.csv").open("w") as file:
+        file.write("file_name,price\n")
+        file.writelines(f"{name_of(number)},{number % 1000}\n" for number in range(rows))
+
+
 def stored_table(work: Path, images: Path, rows: int, per_tar: int) -> EmbeddingTable | None:
     """A table that has the first `rows` items as they are."""
     if not rows:
@@ -117,6 +125,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, default=10_000_000)
     parser.add_argument("--per-tar", type=int, default=0, help="images; 0 for files in folders")
+    parser.add_argument("--rows", type=int, default=0)
     parser.add_argument("--plan-images", type=int, default=EncodeSettings.plan_images)
     parser.add_argument("--stored", type=int, default=0)
     parser.add_argument("--work", type=Path)
@@ -128,8 +137,15 @@ def main() -> None:
         table = stored_table(work, images, given.stored, given.per_tar)
         if given.per_tar:
             make_tars(images, given.items, given.per_tar)
+        if given.rows:
+            make_rows(images, given.rows)
         before_mb = peak_mb()
-        FolderListing.files = lambda found, beside: listing(str(found.root), given.items)  # type: ignore[method-assign]
+
+        def files(found: FolderListing, beside: Beside) -> Iterator[ScannedFile]:
+            yield from listing(str(found.root), given.items)
+            beside.take("", ["metadata.csv"] if given.rows else [], list)
+
+        FolderListing.files = files  # type: ignore[method-assign]
         started_s = time.perf_counter()
         wanted = EncodeSettings(
             images=images, table=str(work / "db/made_up"), encoder="none", plan_images=given.plan_images
@@ -148,6 +164,7 @@ def main() -> None:
         report = {
             "items": given.items,
             "per_tar": given.per_tar,
+            "rows": given.rows,
             "stored": given.stored,
             "parts": len(parts),
             "to_load": to_load,
