@@ -203,9 +203,9 @@ def test_calls_are_learned_and_then_written_as_the_parser_reads_them(trimmed_qwe
         )
         for say, call in zip(("go back", "next ones"), calls, strict=True)
     ]
-    optimiser = torch.optim.AdamW(model.model.parameters(), lr=1e-2)
+    optimiser = torch.optim.AdamW(model.model.parameters(), lr=5e-3)
     losses = []
-    for _ in range(60):
+    for _ in range(120):
         labels_BT, logits_AV = answer_logits(model, taught, torch.empty(0, 8), 1)
         loss = torch.nn.functional.cross_entropy(logits_AV, labels_BT[labels_BT != IGNORED])
         optimiser.zero_grad()
