@@ -28,8 +28,8 @@ def moved(asked: Asked) -> Act | None:
         return None
     if wish.rest.isdigit() and 1 <= int(wish.rest) <= len(asked.shown):
         return Act(name=ABOUT, items=(int(wish.rest),), question=asked.say)
-    moved = (moved_limit(wish.rest, search.filters, asked.lexicon) for search in searches)
-    limit = next(filter(None, moved), None)
+    limits = (moved_limit(wish.rest, search.filters, asked.lexicon) for search in searches)
+    limit = next(filter(None, limits), None)
     return None if limit is None else Act(name=FILTER, filters=(limit,))
 
 

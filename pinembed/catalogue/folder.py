@@ -169,13 +169,12 @@ def scan_in_parts(
     brought, table = found
     path = listing.root / brought.relative_to(folder).as_posix() if brought.is_relative_to(folder) else brought
     rows = FileRows(chunks, table.combine_chunks(), path, listing if listed is None else None)
-    if listed is None:
-        failures += [
-            Failure(file_name=name, reason="missing_file", message=f"{name} is in the metadata, but not in the folder.")
-            for name in rows.lacking()
-            if not listing.came_later(cleaned(name))
-        ]
-    told = replace(told, metadata=path, files_without_row=rows.files_without_row)
+    lacking = [
+        Failure(file_name=name, reason="missing_file", message=f"{name} is in the metadata, but not in the folder.")
+        for name in (rows.lacking() if listed is None else ())
+        if not listing.came_later(cleaned(name))
+    ]
+    told = replace(told, failures=[*failures, *lacking], metadata=path, files_without_row=rows.files_without_row)
     parts = _parts(told, rows.part, len(chunks))
     # one at once, so that nothing holds the rows and the files beside what is made of them
     return iter([*parts]) if len(chunks) == 1 else parts

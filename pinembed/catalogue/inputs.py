@@ -244,8 +244,9 @@ def _from_shards(
         raise _needless("--image-column", settings.images, "Parquet files")
     now = tuple(shard.status() for shard in shards)
     first = found_once(settings.images, "statuses", lambda: now)
-    whole = [shard for shard, was, status in zip(shards, first, now, strict=True) if status == was]
-    changed = [shard for shard in shards if shard not in whole]
+    statuses = [*zip(shards, first, now, strict=True)]
+    whole = [shard for shard, was, status in statuses if status == was]
+    changed = [shard for shard, was, status in statuses if status != was]
     found = _empty(settings, folder, seen=seen)
 
     def parts() -> Iterator[Inputs]:

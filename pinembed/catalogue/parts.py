@@ -139,6 +139,8 @@ class InputParts(Iterable[Inputs]):
 
     def _without_taken(self, part: Inputs) -> Inputs:
         """The part without items whose id one of the parts before has."""
+        if not self._put_away:
+            return part
         ids = part.candidates.ids
         wanted = hashes_of(ids)
         taken: dict[int, str] = {}

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -180,12 +180,21 @@ def _fields(shard: Shard, picture: _Picture, members: _Members) -> dict[str, Any
 
 
 def _read(shards: Sequence[Shard]) -> Iterator[_Members]:
-    """What each tar holds; several are on their way from a store at the same time, as one stream is slower than it."""
+    """What each tar holds; several are on their way from a store at the same time, as one stream is slower than it.
+
+    No more than these: a part that is full wants none of the tars behind it.
+    """
     if all(isinstance(shard.path, Path) for shard in shards):
         yield from map(_members, shards)
         return
     with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="pinembed-headers") as threads:
-        yield from threads.map(_members, shards)
+        ahead: deque[Future[_Members]] = deque()
+        for shard in shards:
+            ahead.append(threads.submit(_members, shard))
+            if len(ahead) > AT_ONCE:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def _members(shard: Shard) -> _Members:
