@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from pinembed.encoder.backends.base import refuse_non_finite
 from pinembed.encoder.files import bring_by_hand
+from pinembed.encoder.folding import Folding
 from pinembed.encoder.locate import (
     EncoderFiles,
     encoder_spec,
@@ -52,6 +53,7 @@ class Encoder:
         self.preprocessing: Preprocessing = preprocessing_of(files)
         self.device = device
         self.dim = files.dim
+        self._folding = Folding(getattr(self.model, "visual", nn.Identity()))  # text towers come alone, too
         self._scale_C, self._shift_C = standardisation(self.preprocessing, device)
 
     @property
@@ -77,6 +79,10 @@ class Encoder:
         pixels_BCHW = pixels_BCHW.to(self.device, non_blocking=True).float()
         return (pixels_BCHW * self._scale_C - self._shift_C).to(self.dtype)
 
+    def encode_image(self, input_BCHW: Tensor) -> Any:
+        """What the model's own `encode_image` gives, in less time."""
+        return self._folding.run(cast(Any, self.model).encode_image, input_BCHW)
+
     @torch.inference_mode()
     def embed_images(self, pixels_BCHW: Tensor) -> Tensor:
         """Embed one batch of preprocessed images.
@@ -91,7 +97,7 @@ class Encoder:
             NonFiniteEmbeddingError: a row holds NaN or inf; names its indices in the batch.
         Source: Radford et al. 2021, arXiv:2103.00020, figure 3.
         """
-        features_BD = self._pooled(cast(Any, self.model).encode_image(self.standardise(pixels_BCHW)))
+        features_BD = self._pooled(self.encode_image(self.standardise(pixels_BCHW)))
         return unit_rows(features_BD[:, : self.dim].float()).cpu()
 
     @torch.inference_mode()

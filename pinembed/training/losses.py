@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pinembed.encoder.folding import Folding
 from pinembed.training.recipe import PAIRWISE, Recipe
 from pinembed.training.world import World
 
@@ -208,6 +209,7 @@ class Towers:
         self.micro_batch = micro_batch
         self.bf16 = False
         self._model = cast(Any, model)
+        self._folding = Folding(self._model.visual)
         self._objective = objective
         self._standardise = standardise
         self._encode_texts = encode_texts
@@ -239,7 +241,7 @@ class Towers:
         """Unit rows in float32."""
         input_BCHW = self._standardise(views_BCHW).contiguous(memory_format=torch.channels_last)
         with torch.autocast(views_BCHW.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            features_BD = self._model.encode_image(input_BCHW)
+            features_BD = self._folding.run(self._model.encode_image, input_BCHW)
         return F.normalize(features_BD.float(), dim=1)
 
     def embed_texts(self, tokens_MT: Tensor) -> Tensor:

@@ -211,9 +211,8 @@ def fitted_projections(
     index_of: dict[str, int] = {}
     phrasings_of_N = [_phrasings(captioner, item, index_of, rng) for item in items]
     encoder.model.eval()
-    model = cast(Any, encoder.model)
     pixels = tower_inputs(encoder, train, indices.tolist(), stage="features for the projections", progress=progress)
-    image_NF = projection_inputs(image, model.encode_image, pixels)
+    image_NF = projection_inputs(image, encoder.encode_image, pixels)
     text_MF = projection_inputs(
         text, lambda tokens_MT: encode_texts(encoder.model, tokens_MT), _tokens(encoder, list(index_of))
     )
@@ -230,7 +229,7 @@ def fitted_projections(
         phrasings_of_N=phrasings_of_N,
         group_N=train.labelled.group_of_N[indices],
         text_N=train.labelled.text_of_N[indices],
-        scale=model.logit_scale.detach().exp().clamp(max=100),
+        scale=cast(Any, encoder.model).logit_scale.detach().exp().clamp(max=100),
         seed=seed,
     )
     fitted = {name: parameter.detach().clone() for name, parameter in held.items()}

@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from pinembed.encoder.folding import Folding
 from pinembed.settings.training import FinetuneSettings
 from pinembed.training.duration import patience_of
 from pinembed.training.low_rank import require_peft
@@ -145,12 +146,14 @@ def make_recipe(model: nn.Module, settings: FinetuneSettings, *, train_images: i
     train_px = smaller_side(model, image_px)
     starts_small = settings.random_init and train_px is None
     batch = min(settings.batch_size or default_batch_size(train_images), train_images)
-    fitting = max(1, ACTIVATION_BYTES // activation_bytes(model, train_px or image_px))
+    keeps_statistics = not settings.random_init or batch < FEWEST_FOR_STATISTICS
+    kept_bytes = activation_bytes(model, train_px or image_px, keeps_statistics=keeps_statistics)
+    fitting = max(1, ACTIVATION_BYTES // kept_bytes)
     may_end_early = settings.epochs is None and not settings.random_init
     return Recipe(
         epochs=shown if settings.epochs is None else settings.epochs,
         patience=patience_of(shown) if may_end_early else None,
-        keeps_statistics=not settings.random_init or batch < FEWEST_FOR_STATISTICS,
+        keeps_statistics=keeps_statistics,
         phrasings=1 if settings.random_init else TUNED_PHRASINGS,
         batch_size=batch,
         samples_per_group=2,
@@ -202,19 +205,25 @@ def smaller_side(model: nn.Module, image_px: int, *, smallest_px: int = SMALLEST
     return side_px
 
 
-def activation_bytes(model: nn.Module, side_px: int) -> int:
-    """What the image tower keeps of one picture for the backward pass, measured on one."""
+def activation_bytes(model: nn.Module, side_px: int, *, keeps_statistics: bool) -> int:
+    """What the image tower keeps of one picture for the backward pass: of two pictures, less what it keeps of one."""
     first = next(model.parameters())
-    kept: dict[int, int] = {}
-
-    def count(tensor: torch.Tensor) -> torch.Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    encode = cast(Any, model).encode_image
+    folding = Folding(cast(Any, model).visual)
     was_training = model.training
     model.eval()
-    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-        cast(Any, model).encode_image(torch.zeros(1, 3, side_px, side_px, dtype=first.dtype, device=first.device))
+    kept_bytes = []
+    for images in (1, 2):
+        kept: dict[int, int] = {}
+
+        def count(tensor: torch.Tensor, kept: dict[int, int] = kept) -> torch.Tensor:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        input_BCHW = torch.zeros(images, 3, side_px, side_px, dtype=first.dtype, device=first.device)
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            features = folding.run(encode, input_BCHW) if keeps_statistics else encode(input_BCHW)
+        del features  # storages of the second pass may lie where those of the first did
+        kept_bytes.append(sum(kept.values()))
     model.train(was_training)
-    return max(1, sum(size for index, size in kept.items() if index not in weights))
+    return max(1, kept_bytes[1] - kept_bytes[0])

@@ -8,6 +8,7 @@ the same everywhere.
 | stamps | `usr/share/tuxpaint/stamps` of Debian's tuxpaint-stamps-default | two folders | seen groups |
 | clipart | `usr/share/openclipart/png` of Debian's openclipart-png | two folders | seen groups |
 | emoji, emoji-unseen | unpacked emoji-datasource-* as google, apple, twitter, facebook | kind | (un)seen emoji |
+| emoji-many-unseen | the same, six times as many pictures | kind | unseen emoji |
 | grocery-294, grocery-half, grocery-whole, grocery-fruit | Grocery Store as an ImageFolder | label | seen groups |
 | grocery-shelves | the same; category paths and markup as shops export them | path's leaf | unseen products |
 | animals | github.com/EliSchwartz/imagenet-sample-images | family | unseen kinds |
@@ -30,6 +31,7 @@ from pathlib import Path
 
 Row = dict[str, str]
 SIZES = {"train": 300, "val": 90, "test": 300}
+MANY = {"train": 2000, "val": 300, "test": 600}
 FEWEST_OF_GROUP = 6
 
 
@@ -38,15 +40,15 @@ def bucket(word: str) -> float:
     return int.from_bytes(hashlib.sha256(word.encode()).digest()[:6], "big") / 2**48
 
 
-def shared_out(rows: Iterable[Row], key: Callable[[Row], str]) -> list[Row]:
-    """Splits by hash of the key, in the shares of SIZES, and not more than these of each."""
-    wanted = sum(SIZES.values())
+def shared_out(rows: Iterable[Row], key: Callable[[Row], str], sizes: dict[str, int] = SIZES) -> list[Row]:
+    """Splits by hash of the key, in the shares of the sizes, and not more than these of each."""
+    wanted = sum(sizes.values())
     parts: dict[str, list[Row]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: bucket(row["file"])):
         place = bucket("split " + key(row)) * wanted
-        split = "train" if place < SIZES["train"] else "val" if place < SIZES["train"] + SIZES["val"] else "test"
+        split = "train" if place < sizes["train"] else "val" if place < sizes["train"] + sizes["val"] else "test"
         parts[split].append({**row, "split": split})
-    return [row for split, found in parts.items() for row in found[: SIZES[split]]]
+    return [row for split, found in parts.items() for row in found[: sizes[split]]]
 
 
 def of_large_groups(rows: list[Row]) -> list[Row]:
@@ -87,13 +89,13 @@ def clipart(source: Path) -> list[Row]:
     return shared_out(of_large_groups(rows), lambda row: row["file"])
 
 
-def emoji(source: Path, *, unseen: bool) -> list[Row]:
+def emoji(source: Path, *, unseen: bool, share: float = 0.2, sizes: dict[str, int] = SIZES) -> list[Row]:
     rows = []
     for maker in ("google", "apple", "twitter", "facebook"):
         pictures = source / maker / "package" / "img" / maker / "64"
         for entry in json.loads((source / "google/package/emoji.json").read_text(encoding="utf-8")):
             picture = pictures / entry["image"]
-            if picture.exists() and entry["category"] not in {"Flags", "Symbols"} and bucket(entry["name"]) < 0.2:
+            if picture.exists() and entry["category"] not in {"Flags", "Symbols"} and bucket(entry["name"]) < share:
                 keywords = ", ".join(word.replace("_", " ") for word in entry["short_names"])
                 rows.append(
                     {
@@ -103,7 +105,7 @@ def emoji(source: Path, *, unseen: bool) -> list[Row]:
                         "tags": keywords,
                     }
                 )
-    return shared_out(of_large_groups(rows), lambda row: row["title"] if unseen else row["file"])
+    return shared_out(of_large_groups(rows), lambda row: row["title"] if unseen else row["file"], sizes)
 
 
 def grocery_rows(source: Path) -> list[Row]:
@@ -222,6 +224,7 @@ SETS: dict[str, Callable[[Path], list[Row]]] = {
     "clipart": clipart,
     "emoji": lambda source: emoji(source, unseen=False),
     "emoji-unseen": lambda source: emoji(source, unseen=True),
+    "emoji-many-unseen": lambda source: emoji(source, unseen=True, share=0.5, sizes=MANY),
     "grocery-294": grocery_294,
     "grocery-half": grocery_half,
     "grocery-whole": grocery_whole,
@@ -235,7 +238,7 @@ SETS: dict[str, Callable[[Path], list[Row]]] = {
 GROCERY_TEXT = "label,coarse_label,title,description"
 TEXTS = {
     "stamps": "description,category", "clipart": "title,group", "animals": "title,group",
-    **dict.fromkeys(("emoji", "emoji-unseen"), "title,tags,group"),
+    **dict.fromkeys(("emoji", "emoji-unseen", "emoji-many-unseen"), "title,tags,group"),
     **dict.fromkeys(("grocery-294", "grocery-half", "grocery-whole", "grocery-fruit"), GROCERY_TEXT),
     "grocery-shelves": "title,category,body", "signs": "title",
     **dict.fromkeys(("furniture", "furniture-2"), "title,color,description,size"),
