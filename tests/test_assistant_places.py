@@ -114,6 +114,27 @@ def test_what_is_turned_down_is_excluded(outdoor: Shop, says: tuple[str, ...], w
     assert wanted in conditions(last_act(outdoor, *says))
 
 
+@pytest.mark.parametrize(
+    "say",
+    [
+        "leather looks cheap, leave it out",
+        "leather is far too expensive; leave it out",
+        "no leather, too much",
+        "no leather, it's way too expensive",
+    ],
+)
+def test_the_reason_for_a_refusal_is_no_wish(outdoor: Shop, say: str) -> None:
+    act = last_act(outdoor, "jackets", say)
+    assert act == {
+        "name": "filter",
+        "arguments": {"filters": [{"column": "material", "op": "not in", "values": ["leather"]}]},
+    }
+
+
+def test_extra_ones_are_more_of_them(outdoor: Shop) -> None:
+    assert last_act(outdoor, "jackets", "gimme 2 extra") == last_act(outdoor, "jackets", "2 more")
+
+
 def test_brand_of_the_item_that_was_spoken_of_is_not_wanted_again(outdoor: Shop) -> None:
     turns = outdoor.talk("jackets", "tell me about the second", "not that brand")
     assert conditions(turns[-1].act) == [("brand", "not in", [turns[0].shown[1].fields["brand"]])]

@@ -33,6 +33,8 @@ SAME_TO_ME = r"(?:it|that)(?:'s| is| would be) (?:all )?(?:the same|one|equal) (
 A_LIMIT = r"(?:price )?(?:limit|bound|end|price|budget)(?: of| is| at| ,)*"
 IT_IS = r"(?:(?:that|it|they|these|those)(?:'s|'re| is| are| looks?| sounds?| seems?| feels?)? )?"
 BY_HOW_MUCH = "(?:a bit |a little |bit |way |far |much |just |still )*"
+A_REASON = r" (?:is|are|looks?|seems?|feels?|sounds?)(?: (?!but )[^\W\d]\S*){1,4}"
+"""What is said of a value that is then turned down, which is no wish of its own."""
 WHOM = r"(?:me|us|him|her|them|that|this|those|these|(?:my|our|his|her) \S+)"
 TOO = (
     *(("heavy", "lighter"), ("big|large|huge", "smaller"), ("small|tiny|little", "bigger"), ("light", "heavier")),
@@ -198,9 +200,12 @@ _REWRITTEN: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (cues.UNDO_PHRASES, "undo"),
     (cues.EARLIER_LIST, "previous list"),
     (r"\bmore of the same\b", "more"),
+    (rf"\b({A_PLACE}) (?:extra|additional|further)(?: ones?)?$", r"\1 more"),
     (r"^(.+) only$", r"only \1"),
     (cues.NEXT_PAGE, "next"),
     (rf"\bnot (?:that|so|very|too|quite|really|all that) (?={ANY_VALUE})", "not "),
+    (rf"({VALUES}){A_REASON} [,;.] {cues.PUTS} (?:it|them|those|that|these) {cues.AWAY}", rf"{cues.NEGATION} \1"),
+    (rf"\b((?:{'|'.join(cues.NEGATIONS)}) {VALUES}) , {IT_IS}{BY_HOW_MUCH}too (?:much|\w+)$", r"\1"),
     (
         rf"({VALUES})((?: (?!{ANY_VALUE})\S+){{0,4}}) {cues.PUTS} (?:it|them|those|that|these) {cues.AWAY}",
         rf"{cues.NEGATION} \1\2",
