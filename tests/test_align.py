@@ -27,7 +27,14 @@ from pinembed.source.writer import write_source
 from pinembed.trimmed.align_evaluator import correct_answers
 from pinembed.trimmed.align_loop import Alignment
 from pinembed.trimmed.model import TrimmedModel
-from pinembed.trimmed.projector import PROJECTOR_NAME, calls_right, fit_adapter, load_projector, new_projector
+from pinembed.trimmed.projector import (
+    PROJECTOR_NAME,
+    TaughtCalls,
+    fit_adapter,
+    load_projector,
+    new_projector,
+    taught_calls,
+)
 from pinembed.trimmed.questions import KIND_WEIGHTS, QuestionMaker
 from pinembed.trimmed.tiny import TinyShape, write_tiny_qwen3vl
 from tests.conftest import CliResult, Said, StopAfter
@@ -584,8 +591,9 @@ def test_align_with_lora_but_without_peft_names_the_extra(
     assert "--lora needs the package peft, which is not installed" in result.words
 
 
+@pytest.mark.parametrize("by_heart", [False, True])
 def test_align_teaches_calls_of_tools_and_judges_them(
-    shop: Path, source: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shop: Path, source: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_heart: bool
 ) -> None:
     monkeypatch.setattr("pinembed.jobs.align.JUDGED_CALLS", 3)
     tool = {"type": "function", "function": {"name": "search"}}  # the whole of them is long for a byte-level vocabulary
@@ -599,19 +607,40 @@ def test_align_teaches_calls_of_tools_and_judges_them(
 
     monkeypatch.setattr(Alignment, "step", watched)
     settings = AlignSettings(
-        data=shop, model=model, source=source, out=tmp_path / "out", epochs=1, talks=0.3, calls=0.1, **SETTINGS
+        data=shop,
+        model=model,
+        source=source,
+        out=tmp_path / "out",
+        epochs=1,
+        talks=0.3,
+        calls=0.1,
+        calls_by_heart=by_heart,
+        **SETTINGS,
     )
     report = align(settings)
     assert len(taught) == round(0.1 * round(0.3 * report.train_items * 3))
     assert all(one.answer.startswith("<tool_call>") and not one.rows for one in taught)
+    assert all(
+        ("Columns:" in one.frame.system, one.frame.tools) == (not by_heart, () if by_heart else (tool,))
+        for one in taught
+    )
     assert report.calls is not None
     assert report.calls.turns == 3
-    assert calls_right(tmp_path / "out") == report.calls.right
+    assert taught_calls(tmp_path / "out") == TaughtCalls(right=report.calls.right, by_heart=by_heart)
 
 
-def test_align_refuses_calls_without_talks(shop: Path, source: Path, model: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--calls is a share of the turns of --talks"):
-        align(AlignSettings(data=shop, model=model, source=source, out=tmp_path / "out", calls=0.5, **SETTINGS))
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"calls": 0.5}, "--calls is a share of the turns of --talks"),
+        ({"talks": 0.5, "calls_by_heart": True}, "--calls-by-heart came without --calls"),
+    ],
+)
+def test_align_refuses_calls_without_talks_and_those_by_heart_without_calls(
+    wrong: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        AlignSettings(data=tmp_path, model=tmp_path, source=tmp_path, out=tmp_path / "out", **wrong, **SETTINGS)
 
 
 def test_align_learns_the_users_own_dialogues(shop: Path, source: Path, model: Path, tmp_path: Path) -> None:

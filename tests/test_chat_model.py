@@ -16,7 +16,7 @@ from pinembed.assistant.conversation import Assistant
 from pinembed.assistant.model_voice import ModelVoice
 from pinembed.assistant.says import Say
 from pinembed.assistant.state import State
-from pinembed.assistant.tools import read_call, tools_of
+from pinembed.assistant.tools import BY_HEART, read_call, tools_of
 from pinembed.errors import EncoderMismatchError
 from pinembed.jobs.chat import chat
 from pinembed.jobs.encode import encode
@@ -26,7 +26,7 @@ from pinembed.settings.encoding import EncodeSettings
 from pinembed.settings.source import ExportSettings
 from pinembed.source.embedding_source import EmbeddingSource
 from pinembed.trimmed.model import WITHOUT_CALL, TrimmedModel
-from pinembed.trimmed.projector import calls_right
+from pinembed.trimmed.projector import TaughtCalls, taught_calls
 from tests.assistant_material import Shop, make_table, shop_rows
 from tests.conftest import CliResult, make_encoder
 
@@ -95,7 +95,7 @@ class _Scripted:
 
     def __init__(self, written: str) -> None:
         self.written = written
-        self.calls_right: float | None = None
+        self.calls = TaughtCalls()
         self.read: list[Any] = []
         tokenizer = type("T", (), {"all_special_tokens": ["<s>", "<|im_end|>"]})
         self.writer = type("Writer", (), {"tokenizer": tokenizer, "template": ""})
@@ -140,15 +140,38 @@ def test_model_makes_acts_where_its_calls_were_right_when_align_judged_it(
     words: Shop, shop: Path, right: float | None, planner: str
 ) -> None:
     planning, model = voice(words, shop, call("more"))
-    model.calls_right = right
+    model.calls = TaughtCalls(right=right)
     assistant = Assistant(words.retriever, words.lexicon, k=5, planner=planning.plan)
     state, _ = assistant.turn(State(conversation="a"), "mugs")
     assert assistant.turn(state, "show me more")[1].planner == planner
     assert bool(model.read) == (planner == "model")
 
 
+def test_question_about_items_is_what_was_said_and_no_model_writes_it(words: Shop, shop: Path) -> None:
+    planning, _ = voice(words, shop, call("about", items=[1]))
+    plan = planning.plan("is the first one heavy?", State(), [])
+    assert plan is not None
+    assert (plan.act.items, plan.act.question) == ((1,), "is the first one heavy?")
+    told = {
+        tool["function"]["name"]: tool["function"]["parameters"]["properties"] for tool in tools_of(words.vocabulary)
+    }
+    assert told["about"].keys() == told["compare"].keys() == {"items"}
+
+
+@pytest.mark.parametrize("by_heart", [False, True])
+def test_prompt_of_an_act_is_the_one_that_taught_it(words: Shop, shop: Path, by_heart: bool) -> None:
+    model = _Scripted(call("more"))
+    model.calls = TaughtCalls(right=1.0, by_heart=by_heart)
+    source = EmbeddingSource.open(shop / "source")
+    planning = ModelVoice(model, source, words.vocabulary, max_new_tokens=5)  # type: ignore[arg-type]
+    planning.plan("mugs", State(), [])
+    ((messages, options),) = model.read
+    assert ("Columns:" in messages[0]["content"], bool(options["tools"])) == (not by_heart, not by_heart)
+    assert messages[0]["content"] == BY_HEART.system or not by_heart
+
+
 def test_share_of_right_calls_is_read_from_the_run_of_align(tmp_path: Path) -> None:
-    assert calls_right(tmp_path) is None
+    assert taught_calls(tmp_path) == TaughtCalls()
     taught, frozen, lora = ({"language_lr": rate, "lora_rank": rank} for rate, rank in ((1e-3, 0), (0.0, 0), (1e-3, 8)))
     for written, right in (
         ({"calls": {"turns": 8, "right": 0.75}, "settings": taught}, 0.75),
@@ -158,7 +181,7 @@ def test_share_of_right_calls_is_read_from_the_run_of_align(tmp_path: Path) -> N
         ({"calls": None}, None),
     ):
         (tmp_path / "run.json").write_text(json.dumps(written), encoding="utf-8")
-        assert calls_right(tmp_path) == right
+        assert taught_calls(tmp_path) == TaughtCalls(right=right)
 
 
 @pytest.mark.parametrize(("opening", "written"), [("<tool_call>", WITHOUT_CALL), ("", WITHOUT_CALL + 8)])

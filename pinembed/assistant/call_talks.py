@@ -9,11 +9,10 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from pinembed.assistant.act import ABOUT, COMPARE
 from pinembed.assistant.answer import title_line
 from pinembed.assistant.script_maker import scripts_of
 from pinembed.assistant.scripts import ScriptedTurn
-from pinembed.assistant.tools import frame_of, wish_text
+from pinembed.assistant.tools import BY_HEART, frame_of, wish_text
 from pinembed.assistant.vocabulary import Vocabulary
 from pinembed.assistant.words import plain
 from pinembed.nouns.item import Item
@@ -35,20 +34,27 @@ class CallMaker:
         every: items of the whole catalogue, whose columns and values the tools name.
         writer: of the checkpoint, in whose form the calls are.
         held_out: in the wordings that judge.
+        by_heart: without tools and columns before the wish.
 
     Raises:
         ModelError: the chat template writes no calls of tools.
     """
 
     def __init__(
-        self, items: Sequence[Item], every: Sequence[Item], writer: PromptWriter, *, held_out: bool = False
+        self,
+        items: Sequence[Item],
+        every: Sequence[Item],
+        writer: PromptWriter,
+        *,
+        held_out: bool = False,
+        by_heart: bool = False,
     ) -> None:
         self._vocabulary = Vocabulary.read(ItemColumns(every))
         self._rows = [dict(item.fields) for item in items]
         self._titles = [title_line(title_in(item.fields, item.id)) for item in items]
         self._writer, self._held_out = writer, held_out
         self._specials = writer.tokenizer.all_special_tokens
-        self._frame = frame_of(self._vocabulary, self._specials)
+        self._frame = BY_HEART if by_heart else frame_of(self._vocabulary, self._specials)
 
     def draw(self, seed: str, count: int) -> list[Dialogue]:
         """So many of them; none where no column says what could be asked for."""
@@ -69,9 +75,7 @@ class CallMaker:
             yield from (turn for turn in made if turn.held_out == self._held_out)
 
     def _dialogue(self, rng: random.Random, turn: ScriptedTurn) -> Dialogue:
-        act, is_first = turn.expect, turn.say.turn == 1
-        if act.name in {ABOUT, COMPARE}:
-            act = dataclasses.replace(act, question=turn.say.say)
+        act, is_first = dataclasses.replace(turn.expect, question=""), turn.say.turn == 1
         titles = [] if is_first else rng.sample(self._titles, min(SHOWN, len(self._titles)))
         return Dialogue(
             rows=(),

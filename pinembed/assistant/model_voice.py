@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from pinembed.assistant.act import ABOUT, COMPARE
 from pinembed.assistant.answer import title_of
 from pinembed.assistant.rules import Plan
 from pinembed.assistant.state import State
-from pinembed.assistant.tools import frame_of, read_call, wish_text
+from pinembed.assistant.tools import BY_HEART, frame_of, read_call, wish_text
 from pinembed.assistant.vocabulary import Vocabulary
 from pinembed.assistant.words import clean, plain
 from pinembed.reports.table import SearchResult
@@ -47,14 +49,15 @@ class ModelVoice:
         model.require_projector().check_source(source.spec.fingerprint, origin=str(source.folder))
         self._model, self._source, self._vocabulary = model, source, vocabulary
         self._max_new_tokens = max_new_tokens
-        self._frame = frame_of(vocabulary, model.writer.tokenizer.all_special_tokens)
+        specials = model.writer.tokenizer.all_special_tokens
+        self._frame = BY_HEART if model.calls.by_heart else frame_of(vocabulary, specials)
         self._form = call_form(model.writer)
         self._asked, self._has_called = 0, False
 
     @property
     def may_plan(self) -> bool:
         """Whether nothing is known of the model's calls, or enough of them were right."""
-        return self._model.calls_right is None or self._model.calls_right >= FEWEST_RIGHT
+        return self._model.calls.right is None or self._model.calls.right >= FEWEST_RIGHT
 
     def plan(self, say: str, state: State, shown: Sequence[SearchResult]) -> Plan | None:
         """The act of the model's call; None where it makes none of the grammar, so that the rules decide.
@@ -71,7 +74,10 @@ class ModelVoice:
         written = self._model.say(messages, tools=self._frame.tools, max_new_tokens=MOST_CALL_TOKENS)
         self._asked, self._has_called = self._asked + 1, self._has_called or CALL in written
         act = read_call(written, self._vocabulary, self._form)
-        return None if act is None else Plan(act=act, planner="model")
+        if act is None:
+            return None
+        asks = act.name in {ABOUT, COMPARE} and not act.question
+        return Plan(act=dataclasses.replace(act, question=say) if asks else act, planner="model")
 
     def speak(
         self,

@@ -100,7 +100,7 @@ def align(settings: AlignSettings, *, progress: Progress = SILENT, stop: Stop | 
     decided = settle(settings, recipe, fields=chosen, tokens=tokens, dialogues=dialogues)
     talks = TalkMaker(QuestionMaker(train_items, chosen))
     share = decided.talks if talks.can_talk else 0.0
-    calls = _Calls(trimmed, dataset, settings.seed) if decided.calls else None
+    calls = _Calls(trimmed, dataset, decided) if decided.calls else None
     talk_turns = round(share * len(train_items) * (len(chosen) + 1))
     call_turns = round(decided.calls * talk_turns)
     more = _More(
@@ -165,11 +165,11 @@ def _customers(
 class _Calls:
     """Wishes that become calls of tools: about training items to learn from, about held-out ones to judge by."""
 
-    def __init__(self, trimmed: TrimmedModel, dataset: AlignDataset, seed: int) -> None:
-        every = (*dataset.train.items, *dataset.held_out.items)
-        self.train = CallMaker(dataset.train.items, every, trimmed.writer)
-        self._held_out = CallMaker(dataset.held_out.items, every, trimmed.writer, held_out=True)
-        self._trimmed, self._seed = trimmed, seed
+    def __init__(self, trimmed: TrimmedModel, dataset: AlignDataset, decided: RunSettings) -> None:
+        every, by_heart = (*dataset.train.items, *dataset.held_out.items), decided.calls_by_heart
+        self.train = CallMaker(dataset.train.items, every, trimmed.writer, by_heart=by_heart)
+        self._held_out = CallMaker(dataset.held_out.items, every, trimmed.writer, held_out=True, by_heart=by_heart)
+        self._trimmed, self._seed = trimmed, decided.seed
 
     def judged(self) -> CallScore | None:
         return call_score(self._trimmed, self._held_out.draw(f"{self._seed} judging", JUDGED_CALLS))

@@ -20,6 +20,7 @@ class RunSettings:
         seed: of weights, questions and noise.
         talks: share of the questions that stand in conversations.
         calls: share of the turns of these that are calls of the tools of `chat`.
+        calls_by_heart: without tools and columns in the prompt.
     """
 
     fields: tuple[str, ...]
@@ -35,6 +36,7 @@ class RunSettings:
     minutes: float | None = None
     talks: float = 0.0
     calls: float = 0.0
+    calls_by_heart: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,6 +86,13 @@ class AlignSettings:
             max=1,
         ),
     ] = 0.0
+    calls_by_heart: Annotated[
+        bool,
+        Option(
+            "Teach --calls without tools and columns in the prompt, which is a tenth as long then; for the catalogue "
+            "that taught them alone."
+        ),
+    ] = False
     events: Annotated[
         Path | None,
         Option(
@@ -174,6 +181,8 @@ class AlignSettings:
             raise UsageError("--lr is 0; it must be positive.", remedy="Leave it out for its default.")
         if self.calls and not self.talks:
             raise UsageError("--calls is a share of the turns of --talks.", remedy="Give --talks too, such as 0.2.")
+        if self.calls_by_heart and not self.calls:
+            raise UsageError("--calls-by-heart came without --calls.", remedy="Give --calls too, such as 0.5.")
 
 
 @described

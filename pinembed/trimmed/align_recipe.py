@@ -69,6 +69,7 @@ def settle(
         minutes=settings.minutes,
         talks=settings.talks,
         calls=settings.calls,
+        calls_by_heart=settings.calls_by_heart,
     )
 
 

@@ -24,7 +24,7 @@ from pinembed.stores.fetch import local_copy
 from pinembed.trimmed.chat_ids import Exchange
 from pinembed.trimmed.checkpoint import import_transformers, read_checkpoint, without_bars
 from pinembed.trimmed.families import Family, family_of
-from pinembed.trimmed.projector import Projector, calls_right, load_projector, no_projector
+from pinembed.trimmed.projector import Projector, TaughtCalls, load_projector, no_projector, taught_calls
 from pinembed.trimmed.prompts import CALL, PromptBatch, PromptWriter
 from pinembed.trimmed.quantised import SCALE
 
@@ -52,7 +52,7 @@ class TrimmedModel:
 
     Attributes:
         projector: None until `align` has made one, or the caller sets one.
-        calls_right: share of its calls of tools that were right when `align` judged them; None where nothing is known.
+        calls: how `align` taught it to call tools, and how well.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class TrimmedModel:
         model: Any,
         writer: PromptWriter,
         projector: Projector | None = None,
-        calls_right: float | None = None,
+        calls: TaughtCalls | None = None,
     ) -> None:
         self.model = model
         self.writer = writer
         self.projector = projector
-        self.calls_right = calls_right
+        self.calls = calls or TaughtCalls()
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str | torch.device = "cpu", dtype: str = "auto") -> TrimmedModel:
@@ -92,7 +92,7 @@ class TrimmedModel:
             )
         model, writer = load_parts(folder, dtype=dtype)
         projector = load_projector(folder, hidden=model.config.text_config.hidden_size)
-        return cls(model.to(device), writer, None if projector is None else projector.to(device), calls_right(folder))
+        return cls(model.to(device), writer, None if projector is None else projector.to(device), taught_calls(folder))
 
     @property
     def family(self) -> Family:

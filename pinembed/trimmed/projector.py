@@ -308,20 +308,34 @@ def adapted(projector: Projector, adapter: LinearAdapter, *, encoder_fingerprint
     return made
 
 
-def calls_right(folder: Path) -> float | None:
-    """Share of the calls that judged a model in `align --calls`; None where nothing is known.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaughtCalls:
+    """What the run of `align` tells of a model's calls of tools.
 
-    Where `align` taught the whole language model without calls, it is 0: what it could before is written over.
+    Attributes:
+        right: share of those that judged it; None where nothing is known.
+        by_heart: it was taught them without tools and columns in the prompt.
+    """
+
+    right: float | None = None
+    by_heart: bool = False
+
+
+def taught_calls(folder: Path) -> TaughtCalls:
+    """Of the model in a folder.
+
+    Where `align` taught the whole language model without calls, none are right: what it could before is written over.
 
     Raises:
         ModelError: the file is damaged.
     """
     if not (folder / RUN_NAME).is_file():
-        return None
+        return TaughtCalls()
     run = read_json(folder / RUN_NAME, wanted="the run of align")
     found, settings = run.get("calls"), run.get("settings")
     right = found.get("right") if isinstance(found, dict) else None
+    settings = settings if isinstance(settings, dict) else {}
     if isinstance(right, int | float):
-        return float(right)
-    taught = isinstance(settings, dict) and settings.get("language_lr") and not settings.get("lora_rank")
-    return 0.0 if taught else None
+        return TaughtCalls(right=float(right), by_heart=settings.get("calls_by_heart") is True)
+    was_written_over = settings.get("language_lr") and not settings.get("lora_rank")
+    return TaughtCalls(right=0.0 if was_written_over else None)

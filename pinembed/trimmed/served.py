@@ -17,7 +17,7 @@ from pinembed.generation.reading import hold
 from pinembed.generation.record import MODEL
 from pinembed.trimmed.chat_server import ChatServer, Served, printable
 from pinembed.trimmed.checkpoint import read_json
-from pinembed.trimmed.projector import Projector, calls_right
+from pinembed.trimmed.projector import Projector, TaughtCalls, taught_calls
 from pinembed.trimmed.prompts import PromptWriter
 from pinembed.trimmed.serving import chat_body, prompt_writer, vllm_request
 from pinembed.trimmed.soft_tokens import HASH_DIGITS, SoftTokenMaker, vllm_part
@@ -31,7 +31,7 @@ class ServedModel:
         name: under which it does.
         maker: soft tokens of the model's folder.
         writer: prompts of the model's folder.
-        calls_right: share of its calls of tools that were right when `align` judged them; None where nothing is known.
+        calls: how `align` taught it to call tools, and how well.
 
     Raises:
         ServerError, ModelError: as for `open`.
@@ -43,10 +43,10 @@ class ServedModel:
         name: str,
         maker: SoftTokenMaker,
         writer: PromptWriter,
-        calls_right: float | None = None,
+        calls: TaughtCalls | None = None,
     ) -> None:
         self._server, self._name, self._maker = server, name, maker
-        self.writer, self.calls_right = writer, calls_right
+        self.writer, self.calls = writer, calls or TaughtCalls()
 
     @classmethod
     def open(cls, url: str, *, model: str | Path, name: str | None = None, wait_s: float) -> ServedModel:
@@ -69,7 +69,7 @@ class ServedModel:
         server = ChatServer(url, wait_s=wait_s)
         served = _chosen(server, server.models(), name, maker.folder)
         _check_width(served, maker)
-        opened = cls(server, served.name, maker, prompt_writer(maker.folder), calls_right(maker.folder))
+        opened = cls(server, served.name, maker, prompt_writer(maker.folder), taught_calls(maker.folder))
         opened.generate(["?"], [np.ones((1, maker.projector.config.dim), np.float16)], max_new_tokens=1)
         return opened
 
