@@ -230,6 +230,7 @@ fields = "colour"
 dialogues = "no/file"
 talks = 2
 calls = 2
+calls_by_heart = true
 events = "no/file"
 at = "2026-01-01"
 kinds = "no/file"
