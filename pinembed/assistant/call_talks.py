@@ -12,7 +12,7 @@ import pyarrow as pa
 from pinembed.assistant.answer import title_line
 from pinembed.assistant.script_maker import scripts_of
 from pinembed.assistant.scripts import ScriptedTurn
-from pinembed.assistant.tools import BY_HEART, frame_of, wish_text
+from pinembed.assistant.tools import frame_of, wish_text
 from pinembed.assistant.vocabulary import Vocabulary
 from pinembed.assistant.words import plain
 from pinembed.nouns.item import Item
@@ -54,7 +54,7 @@ class CallMaker:
         self._titles = [title_line(title_in(item.fields, item.id)) for item in items]
         self._writer, self._held_out = writer, held_out
         self._specials = writer.tokenizer.all_special_tokens
-        self._frame = BY_HEART if by_heart else frame_of(self._vocabulary, self._specials)
+        self._frame = frame_of(self._vocabulary, self._specials, by_heart=by_heart)
 
     def draw(self, seed: str, count: int) -> list[Dialogue]:
         """So many of them; none where no column says what could be asked for."""

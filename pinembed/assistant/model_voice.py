@@ -11,7 +11,7 @@ from pinembed.assistant.act import ABOUT, COMPARE
 from pinembed.assistant.answer import title_of
 from pinembed.assistant.rules import Plan
 from pinembed.assistant.state import State
-from pinembed.assistant.tools import BY_HEART, frame_of, read_call, wish_text
+from pinembed.assistant.tools import frame_of, read_call, wish_text
 from pinembed.assistant.vocabulary import Vocabulary
 from pinembed.assistant.words import clean, plain
 from pinembed.reports.table import SearchResult
@@ -50,7 +50,7 @@ class ModelVoice:
         self._model, self._source, self._vocabulary = model, source, vocabulary
         self._max_new_tokens = max_new_tokens
         specials = model.writer.tokenizer.all_special_tokens
-        self._frame = BY_HEART if model.calls.by_heart else frame_of(vocabulary, specials)
+        self._frame = frame_of(vocabulary, specials, by_heart=model.calls.by_heart)
         self._form = call_form(model.writer)
         self._asked, self._has_called = 0, False
 

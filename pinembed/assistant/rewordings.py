@@ -205,7 +205,7 @@ _REWRITTEN: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (cues.NEXT_PAGE, "next"),
     (rf"\bnot (?:that|so|very|too|quite|really|all that) (?={ANY_VALUE})", "not "),
     (rf"({VALUES}){A_REASON} [,;.] {cues.PUTS} (?:it|them|those|that|these) {cues.AWAY}", rf"{cues.NEGATION} \1"),
-    (rf"\b((?:{'|'.join(cues.NEGATIONS)}) {VALUES}) , {IT_IS}{BY_HOW_MUCH}too (?:much|\w+)$", r"\1"),
+    (rf"\b((?:{'|'.join(cues.NEGATIONS)}) {VALUES}) , {IT_IS}{BY_HOW_MUCH}too \w+$", r"\1"),
     (
         rf"({VALUES})((?: (?!{ANY_VALUE})\S+){{0,4}}) {cues.PUTS} (?:it|them|those|that|these) {cues.AWAY}",
         rf"{cues.NEGATION} \1\2",

@@ -49,13 +49,16 @@ def tools_of(vocabulary: Vocabulary) -> list[dict[str, Any]]:
     ]
 
 
-def frame_of(vocabulary: Vocabulary, specials: Iterable[str]) -> Frame:
+def frame_of(vocabulary: Vocabulary, specials: Iterable[str], *, by_heart: bool) -> Frame:
     """What stands before every wish that is to become a call: the task, the columns with their values, and the tools.
 
     Args:
         vocabulary: of the table.
         specials: tokens that a tokenizer keeps for itself; values that hold one are not told.
+        by_heart: the model knows columns and tools without being told.
     """
+    if by_heart:
+        return BY_HEART
     specials = tuple(specials)
 
     def told(value: Value) -> str:

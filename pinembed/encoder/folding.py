@@ -48,8 +48,8 @@ class Folding:
         with self._lock:
             if self._forwards is None:
                 self._forwards = self._found(encode, input_BCHW[:1])
-        with self._lock, _replaced(self._forwards):
-            return encode(input_BCHW)
+            with _replaced(self._forwards):
+                return encode(input_BCHW)
 
     @torch.no_grad()
     def _found(self, encode: Callable[[Tensor], Any], input_1CHW: Tensor) -> dict[nn.Module, Forward]:

@@ -89,8 +89,8 @@ class AlignSettings:
     calls_by_heart: Annotated[
         bool,
         Option(
-            "Teach --calls without tools and columns in the prompt, which is a tenth as long then; for the catalogue "
-            "that taught them alone."
+            "Teach --calls without tools and columns, which are most of a prompt; for the catalogue that taught them "
+            "alone."
         ),
     ] = False
     events: Annotated[

@@ -95,7 +95,7 @@ def write_tiny_qwen3vl(
 
 def train_tokenizer(transformers: Any, texts: Sequence[str], vocabulary: int) -> Any:
     """Transformers' tokenizer with Qwen's special tokens and a byte-level vocabulary of this size from the texts."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -107,6 +107,13 @@ def train_tokenizer(transformers: Any, texts: Sequence[str], vocabulary: int) ->
         show_progress=False,
     )
     tokenizer.train_from_iterator([*texts, "system user assistant\n"], trainer)
+    return with_chat_tokens(transformers, tokenizer)
+
+
+def with_chat_tokens(transformers: Any, tokenizer: Any) -> Any:
+    """Transformers' tokenizer of one that `tokenizers` trained, with Qwen's special tokens and those of tools."""
+    from tokenizers import AddedToken
+
     made = transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="<|endoftext|>",

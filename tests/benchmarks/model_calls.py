@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 import transformers
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -71,16 +71,7 @@ def of_equal_pieces(_: Any, texts: list[str], vocabulary: int) -> Any:
         if begins_word and piece not in tiny.SPECIAL_TOKENS and joined not in pieces:
             written["model"]["merges"].append([SPACE, piece])
             pieces[joined] = len(pieces)
-    made = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(json.dumps(written)),
-        pad_token="<|endoftext|>",
-        eos_token="<|im_end|>",
-        additional_special_tokens=list(tiny.SPECIAL_TOKENS),
-        chat_template=tiny.CHAT_TEMPLATE,
-        clean_up_tokenization_spaces=False,
-    )
-    made.add_tokens([AddedToken(token, special=False, normalized=False) for token in tiny.TOOL_TOKENS])
-    return made
+    return tiny.with_chat_tokens(transformers, Tokenizer.from_str(json.dumps(written)))
 
 
 def write_model(data: Path, folder: Path, *, shape: tiny.TinyShape, seed: int) -> Path:
@@ -105,7 +96,7 @@ class Wishes:
         self._tokenizer, self._rng, self._pool = writer.tokenizer, random.Random(seed), list[Example]()
 
     def batches(self) -> Iterator[list[Example]]:
-        """Without an end; new wishes are drawn for every eight hundred or so that were shown."""
+        """Without an end; new wishes are drawn for every thousand that were shown."""
         while True:
             for wish in self._maker.draw(f"pretraining {len(self._pool)}", DRAWN):
                 bare = self._rng.random() < BARE
