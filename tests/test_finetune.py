@@ -176,8 +176,9 @@ def fingerprint_of_weights(encoder: Path, folder: Path) -> str:
     return load_encoder(str(folder / "again")).spec.weights_sha256
 
 
+@pytest.mark.parametrize("second", [False, True], ids=["in its training", "in its second training"])
 def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_weights(
-    tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    second: bool, tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pinembed.jobs.finetune import finetune
     from pinembed.training.losses import Batch
@@ -185,14 +186,16 @@ def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_weights(
 
     steps_before_the_kill = 7
     step = Trainer.step
+    trainers: list[Trainer] = []
 
     def killed(trainer: Trainer, batch: Batch) -> float:
-        if trainer.step_count == steps_before_the_kill:
+        trainers[:] = [*trainers, *([trainer] if trainer not in trainers else [])]
+        if len(trainers) == 1 + second and trainer.step_count == steps_before_the_kill:
             raise KeyboardInterrupt
         return step(trainer, batch)
 
     monkeypatch.setattr(Trainer, "step", killed)
-    monkeypatch.setattr("pinembed.training.epochs.STATE_EVERY_S", 0)
+    monkeypatch.setattr("pinembed.training.checkpoint.STATE_EVERY_S", 0)
     arguments = {"data": tuned / "data", "base": str(tuned / "base"), "out": tmp_path / "out", **SHORT_RUN}
     with pytest.raises(KeyboardInterrupt):
         finetune(FinetuneSettings(**arguments))
@@ -202,7 +205,9 @@ def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_weights(
     said = Said()
     report = finetune(FinetuneSettings(**arguments), progress=said)
     undisturbed = json.loads((tuned / "out" / "run.json").read_text(encoding="utf-8"))
-    assert "going on after epoch 3 of the run that was interrupted" in said.lines
+    epoch = undisturbed["settings"]["epochs"] if second else 3
+    assert f"going on after epoch {epoch} of the run that was interrupted" in said.lines
+    assert report.second_images == undisturbed["second_images"] == report.train_images + report.val_images
     assert report.fingerprint == undisturbed["fingerprint"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -245,7 +250,7 @@ def test_a_run_with_other_flags_tells_of_the_state_and_leaves_it_to_the_run_that
         honest(self, epoch, rank)
 
     monkeypatch.setattr(Epochs, "_one_epoch", interrupted)
-    monkeypatch.setattr("pinembed.training.epochs.STATE_EVERY_S", 0)
+    monkeypatch.setattr("pinembed.training.checkpoint.STATE_EVERY_S", 0)
     said = Said()
     for lr in (1e-4, 2e-4):
         with pytest.raises(KeyboardInterrupt):
@@ -631,7 +636,7 @@ def test_a_killed_run_goes_on_in_the_layers_and_at_the_rate_that_it_had(
 
     for name, value in changes.items():
         monkeypatch.setattr(f"pinembed.training.recipe.{name}", value)
-    monkeypatch.setattr("pinembed.training.epochs.STATE_EVERY_S", 0)
+    monkeypatch.setattr("pinembed.training.checkpoint.STATE_EVERY_S", 0)
     data = write_catalogue(tmp_path / "data", views=5)
     arguments = {"data": data, "base": str(tiny_encoder), "group": "color", "epochs": 6, "heads": False, **recipe}
     undisturbed = finetune(FinetuneSettings(**arguments, out=tmp_path / "whole"))

@@ -1,4 +1,4 @@
-"""Projections that validation's images teach too, once they have chosen."""
+"""What validation's images teach once they have chosen: the last layers, and a second training."""
 
 from __future__ import annotations
 
@@ -30,15 +30,19 @@ def tuned(
     from pinembed.encoder.encoder import load_encoder
     from pinembed.jobs.finetune import finetune
 
-    settings = FinetuneSettings(data=shop / "data", base=str(shop / "base"), out=out, **{**RUN, **changes})
+    settings = FinetuneSettings(**{"data": shop / "data", "base": str(shop / "base"), "out": out, **RUN, **changes})
     report = finetune(settings, progress=progress or Said())
     return report, load_encoder(str(out)).model.state_dict()
 
 
-def test_validations_images_teach_the_last_layers_once_they_have_chosen(shop: Path, tmp_path: Path) -> None:
+def test_validations_images_teach_the_last_layers_once_they_have_chosen(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pinembed.training.recipe.FEW_IMAGES", 0)
     alone, before = tuned(shop, tmp_path / "alone", refit=False)
     refitted, after = tuned(shop, tmp_path / "out")
     assert (alone.refit_images, alone.promoted, refitted.promoted) == (None, True, True)
+    assert refitted.second_images is None
     assert refitted.refit_images == refitted.train_images + refitted.val_images
     assert (refitted.best_epoch, refitted.alpha) == (alone.best_epoch, alone.alpha)
     assert refitted.chosen.mean_map == alone.chosen.mean_map  # validation's figures are of before it taught
@@ -61,6 +65,124 @@ def test_projections_that_are_not_finite_are_left_out(
     )
     report, _ = tuned(shop, tmp_path / "out")
     assert (report.refit_images, report.promoted) == (None, True)
+
+
+def test_a_second_training_shows_all_images_of_a_small_catalogue_and_is_averaged_with_the_first(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pinembed.training.epochs import Epochs
+    from pinembed.training.loader import BatchLoader
+    from pinembed.training.trainer import Trainer
+
+    runs, means, shown = [], [], []
+    run, average, epoch = Epochs.run, Trainer.averaged_weights, BatchLoader.epoch
+
+    def averaged_weights(trainer: Trainer) -> dict[str, torch.Tensor]:
+        means.append(average(trainer))
+        return means[-1]
+
+    def epoch_of(loader: BatchLoader, rng: Any) -> Any:
+        for batch in epoch(loader, rng):
+            shown.append(len(batch.group_B))
+            yield batch
+
+    monkeypatch.setattr(Epochs, "run", lambda epochs: runs.append(run(epochs)) or runs[-1])
+    monkeypatch.setattr(Trainer, "averaged_weights", averaged_weights)
+    monkeypatch.setattr(BatchLoader, "epoch", epoch_of)
+    said = Said()
+    report, weights = tuned(shop, tmp_path / "out", said, heads=False)
+    both = report.train_images + report.val_images
+    assert (report.second_images, report.refit_images, report.promoted) == (both, None, True)
+    assert sum(shown) == RUN["epochs"] * report.train_images + report.best_epoch * both
+    assert any(f"training a second time, on all {both} images" in line for line in said.lines)
+    for name, base in runs[0].base_weights.items():
+        mean = (runs[0].best_weights[name] + means[-1][name]) / 2
+        assert torch.allclose(weights[name], torch.lerp(base, mean, report.alpha), atol=1e-5), name
+    assert any(not torch.equal(runs[0].best_weights[name], means[-1][name]) for name in weights)
+    card = (tmp_path / "out/README.md").read_text(encoding="utf-8")
+    assert f"and of a second training on all {both} images of training and validation" in card
+    kept_apart, _ = tuned(shop, tmp_path / "apart", refit=False)
+    assert (kept_apart.second_images, kept_apart.best_epoch) == (None, report.best_epoch)
+
+
+def test_a_second_training_that_goes_wrong_or_has_no_time_is_left_out(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pinembed.errors import TrainingError
+    from pinembed.training.all_images import AllImages
+    from pinembed.training.trainer import Trainer
+
+    step, trainers = Trainer.step, []
+
+    def breaks(trainer: Trainer, batch: Any) -> float:
+        trainers[:] = [*trainers, *([trainer] if trainer not in trainers else [])]
+        if len(trainers) == 2:
+            raise TrainingError("The loss became nan in step 1.", remedy="")
+        return step(trainer, batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "step", breaks)
+        said = Said()
+        report, _ = tuned(shop, tmp_path / "wrong", said)
+    assert (report.second_images, report.promoted) == (None, True)
+    assert "the second training is left out: The loss became nan in step 1." in said.lines
+
+    wanted = AllImages.are_worth_a_training
+    asked = []
+
+    def are_worth(images: AllImages, minutes: float | None) -> bool:
+        asked.extend([minutes, wanted(images, 1e-6), wanted(images, 1e6)])
+        return wanted(images, minutes)
+
+    monkeypatch.setattr(AllImages, "are_worth_a_training", are_worth)
+    tuned(shop, tmp_path / "timed", minutes=60.0)
+    assert asked == [60.0, False, True]
+
+
+def test_a_later_training_begins_before_validations_images_taught_and_is_judged_beside_what_is_in_use(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pinembed.encoder.encoder import load_encoder
+    from pinembed.errors import EncoderError
+    from pinembed.training.gate import Decision, Gate
+
+    first, taught = tuned(shop, tmp_path / "first", epochs=1)
+    judge, judged = Gate.judge, []
+    monkeypatch.setattr(Gate, "judge", lambda gate, base, new: judged.append(base) or judge(gate, base, new))
+    said = Said()
+    again, _ = tuned(shop, tmp_path / "again", said, base=str(tmp_path / "first"))
+    assert any("from before validation's images taught" in line for line in said.lines)
+    assert again.base.mean_map == pytest.approx(first.chosen.mean_map, abs=1e-6)
+    assert all(torch.equal(tensor, taught[name]) for name, tensor in judged[0].items())
+
+    monkeypatch.setattr("pinembed.jobs.finetune.decide_run", lambda *_, **__: Decision(kept="base", reason="."))
+    refused, kept = tuned(shop, tmp_path / "refused", base=str(tmp_path / "first"))
+    assert (refused.kept, all(torch.equal(kept[name], taught[name]) for name in kept)) == ("base", True)
+    untaught = [tmp_path / name / "untaught/weights.safetensors" for name in ("first", "refused")]
+    assert untaught[0].read_bytes() == untaught[1].read_bytes()
+
+    untaught[1].write_bytes(b"no weights")
+    with pytest.raises(EncoderError, match="does not hold weights of the encoder beside it") as caught:
+        tuned(shop, tmp_path / "damaged", base=str(tmp_path / "refused"))
+    assert "Delete" in caught.value.remedy
+    assert load_encoder(str(tmp_path / "refused")).dim  # the encoder itself is whole
+    tuned(shop, tmp_path / "apart", refit=False)
+    assert not (tmp_path / "apart/untaught").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "images", "again"),
+    [({}, 1000, True), ({}, 1001, False), ({"refit": False}, 100, False), ({"random_init": True}, 100, False)],
+)
+def test_small_catalogues_are_worth_a_second_training(
+    changes: dict[str, bool], images: int, again: bool, shop: Path
+) -> None:
+    from pinembed.encoder.encoder import load_encoder
+    from pinembed.training.recipe import make_recipe
+
+    settings = FinetuneSettings(data=shop / "data", base=str(shop / "base"), out=shop / "out", **changes)
+    model = load_encoder(str(shop / "base")).model
+    assert make_recipe(model, settings, train_images=images, image_px=32).trains_again is again
 
 
 @pytest.mark.parametrize(

@@ -465,9 +465,13 @@ def test_training_has_forgotten_where_no_epoch_reached_the_start(measured: list[
     assert has_forgotten(measured, 0.7, error=0.05) is is_forgotten
 
 
-@pytest.mark.parametrize(("projections_lead", "kept_epoch"), [(0.01, 3), (0.5, 0)])
-def test_fitted_projections_are_kept_only_where_they_lead_by_more_than_validation_can_err(
-    encoder: Encoder, projections_lead: float, kept_epoch: int
+@pytest.mark.parametrize(
+    ("projections_lead", "between", "kept"),
+    [(0.01, 0.29, (0.4, 3)), (0.01, 0.25, (0.6, 3)), (-0.1, 0.4, (0.4, 3)), (0.5, 0.29, (1.0, 0))],
+    ids=["as good, more of the base", "not as good", "better", "projections that lead by more than the error"],
+)
+def test_of_what_validation_cannot_tell_apart_the_nearest_to_the_base_that_was_trained_is_kept(
+    encoder: Encoder, projections_lead: float, between: float, kept: tuple[float, int]
 ) -> None:
     from pinembed.metrics.retrieval import QueryScores
     from pinembed.metrics.split_metrics import MAP, SplitScores
@@ -482,14 +486,14 @@ def test_fitted_projections_are_kept_only_where_they_lead_by_more_than_validatio
 
     weights = encoder.model.state_dict()
     evaluator, recalibration = Mock(), Mock()
-    evaluator.measure_weights.return_value = scores(0.25)
+    evaluator.measure_weights.side_effect = [scores(level) for level in (0.25, between, 0.3, 0.3)]
     candidates = [
         Interpolation(alpha=alpha, epoch=epoch, weights=weights, scores=scores(level))
         for alpha, epoch, level in ((0.0, 0, 0.2), (1.0, 0, 0.3 + projections_lead), (1.0, 3, 0.3))
     ]
     chosen = choose_interpolation(evaluator, recalibration, candidates, SILENT)
     recalibration.completed.assert_called()
-    assert (chosen.alpha, chosen.epoch) == (1.0, kept_epoch)
+    assert (chosen.alpha, chosen.epoch) == kept
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from pinembed.nouns.progress import SILENT, Progress
 from pinembed.outfolder import check_output, check_space, staged_folder
 from pinembed.reports.finetune import FinetuneReport, RunSettings
 from pinembed.settings.training import FinetuneSettings
+from pinembed.training.all_images import AllImages
 from pinembed.training.card import write_card
 from pinembed.training.checkpoint import Checkpoint, key_of
 from pinembed.training.datasets import (
@@ -39,8 +40,8 @@ from pinembed.training.evaluator import (
     epoch_record,
 )
 from pinembed.training.gate import CHAMPION, FusionStep, decide_run, open_gate, parse_fusion_options
-from pinembed.training.projections import refit
 from pinembed.training.recipe import Recipe, make_recipe
+from pinembed.training.untaught import put_untaught, write_untaught
 from pinembed.training.world import join_world, refuse_several_processes
 from pinembed.training.write import (
     CURVES_NAME,
@@ -98,6 +99,7 @@ def _finetune(settings: FinetuneSettings, unflagged: Encoder | None, progress: P
     )
     encoder.check_towers()
     check_space(settings.out, encoder.size_bytes)
+    in_base = put_untaught(encoder, progress)
     texts = read_splits(
         settings.data,
         text=settings.text,
@@ -132,6 +134,7 @@ def _finetune(settings: FinetuneSettings, unflagged: Encoder | None, progress: P
         batch_size=recipe.batch_size,
         lr=recipe.rates.image,
         minutes=settings.minutes,
+        refit=settings.refit,
         device=str(encoder.device),
     )
     progress.say(
@@ -155,21 +158,33 @@ def _finetune(settings: FinetuneSettings, unflagged: Encoder | None, progress: P
         world=world,
         progress=progress,
     ).run()
-    if not world.is_first:
-        return cast(FinetuneReport, world.end(None))
     course = run.course
-    interpolation = _blend(run, evaluator, recalibration, random_init=settings.random_init, progress=progress)
-    weights = interpolation.weights
-    refit_images = None
-    if recipe.refits and interpolation.alpha > 0:
-        both = joined([train, val], texts.captioner, group=texts.group)
-        refitted = refit(encoder, weights, both, captioner=texts.captioner, seed=settings.seed, progress=progress)
-        if refitted is not None:
-            weights, refit_images = refitted, len(both.pixels)
+    interpolation = None
+    if world.is_first:
+        interpolation = _blend(run, evaluator, recalibration, random_init=settings.random_init, progress=progress)
+    both = joined([train, val], texts.captioner, group=texts.group)
+    all_images = AllImages(
+        encoder,
+        recipe,
+        both,
+        run,
+        train_images=len(train.pixels),
+        captioner=texts.captioner,
+        checkpoint=checkpoint,
+        seed=settings.seed,
+        world=world,
+        progress=progress,
+    )
+    is_tuned = interpolation is not None and interpolation.epoch > 0
+    trains_again = world.broadcast(is_tuned and all_images.are_worth_a_training(settings.minutes))
+    averaged = all_images.averaged() if trains_again else None
+    if interpolation is None:
+        return cast(FinetuneReport, world.end(None))
+    weights, refit_images = all_images.taught(interpolation, averaged)
     opened = None
     if interpolation.alpha > 0:  # there is something other than the base to judge
         opened = open_gate(encoder, texts, champion=in_use, unflagged=unflagged, seed=settings.seed, progress=progress)
-    gate = None if opened is None else opened.judge(run.base_weights, weights)
+    gate = None if opened is None else opened.judge(in_base, weights)
     decision = decide_run(
         gate,
         has_candidate=interpolation.alpha > 0,
@@ -186,10 +201,11 @@ def _finetune(settings: FinetuneSettings, unflagged: Encoder | None, progress: P
             spec = keep_champion(folder, in_use, settings.out)
             check_written(folder, in_use, sample_of(val))
         else:
-            weights = weights if decision.promoted else run.base_weights
+            weights, untaught = (weights, interpolation.weights) if decision.promoted else (in_base, run.base_weights)
             stored = encoder.files.fusion if not decision.promoted else None if fused is None else fused.fusion
             spec = write_encoder(folder, encoder, weights, stored, settings.out)
             check_written(folder, encoder, sample_of(val), weights=weights)
+            write_untaught(folder, weights, untaught)
         has_curves = write_curves(folder, course, progress)
         has_gate_plot = write_gate_plot(folder, gate, progress)
         report = FinetuneReport(
@@ -211,6 +227,7 @@ def _finetune(settings: FinetuneSettings, unflagged: Encoder | None, progress: P
             best_epoch=interpolation.epoch,
             alpha=interpolation.alpha,
             chosen=epoch_record(interpolation.epoch, interpolation.scores, seconds=course.records[-1].seconds),
+            second_images=None if averaged is None else len(both.pixels),
             refit_images=refit_images,
             gate=gate,
             fusion=fused,

@@ -130,6 +130,7 @@ class RunSettings:
     batch_size: int
     lr: float
     minutes: float | None
+    refit: bool
     device: str
 
 
@@ -198,7 +199,9 @@ class FinetuneReport:
         heads: validation figures of the base with fitted heads; None where they were not fitted.
         best_epoch: the epoch whose weights were chosen; 0 is the base, or the base with fitted heads.
         alpha: share of the tuned weights in the blend with the base; 0 is the base.
-        chosen: validation figures of the chosen weights, before a refit.
+        chosen: validation figures of the chosen weights, before validation's images taught too.
+        second_images: of training and validation, which a second training showed, whose weights and the first's were
+            averaged; None where there was none.
         refit_images: of training and validation, to which the projections were fitted once more; None where they were
             not.
         gate: the last word; None where there is no split to judge on, or nothing but the base to judge.
@@ -229,6 +232,7 @@ class FinetuneReport:
     best_epoch: int
     alpha: float
     chosen: EpochRecord
+    second_images: int | None
     refit_images: int | None
     gate: GateReport | None
     fusion: FusionReport | None

@@ -122,8 +122,9 @@ class FinetuneSettings:
     refit: Annotated[
         bool,
         Option(
-            "Once validation has chosen, fit the last layers of both towers once more, to its images too; not with "
-            "--no-heads, --matryoshka or --random-init.",
+            "Once validation has chosen, learn from its images too: of up to 1,000 training images train a second "
+            "time and average both, and fit the last layers once more (not with --no-heads or --matryoshka); not "
+            "with --random-init.",
             flags=("--refit/--no-refit",),
             panel=TRAINING,
         ),

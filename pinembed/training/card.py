@@ -47,10 +47,14 @@ def _held(report: FinetuneReport) -> str:
         return "the champion's weights, unchanged" if report.kept == CHAMPION else "the base's weights, unchanged"
     trained = f"epoch {report.best_epoch}" if report.best_epoch else "the base with fitted projections"
     interpolation = f", {report.alpha:.0%} of the way from the base" if 0 < report.alpha < 1 else ""
-    if report.refit_images is None:
-        return trained + interpolation
-    images = f"{report.refit_images:,} images of training and validation"
-    return f"{trained}{interpolation}, its projections fitted once more, to all {images}"
+    if report.second_images is not None:
+        trained = f"the mean of {trained} and of a second training on all {_images(report.second_images)}"
+    refit = f", its projections fitted once more, to all {_images(report.refit_images)}" if report.refit_images else ""
+    return trained + interpolation + refit
+
+
+def _images(count: int) -> str:
+    return f"{count:,} images of training and validation"
 
 
 def _command(settings: RunSettings, recipe: Recipe) -> list[str]:
@@ -65,6 +69,6 @@ def _command(settings: RunSettings, recipe: Recipe) -> list[str]:
     words += ["--lora", str(recipe.lora)] if recipe.lora else []
     words += ["--matryoshka"] if recipe.matryoshka else []
     words += [] if recipe.heads or settings.random_init else ["--no-heads"]
-    words += [] if recipe.refits or not recipe.heads or recipe.matryoshka else ["--no-refit"]
+    words += [] if settings.refit or settings.random_init else ["--no-refit"]
     words += ["--minutes", f"{settings.minutes:g}"] if settings.minutes is not None else []
     return [*words, "--seed", str(settings.seed), "--out", "DIR"]

@@ -11,6 +11,8 @@ import hashlib
 import json
 import os
 import shutil
+import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -20,9 +22,11 @@ from torch import Tensor
 
 from pinembed.nouns.progress import Progress
 from pinembed.reports.finetune import EpochRecord
+from pinembed.training.trainer import Step, Trainer
 
 KEY_CHARACTERS = 12
 STATE_NAME, TENSORS_NAME = "state.json", "state.safetensors"
+TRAINER, BEST = "trainer.", "best."
 
 
 @dataclass(kw_only=True)
@@ -49,6 +53,10 @@ class Course:
     restarts: int = 0
     restarted_after: int = 0
 
+    def count(self, step: Step) -> None:
+        self.training_s += step.seconds
+        self.shown += step.images
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunState:
@@ -57,7 +65,8 @@ class RunState:
     Attributes:
         elapsed_s: time since the first step, over all starts.
         micro_batch: images that go through the towers at once; None for the complete batch.
-        tensors: by name; `trainer.` and `best.`, of the course's best epoch, tell whose they are.
+        tensors: by name; TRAINER and BEST, of the course's best epoch, tell whose they are.
+        second: the course has ended, and the trainer is that of a second training.
     """
 
     course: Course
@@ -67,6 +76,35 @@ class RunState:
     micro_batch: int | None
     bf16: bool
     tensors: dict[str, Tensor]
+    second: bool = False
+
+    def under(self, prefix: str) -> dict[str, Tensor]:
+        """Those whose names begin with it, without it."""
+        return {name.removeprefix(prefix): tensor for name, tensor in self.tensors.items() if name.startswith(prefix)}
+
+    def restore(self, trainer: Trainer) -> None:
+        """Let a new trainer go on where this one's stood."""
+        trainer.restore(self.under(TRAINER), step_count=self.step_count, total_steps=self.total_steps)
+        trainer.towers.micro_batch, trainer.towers.bf16 = self.micro_batch, self.bf16
+
+
+def run_state(
+    course: Course, trainer: Trainer, best_weights: Mapping[str, Tensor], *, elapsed_s: float, second: bool = False
+) -> RunState:
+    """What a run has come to, with the weights of its best epoch and its trainer as they are."""
+    return RunState(
+        course=course,
+        step_count=trainer.step_count,
+        total_steps=trainer.total_steps,
+        elapsed_s=elapsed_s,
+        micro_batch=trainer.towers.micro_batch,
+        bf16=trainer.towers.bf16,
+        tensors={
+            **{f"{TRAINER}{name}": tensor for name, tensor in trainer.state().items()},
+            **{f"{BEST}{name}": tensor for name, tensor in best_weights.items()},
+        },
+        second=second,
+    )
 
 
 class StatePlace:
@@ -106,15 +144,26 @@ class StatePlace:
                 state.unlink(missing_ok=True)
 
 
+STATE_EVERY_S = 30.0
+"""Epochs of a second would spend more on writing their state than on learning."""
+
+
 class Checkpoint:
     """The state of `finetune`, in its place."""
 
     def __init__(self, out: Path, key: str) -> None:
         self.place = StatePlace(out, key)
         self._key = key
+        self._saved_s = time.monotonic()
+
+    @property
+    def is_due(self) -> bool:
+        """The state was last written so long ago that it should be again."""
+        return time.monotonic() - self._saved_s >= STATE_EVERY_S
 
     def save(self, state: RunState) -> None:
         """Replace the state on disk."""
+        self._saved_s = time.monotonic()
         fresh = self.place.fresh
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)

@@ -68,11 +68,13 @@ class Pixels(Protocol):
 
     def __len__(self) -> int: ...
 
+    def prepare(self, indices: Sequence[int]) -> None: ...
+
     def batch(self, indices: Sequence[int]) -> Tensor: ...
 
 
 class Learnable(Protocol):
-    """What projections are fitted to: a split, or several as one."""
+    """What is learned from: a split, or several as one."""
 
     @property
     def labelled(self) -> LabelledItems: ...
@@ -103,16 +105,22 @@ class JoinedPixels:
     def __len__(self) -> int:
         return len(self._places)
 
+    def prepare(self, indices: Sequence[int]) -> None:
+        for _, pixels, places in self._by_part(indices):
+            pixels.prepare(places)
+
     def batch(self, indices: Sequence[int]) -> Tensor:
-        wanted = [self._places[index] for index in indices]
         pictures: dict[tuple[int, int], Tensor] = {}
+        for part, pixels, places in self._by_part(indices):
+            pictures |= {(part, place): picture for place, picture in zip(places, pixels.batch(places), strict=True)}
+        return torch.stack([pictures[self._places[index]] for index in indices])
+
+    def _by_part(self, indices: Sequence[int]) -> Iterator[tuple[int, Pixels, list[int]]]:
+        wanted = [self._places[index] for index in indices]
         for part, pixels in enumerate(self._parts):
             places = [place for of, place in wanted if of == part]
             if places:
-                pictures |= {
-                    (part, place): picture for place, picture in zip(places, pixels.batch(places), strict=True)
-                }
-        return torch.stack([pictures[place] for place in wanted])
+                yield part, pixels, places
 
 
 def joined(parts: Sequence[SplitDataset], captioner: Captioner, *, group: str | None) -> JoinedSplits:

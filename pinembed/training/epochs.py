@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -18,7 +18,7 @@ from pinembed.metrics.probes import EffectiveRank
 from pinembed.metrics.split_metrics import SplitScores
 from pinembed.nouns.progress import Progress
 from pinembed.reports.finetune import EpochRecord
-from pinembed.training.checkpoint import Checkpoint, Course, RunState
+from pinembed.training.checkpoint import BEST, Checkpoint, Course, RunState, run_state
 from pinembed.training.datasets import SplitDataset
 from pinembed.training.duration import FORGETTING, Budget, has_flattened, has_forgotten
 from pinembed.training.evaluator import BatchNormRecalibration, Evaluator, epoch_record, shown_figures
@@ -28,8 +28,6 @@ from pinembed.training.recipe import Recipe
 from pinembed.training.trainer import Trainer, choose_bf16
 from pinembed.training.world import World
 
-STATE_EVERY_S = 30.0
-"""Epochs of a second would spend more on writing their state than on learning."""
 SENTINEL_SHARE = 0.5
 """Training that loses this much of the base's validation mAP has gone wrong and will not come back."""
 
@@ -42,6 +40,8 @@ class TrainedRun:
         projections: validation figures of the base with fitted projections; None where they were not fitted.
         projections_scores: the same, query by query.
         best_weights: of the course's best epoch.
+        state: as it stands; with tensors where a second training was interrupted, whose state it is then.
+        started_s: when the run began, by the monotonic clock, as if it had never been interrupted.
     """
 
     course: Course
@@ -51,6 +51,13 @@ class TrainedRun:
     projections_scores: SplitScores | None
     projections_weights: dict[str, Tensor]
     best_weights: dict[str, Tensor]
+    state: RunState
+    started_s: float
+
+    @property
+    def begins_fitted(self) -> bool:
+        """Training began with fitted projections, as validation finds them better than the base's."""
+        return self.projections_scores is not None and self.projections_scores.mean_map > self.base_scores.mean_map
 
 
 class Epochs:
@@ -93,7 +100,7 @@ class Epochs:
         self._checkpoint = checkpoint
         self._seed = seed
         self._progress = progress
-        self._steps_per_epoch = max(1, round(len(train.pixels) / recipe.batch_size))
+        self._steps_per_epoch = recipe.steps_per_epoch(len(train.pixels))
         self._minutes = minutes
         self._base_weights = {name: tensor.clone() for name, tensor in encoder.model.state_dict().items()}
         self._projections_weights = self._start_weights = self._base_weights
@@ -103,7 +110,6 @@ class Epochs:
         self._course = Course()
         self._best_weights = self._base_weights
         self._started_s = time.monotonic()
-        self._kept_s = time.monotonic()
         self._kept_epoch = 0
         self._validation_s = 0.0
 
@@ -120,7 +126,26 @@ class Epochs:
         if projections_scores is not None and projections_scores.mean_map > base_scores.mean_map:
             start_scores, self._start_weights = projections_scores, self._projections_weights
         self._encoder.model.load_state_dict(self._start_weights)
-        self._start_trainer()
+        state = self._world.broadcast(self._checkpoint.load() if self._world.is_first else None)
+        if state is not None:
+            self._take_up(state)
+        if state is None or not state.second:
+            state = self._trained(state, base_rank, start_scores)
+        return TrainedRun(
+            course=self._course,
+            base_scores=base_scores,
+            base_weights=self._base_weights,
+            projections=projections,
+            projections_scores=projections_scores,
+            projections_weights=self._projections_weights,
+            best_weights=self._best_weights,
+            state=state,
+            started_s=self._started_s,
+        )
+
+    def _trained(self, state: RunState | None, base_rank: EffectiveRank, start_scores: SplitScores) -> RunState:
+        """All epochs, or those that a state left over; what it comes to, without the tensors."""
+        self._start_trainer(state)
         course = self._course
         while self._trainer.step_count < self._trainer.total_steps and course.stopped is None and not self._is_flat():
             try:
@@ -128,27 +153,19 @@ class Epochs:
             except (TrainingError, NonFiniteEmbeddingError) as error:
                 course.stopped = error.message
             self._restart_if_it_forgets(start_scores)
-            self._keep_state(every_s=STATE_EVERY_S)
-        self._keep_state(every_s=0)
+            if self._checkpoint.is_due:
+                self._keep_state()
+        self._keep_state()
         self._trainer.finish()
         if course.stopped is not None:
             self._progress.say(f"training ended early: {course.stopped}")
-        return TrainedRun(
-            course=course,
-            base_scores=base_scores,
-            base_weights=self._base_weights,
-            projections=projections,
-            projections_scores=projections_scores,
-            projections_weights=self._projections_weights,
-            best_weights=self._best_weights,
-        )
+        return replace(self._state(), tensors={})
 
-    def _keep_state(self, *, every_s: float) -> None:
-        """Write the state where it was last written so long ago, and an epoch was trained since."""
-        is_due = time.monotonic() - self._kept_s >= every_s
-        if self._world.is_first and is_due and self._kept_epoch != len(self._course.records):
+    def _keep_state(self) -> None:
+        """Write the state where an epoch was trained since it was last written."""
+        if self._world.is_first and self._kept_epoch != len(self._course.records):
             self._checkpoint.save(self._state())
-            self._kept_s, self._kept_epoch = time.monotonic(), len(self._course.records)
+            self._kept_epoch = len(self._course.records)
 
     def _is_flat(self) -> bool:
         """Further epochs of the plan would bring nothing that validation can see."""
@@ -218,13 +235,12 @@ class Epochs:
             progress=self._progress,
         )
 
-    def _start_trainer(self) -> None:
-        """One trainer of its own, or one that goes on from the state on disk: making it may put layers in the model."""
-        state = self._world.broadcast(self._checkpoint.load() if self._world.is_first else None)
-        if state is not None:
-            self._go_on(state)
-            return
+    def _start_trainer(self, state: RunState | None) -> None:
+        """One trainer of its own, or one that goes on from a state: making it may put layers in the model."""
         self._make_trainer()
+        if state is not None:
+            state.restore(self._trainer)
+            return
         self._trainer.towers.bf16 = self._world.broadcast(
             choose_bf16(self._trainer, self._loader, self._recipe.precision, self._progress)
         )
@@ -270,22 +286,14 @@ class Epochs:
         return None
 
     def _train_epoch(self, epoch: int) -> float:
-        rng = np.random.default_rng((self._seed, epoch))
         recall = self._course.records[-1].text_to_image_recall_at_1
         self._progress.start(f"epoch {epoch}", len(self._train.pixels), "img")
-        self._trainer.start_epoch(epoch)
         losses: list[float] = []
-        started_s = time.monotonic()
-        for batch in self._loader.epoch(rng):
-            if self._trainer.step_count >= self._trainer.total_steps:
-                break
-            losses.append(self._trainer.step(batch))
-            self._course.training_s += time.monotonic() - started_s
-            started_s = time.monotonic()
-            images = len(batch.group_B)
-            self._course.shown += images
-            note = f"loss {losses[-1]:.3f}" + (f", recall@1 {recall:.3f}" if recall is not None else "")
-            self._progress.advance(images, note)
+        for step in self._trainer.epoch(self._loader, epoch):
+            losses.append(step.loss)
+            self._course.count(step)
+            note = f"loss {step.loss:.3f}" + (f", recall@1 {recall:.3f}" if recall is not None else "")
+            self._progress.advance(step.images, note)
             self._trainer.total_steps = self._budget.fitted(
                 self._trainer.total_steps,
                 done=self._trainer.step_count,
@@ -304,31 +312,12 @@ class Epochs:
         return record
 
     def _state(self) -> RunState:
-        return RunState(
-            course=self._course,
-            step_count=self._trainer.step_count,
-            total_steps=self._trainer.total_steps,
-            elapsed_s=time.monotonic() - self._started_s,
-            micro_batch=self._trainer.towers.micro_batch,
-            bf16=self._trainer.towers.bf16,
-            tensors={
-                **{f"trainer.{name}": tensor for name, tensor in self._trainer.state().items()},
-                **{f"best.{name}": tensor for name, tensor in self._best_weights.items()},
-            },
-        )
+        elapsed_s = time.monotonic() - self._started_s
+        return run_state(self._course, self._trainer, self._best_weights, elapsed_s=elapsed_s)
 
-    def _go_on(self, state: RunState) -> None:
+    def _take_up(self, state: RunState) -> None:
         self._course = state.course
         self._started_s = time.monotonic() - state.elapsed_s
-        self._best_weights = _under(state.tensors, "best.")
-        self._make_trainer()
-        self._trainer.restore(
-            _under(state.tensors, "trainer."), step_count=state.step_count, total_steps=state.total_steps
-        )
-        self._trainer.towers.micro_batch, self._trainer.towers.bf16 = state.micro_batch, state.bf16
+        self._best_weights = state.under(BEST)
         self._kept_epoch = len(self._course.records)
         self._progress.say(f"going on after epoch {len(self._course.records) - 1} of the run that was interrupted")
-
-
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -197,12 +197,14 @@ class Interpolation:
 def choose_interpolation(
     evaluator: Evaluator, recalibration: BatchNormRecalibration, candidates: Sequence[Interpolation], progress: Progress
 ) -> Interpolation:
-    """The best mean mAP of the candidates and of weights between first and last that lose to the first in no direction.
+    """The nearest to the base of those that are as good as the best, and that lose to the base in no direction.
 
     The base comes first, the most tuned weights last. A loss within its standard error is none: what the few groups of
-    validation cannot tell is the gate's to judge. Where a whole training comes within a standard error of fitted
-    projections it is taken: on unseen items it has the higher figures, which a validation of few groups may not show.
-    Source: Wortsman et al. 2022, Robust fine-tuning of zero-shot models, arXiv:2109.01903.
+    validation cannot tell is the gate's to judge. As good is a mean mAP within a standard error of the best: of such,
+    what holds more of the base has the higher figures on test. Where a whole training is as good as fitted projections
+    it is taken: on unseen items it is better, which a validation of few groups may not show.
+    Sources: Wortsman et al. 2022, Robust fine-tuning of zero-shot models, arXiv:2109.01903; Breiman et al. 1984,
+    Classification and regression trees, section 3.4.3 (one standard error).
     """
     base, tuned = candidates[0], candidates[-1]
     interpolations = []
@@ -216,10 +218,10 @@ def choose_interpolation(
         if loses_nowhere(interpolation.scores, base.scores)
     ]
     chosen = max(allowed, key=_mean_map)
-    trained = [interpolation for interpolation in allowed if interpolation.epoch]
-    if chosen.is_warm_start and trained:
-        rival = max(trained, key=_mean_map)
-        chosen = rival if _mean_map(rival) >= _mean_map(chosen) - mean_map_error(chosen.scores) else chosen
+    least = _mean_map(chosen) - mean_map_error(chosen.scores)
+    as_good = [interpolation for interpolation in allowed if interpolation.epoch and _mean_map(interpolation) >= least]
+    if chosen.alpha > 0 and as_good:
+        chosen = min(as_good, key=lambda interpolation: interpolation.alpha)
     progress.say(
         f"interpolation: {chosen.alpha:.1f} of the {'tuned weights' if chosen.epoch else 'fitted projections'}, "
         f"validation mAP {chosen.scores.mean_map:.3f} (base {base.scores.mean_map:.3f}, "

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from pinembed.catalogue.captions import Captioner
 from pinembed.encoder.encoder import Encoder
 from pinembed.nouns.item import Item
-from pinembed.training.datasets import SplitDataset
+from pinembed.training.datasets import Learnable
 from pinembed.training.losses import Batch
 from pinembed.training.recipe import Recipe
 from pinembed.training.world import Share, World
@@ -65,11 +65,9 @@ def _turns(members: int, samples_per_group: int, rng: np.random.Generator) -> It
 
 
 class BatchLoader:
-    """The training split as batches."""
+    """What is learned from as batches."""
 
-    def __init__(
-        self, encoder: Encoder, recipe: Recipe, train: SplitDataset, captioner: Captioner, world: World
-    ) -> None:
+    def __init__(self, encoder: Encoder, recipe: Recipe, train: Learnable, captioner: Captioner, world: World) -> None:
         self._encoder = encoder
         self._recipe = recipe
         self._train = train

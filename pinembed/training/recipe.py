@@ -47,6 +47,9 @@ TUNED_PHRASINGS = 3
 """Few images bring few words; two more texts cost 5 % of a step with a small text tower (docs/experiments)."""
 RESTARTS, RESTART_RATE = 2, 1 / 3
 """A rate that suits new kinds of pictures makes a base forget those that it knows; validation says which it is."""
+FEW_IMAGES = 1000
+"""Training images up to which a second training, on validation's images too, is worth its time: validation is a large
+part of what can be learned from, and it takes minutes (docs/experiments/finetune.md)."""
 LARGEST_BATCH, SMALLEST_BATCH, FEWEST_STEPS = 64, 16, 8
 IMAGES_SHOWN = 70_000
 FEWEST_EPOCHS, MOST_EPOCHS = 3, 30
@@ -79,6 +82,7 @@ class Recipe:
         keeps_statistics: batch norms use the base's mean and variance in training, in place of each batch's.
         phrasings: sampled descriptions of an image in a step, beside its name.
         refits: after the choice, the towers' last layers are fitted once more, to validation's images too.
+        trains_again: after the choice, a second training shows validation's images too, and both are averaged.
         restarts: times that training may begin anew at RESTART_RATE of its rate where validation falls below the start.
     """
 
@@ -105,6 +109,11 @@ class Recipe:
     early_px: int | None = None
     restarts: int = 0
     refits: bool = False
+    trains_again: bool = False
+
+    def steps_per_epoch(self, images: int) -> int:
+        """Batches of an epoch that shows so many images."""
+        return max(1, round(images / self.batch_size))
 
     def gentler(self, restarts: int) -> Recipe:
         """As it is after so many restarts."""
@@ -171,6 +180,7 @@ def make_recipe(model: nn.Module, settings: FinetuneSettings, *, train_images: i
         lora=settings.lora,
         restarts=0 if settings.random_init or settings.lora or settings.lr is not None else RESTARTS,
         refits=settings.refit and settings.heads and not settings.random_init and not settings.matryoshka,
+        trains_again=settings.refit and not settings.random_init and train_images <= FEW_IMAGES,
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -27,6 +28,15 @@ from pinembed.training.optimiser import (
 from pinembed.training.recipe import AUTO, BF16, Recipe
 from pinembed.training.token_rows import TokenRows, token_rows
 from pinembed.training.world import World
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What a step showed and cost, its batch's making included."""
+
+    loss: float
+    images: int
+    seconds: float
 
 
 class Trainer:
@@ -79,6 +89,21 @@ class Trainer:
         self.average = WeightAverage(model.state_dict)
         self._start = [parameter.detach().clone() for parameter in self._trained] if recipe.l2sp else []
         self.step_count = 0
+
+    def epoch(self, loader: BatchLoader, epoch: int) -> Iterator[Step]:
+        """Show each image once; the run's last epoch ends with its last step.
+
+        Raises:
+            TrainingError: the loss of a step is NaN or infinite.
+        """
+        self.start_epoch(epoch)
+        started_s = time.monotonic()
+        for batch in loader.epoch(np.random.default_rng((self._seed, epoch))):
+            if self.step_count >= self.total_steps:
+                return
+            loss = self.step(batch)
+            yield Step(loss=loss, images=len(batch.group_B), seconds=time.monotonic() - started_s)
+            started_s = time.monotonic()
 
     def start_epoch(self, epoch: int) -> None:
         """Training mode and the epoch's own randomness, so that an epoch is the same whatever ran before it."""
