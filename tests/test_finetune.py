@@ -585,6 +585,24 @@ def test_every_kind_of_tower_trains_and_is_stored(tmp_path: Path, name: str) -> 
     assert load_encoder(str(tmp_path / "out")).spec.fingerprint == report.fingerprint
 
 
+@pytest.mark.parametrize(("fewest_groups", "epochs"), [(1, 7), (1000, 8)], ids=["can tell", "cannot tell"])
+def test_training_ends_early_only_where_validation_has_the_groups_to_tell(
+    fewest_groups: int, epochs: int, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pinembed.jobs.finetune import finetune
+
+    monkeypatch.setattr("pinembed.training.recipe.MOST_EPOCHS", 8)
+    monkeypatch.setattr("pinembed.metrics.intervals.FEWEST_CLUSTERS", fewest_groups)
+    data = write_catalogue(tmp_path / "data", views=5)
+    settings = FinetuneSettings(
+        data=data, base=str(tiny_encoder), out=tmp_path / "out", group="product", heads=False, lr=1e-12, fusion="off"
+    )
+    said = Said()
+    report = finetune(settings, progress=said)
+    assert len(report.epochs) - 1 == epochs
+    assert ("no gain on validation in 4 epochs; training ends" in said.lines) is (epochs == 7)
+
+
 def test_training_that_loses_what_it_began_with_begins_anew_at_a_lower_rate(
     tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,6 +141,11 @@ def mean_map_error(scores: DirectionScores) -> float:
     return units.error([direction.values_QM[:, MAP : MAP + 1].numpy() for direction in asked])
 
 
+def are_few_groups(scores: DirectionScores) -> bool:
+    """The queries are of fewer than 5 groups, which cannot tell how groups differ."""
+    return drawn_units([direction.cluster_Q for direction in scores.directions]).clusters < FEWEST_CLUSTERS
+
+
 def loses_nowhere(scores: DirectionScores, floor: DirectionScores) -> bool:
     """No direction has lost more mAP than the standard error of that loss, given the same queries.
 

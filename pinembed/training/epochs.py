@@ -13,7 +13,7 @@ from pinembed.catalogue.captions import Captioner
 from pinembed.encoder.encoder import Encoder
 from pinembed.encoder.towers import encode_texts
 from pinembed.errors import NonFiniteEmbeddingError, TrainingError
-from pinembed.metrics.intervals import mean_map_error
+from pinembed.metrics.intervals import are_few_groups, mean_map_error
 from pinembed.metrics.probes import EffectiveRank
 from pinembed.metrics.split_metrics import SplitScores
 from pinembed.nouns.progress import Progress
@@ -111,6 +111,7 @@ class Epochs:
         self._best_weights = self._base_weights
         self._started_s = time.monotonic()
         self._kept_epoch = 0
+        self._may_end_early = True
         self._validation_s = 0.0
 
     def run(self) -> TrainedRun:
@@ -126,6 +127,7 @@ class Epochs:
         if projections_scores is not None and projections_scores.mean_map > base_scores.mean_map:
             start_scores, self._start_weights = projections_scores, self._projections_weights
         self._encoder.model.load_state_dict(self._start_weights)
+        self._may_end_early = not are_few_groups(base_scores)
         state = self._world.broadcast(self._checkpoint.load() if self._world.is_first else None)
         if state is not None:
             self._take_up(state)
@@ -170,9 +172,10 @@ class Epochs:
     def _is_flat(self) -> bool:
         """Further epochs of the plan would bring nothing that validation can see."""
         measured = [record.mean_map for record in self._course.records[1:]]
-        if self._recipe.patience is None or not has_flattened(measured, self._recipe.patience):
+        patience = self._recipe.patience
+        if patience is None or not self._may_end_early or not has_flattened(measured, patience):
             return False
-        self._progress.say(f"no gain on validation in {self._recipe.patience} epochs; training ends")
+        self._progress.say(f"no gain on validation in {patience} epochs; training ends")
         return True
 
     def _warm_start(self, base_scores: SplitScores) -> tuple[EpochRecord | None, SplitScores | None]:
