@@ -98,7 +98,8 @@ def _finetune(settings: FinetuneSettings, unflagged: Encoder | None, progress: P
         settings.base, random_init=settings.random_init, seed=settings.seed, device=choose_device(settings.device)
     )
     encoder.check_towers()
-    check_space(settings.out, encoder.size_bytes)
+    # with a refit, the weights of before lie beside those of after
+    check_space(settings.out, 2 * encoder.size_bytes if settings.refit else encoder.size_bytes)
     in_base = put_untaught(encoder, progress)
     texts = read_splits(
         settings.data,
