@@ -25,7 +25,6 @@ from pinembed.training.checkpoint import Checkpoint, key_of
 from pinembed.training.datasets import (
     SplitDataset,
     fit_texts,
-    joined,
     load_split,
     read_splits,
     sample_of,
@@ -100,7 +99,7 @@ def _finetune(settings: FinetuneSettings, unflagged: Encoder | None, progress: P
     encoder.check_towers()
     # with a refit, the weights of before lie beside those of after
     check_space(settings.out, 2 * encoder.size_bytes if settings.refit else encoder.size_bytes)
-    in_base = put_untaught(encoder, progress)
+    taught_base = put_untaught(encoder, progress)
     texts = read_splits(
         settings.data,
         text=settings.text,
@@ -163,14 +162,13 @@ def _finetune(settings: FinetuneSettings, unflagged: Encoder | None, progress: P
     interpolation = None
     if world.is_first:
         interpolation = _blend(run, evaluator, recalibration, random_init=settings.random_init, progress=progress)
-    both = joined([train, val], texts.captioner, group=texts.group)
     all_images = AllImages(
         encoder,
         recipe,
-        both,
+        train,
+        val,
         run,
-        train_images=len(train.pixels),
-        captioner=texts.captioner,
+        texts=texts,
         checkpoint=checkpoint,
         seed=settings.seed,
         world=world,
@@ -182,6 +180,7 @@ def _finetune(settings: FinetuneSettings, unflagged: Encoder | None, progress: P
     if interpolation is None:
         return cast(FinetuneReport, world.end(None))
     weights, refit_images = all_images.taught(interpolation, averaged)
+    in_base = taught_base or run.base_weights
     opened = None
     if interpolation.alpha > 0:  # there is something other than the base to judge
         opened = open_gate(encoder, texts, champion=in_use, unflagged=unflagged, seed=settings.seed, progress=progress)
@@ -228,7 +227,7 @@ def _finetune(settings: FinetuneSettings, unflagged: Encoder | None, progress: P
             best_epoch=interpolation.epoch,
             alpha=interpolation.alpha,
             chosen=epoch_record(interpolation.epoch, interpolation.scores, seconds=course.records[-1].seconds),
-            second_images=None if averaged is None else len(both.pixels),
+            second_images=None if averaged is None else len(all_images),
             refit_images=refit_images,
             gate=gate,
             fusion=fused,

@@ -39,6 +39,7 @@ class TrainedRun:
     Attributes:
         projections: validation figures of the base with fitted projections; None where they were not fitted.
         projections_scores: the same, query by query.
+        begins_fitted: training began with fitted projections, as validation finds them better than the base's.
         best_weights: of the course's best epoch.
         state: as it stands; with tensors where a second training was interrupted, whose state it is then.
         started_s: when the run began, by the monotonic clock, as if it had never been interrupted.
@@ -50,14 +51,10 @@ class TrainedRun:
     projections: EpochRecord | None
     projections_scores: SplitScores | None
     projections_weights: dict[str, Tensor]
+    begins_fitted: bool
     best_weights: dict[str, Tensor]
     state: RunState
     started_s: float
-
-    @property
-    def begins_fitted(self) -> bool:
-        """Training began with fitted projections, as validation finds them better than the base's."""
-        return self.projections_scores is not None and self.projections_scores.mean_map > self.base_scores.mean_map
 
 
 class Epochs:
@@ -111,7 +108,7 @@ class Epochs:
         self._best_weights = self._base_weights
         self._started_s = time.monotonic()
         self._kept_epoch = 0
-        self._may_end_early = True
+        self._patience = recipe.patience
         self._validation_s = 0.0
 
     def run(self) -> TrainedRun:
@@ -124,10 +121,12 @@ class Epochs:
         self._validation_s *= 1 + self._recalibration.images / self._evaluator.images
         projections, projections_scores = self._warm_start(base_scores) if self._recipe.heads else (None, None)
         start_scores = base_scores
-        if projections_scores is not None and projections_scores.mean_map > base_scores.mean_map:
+        begins_fitted = projections_scores is not None and projections_scores.mean_map > base_scores.mean_map
+        if projections_scores is not None and begins_fitted:
             start_scores, self._start_weights = projections_scores, self._projections_weights
         self._encoder.model.load_state_dict(self._start_weights)
-        self._may_end_early = not are_few_groups(base_scores)
+        if are_few_groups(base_scores):
+            self._patience = None
         state = self._world.broadcast(self._checkpoint.load() if self._world.is_first else None)
         if state is not None:
             self._take_up(state)
@@ -140,6 +139,7 @@ class Epochs:
             projections=projections,
             projections_scores=projections_scores,
             projections_weights=self._projections_weights,
+            begins_fitted=begins_fitted,
             best_weights=self._best_weights,
             state=state,
             started_s=self._started_s,
@@ -172,10 +172,9 @@ class Epochs:
     def _is_flat(self) -> bool:
         """Further epochs of the plan would bring nothing that validation can see."""
         measured = [record.mean_map for record in self._course.records[1:]]
-        patience = self._recipe.patience
-        if patience is None or not self._may_end_early or not has_flattened(measured, patience):
+        if self._patience is None or not has_flattened(measured, self._patience):
             return False
-        self._progress.say(f"no gain on validation in {patience} epochs; training ends")
+        self._progress.say(f"no gain on validation in {self._patience} epochs; training ends")
         return True
 
     def _warm_start(self, base_scores: SplitScores) -> tuple[EpochRecord | None, SplitScores | None]:

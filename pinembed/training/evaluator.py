@@ -188,11 +188,6 @@ class Interpolation:
     weights: dict[str, Tensor]
     scores: SplitScores
 
-    @property
-    def is_warm_start(self) -> bool:
-        """The base with fitted projections."""
-        return self.epoch == 0 and self.alpha > 0
-
 
 def choose_interpolation(
     evaluator: Evaluator, recalibration: BatchNormRecalibration, candidates: Sequence[Interpolation], progress: Progress

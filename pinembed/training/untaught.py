@@ -35,16 +35,16 @@ def write_untaught(folder: Path, weights: Mapping[str, Tensor], untaught: Mappin
         save_file(differing, folder / PLACE)
 
 
-def put_untaught(encoder: Encoder, progress: Progress) -> dict[str, Tensor]:
-    """Let the model hold the weights of before, where its folder has them; a copy of those that it held.
+def put_untaught(encoder: Encoder, progress: Progress) -> dict[str, Tensor] | None:
+    """Let the model hold the weights of before, where its folder has them; a copy of those that it held, or None.
 
     Raises:
         EncoderError: the file is damaged, or of another encoder.
     """
-    held = {name: tensor.clone() for name, tensor in encoder.model.state_dict().items()}
     folder = encoder.files.folder
     if folder is None or not (folder / PLACE).is_file():
-        return held
+        return None
+    held = {name: tensor.clone() for name, tensor in encoder.model.state_dict().items()}
     try:
         encoder.model.load_state_dict({**held, **load_file(folder / PLACE)})
     except (SafetensorError, OSError, RuntimeError) as error:
